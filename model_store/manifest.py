@@ -1,0 +1,129 @@
+"""What is known of one version: the manifest that lies beside its files in the store.
+
+Manifests are JSON, written once. A reader must refuse a `format` that it does not know.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+MANIFEST_FORMAT = 1
+
+DATATYPES = (
+    "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64",
+    "FP16", "BF16", "FP32", "FP64", "BYTES",
+)  # fmt: skip
+"""Names of element types, as the Open Inference Protocol spells them."""
+
+
+class TensorSpec(msgspec.Struct, frozen=True):
+    """A tensor of a signature. `shape` holds -1 for a dimension that may differ between requests;
+    the first dimension is the batch when it is -1."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+
+
+class Signature(msgspec.Struct, frozen=True):
+    """One way to call a version: named inputs to named outputs, in the model's own order."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+class FileEntry(msgspec.Struct, frozen=True):
+    """A file of the version: where its bytes are (`blobs/sha256/<sha256>`) and how many there are."""
+
+    sha256: str
+    size: int
+
+
+class OutputParity(msgspec.Struct, frozen=True):
+    """How far one output is from the source's own framework, over all batches and seeds.
+
+    `max_rel_error` is `max_abs_error / scale`; `scale` is the largest finite magnitude of the reference's output.
+    `class_agreement` is the share of rows whose arg-max agrees, for floating outputs of rank 2 with several columns.
+    """
+
+    name: str
+    max_abs_error: float
+    max_rel_error: float
+    scale: float
+    class_agreement: float | None = None
+
+
+class ParityReport(msgspec.Struct, frozen=True):
+    """The measured agreement between the source's own framework and the converted model."""
+
+    passed: bool
+    max_abs_error: float
+    max_rel_error: float
+    rtol: float
+    batches: tuple[int, ...]
+    seeds: tuple[int, ...]
+    outputs: tuple[OutputParity, ...]
+    reference: str
+    """What it was compared with, as 'pytorch 2.13.0'."""
+    row_independent: bool
+    """Whether each row of a batch was shown to be answered as if it came alone."""
+    reason: str | None = None
+    """What differed, when it did not pass."""
+
+
+class Profile(msgspec.Struct, frozen=True):
+    """Measured once at conversion, on one CPU thread of ONNX Runtime: milliseconds a call, at batch
+    one and at the largest batch that the config allows."""
+
+    batch_one_ms: float
+    largest_batch: int
+    largest_batch_ms: float
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """All that is kept of a version beside its files. `version` is 0 until the store has assigned one."""
+
+    format: int = MANIFEST_FORMAT
+    name: str
+    version: int = 0
+    key: str
+    """Digest of source bytes, converter and options: the same key means the same version."""
+    created: str
+    """UTC, ISO 8601."""
+    framework: str
+    source_digest: str
+    source_name: str
+    runtime: str
+    files: dict[str, FileEntry]
+    signatures: dict[str, Signature]
+    default_signature: str = "serving_default"
+    opset: int | None = None
+    precision: str = "float32"
+    parity: ParityReport | None = None
+    row_independent: bool = False
+    profile: Profile | None = None
+    processor: str | None = None
+    labels: tuple[str, ...] | None = None
+    """Names of the classes, in the order of the model's scores."""
+    libraries: dict[str, str] = {}
+    """Library -> version, of all that took part in the conversion."""
+    seconds: float = 0.0
+    """How long the conversion took, the parity gate included."""
+    licence: str | None = None
+    notes: str | None = None
+
+
+def encode_manifest(manifest: Manifest) -> bytes:
+    """The manifest as indented JSON, for people who look into a store."""
+    return msgspec.json.format(msgspec.json.encode(manifest), indent=2)
+
+
+def decode_manifest(data: bytes) -> Manifest:
+    """The manifest in `data`; raises `ValueError` when it is not one that this release can read."""
+    try:
+        manifest = msgspec.json.decode(data, type=Manifest)
+    except msgspec.DecodeError as error:
+        raise ValueError(f"not a manifest: {error}") from error
+    if manifest.format != MANIFEST_FORMAT:
+        raise ValueError(f"manifest format {manifest.format}; this release reads {MANIFEST_FORMAT}")
+    return manifest
