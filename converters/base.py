@@ -1,24 +1,32 @@
-"""What a converter is, what it returns, and the registry of them.
+"""What a converter is, what it returns, and the registry that finds one for a source.
 
 A converter turns a source (an exported file or folder) into an ONNX file plus a signature, and can run the
-source in its own framework, so that the parity gate can compare. Publishing is the store's work.
+source in its own framework, so that the parity gate can compare. Publishing is the store's work, and looking
+at first bytes that no converter knows is `headers.py`'s.
 """
 
 from __future__ import annotations
 
+import difflib
+import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
-from model_store.errors import SourceError
+from converters.headers import describe, refuse_pickle
+from model_store.errors import ConfigError, SourceError
 from model_store.manifest import Signature, TensorSpec
 
 Arrays = Mapping[str, np.ndarray]
 """Tensors by name; BYTES tensors are object arrays of `bytes`."""
+
+Range = tuple[float | np.ndarray, float | np.ndarray]
+"""Smallest and largest sensible value of an input: one pair, or arrays that broadcast over its last dimensions."""
 
 
 class ConversionOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +41,8 @@ class ConversionOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Largest error of an output, relative to its own scale."""
     largest_batch: int = 64
     """The gate proves batches 1, 3 and this one."""
+    examples: str | None = None
+    """Path of an `.npz` of real inputs by name, rows first; the key holds its digest instead of its path."""
     trust: bool = False
     """Whether code inside the source may run."""
 
@@ -42,7 +52,7 @@ class Conversion:
     """What a converter returns, before the parity gate has seen it."""
 
     model: Path
-    """The ONNX file; external data lies beside it."""
+    """The ONNX file; external data lies beside it, and nothing else does."""
     signature: Signature
     """Public names; they are the names of the ONNX graph's inputs and outputs."""
     reference: Callable[[Arrays], dict[str, np.ndarray]]
@@ -51,8 +61,10 @@ class Conversion:
     """As 'pytorch 2.13.0'."""
     labels: tuple[str, ...] | None = None
     libraries: dict[str, str] = field(default_factory=dict)
-    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    """Input name -> smallest and largest sensible value, for the gate's random inputs, where the source tells."""
+    ranges: Mapping[str, Range] = field(default_factory=dict)
+    """Where the gate's random inputs should lie, for the inputs whose source tells."""
+    probes: Arrays = field(default_factory=dict)
+    """Rows that the gate must try besides random ones (thresholds of trees, missing values), by input name."""
 
 
 class Converter(ABC):
@@ -62,6 +74,8 @@ class Converter(ABC):
     """The name in configs and reports: `pytorch`, `keras`, `sklearn`, `boosting`, `onnx`."""
     extra: str | None
     """The extra of the distribution that brings the framework; None when the base install does."""
+    kinds: str
+    """What it reads, in words, for error messages."""
     revision: int = 1
     """Raised when the converter's output changes, so that stored versions are made anew."""
 
@@ -71,19 +85,58 @@ class Converter(ABC):
 
     @abstractmethod
     def convert(self, source: Path, options: ConversionOptions, workdir: Path) -> Conversion:
-        """Writes the ONNX model into `workdir`.
+        """Writes the ONNX model into a folder of its own below `workdir`.
 
         Raises `SourceError` for a source that can't be read, `TrustRequired` where reading would run code,
         `ConversionError` where the framework's exporter fails.
         """
 
+    def alternatives(self, source: Path, options: ConversionOptions, workdir: Path) -> Iterator[Conversion]:
+        """Conversions in order of preference; the first that passes the gate is taken. Usually there is one."""
+        yield self.convert(source, options, workdir)
 
-_REGISTRY: dict[str, Converter] = {}
+
+CONVERTERS: dict[str, str] = {
+    "pytorch": "converters.pytorch:PyTorchConverter",
+    "keras": "converters.keras:KerasConverter",
+    "sklearn": "converters.sklearn:SklearnConverter",
+    "boosting": "converters.boosting:BoostingConverter",
+    "onnx": "converters.onnx:OnnxConverter",
+}
+"""Framework -> `module:class`, in the order of detection; a module is imported on first use only."""
 
 
-def register(converter: Converter) -> Converter:
-    """Adds a converter; registering a framework twice is an error."""
-    if converter.framework in _REGISTRY:
-        raise ValueError(f"converter {converter.framework!r} is registered already")
-    _REGISTRY[converter.framework] = converter
+@cache
+def load_converter(framework: str) -> Converter:
+    """The converter of that name; raises `ConfigError` with the nearest known name otherwise."""
+    if framework not in CONVERTERS:
+        near = difflib.get_close_matches(framework, CONVERTERS, n=1, cutoff=0.4)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ConfigError(f"framework: {framework!r} is not one of {', '.join(CONVERTERS)}{hint}", framework=framework)
+    module, _, name = CONVERTERS[framework].partition(":")
+    converter: Converter = getattr(importlib.import_module(module), name)()
     return converter
+
+
+def detect(source: Path, framework: str | None = None, *, trust: bool = False) -> Converter:
+    """The converter for `source`, found by its content and never by its name.
+
+    `framework`, when given, picks the converter; the content must still be of its kind.
+    Raises `SourceError` when the source is missing, empty or of no known kind, `TrustRequired` when it is
+    a pickle and `trust` is false, `ConfigError` for an unknown `framework`.
+    """
+    wanted = load_converter(framework) if framework is not None else None
+    if not source.exists():
+        raise SourceError(f"source {source.name!r} does not exist", source=str(source))
+    found = next((c for c in map(load_converter, CONVERTERS) if c.detects(source)), None)
+    if wanted is not None and not wanted.detects(source):
+        seen = f"its content is of framework {found.framework!r}" if found else describe(source)
+        raise SourceError(
+            f"source {source.name!r}: expected {wanted.kinds} (framework: {wanted.framework}); {seen}",
+            framework=wanted.framework,
+        )
+    if wanted or found:
+        return wanted or found  # type: ignore[return-value]  # one of them is set
+    refuse_pickle(source, trust)
+    kinds = "; ".join(load_converter(name).kinds for name in CONVERTERS)
+    raise SourceError(f"source {source.name!r} is of no known kind: {describe(source)}; known are {kinds}")

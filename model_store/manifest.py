@@ -42,8 +42,9 @@ class FileEntry(msgspec.Struct, frozen=True):
 class OutputParity(msgspec.Struct, frozen=True):
     """How far one output is from the source's own framework, over all batches and seeds.
 
-    `max_rel_error` is `max_abs_error / scale`; `scale` is the largest finite magnitude of the reference's output.
-    `class_agreement` is the share of rows whose arg-max agrees, for floating outputs of rank 2 with several columns.
+    `max_rel_error` is `max_abs_error / scale`; `scale` is the largest finite magnitude of the reference's
+    output. `class_agreement` is the share of rows whose arg-max agrees, for floating outputs of rank 2 with
+    several columns.
     """
 
     name: str
@@ -122,7 +123,7 @@ def decode_manifest(data: bytes) -> Manifest:
     """The manifest in `data`; raises `ValueError` when it is not one that this release can read."""
     try:
         manifest = msgspec.json.decode(data, type=Manifest)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise ValueError(f"not a manifest: {error}") from error
     if manifest.format != MANIFEST_FORMAT:
         raise ValueError(f"manifest format {manifest.format}; this release reads {MANIFEST_FORMAT}")

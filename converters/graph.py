@@ -1,0 +1,137 @@
+"""Reading and finishing an ONNX graph: public names, the signature, the saved file.
+
+Every converter ends here, so that signatures are read in one way from what ONNX Runtime will see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import onnx
+import onnxruntime
+
+from model_store.errors import ConversionError
+from model_store.manifest import Signature, TensorSpec
+
+MODEL_FILE = "model.onnx"
+LARGEST_INLINE_BYTES = 1 << 30
+"""Weights beyond this lie in a file beside the graph: protobuf ends at 2 GiB."""
+
+DATATYPES: dict[str, str] = {
+    "bool": "BOOL",
+    "uint8": "UINT8",
+    "uint16": "UINT16",
+    "uint32": "UINT32",
+    "uint64": "UINT64",
+    "int8": "INT8",
+    "int16": "INT16",
+    "int32": "INT32",
+    "int64": "INT64",
+    "float16": "FP16",
+    "float": "FP32",
+    "double": "FP64",
+    "string": "BYTES",
+}
+"""ONNX Runtime's element type -> the protocol's name."""
+
+
+def open_session(model: Path, *, threads: int = 0, optimise: bool = True) -> onnxruntime.InferenceSession:
+    """The model in ONNX Runtime on the CPU; raises `ConversionError` when it does not load."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = threads
+    if not optimise:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's errors have no base of their own
+        line = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ConversionError(f"ONNX Runtime does not load the converted model: {line}") from error
+
+
+def read_signature(session: onnxruntime.InferenceSession) -> Signature:
+    """Inputs and outputs as ONNX Runtime infers them; dimensions it does not know are -1."""
+    return Signature(
+        inputs=tuple(_spec(arg, "input") for arg in session.get_inputs()),
+        outputs=tuple(_spec(arg, "output") for arg in session.get_outputs()),
+    )
+
+
+def _spec(arg: Any, role: str) -> TensorSpec:
+    kind = arg.type.removeprefix("tensor(").removesuffix(")")
+    if kind not in DATATYPES:
+        raise ConversionError(f"{role} {arg.name!r} has type {arg.type}; expected a tensor of a served datatype")
+    shape = tuple(dim if isinstance(dim, int) and dim >= 0 else -1 for dim in arg.shape or ())
+    return TensorSpec(arg.name, DATATYPES[kind], shape)
+
+
+def rename(model: onnx.ModelProto, names: Mapping[str, str]) -> None:
+    """Gives values of the main graph their public names, in place. Raises `ConversionError` when a public
+    name is already that of another value."""
+    taken = _value_names(model.graph) - set(names)
+    for old, new in names.items():
+        if old != new and new in taken:
+            raise ConversionError(f"two values of the graph would be called {new!r}; rename the model's output")
+    _rename_graph(model.graph, names)
+
+
+def _value_names(graph: onnx.GraphProto) -> set[str]:
+    produced = {name for node in graph.node for name in (*node.input, *node.output)}
+    return produced | {value.name for value in (*graph.input, *graph.output, *graph.initializer)}
+
+
+def _rename_graph(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
+    for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        value.name = names.get(value.name, value.name)
+    for node in graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
+        for attribute in node.attribute:
+            for inner in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
+                _rename_graph(inner, names)
+
+
+def alias_outputs(model: onnx.ModelProto, names: Sequence[str]) -> None:
+    """Gives the graph's outputs, in order, the public `names` through Identity nodes, in place.
+
+    Works where plain renaming does not: an output that is an input, or one value given out twice.
+    """
+    for value, name in zip(model.graph.output, names, strict=True):
+        inner = value.name
+        if inner == name:
+            continue
+        if name in _value_names(model.graph):
+            _rename_graph(model.graph, {name: f"{name}__inner"})
+            inner = value.name
+        model.graph.node.append(onnx.helper.make_node("Identity", [inner], [name], name=f"onegate_{name}"))
+        value.name = name
+
+
+def set_shape(value: onnx.ValueInfoProto, shape: Sequence[int | str]) -> None:
+    """Declares a value's shape, in place; text names a dynamic dimension."""
+    del value.type.tensor_type.shape.dim[:]
+    for size in shape:
+        dim = value.type.tensor_type.shape.dim.add()
+        if isinstance(size, str):
+            dim.dim_param = size
+        else:
+            dim.dim_value = size
+
+
+def save_model(model: onnx.ModelProto, folder: Path) -> Path:
+    """Writes `model.onnx` into a new folder, with large weights in `model.onnx.data` beside it."""
+    folder.mkdir(parents=True)
+    path = folder / MODEL_FILE
+    if model.ByteSize() < LARGEST_INLINE_BYTES:
+        onnx.save(model, path)
+    else:
+        onnx.save(model, path, save_as_external_data=True, location=f"{MODEL_FILE}.data")
+    return path
+
+
+def opset_of(model: Path) -> int:
+    """The version of ONNX's own operators that the file is written in."""
+    proto = onnx.load(model, load_external_data=False)
+    return max((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), default=0)

@@ -1,0 +1,120 @@
+"""What the first bytes of a source say: zip members, pickles, things that no converter reads.
+
+Reads headers and directories of archives only; nothing here imports a framework or unpickles.
+"""
+
+from __future__ import annotations
+
+import re
+import zipfile
+import zlib
+from pathlib import Path
+
+from converters.pickles import UnreadablePickle, harmless, pickle_globals
+from model_store.errors import SourceError, TrustRequired
+
+HEAD_BYTES = 4096
+_TEXT_PICKLE = re.compile(rb"\(?[ci][A-Za-z_][\w.]*\n[A-Za-z_][\w.]*\n|\((dp|lp|p)\d+\n")
+"""Protocols 0 and 1 have no header, but open with an import or a container."""
+LARGEST_PICKLE_BYTES = 1 << 30
+"""A longer `data.pkl` is not looked into; weights lie outside of it."""
+
+
+def read_head(source: Path, size_bytes: int = HEAD_BYTES) -> bytes:
+    """The first bytes of a file; nothing for a folder or a file that can't be read."""
+    try:
+        with source.open("rb") as file:
+            return file.read(size_bytes)
+    except OSError:
+        return b""
+
+
+def zip_members(source: Path) -> list[str]:
+    """Names of a zip's members; none when it is no zip or its directory is cut off."""
+    if not source.is_file() or read_head(source, 2) != b"PK":
+        return []
+    try:
+        with zipfile.ZipFile(source) as archive:
+            return archive.namelist()
+    except (zipfile.BadZipFile, OSError, ValueError):
+        return []
+
+
+def describe(source: Path) -> str:
+    """One clause on what the source looks like."""
+    if source.is_dir():
+        names = sorted(path.name for path in source.iterdir())[:5]
+        return f"a folder holding {', '.join(names) or 'nothing'}"
+    head = read_head(source)
+    if not head:
+        return "it is empty"
+    if head[:4] == b"PK\x03\x04":
+        members = zip_members(source)
+        if not members:
+            return "it is a zip archive without a directory at its end: cut off or damaged"
+        return f"it is a zip archive of {', '.join(members[:3])}{', ...' if len(members) > 3 else ''}"
+    return f"it starts with {head[:16]!r}"
+
+
+def refuse_pickle(source: Path, trust: bool) -> None:
+    """Raises when the source is a pickle in any of its usual wrappings, and returns otherwise.
+
+    `TrustRequired` without trust; `SourceError` with it, as this release serves no pickled models, and for
+    archives that hold weights without the network or a TorchScript program.
+    """
+    members = zip_members(source)
+    if any(name.endswith("/constants.pkl") for name in members):
+        raise SourceError(
+            f"source {source.name!r} is a TorchScript archive, which this release does not convert; "
+            "export the model with torch.export.save to a .pt2 file"
+        )
+    if _holds_weights_only(source, members):
+        raise SourceError(
+            f"source {source.name!r} is a PyTorch state dict: weights without the network; "
+            "export the model with torch.export.save to a .pt2 file"
+        )
+    if not any(name.endswith("/data.pkl") for name in members) and not _looks_pickled(source):
+        return
+    if not trust:
+        raise TrustRequired(
+            f"source {source.name!r} is a pickle: loading it runs code that it carries; export data instead "
+            "(.pt2, .keras, .skops, .onnx), or say `trust: true` for this model",
+            source=source.name,
+        )
+    raise SourceError(
+        f"source {source.name!r} is a pickle, which is not served by this release; "
+        "export it as .pt2, .keras, .skops or .onnx"
+    )
+
+
+def _holds_weights_only(source: Path, members: list[str]) -> bool:
+    pickles = [name for name in members if name.endswith("/data.pkl")]
+    if len(pickles) != 1:
+        return False
+    with zipfile.ZipFile(source) as archive:
+        if archive.getinfo(pickles[0]).file_size > LARGEST_PICKLE_BYTES:
+            return False
+        try:
+            names = pickle_globals(archive.read(pickles[0]))
+        except (UnreadablePickle, zipfile.BadZipFile, OSError, zlib.error):
+            return False
+    return all(harmless(name) for name in names)
+
+
+def _looks_pickled(source: Path) -> bool:
+    head = _decompressed(read_head(source))
+    if len(head) > 2 and head[0] == 0x80 and head[1] <= 5:
+        return True
+    return _TEXT_PICKLE.match(head) is not None
+
+
+def _decompressed(head: bytes) -> bytes:
+    """joblib writes zlib or gzip around the pickle when asked to compress."""
+    try:
+        if head[:2] == b"\x1f\x8b":
+            return zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(head, HEAD_BYTES)
+        if head[:1] == b"\x78":
+            return zlib.decompressobj().decompress(head, HEAD_BYTES)
+    except zlib.error:
+        return head
+    return head

@@ -1,0 +1,200 @@
+"""Vets a `.pt2` archive before PyTorch loads it.
+
+`torch.export.load` unpickles the sample inputs and some weights and constants, evaluates the text of symbolic
+shapes with sympy, and looks operators up by dotted name below `torch`: each of these runs what the file says.
+So sample inputs are scanned and left out, other pickles refused, expressions and names of operators held against
+a list, and the archive is written anew, so that PyTorch reads what was vetted and nothing else.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from converters.pickles import UnreadablePickle, harmless, pickle_globals
+from model_store.errors import SourceError, TrustRequired
+
+ROOT = "vetted"
+LARGEST_ARCHIVE_BYTES = 64 << 30
+LARGEST_RATIO = 200
+"""PyTorch stores its members as they are; a member that inflates this much is a bomb."""
+
+_OPERATOR = re.compile(
+    r"torch\.ops\.(aten|prims|prim|quantized|quantized_decomposed|torchvision|higher_order)\.\w+(\.\w+)?"
+    r"|torch\.(_?sym_\w+|_check|_check_is_size)"
+    r"|_operator\.(add|sub|mul|truediv|floordiv|mod|pow|neg|pos|abs|eq|ne|lt|le|gt|ge|and_|or_|not_|getitem)"
+    r"|math\.(ceil|floor|trunc|sqrt|pow|log|log2|exp|sin|cos|tan)"
+)
+_EXPRESSION_WORDS = re.compile(r"[^\W\d]\w*")
+_EXPRESSION = re.compile(r"[\w\s+\-*/%(),.<>=&|~!]*")
+_SYMBOL = re.compile(r"[suzf]\d+|u_?\d+|zuf\d+")
+_FUNCTIONS = frozenset(
+    re.findall(
+        r"\w+",
+        """
+        Max Min Mod PythonMod FloorDiv ModularIndexing CleanDiv CeilDiv Where Abs Add Mul Pow Eq Ne Lt Le Gt Ge
+        Not And Or Integer Float Rational Symbol TruncToInt TruncToFloat FloorToInt CeilToInt RoundToInt
+        RoundDecimal ToFloat IntTrueDiv FloatTrueDiv FloatPow PowByNatural IsNonOverlappingAndDenseIndicator
+        Identity int_oo oo True False LShift RShift BitwiseFn_bitwise_and BitwiseFn_bitwise_or
+        OpaqueUnaryFn_sqrt OpaqueUnaryFn_exp OpaqueUnaryFn_log OpaqueUnaryFn_log2 and or not
+        commutative positive nonnegative negative nonzero zero integer real finite even odd
+        """,
+    )
+)
+"""What PyTorch writes into symbolic sizes: its own functions of sympy, and assumptions on symbols."""
+_QUOTED_SYMBOL = re.compile(rf"\bSymbol\('({_SYMBOL.pattern})'")
+"""sympy writes symbols as `Symbol('s40', positive=True)`; no other text in quotes is let through."""
+
+
+def vet_archive(source: Path, target: Path, *, trust: bool) -> Path:
+    """Writes the archive that PyTorch may load to `target` and returns it; with `trust`, it is the source itself.
+
+    Raises `TrustRequired`, naming the import, operator or expression, when loading would run code that the file
+    brings, and `SourceError` when the archive is damaged or of a PyTorch that wrote another layout.
+    """
+    if trust:
+        return source
+    try:
+        with zipfile.ZipFile(source) as archive, zipfile.ZipFile(target, "w") as clean:
+            for name, data in _vetted_members(archive, source.name):
+                clean.writestr(f"{ROOT}/{name}", data)
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
+        raise SourceError(f"source {source.name!r} is cut off or damaged: {error}") from error
+    return target
+
+
+def _vetted_members(archive: zipfile.ZipFile, source_name: str) -> Iterator[tuple[str, bytes]]:
+    infos = [info for info in archive.infolist() if not info.is_dir()]
+    _check_sizes(infos, source_name)
+    roots = {info.filename.split("/", 1)[0] for info in infos if "/" in info.filename}
+    if len(roots) != 1:
+        raise SourceError(
+            f"source {source_name!r} has the layout of an old PyTorch; export it again with PyTorch 2.9 or later"
+        )
+    prefix = f"{roots.pop()}/"
+    for info in infos:
+        name = info.filename.removeprefix(prefix)
+        if (vetted := _vet_member(name, archive, info, source_name)) is not None:
+            yield name, vetted
+
+
+def _check_sizes(infos: list[zipfile.ZipInfo], source_name: str) -> None:
+    if sum(info.file_size for info in infos) > LARGEST_ARCHIVE_BYTES:
+        raise SourceError(f"source {source_name!r} unpacks to more than {LARGEST_ARCHIVE_BYTES >> 30} GiB")
+    for info in infos:
+        if info.file_size > LARGEST_RATIO * max(info.compress_size, 1024):
+            raise SourceError(f"source {source_name!r}: member {info.filename!r} inflates suspiciously")
+    names = [info.filename for info in infos]
+    if len(set(names)) != len(names):
+        raise SourceError(f"source {source_name!r} holds a member twice")
+
+
+def _vet_member(name: str, archive: zipfile.ZipFile, info: zipfile.ZipInfo, source_name: str) -> bytes | None:
+    """The bytes to keep, or None for a member that PyTorch need not see."""
+    where = f"source {source_name!r}: member {name!r}"
+    if name in ("archive_format", "archive_version", "byteorder", ".data/version"):
+        return archive.read(info)
+    if name.startswith("models/") and name.endswith(".json"):
+        data = archive.read(info)
+        _vet_program(data, where)
+        return data
+    if name.startswith("data/sample_inputs/"):
+        _vet_pickle(archive.read(info), where)
+        return b""  # the exporter needs no sample inputs
+    if name.startswith(("data/weights/", "data/constants/")):
+        return _vet_payload(name.rsplit("/", 1)[1], archive.read(info), where)
+    if name.startswith("data/aotinductor/"):
+        raise TrustRequired(f"{where} is compiled code; export the model with torch.export.save, or say `trust: true`")
+    return None
+
+
+def _vet_payload(name: str, data: bytes, where: str) -> bytes:
+    """Raw tensors and their table, which is all that PyTorch may read: nothing is left to unpickle."""
+    if name.startswith(("custom_obj_", "opaque_obj_")):
+        raise TrustRequired(
+            f"{where} is an object of a custom class, and loading it runs code; say `trust: true` to allow it"
+        )
+    if name.endswith(".pt"):
+        raise SourceError(f"{where} is pickled by an old PyTorch; export the model again with 2.9 or later")
+    if name.endswith("_config.json"):
+        _refuse_pickled(data, where)
+    return data
+
+
+def _refuse_pickled(config: bytes, where: str) -> None:
+    entries = _json(config, where).get("config", {})
+    for entry in entries.values() if isinstance(entries, dict) else ():
+        if isinstance(entry, dict) and entry.get("use_pickle"):
+            raise TrustRequired(
+                f"{where} has pickled tensors (subclasses of torch.Tensor), and loading them runs code; "
+                "export plain tensors, or say `trust: true`"
+            )
+
+
+def _vet_pickle(data: bytes, where: str) -> None:
+    """`torch.save` writes a zip of its own with the pickle as `<root>/data.pkl`; anything else is refused."""
+    if not data:
+        return
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as inner:
+            pickles = [inner.read(name) for name in inner.namelist() if name.endswith(".pkl")]
+        names = [name for each in pickles for name in pickle_globals(each)]
+    except (zipfile.BadZipFile, UnreadablePickle, zlib.error, EOFError) as error:
+        raise TrustRequired(
+            f"{where} is a pickle that can't be read safely ({error}); say `trust: true` to load it anyway"
+        ) from error
+    for name in names:
+        if not harmless(name):
+            raise TrustRequired(
+                f"{where} is a pickle that imports {name!r}, which could run code; "
+                "export the model anew with plain tensors, or say `trust: true`",
+                name=name,
+            )
+
+
+def _vet_program(data: bytes, where: str) -> None:
+    for key, value in _strings(_json(data, where)):
+        if key == "target" and not _OPERATOR.fullmatch(value):
+            raise TrustRequired(
+                f"{where} calls {value!r}, which is no operator of PyTorch; say `trust: true` to allow it",
+                name=value,
+            )
+        if key == "expr_str" and not _safe_expression(value):
+            raise TrustRequired(
+                f"{where} has a symbolic size {value[:80]!r} that is no arithmetic; say `trust: true` to allow it",
+                name=value,
+            )
+
+
+def _safe_expression(text: str) -> bool:
+    text = _QUOTED_SYMBOL.sub("Symbol(s0", text)
+    words = _EXPRESSION_WORDS.findall(text)
+    plain = _EXPRESSION.fullmatch(text) and not re.search(r"\.\s*[^\W\d]", text)
+    return bool(plain) and all(word in _FUNCTIONS or _SYMBOL.fullmatch(word) for word in words)
+
+
+def _json(data: bytes, where: str) -> dict[str, Any]:
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise SourceError(f"{where} is not JSON: {error}") from error
+    return value if isinstance(value, dict) else {}
+
+
+def _strings(value: Any) -> Iterator[tuple[str, str]]:
+    """All texts of a JSON document with the key that they stand under."""
+    stack: list[tuple[str, Any]] = [("", value)]
+    while stack:
+        key, item = stack.pop()
+        if isinstance(item, str):
+            yield key, item
+        elif isinstance(item, dict):
+            stack.extend((str(name), each) for name, each in item.items())
+        elif isinstance(item, list):
+            stack.extend((key, each) for each in item)

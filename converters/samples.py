@@ -1,0 +1,130 @@
+"""Inputs for the parity gate: random rows from the signature, rows of the user's examples, rows that the
+converter asks for. What is done with them is `parity.py`'s and `profile.py`'s."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from converters.base import Arrays, Range
+from model_store.datatypes import DTYPES
+from model_store.errors import ConfigError
+from model_store.manifest import Signature, TensorSpec
+
+DEFAULT_INTEGERS = (0, 3)
+"""Indexes into a vocabulary of unknown size: small ones are safe."""
+WORDS = (b"alpha", b"beta", b"gamma", b"delta", b"")
+
+
+def dynamic_batch(signature: Signature) -> bool:
+    """Whether any input's first dimension may differ between requests."""
+    return any(spec.shape[:1] == (-1,) for spec in signature.inputs)
+
+
+def fixed_batch(signature: Signature) -> int:
+    """The batch that a model without a dynamic one takes: its first input's first dimension."""
+    return next((spec.shape[0] for spec in signature.inputs if spec.shape), 1)
+
+
+def has_inner_dynamic(signature: Signature) -> bool:
+    """Whether a dimension other than the batch may differ between requests."""
+    return any(-1 in spec.shape[1:] for spec in signature.inputs)
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Draws inputs of a signature, the same ones for the same arguments."""
+
+    signature: Signature
+    ranges: Mapping[str, Range] = field(default_factory=dict)
+    probes: Arrays = field(default_factory=dict)
+    examples: Arrays = field(default_factory=dict)
+    inner_sizes: tuple[int, ...] = (5, 8)
+    """For dynamic dimensions other than the batch, one for each seed."""
+
+    def draw(self, batch: int, seed: int, *, inner_size: int | None = None) -> dict[str, np.ndarray]:
+        """Inputs of `batch` rows. Rows alternate between random ones, examples and probes, starting
+        elsewhere with each seed; dynamic dimensions other than the batch get `inner_size`, by default that
+        of the seed, or the size that the examples or probes have there."""
+        inner_size = inner_size or self.inner_sizes[seed % len(self.inner_sizes)]
+        generator = np.random.default_rng((seed, batch, inner_size))
+        pools: list[Arrays] = [{}, *(pool for pool in (self.examples, self.probes) if pool)]
+        kinds = [(row + seed) % len(pools) for row in range(batch)]
+        return {
+            spec.name: self._input(spec, generator, [pools[kind] for kind in kinds], seed, inner_size)
+            for spec in self.signature.inputs
+        }
+
+    def _input(
+        self, spec: TensorSpec, generator: np.random.Generator, pools: list[Arrays], seed: int, inner_size: int
+    ) -> np.ndarray:
+        given = self.examples.get(spec.name, self.probes.get(spec.name))
+        known = given.shape[1:] if given is not None else (inner_size,) * (len(spec.shape) - 1)
+        inner = [size if size >= 0 else known[axis] for axis, size in enumerate(spec.shape[1:])]
+        shape = [len(pools) if size == -1 else size for size in spec.shape[:1]] + inner
+        values = self._random(spec, generator, tuple(shape))
+        for row in range(shape[0] if shape else 0):
+            rows = pools[row % len(pools)].get(spec.name)
+            if rows is not None:
+                values[row] = rows[(row + seed * 7) % len(rows)]
+        return values
+
+    def _random(self, spec: TensorSpec, generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        dtype = DTYPES[spec.datatype]
+        low, high = self.ranges.get(spec.name, (None, None))
+        if dtype.kind == "O":
+            words = np.empty(len(WORDS), dtype=object)
+            words[:] = WORDS
+            return np.asarray(generator.choice(words, shape), dtype=object)
+        if dtype.kind == "b":
+            return np.asarray(generator.random(shape) < 0.5)
+        if dtype.kind in "iu":
+            low, high = DEFAULT_INTEGERS if low is None or high is None else (low, high)
+            values = generator.integers(np.asarray(low, int), np.asarray(high, int), shape, endpoint=True)
+            return np.asarray(values).astype(dtype)
+        if low is None or high is None:
+            return np.asarray(generator.standard_normal(shape)).astype(dtype)
+        return np.asarray(generator.uniform(low, high, shape)).astype(dtype)
+
+
+def load_examples(path: str, signature: Signature) -> dict[str, np.ndarray]:
+    """Rows of an `.npz`, checked against the signature and cast to its datatypes.
+
+    Raises `ConfigError` when the file can't be read, names no input, or an array does not fit.
+    """
+    try:
+        with np.load(Path(path), allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        raise ConfigError(f"examples: {path!r} is not an .npz of plain arrays: {error}") from error
+    specs = {spec.name: spec for spec in signature.inputs}
+    unknown = sorted(set(arrays) - set(specs))
+    if unknown or not arrays:
+        raise ConfigError(
+            f"examples: {path!r} holds {', '.join(sorted(arrays)) or 'nothing'}; "
+            f"the model's inputs are {', '.join(specs)}"
+        )
+    return {name: _fit(array, specs[name], path) for name, array in arrays.items()}
+
+
+def _fit(array: np.ndarray, spec: TensorSpec, path: str) -> np.ndarray:
+    fits = (
+        array.ndim == len(spec.shape)
+        and array.shape[:1] != (0,)
+        and all(want in (-1, got) for want, got in zip(spec.shape[1:], array.shape[1:], strict=True))
+    )
+    if not fits:
+        raise ConfigError(
+            f"examples: {path!r}: input {spec.name!r}: expected {spec.datatype}{list(spec.shape)}, "
+            f"got {array.dtype}{list(array.shape)}"
+        )
+    dtype = DTYPES[spec.datatype]
+    if dtype.kind == "O":
+        rows = np.empty(array.shape, dtype=object)
+        rows[...] = np.char.encode(array.astype(str), "utf-8").astype(object)
+        return rows
+    return array.astype(dtype)

@@ -1,0 +1,1 @@
+"""Where versions live: the store, manifests, generations of desired state, sources, and every error kind."""

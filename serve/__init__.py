@@ -1,0 +1,1 @@
+"""What runs while requests are answered, and the `onegate` command."""

@@ -1,0 +1,56 @@
+"""The Ray Serve applications that are always there: the controller and the gateway. Blocking; for the driver."""
+
+from __future__ import annotations
+
+from ray import serve
+
+from serve.controller import Controller, ControllerSettings
+from serve.controller_link import CONTROLLER_APP, CONTROLLER_DEPLOYMENT
+from serve.deployments import MODEL_DEPLOYMENT, SERVE_LOGGING, deployment_options
+from serve.gateway import Gateway, GatewaySettings
+
+GATEWAY_APP = "onegate"
+GATEWAY_DEPLOYMENT = "Gateway"
+
+STOP_MARGIN_S = 5.0
+"""How much longer Ray Serve waits for a gateway than the gateway waits for its last requests."""
+
+
+def start_front(controller: ControllerSettings, gateway: GatewaySettings, gateways: int) -> None:
+    """Starts the controller and `gateways` gateway replicas and returns when they run.
+
+    Ray Serve's own proxies stay off. The controller is an application of its own, so that a new gateway spares it.
+    """
+    serve.start(proxy_location="Disabled", logging_config=SERVE_LOGGING)
+    controller_app = serve.deployment(
+        Controller,
+        name=CONTROLLER_DEPLOYMENT,
+        # Each gateway holds a long poll and each replica a heartbeat; the default of 5 would block them.
+        max_ongoing_requests=100_000,
+        **deployment_options(cpus=0, replicas=1, grace_s=STOP_MARGIN_S),
+    ).bind(controller)
+    gateway_app = serve.deployment(
+        Gateway,
+        name=GATEWAY_DEPLOYMENT,
+        **deployment_options(cpus=0, replicas=gateways, grace_s=gateway.drain_timeout_s + STOP_MARGIN_S),
+    ).bind(gateway)
+    serve.run_many(
+        [
+            serve.RunTarget(controller_app, name=CONTROLLER_APP, route_prefix=None, logging_config=SERVE_LOGGING),
+            serve.RunTarget(gateway_app, name=GATEWAY_APP, route_prefix=None, logging_config=SERVE_LOGGING),
+        ]
+    )
+
+
+def stop_front() -> None:
+    """Drains the gateway: returns when its last request is answered."""
+    serve.delete(GATEWAY_APP)
+
+
+def delete_all_versions() -> None:
+    """Ends the controller and all versions, and leaves other applications of a shared cluster alone."""
+    serve.delete(CONTROLLER_APP)
+    running = serve.status().applications
+    versions = [name for name, app in running.items() if set(app.deployments) == {MODEL_DEPLOYMENT}]
+    for name in versions:
+        serve.delete(name)

@@ -1,0 +1,65 @@
+"""The `onegate` command. Each subcommand is one file in `serve/commands/`, imported when it is called.
+
+Exit codes: 0 for success, 1 for a refused or failed operation (one line on standard error says what to do), 2 for wrong
+usage.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+from model_store.errors import OnegateError
+from serve.version import VERSION
+
+COMMANDS = {
+    "up": "Start a gateway with the models of a config.",
+    "apply": "Make a config the desired state of a running gateway.",
+    "status": "Show the models of a running gateway.",
+    "infer": "Call a model with a file.",
+    "convert": "Convert a source to ONNX, prove it equal, and store it.",
+    "versions": "List the stored versions of a model.",
+    "down": "Drain and end a running gateway.",
+    "schema": "Print the JSON schema or the reference page of the config.",
+}
+"""Name -> one line of help. The file of the same name in `serve/commands/` holds the command."""
+
+
+class _LazyGroup(click.Group):
+    """Imports a command's module when it is asked for, so that `onegate status` does not wait for Ray."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"serve.commands.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except OnegateError as error:
+            click.echo(f"onegate: {error.message}", err=True)
+            ctx.exit(1)
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(VERSION, prog_name="onegate")
+def main() -> None:
+    """One inference endpoint for models from every framework.
+
+    \b
+    Example:
+      onegate up configs/quickstart.yaml
+    """
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="onegate: %(message)s")

@@ -1,0 +1,1 @@
+"""One file a subcommand of `onegate`; each has a click command named `command`."""

@@ -1,0 +1,158 @@
+"""`onegate convert SOURCE`."""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from converters.base import ConversionOptions
+from converters.publish import Published, convert_and_publish
+from model_store.errors import ConfigError, OnegateError
+from model_store.manifest import DATATYPES, Manifest, TensorSpec
+from model_store.sources import resolve_source
+from model_store.store import Store
+from serve.commands.options import fail, json_option, store_option
+from serve.commands.tables import console
+from serve.config import ModelConfig, load_config
+
+
+def _input_spec(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[TensorSpec, ...] | None:
+    specs = []
+    for value in values:
+        found = re.fullmatch(r"([^:]+):([A-Z0-9]+):(-?\d+(?:,-?\d+)*)", value)
+        if not found or found[2] not in DATATYPES:
+            raise click.BadParameter(f"expected NAME:DATATYPE:DIMS as x:FP32:-1,3,32,32, got {value!r}")
+        specs.append(TensorSpec(found[1], found[2], tuple(int(size) for size in found[3].split(","))))
+    return tuple(specs) or None
+
+
+@click.command()
+@click.argument("source")
+@click.option("--name", help="Name of the model; by default the source's file name without its ending.")
+@store_option
+@click.option("--trust", is_flag=True, help="Code inside the source, as in a pickle, may run.")
+@click.option(
+    "--input",
+    "inputs",
+    multiple=True,
+    metavar="NAME:DATATYPE:DIMS",
+    callback=_input_spec,
+    help="An input, for sources that carry no shapes; -1 for a dimension that may differ.",
+)
+@click.option("--config", type=click.Path(path_type=Path), help="Take the options of model --name from this config.")
+@json_option
+def command(
+    source: str,
+    name: str | None,
+    store: str,
+    trust: bool,
+    inputs: tuple[TensorSpec, ...] | None,
+    config: Path | None,
+    as_json: bool,
+) -> None:
+    """Convert SOURCE to ONNX, prove that it computes the same, and store it as a version.
+
+    \b
+    Example:
+      onegate convert digits.pt2 --name digits --store ./store
+    """
+    name = name or re.sub(r"[^A-Za-z0-9._-]", "-", Path(source.rstrip("/")).stem).lstrip("._-") or "model"
+    options = _options(config, name, trust, inputs)
+    try:
+        with tempfile.TemporaryDirectory(prefix="onegate-source-") as folder, _progress() as status:
+            path = resolve_source(source, Path.cwd(), Path(folder))
+            published = convert_and_publish(Store.open(store), name, path, options, on_progress=status.update)
+    except OnegateError as error:
+        if not as_json:
+            raise
+        click.echo(json.dumps(_failure(name, error)))
+        click.echo(f"onegate: {error.message}", err=True)
+        fail()
+    if as_json:
+        click.echo(json.dumps(_success(published)))
+    else:
+        _print_report(published)
+
+
+def _progress() -> Any:
+    return Console(stderr=True).status("converting")
+
+
+def _options(config: Path | None, name: str, trust: bool, inputs: tuple[TensorSpec, ...] | None) -> ConversionOptions:
+    from serve.preparation import conversion_options
+
+    if config is None:
+        model = ModelConfig(name=name, source="-")
+    else:
+        named = {model.name: model for model in load_config(config).models}
+        if name not in named:
+            raise ConfigError(f"{config}: no model {name!r}; models: {', '.join(named) or 'none'}; --name picks one")
+        model = named[name]
+    options = conversion_options(model)
+    return msgspec.structs.replace(options, trust=trust or options.trust, inputs=inputs or options.inputs)
+
+
+def _success(published: Published) -> dict[str, Any]:
+    manifest = published.manifest
+    signature = manifest.signatures[manifest.default_signature]
+    return {
+        "name": manifest.name,
+        "version": manifest.version,
+        "framework": manifest.framework,
+        "runtime": manifest.runtime,
+        "onnx": manifest.runtime == "onnx",
+        "opset": manifest.opset,
+        "parity": msgspec.to_builtins(manifest.parity),
+        "row_independent": manifest.row_independent,
+        "inputs": msgspec.to_builtins(signature.inputs),
+        "outputs": msgspec.to_builtins(signature.outputs),
+        "seconds": manifest.seconds,
+        "reason": None,
+        "converted": published.converted,
+    }
+
+
+def _failure(name: str, error: OnegateError) -> dict[str, Any]:
+    empty = dict.fromkeys(("version", "framework", "runtime", "opset", "parity", "row_independent", "seconds"))
+    return {
+        "name": name,
+        **empty,
+        "onnx": False,
+        "inputs": [],
+        "outputs": [],
+        "reason": error.message,
+        "kind": type(error).__name__,
+    }
+
+
+def _print_report(published: Published) -> None:
+    manifest = published.manifest
+    verb = "converted to" if published.converted else "was converted before:"
+    click.echo(f"{manifest.name}: {manifest.framework} {verb} version {manifest.version} ({manifest.seconds:.1f} s)")
+    _print_parity(manifest)
+
+
+def _print_parity(manifest: Manifest) -> None:
+    parity = manifest.parity
+    if parity is None:
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("OUTPUT", "MAX ABS ERROR", "MAX REL ERROR", "SCALE", "CLASSES AGREE"):
+        table.add_column(heading)
+    for output in parity.outputs:
+        agreement = "" if output.class_agreement is None else f"{output.class_agreement:.2%}"
+        table.add_row(
+            output.name, f"{output.max_abs_error:.2e}", f"{output.max_rel_error:.2e}", f"{output.scale:.3g}", agreement
+        )
+    console().print(table)
+    batches = ", ".join(map(str, parity.batches))
+    rows = "independent" if parity.row_independent else "not independent: requests are not merged"
+    click.echo(f"compared with {parity.reference} at batches {batches}, bound {parity.rtol:g}; rows are {rows}")

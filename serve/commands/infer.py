@@ -1,0 +1,66 @@
+"""`onegate infer MODEL --input FILE`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from serve.commands.input_files import read_inputs
+from serve.commands.options import json_option, management_option
+from serve.inference_client import InferenceClient
+from serve.management_client import ManagementClient
+from serve.tensors import datatype_of, to_json_values
+
+MAX_SHOWN_VALUES = 20
+
+
+@click.command()
+@click.argument("model")
+@click.option(
+    "--input",
+    "file",
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A .npz, .npy, .json or image file.",
+)
+@click.option("--version", type=click.IntRange(min=1), help="A version other than the default one.")
+@click.option("--url", help="The endpoint; by default what the gateway's management port names.")
+@click.option(
+    "--scale", type=float, default=1.0, show_default=True, help="Factor for the pixels (0 to 255) of an image."
+)
+@management_option
+@json_option
+def command(
+    model: str, file: Path, version: int | None, url: str | None, scale: float, client: ManagementClient, as_json: bool
+) -> None:
+    """Call MODEL with the tensors of a file and print what it answers.
+
+    A .npz names the inputs; a .npy, an image and a bare JSON list are for models with one input. JSON may also be
+    {"name": values} or a whole v2 request.
+
+    \b
+    Example:
+      onegate infer digits --input digit.npz
+    """
+    endpoint = InferenceClient(url or client.state()["gateway"]["http"])
+    metadata = endpoint.metadata(model, version)
+    outputs = endpoint.infer(model, read_inputs(file, metadata["inputs"], scale), version)
+    if as_json:
+        click.echo(json.dumps({"model": model, "outputs": [_as_json(name, t) for name, t in outputs.items()]}))
+        return
+    for name, tensor in outputs.items():
+        click.echo(f"{name}: {datatype_of(tensor)}{list(tensor.shape)} {_as_text(tensor)}")
+
+
+def _as_json(name: str, tensor: np.ndarray) -> dict[str, Any]:
+    return {"name": name, "datatype": datatype_of(tensor), "shape": list(tensor.shape), "data": to_json_values(tensor)}
+
+
+def _as_text(tensor: np.ndarray) -> str:
+    if tensor.dtype == np.object_:
+        return str([element.decode(errors="replace") for element in tensor.ravel()[:MAX_SHOWN_VALUES]])
+    return np.array2string(tensor, precision=6, threshold=MAX_SHOWN_VALUES, suppress_small=True)

@@ -1,0 +1,105 @@
+"""Files that people have, as the inputs of a model: `.npz`, `.npy`, JSON, images."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from model_store.datatypes import DTYPES
+from model_store.errors import InvalidInput
+from serve.inference import Tensors
+
+Described = list[dict[str, Any]]
+"""The model's inputs as its v2 metadata gives them: name, datatype, shape."""
+
+
+def read_inputs(file: Path, described: Described, scale: float) -> Tensors:
+    """The inputs in `file`, in the datatypes that the model takes; `scale` multiplies the pixels of an image.
+
+    Raises `InvalidInput` for a file of another kind, unknown names, and values that would lose their kind.
+    """
+    readers = {".npz": _read_npz, ".npy": _read_npy, ".json": _read_json}
+    try:
+        if reader := readers.get(file.suffix.lower()):
+            named = reader(file, described)
+        else:
+            named = {_only(described)["name"]: read_image(file, _only(described), scale)}
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"{file}: can't be read: {error}") from error
+    specs = {spec["name"]: spec for spec in described}
+    for name in named:
+        if name not in specs:
+            raise InvalidInput(f"{file}: the model has no input {name!r}; inputs: {', '.join(specs)}")
+    return {name: _cast(name, tensor, specs[name]["datatype"]) for name, tensor in named.items()}
+
+
+def _read_npz(file: Path, described: Described) -> Tensors:
+    with np.load(file, allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+def _read_npy(file: Path, described: Described) -> Tensors:
+    return {_only(described)["name"]: np.load(file, allow_pickle=False)}
+
+
+def _read_json(file: Path, described: Described) -> Tensors:
+    content = json.loads(file.read_text())
+    if isinstance(content, list):
+        content = {_only(described)["name"]: content}
+    elif isinstance(content, dict) and isinstance(content.get("inputs"), list):
+        return {sent["name"]: np.array(sent["data"]).reshape(sent["shape"]) for sent in content["inputs"]}
+    if not isinstance(content, dict):
+        raise InvalidInput(f"{file}: expected a list, an object of inputs or a v2 request")
+    return {name: np.array(values) for name, values in content.items()}
+
+
+def read_image(file: Path, spec: dict[str, Any], scale: float) -> np.ndarray:
+    """An image as one row of an NCHW or NHWC input, resized to the input's height and width.
+
+    One channel makes it grey, three RGB; pixels are 0 to 255 times `scale`.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    channels_first, channels, height, width = _image_layout(spec)
+    try:
+        with Image.open(file) as image:
+            pixels = image.convert("L" if channels == 1 else "RGB").resize((width, height))
+            values = np.asarray(pixels, dtype=np.float32).reshape(height, width, channels) * np.float32(scale)
+    except UnidentifiedImageError as error:
+        raise InvalidInput(f"{file}: no image, and no .npz, .npy or .json either") from error
+    if np.dtype(DTYPES[spec["datatype"]]).kind in "iu":
+        values = values.round()
+    return (values.transpose(2, 0, 1) if channels_first else values)[np.newaxis]
+
+
+def _image_layout(spec: dict[str, Any]) -> tuple[bool, int, int, int]:
+    shape = spec["shape"]
+    if len(shape) == 4 and shape[1] in (1, 3) and min(shape[2:]) > 0:
+        return True, shape[1], shape[2], shape[3]
+    if len(shape) == 4 and shape[3] in (1, 3) and min(shape[1:3]) > 0:
+        return False, shape[3], shape[1], shape[2]
+    raise InvalidInput(
+        f"input {spec['name']!r} has the shape {shape}; an image needs [-1,C,H,W] or [-1,H,W,C] with 1 or 3 channels"
+    )
+
+
+def _only(described: Described) -> dict[str, Any]:
+    if len(described) != 1:
+        names = ", ".join(spec["name"] for spec in described)
+        raise InvalidInput(f"the model has several inputs ({names}); use a .npz, or JSON that names them")
+    return described[0]
+
+
+def _cast(name: str, tensor: np.ndarray, datatype: str) -> np.ndarray:
+    dtype = DTYPES[datatype]
+    if tensor.dtype.kind in "US" and datatype == "BYTES":
+        encoded = np.empty(tensor.shape, dtype=object)
+        encoded[...] = [element.encode() for element in tensor.ravel()] if tensor.ndim == 1 else np.char.encode(tensor)
+        return encoded
+    integral = tensor.dtype.kind == "f" and dtype.kind in "iu" and bool((tensor == tensor.round()).all())
+    if not np.can_cast(tensor.dtype, dtype, "same_kind") and not integral and tensor.dtype.kind not in "iub":
+        raise InvalidInput(f"input {name!r}: expected {datatype}, the file holds {tensor.dtype}")
+    return tensor.astype(dtype)

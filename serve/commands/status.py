@@ -1,0 +1,29 @@
+"""`onegate status`."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from serve.commands.options import json_option, management_option
+from serve.management_client import ManagementClient
+
+
+@click.command()
+@management_option
+@json_option
+def command(client: ManagementClient, as_json: bool) -> None:
+    """Show the models of the running gateway: state, version, executor, parity error, address.
+
+    \b
+    Example:
+      onegate status --json
+    """
+    state = client.state()
+    if as_json:
+        click.echo(json.dumps(state))
+        return
+    from serve.commands.tables import console, model_table
+
+    console().print(model_table(state))

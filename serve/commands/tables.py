@@ -1,0 +1,81 @@
+"""How the state looks to people: tables and the line to paste."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from model_store.errors import OnegateError
+from serve.config import Config
+
+MAX_PASTED_VALUES = 1024
+"""A longer input does not go into a command line."""
+
+
+def console() -> Console:
+    """Standard output; wide where it is no terminal, so that no line is broken."""
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 200
+    return Console(width=max(width, 80), highlight=False)
+
+
+def model_table(state: dict[str, Any]) -> Table:
+    """The models: framework -> runtime, parity error, executor, state, address."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("MODEL", "VERSION", "FRAMEWORK -> RUNTIME", "PARITY ERROR", "EXECUTOR", "STATE", "ADDRESS"):
+        table.add_column(heading, overflow="fold", no_wrap=heading != "ADDRESS")
+    for row in state["models"]:
+        table.add_row(*_cells(row, state["gateway"]["http"]))
+    return table
+
+
+def _cells(row: dict[str, Any], http: str) -> tuple[str, ...]:
+    address = f"{http}/v2/models/{row['name']}" if row["default"] else (row["reason"] or "")
+    return (
+        row["name"],
+        "" if row["version"] is None else str(row["version"]),
+        f"{row['framework']} -> {row['runtime']}" if row["framework"] else "",
+        "" if row["max_rel_error"] is None else f"{row['max_rel_error']:.1e}",
+        _executor_text(row),
+        row["state"],
+        address,
+    )
+
+
+def _executor_text(row: dict[str, Any]) -> str:
+    if row["executor"] != "replicas":
+        return row["executor"] or ""
+    return f"replicas {row['replicas']['ready']}/{row['replicas']['wanted']}"
+
+
+def curl_line(config: Config, state: dict[str, Any]) -> str | None:
+    """A line to paste that calls the first model with `examples`, with the first of them; None where there is none."""
+    ready = {row["name"] for row in state["models"] if row["default"] and row["state"] == "READY"}
+    for model in config.models:
+        if model.examples and model.name in ready:
+            try:
+                body = _first_example(model.examples)
+            except (OSError, ValueError, OnegateError):
+                continue
+            if body is not None:
+                return f"curl -s {state['gateway']['http']}/v2/models/{model.name}/infer -d '{body}'"
+    return None
+
+
+def _first_example(path: str) -> str | None:
+    from serve.tensors import datatype_of, to_json_values
+
+    inputs = []
+    with np.load(path, allow_pickle=False) as examples:
+        for name, rows in examples.items():
+            row = rows[:1]
+            values = [int(v) if isinstance(v, float) and v.is_integer() else v for v in to_json_values(row)]
+            inputs.append({"name": name, "shape": list(row.shape), "datatype": datatype_of(row), "data": values})
+    if sum(len(sent["data"]) for sent in inputs) > MAX_PASTED_VALUES:
+        return None
+    return json.dumps({"inputs": inputs}, separators=(",", ":"))

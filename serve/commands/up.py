@@ -1,0 +1,153 @@
+"""`onegate up CONFIG`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.status import Status
+
+from model_store.errors import OnegateError
+from serve import launch
+from serve.commands.options import config_argument, fail, port_options
+from serve.commands.tables import console, curl_line, model_table
+from serve.config import Config, load_config
+from serve.management_client import ManagementClient
+
+POLL_S = 0.2
+PATIENCE_S = 15.0
+"""How long the management port may be silent (while the controller restarts) before `up` says so."""
+
+
+@click.command()
+@config_argument
+@click.option("--address", help="Join the Ray cluster at this address instead of starting a local one.")
+@click.option("--store", help="Instead of the config's store.")
+@port_options
+def command(
+    config: Path,
+    address: str | None,
+    store: str | None,
+    http_port: int | None,
+    grpc_port: int | None,
+    management_port: int | None,
+) -> None:
+    """Start a gateway with the models of CONFIG, and serve until Ctrl-C or SIGTERM, which drain it.
+
+    \b
+    Example:
+      onegate up configs/quickstart.yaml
+    """
+    overrides = {
+        "store": store,
+        "gateway.http_port": http_port,
+        "gateway.grpc_port": grpc_port,
+        "gateway.management_port": management_port,
+    }
+    desired = load_config(config, overrides=overrides)
+    launch.check_ports(desired)
+    launch.write_generation(desired)
+    with launch.private_folder() as folder:
+        try:
+            _serve(desired, folder, address)
+        except KeyboardInterrupt:
+            click.echo("onegate: ended without draining", err=True)
+            fail(1)
+
+
+def _serve(desired: Config, folder: Path, address: str | None) -> None:
+    progress = _Progress()
+    progress.show("starting Ray")
+    with launch.ray_session(folder, address):
+        # After Ray, which sets handlers of its own.
+        stop = launch.StopSignal()
+        try:
+            progress.show("starting the gateway")
+            launch.start_applications(desired, local=address is None)
+            gateway = desired.gateway
+            client = ManagementClient(f"http://{gateway.management_host}:{gateway.management_port}")
+            state = _wait_until_settled(client, stop, progress)
+            progress.end()
+            if state is not None:
+                _greet(desired, state)
+                _wait_for_end(client, stop)
+        finally:
+            progress.show("draining: requests under way are answered first")
+            launch.stop_applications(local=address is None)
+            progress.end()
+
+
+def _wait_until_settled(
+    client: ManagementClient, stop: launch.StopSignal, progress: _Progress
+) -> dict[str, Any] | None:
+    """The first state in which every model is ready or failed; None when the end came first."""
+    while not stop.wait(POLL_S):
+        try:
+            state = client.state(timeout_s=PATIENCE_S)
+        except OnegateError as error:
+            progress.show(error.message)
+            continue
+        open_rows = [row for row in state["models"] if row["state"] in ("CONVERTING", "LOADING")]
+        if not open_rows and state["table"]:
+            return state
+        progress.show(", ".join(_progress_text(row) for row in open_rows))
+    return None
+
+
+def _progress_text(row: dict[str, Any]) -> str:
+    detail = f" ({row['reason']})" if row["reason"] else ""
+    return f"{row['name']}: {row['state'].lower()}{detail}"
+
+
+def _greet(desired: Config, state: dict[str, Any]) -> None:
+    out = console()
+    out.print(model_table(state))
+    for row in state["models"]:
+        if row["state"] == "FAILED":
+            click.echo(f"onegate: model {row['name']!r} is not served: {row['reason']}", err=True)
+    line = curl_line(desired, state)
+    if line is not None:
+        out.print("\nTry it:", style="bold")
+        # Not through rich, which would break the line.
+        click.echo(line)
+    out.print(f"\nManagement at {state['gateway']['management']}. Ctrl-C drains and ends.")
+    sys.stdout.flush()
+
+
+def _wait_for_end(client: ManagementClient, stop: launch.StopSignal) -> None:
+    silent_since: float | None = None
+    while not stop.wait(1.0):
+        try:
+            if client.state(timeout_s=PATIENCE_S)["stopping"]:
+                return
+            silent_since = None
+        except OnegateError as error:
+            silent_since = silent_since or time.monotonic()
+            if time.monotonic() - silent_since > PATIENCE_S:
+                click.echo(f"onegate: {error.message}", err=True)
+                silent_since = time.monotonic()
+
+
+class _Progress:
+    """A line that says what is going on, where standard error is a terminal; silence elsewhere."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True)
+        self._status: Status | None = None
+
+    def show(self, text: str) -> None:
+        if not self._console.is_terminal:
+            return
+        if self._status is None:
+            self._status = self._console.status(text)
+            self._status.start()
+        self._status.update(text)
+
+    def end(self) -> None:
+        if self._status is not None:
+            self._status.stop()
+            self._status = None

@@ -1,0 +1,63 @@
+"""`onegate versions MODEL`."""
+
+from __future__ import annotations
+
+import json
+
+import click
+import msgspec
+from rich.table import Table
+
+from model_store.errors import ModelNotFound
+from model_store.manifest import Manifest
+from model_store.store import Store
+from serve.commands.options import json_option, store_option
+from serve.commands.tables import console
+
+
+@click.command()
+@click.argument("model")
+@store_option
+@json_option
+def command(model: str, store: str, as_json: bool) -> None:
+    """List the stored versions of MODEL with their parity reports.
+
+    \b
+    Example:
+      onegate versions digits --store ./store
+    """
+    opened = Store(store)
+    numbers = opened.versions(model)
+    if not numbers:
+        known = ", ".join(opened.models()) or "none"
+        raise ModelNotFound(f"store {store!r} has no model {model!r}; models: {known}")
+    manifests = [opened.manifest(model, number) for number in numbers]
+    if as_json:
+        click.echo(json.dumps([msgspec.to_builtins(manifest) for manifest in manifests]))
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in (
+        "VERSION",
+        "CREATED",
+        "SOURCE",
+        "FRAMEWORK -> RUNTIME",
+        "PARITY ERROR",
+        "ROWS INDEPENDENT",
+        "SECONDS",
+    ):
+        table.add_column(heading, no_wrap=True)
+    for manifest in manifests:
+        table.add_row(*_cells(manifest))
+    console().print(table)
+
+
+def _cells(manifest: Manifest) -> tuple[str, ...]:
+    return (
+        str(manifest.version),
+        manifest.created,
+        manifest.source_name,
+        f"{manifest.framework} -> {manifest.runtime}",
+        f"{manifest.parity.max_rel_error:.1e}" if manifest.parity else "",
+        "yes" if manifest.row_independent else "no",
+        f"{manifest.seconds:.1f}",
+    )

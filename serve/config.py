@@ -1,0 +1,274 @@
+"""The typed config: one model of the YAML, the source of its JSON schema and of its reference page.
+
+`load_config` reads a file and what overrides it, `parse_config` reads text that came over the wire. Both
+raise one `ConfigError` with every mistake. What a config wants done is the controller's matter.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+
+from model_store.manifest import TensorSpec
+from serve.config_contradictions import ALL_TRAFFIC, contradictions
+from serve.config_keys import ConfigKey, keys_of
+from serve.config_layers import absolute_path, read_config_file, with_environment, with_overrides
+from serve.config_mistakes import CONTRADICTION, config_error, translate
+from serve.config_rules import Datatype, Dimension, Filled, Host, Label, LoopbackHost, ModelName, Port
+from serve.config_source import ConfigSource, read_config_text, render_path
+
+
+class _Section(BaseModel):
+    """A mapping of the config: no unknown keys, no silent conversion, no later change."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class GatewayConfig(_Section):
+    """Where the endpoint listens and what it admits."""
+
+    host: Host = Field(default="127.0.0.1", description="Address on which the HTTP and gRPC ports listen.")
+    http_port: Port = Field(default=8080, description="Port of every HTTP protocol.")
+    grpc_port: Port = Field(default=8081, description="Port of every gRPC protocol.")
+    management_host: LoopbackHost = Field(
+        default="127.0.0.1", description="Address on which the management port listens."
+    )
+    management_port: Port = Field(default=8082, description="Port of management calls and metrics.")
+    replicas: int = Field(default=1, ge=1, le=64, description="Gateway processes that share the ports.")
+    max_body_bytes: int = Field(
+        default=64 * 1024 * 1024,
+        ge=1024,
+        le=2**31 - 1,
+        description="Largest request body in bytes (64 MiB); larger ones are refused.",
+    )
+    drain_timeout_s: float = Field(
+        default=30.0,
+        ge=0,
+        le=3600,
+        description="Seconds that running requests get to finish when the gateway stops.",
+    )
+
+
+class VersionConfig(_Section):
+    """One of a model's versions side by side: from a source, or from the store by number."""
+
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["source"]}, {"required": ["version"]}]})
+
+    source: Filled | None = Field(default=None, description="What was exported: a file, a folder or a URL.")
+    version: int | None = Field(
+        default=None, ge=1, le=2**31 - 1, description="Number of a version that is in the store already."
+    )
+    label: Label | None = Field(default=None, description="Name by which clients can call this version.")
+    traffic: int | None = Field(
+        default=None,
+        ge=0,
+        le=ALL_TRAFFIC,
+        description="Percent of the calls that name no version. The model's versions add up to 100; "
+        "where none says anything, the first gets all.",
+    )
+
+
+class InputConfig(_Section):
+    """An input of the model, for sources that do not carry it."""
+
+    name: Filled = Field(description="Name of the input, in the order that the model takes them.")
+    datatype: Datatype = Field(description="Type of the elements, as the Open Inference Protocol spells it.")
+    shape: list[Dimension] = Field(description="Dimensions; -1 for one that differs between requests.")
+
+    def spec(self) -> TensorSpec:
+        """The same as the converters take it."""
+        return TensorSpec(self.name, self.datatype, tuple(self.shape))
+
+
+class ParityConfig(_Section):
+    """How closely the converted model must agree with the source."""
+
+    rtol: float = Field(
+        default=1e-4,
+        gt=0,
+        le=1,
+        description="Largest error of an output, relative to the output's own scale.",
+    )
+
+
+class ConvertConfig(_Section):
+    """How the source becomes an ONNX model."""
+
+    precision: Literal["float32"] = Field(default="float32", description="Number format of the converted model.")
+    parity: ParityConfig = Field(default=ParityConfig(), description="What the proof of equal answers asks.")
+
+
+class BatchingConfig(_Section):
+    """How requests are put together."""
+
+    max_batch_size: int = Field(default=64, ge=1, le=4096, description="Most rows in one run of the model.")
+    max_delay_ms: float = Field(
+        default=0.0,
+        ge=0,
+        le=60_000,
+        description="Milliseconds to wait for more rows; with 0 nothing waits longer than the model is busy.",
+    )
+    max_queue: int = Field(
+        default=1024,
+        ge=1,
+        le=1_000_000,
+        description="Most rows that wait in one gateway; more are refused as overload.",
+    )
+
+
+class ServeConfig(_Section):
+    """How a model runs."""
+
+    executor: Literal["auto", "inline", "replicas"] = Field(
+        default="auto",
+        description="inline: in the gateway; replicas: in processes of its own; auto: by measured speed.",
+    )
+    cpus: int = Field(default=1, ge=1, le=256, description="Processor cores of each replica.")
+    replicas: int = Field(default=1, ge=1, le=256, description="Processes that run the model.")
+    batching: BatchingConfig = Field(default=BatchingConfig(), description="How requests are put together.")
+    deadline_ms: int = Field(
+        default=30_000,
+        ge=1,
+        le=3_600_000,
+        description="Milliseconds for a request that sets no deadline itself.",
+    )
+
+
+class ModelConfig(_Section):
+    """A model that clients can call."""
+
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["source"]}, {"required": ["versions"]}]})
+
+    name: ModelName = Field(description="What clients call.")
+    source: Filled | None = Field(
+        default=None, description="What was exported: a file, a folder or a URL. Excludes `versions`."
+    )
+    versions: list[VersionConfig] | None = Field(
+        default=None, min_length=1, description="Several versions side by side. Excludes `source`."
+    )
+    framework: Literal["pytorch", "keras", "sklearn", "boosting", "onnx"] | None = Field(
+        default=None, description="Framework of the source, where its content does not tell."
+    )
+    inputs: list[InputConfig] | None = Field(
+        default=None, min_length=1, description="Inputs, for sources that carry no shapes."
+    )
+    examples: Filled | None = Field(
+        default=None,
+        description="An `.npz` file of real inputs by name, rows first, for the proof of equal answers.",
+    )
+    trust: bool = Field(default=False, description="Whether code inside the source, as in a pickle, may run.")
+    convert: ConvertConfig = Field(default=ConvertConfig(), description="How the source becomes an ONNX model.")
+    serve: ServeConfig = Field(default=ServeConfig(), description="How the model runs.")
+
+    def wanted_versions(self) -> list[VersionConfig]:
+        """The versions to serve, each with its traffic in percent; a model with `source` has one."""
+        versions = self.versions or [VersionConfig(source=self.source)]
+        shares = [version.traffic for version in versions]
+        if all(share is None for share in shares):
+            shares[0] = ALL_TRAFFIC
+        return [
+            version.model_copy(update={"traffic": share or 0}) for version, share in zip(versions, shares, strict=True)
+        ]
+
+
+class Config(_Section):
+    """The config of onegate: the full desired state."""
+
+    store: Filled = Field(default="./store", description="Folder or URL of the model store.")
+    gateway: GatewayConfig = Field(
+        default=GatewayConfig(), description="Where the endpoint listens and what it admits."
+    )
+    models: list[ModelConfig] = Field(description="All models that are served; one that is not listed is retired.")
+
+    @model_validator(mode="after")
+    def _without_contradictions(self) -> Self:
+        found = list(contradictions(self.document(), default_values()))
+        if found:
+            lines = "; ".join(f"{render_path(path)}: {problem}" for path, problem in found)
+            raise PydanticCustomError(CONTRADICTION, "{lines}", {"lines": lines})
+        return self
+
+    def document(self) -> dict[str, Any]:
+        """The full state as JSON has it, defaults included; `Config.model_validate` reads it back."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+    def resolved(self, folder: Path) -> Config:
+        """A copy whose `store`, `source` and `examples` are absolute, from `folder` on. URLs stay."""
+        models = [_resolved_model(model, folder) for model in self.models]
+        return self.model_copy(update={"store": absolute_path(self.store, folder), "models": models})
+
+
+def config_keys() -> dict[str, ConfigKey]:
+    """All keys by path, as `models[].serve.cpus`."""
+    return keys_of(Config)
+
+
+def default_values() -> dict[str, Any]:
+    """Default by path, of all keys."""
+    return {path: key.default for path, key in config_keys().items()}
+
+
+def _resolved_model(model: ModelConfig, folder: Path) -> ModelConfig:
+    changes: dict[str, Any] = {
+        name: absolute_path(path, folder)
+        for name in ("source", "examples")
+        if (path := getattr(model, name)) is not None
+    }
+    if model.versions is not None:
+        changes["versions"] = [
+            version.model_copy(update={"source": absolute_path(version.source, folder)})
+            if version.source is not None
+            else version
+            for version in model.versions
+        ]
+    return model.model_copy(update=changes)
+
+
+def load_config(
+    path: Path,
+    *,
+    overrides: Mapping[str, Any] = MappingProxyType({}),
+    environ: Mapping[str, str] = os.environ,
+) -> Config:
+    """The config in the file at `path`, with absolute paths.
+
+    `overrides` come from the command line, by key path as `gateway.http_port`; None is passed over. They win
+    over the environment (`ONEGATE_...`), which wins over the file. Relative paths start from the file's
+    folder, those of overrides and environment from the working folder.
+
+    Raises `ConfigError` with all mistakes.
+    """
+    source = read_config_file(path)
+    source = with_environment(source, config_keys(), environ)
+    source = with_overrides(source, config_keys(), overrides)
+    return _typed(source).resolved(Path(os.path.abspath(path)).parent)
+
+
+def parse_config(text: str, name: str, base: Path) -> Config:
+    """The config in `text`, YAML or JSON, with absolute paths from the folder `base` on.
+
+    `name` stands for the text in messages. Neither the environment nor the command line has a say.
+    Raises `ConfigError` with all mistakes.
+    """
+    return _typed(read_config_text(text, name)).resolved(base)
+
+
+def _typed(source: ConfigSource) -> Config:
+    clashes = contradictions(source.value, default_values())
+    mistakes = [*source.mistakes, *(source.mistake(path, problem) for path, problem in clashes)]
+    config = None
+    try:
+        config = Config.model_validate(source.value)
+    except ValidationError as error:
+        noted = {(mistake.place, mistake.path) for mistake in source.mistakes}
+        found = translate(error, source, config_keys())
+        mistakes += [mistake for mistake in found if (mistake.place, mistake.path) not in noted]
+    if config is None or mistakes:
+        raise config_error(mistakes, source.name)
+    return config

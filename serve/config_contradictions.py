@@ -1,0 +1,108 @@
+"""Keys of a config that are right one by one and do not go together.
+
+Works on the values as they are written, before or after they are typed, so that one wrong key elsewhere
+hides none of this. What is of the wrong type here is passed over: the typed model reports it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import combinations
+from typing import Any, TypeGuard
+
+from serve.config_mistakes import Finding
+from serve.config_source import KeyPath, render_path
+
+PORTS = ("http_port", "grpc_port", "management_port")
+ALL_TRAFFIC = 100
+
+
+def contradictions(document: Any, defaults: Mapping[str, Any]) -> Iterator[Finding]:
+    """Where and what, for all of `document`; `defaults` by path stand in for what is not written."""
+    yield from _equal_ports(_mapping(document, "gateway"), defaults)
+    models = _mappings(document, "models")
+    names = [((*path, "name"), model.get("name")) for path, model in models]
+    yield from _repeated(names, "name", "models need different names")
+    for path, model in models:
+        yield from _model(path, model, defaults)
+
+
+def _mapping(value: Any, key: str) -> Mapping[str, Any]:
+    inner = value.get(key) if isinstance(value, Mapping) else None
+    return inner if isinstance(inner, Mapping) else {}
+
+
+def _mappings(value: Any, key: str, path: KeyPath = ()) -> list[tuple[KeyPath, Mapping[str, Any]]]:
+    """The mappings in the list at `key`, each with its path."""
+    listed = value.get(key) if isinstance(value, Mapping) else None
+    items = listed if isinstance(listed, list) else []
+    return [((*path, key, index), item) for index, item in enumerate(items) if isinstance(item, Mapping)]
+
+
+def _repeated(values: list[tuple[KeyPath, Any]], what: str, rule: str) -> Iterator[Finding]:
+    first: dict[Any, KeyPath] = {}
+    for path, value in values:
+        if not isinstance(value, str | int):
+            continue
+        if value in first:
+            yield path, f"the {what} {value!r} is taken by {render_path(first[value][:-1])}; {rule}"
+        else:
+            first[value] = path
+
+
+def _equal_ports(gateway: Mapping[str, Any], defaults: Mapping[str, Any]) -> Iterator[Finding]:
+    ports = {name: gateway.get(name, defaults[f"gateway.{name}"]) for name in PORTS}
+    for one, other in combinations(PORTS, 2):
+        if type(ports[one]) is int and ports[one] == ports[other]:
+            here, there = (other, one) if other in gateway else (one, other)
+            yield ("gateway", here), f"{ports[here]} is also gateway.{there}; the three ports must differ"
+
+
+def _model(path: KeyPath, model: Mapping[str, Any], defaults: Mapping[str, Any]) -> Iterator[Finding]:
+    versions = _mappings(model, "versions", path)
+    yield from _either(path, model, "source", "versions")
+    for version_path, version in versions:
+        yield from _either(version_path, version, "source", "version")
+    for name in ("label", "source", "version"):
+        found = [((*version_path, name), version.get(name)) for version_path, version in versions]
+        yield from _repeated(found, name, f"versions of a model need different {name}s")
+    yield from _traffic((*path, "versions"), [version for _, version in versions])
+    inputs = [((*at, "name"), one.get("name")) for at, one in _mappings(model, "inputs", path)]
+    yield from _repeated(inputs, "name", "inputs need different names")
+    yield from _serve((*path, "serve"), _mapping(model, "serve"), defaults)
+
+
+def _either(path: KeyPath, mapping: Mapping[str, Any], one: str, other: str) -> Iterator[Finding]:
+    given = [name for name in (one, other) if mapping.get(name) is not None]
+    if len(given) == 2:
+        yield (*path, other), f"{one!r} and {other!r} exclude each other; keep one"
+    elif not given:
+        yield path, f"expected {one!r} or {other!r}, got neither"
+
+
+def _traffic(path: KeyPath, versions: list[Mapping[str, Any]]) -> Iterator[Finding]:
+    shares = [version["traffic"] for version in versions if version.get("traffic") is not None]
+    if shares and all(type(share) is int for share in shares) and sum(shares) != ALL_TRAFFIC:
+        spelled = " + ".join(map(str, shares))
+        total = spelled if len(shares) == 1 else f"{spelled} = {sum(shares)}"
+        yield path, f"expected traffic that adds up to {ALL_TRAFFIC} percent, got {total}"
+
+
+def _serve(path: KeyPath, serve: Mapping[str, Any], defaults: Mapping[str, Any]) -> Iterator[Finding]:
+    replicas = serve.get("replicas")
+    if serve.get("executor") == "inline" and type(replicas) is int and replicas > 1:
+        yield (
+            (*path, "replicas"),
+            f"{replicas} replicas need executor 'replicas' or 'auto', got 'inline'",
+        )
+    delay_ms = _mapping(serve, "batching").get("max_delay_ms")
+    deadline_ms = serve.get("deadline_ms", defaults["models[].serve.deadline_ms"])
+    if _is_number(delay_ms) and _is_number(deadline_ms) and deadline_ms <= delay_ms:
+        yield (
+            (*path, "batching", "max_delay_ms"),
+            f"expected less than the deadline of {deadline_ms} ms, got {delay_ms}",
+        )
+
+
+def _is_number(value: Any) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)

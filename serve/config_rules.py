@@ -1,0 +1,113 @@
+"""What the single values of a config may be: names, hosts, ports, sizes.
+
+A rule is checked, told in messages and printed in the reference from one text.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from model_store.manifest import DATATYPES
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Annotates a field with a rule that is checked, told in messages and printed in the reference."""
+
+    text: str
+    """What is admitted, in words that go on from 'expected'."""
+    admits: Callable[[Any], bool]
+    why: str = ""
+    """Added to the message of a refusal."""
+    schema: dict[str, Any] = field(default_factory=dict, hash=False)
+    """Keywords of JSON Schema that say the same, as far as they can."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._checked, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return handler(schema) | self.schema
+
+    def _checked(self, value: Any) -> Any:
+        if not self.admits(value):
+            raise PydanticCustomError("rule", "expected {text}", {"rule": self, "text": self.text})
+        return value
+
+
+def pattern_rule(pattern: str, text: str) -> Rule:
+    """The rule that the whole text matches `pattern`, which JSON Schema must understand too."""
+    whole = re.compile(pattern)
+    return Rule(text, lambda value: whole.fullmatch(value) is not None, schema={"pattern": f"^{pattern}$"})
+
+
+RESERVED_NAMES = frozenset(
+    ("v1", "v2", "models", "ping", "predictions", "invocations", "predict", "metrics", "health", "api")
+)
+"""The endpoint's own first path segments; no model can have their names."""
+
+_HOST_PATTERN = r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?"
+
+
+def _is_host(text: str) -> bool:
+    return re.fullmatch(_HOST_PATTERN, text) is not None or _address(text) is not None
+
+
+def _is_loopback(text: str) -> bool:
+    address = _address(text)
+    return text == "localhost" or (address is not None and address.is_loopback)
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        return None
+
+
+ModelName = Annotated[
+    str,
+    pattern_rule(
+        r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}",  # the same as the store's, a test holds it
+        "letters, digits, '.', '_' and '-' after a first letter or digit, 200 at most",
+    ),
+    Rule(
+        f"none of the endpoint's own words {', '.join(sorted(RESERVED_NAMES))}",
+        lambda name: name not in RESERVED_NAMES,
+        schema={"not": {"enum": sorted(RESERVED_NAMES)}},
+    ),
+]
+# A label that is no number can't be taken for a version where a client may send either.
+Label = Annotated[
+    str, pattern_rule(r"[A-Za-z][A-Za-z0-9._-]*", "letters, digits, '.', '_' and '-' after a first letter")
+]
+Filled = Annotated[str, Rule("text that is not blank", lambda text: bool(text.strip()), schema={"pattern": r"\S"})]
+Host = Annotated[str, Rule("an address or host name without scheme and port", _is_host)]
+LoopbackHost = Annotated[
+    str,
+    Rule(
+        "a loopback address (127.0.0.1, ::1 or localhost)",
+        _is_loopback,
+        why="management that others can reach needs a key, which this release does not have",
+    ),
+]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Dimension = Annotated[
+    int,
+    Rule(
+        "-1 or a whole number above 0",
+        lambda size: size == -1 or size > 0,
+        schema={"minimum": -1, "not": {"const": 0}},
+    ),
+]
+if TYPE_CHECKING:
+    Datatype = str
+else:
+    Datatype = Literal[DATATYPES]

@@ -1,0 +1,1 @@
+"""Wire protocols: one file each, bytes to `InferenceRequest` and `InferenceResponse` to bytes."""

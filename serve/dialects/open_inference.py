@@ -1,0 +1,12 @@
+"""What both forms of the Open Inference Protocol, HTTP and gRPC, say of this server."""
+
+from __future__ import annotations
+
+SERVER_NAME = "onegate"
+
+HTTP_EXTENSIONS = ("binary_tensor_data",)
+
+
+def platform_of(runtime: str) -> str:
+    """The protocol's `platform` text, `<project>_<format>`; clients may not depend on it."""
+    return "onnx_onnxv1" if runtime == "onnx" else f"onegate_{runtime}"

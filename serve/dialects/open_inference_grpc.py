@@ -1,0 +1,157 @@
+"""Open Inference Protocol (KServe v2) over gRPC: protobuf messages to and from requests and answers.
+
+Both ends are here: a gateway and a model replica decode requests and encode answers; the executors that call replicas
+encode requests and decode answers. Fields: `serve/protocols/open_inference.proto`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from model_store.errors import InvalidInput
+from model_store.manifest import TensorSpec
+from serve import tensors
+from serve.dialects.open_inference import SERVER_NAME, platform_of
+from serve.inference import (
+    InferenceRequest,
+    InferenceResponse,
+    ModelDescription,
+    ModelQuery,
+    Tensors,
+    output_tensors,
+)
+from serve.protocols import open_inference as messages
+from serve.version import VERSION
+
+_CONTENTS = {
+    "BOOL": "bool_contents",
+    "INT8": "int_contents",
+    "INT16": "int_contents",
+    "INT32": "int_contents",
+    "INT64": "int64_contents",
+    "UINT8": "uint_contents",
+    "UINT16": "uint_contents",
+    "UINT32": "uint_contents",
+    "UINT64": "uint64_contents",
+    "FP32": "fp32_contents",
+    "FP64": "fp64_contents",
+    "BYTES": "bytes_contents",
+}
+"""Datatype -> field of its typed contents. FP16 and BF16 travel raw only."""
+
+
+def decode_request(message: Any, deadline: float | None = None) -> InferenceRequest:
+    """The request in a `ModelInferRequest`, raw or typed; raises `InvalidInput`. Raw tensors are views on the message."""
+    raw = bool(message.raw_input_contents)
+    return InferenceRequest(
+        message.model_name,
+        version_number(message.model_version),
+        id=message.id,
+        inputs=_decode_tensors(message.inputs, message.raw_input_contents),
+        wanted_outputs=tuple(output.name for output in message.outputs),
+        deadline=deadline,
+        reply_form=raw,
+    )
+
+
+def encode_response(response: InferenceResponse, raw: bool) -> Any:
+    """A `ModelInferResponse`, in the form in which the request came; FP16 and BF16 force raw for the whole message."""
+    message = messages.ModelInferResponse(
+        model_name=response.model, model_version=str(response.version), id=response.id
+    )
+    outputs = output_tensors(response)
+    raw = raw or any(tensors.datatype_of(tensor) not in _CONTENTS for tensor in outputs.values())
+    if raw:
+        _add_raw(outputs, message.outputs, message.raw_output_contents)
+    else:
+        _add_typed(outputs, message.outputs)
+    return message
+
+
+def encode_request(model: str, version: int, inputs: Tensors) -> Any:
+    """A `ModelInferRequest` with raw contents, for a replica."""
+    message = messages.ModelInferRequest(model_name=model, model_version=str(version))
+    _add_raw(inputs, message.inputs, message.raw_input_contents)
+    return message
+
+
+def decode_response(message: Any) -> Tensors:
+    """The outputs in a `ModelInferResponse`; raises `InvalidInput` where the message contradicts itself."""
+    return _decode_tensors(message.outputs, message.raw_output_contents)
+
+
+def decode_model_query(message: Any) -> ModelQuery:
+    """The question in a `ModelReadyRequest` or `ModelMetadataRequest`."""
+    return ModelQuery(message.name, version_number(message.version))
+
+
+def encode_model(description: ModelDescription) -> Any:
+    """A `ModelMetadataResponse`."""
+    manifest = description.manifest
+    signature = manifest.signatures[manifest.default_signature]
+    return messages.ModelMetadataResponse(
+        name=manifest.name,
+        versions=[str(version) for version in description.versions],
+        platform=platform_of(manifest.runtime),
+        inputs=_metadata(signature.inputs),
+        outputs=_metadata(signature.outputs),
+    )
+
+
+def encode_server() -> Any:
+    """A `ServerMetadataResponse`."""
+    return messages.ServerMetadataResponse(name=SERVER_NAME, version=VERSION)
+
+
+def version_number(text: str) -> int | None:
+    """The version in a message, None where the server may decide; raises `InvalidInput` for other text."""
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit()):
+        raise InvalidInput(f"a model version is a number, got {text[:40]!r}")
+    return int(text)
+
+
+def _metadata(specs: Iterable[TensorSpec]) -> list[Any]:
+    kind = messages.ModelMetadataResponse.TensorMetadata
+    return [kind(name=spec.name, datatype=spec.datatype, shape=spec.shape) for spec in specs]
+
+
+def _decode_tensors(described: Sequence[Any], raw_contents: Sequence[bytes]) -> Tensors:
+    if raw_contents and len(raw_contents) != len(described):
+        raise InvalidInput(f"{len(described)} tensors are described and {len(raw_contents)} raw contents sent")
+    decoded: Tensors = {}
+    for index, tensor in enumerate(described):
+        if tensor.name in decoded:
+            raise InvalidInput(f"tensor {tensor.name!r} appears twice")
+        if raw_contents:
+            if tensor.HasField("contents"):
+                raise InvalidInput(f"tensor {tensor.name!r} has both raw and typed contents")
+            decoded[tensor.name] = tensors.from_raw(tensor.name, tensor.datatype, tensor.shape, raw_contents[index])
+        else:
+            decoded[tensor.name] = _decode_typed(tensor)
+    return decoded
+
+
+def _decode_typed(tensor: Any) -> np.ndarray:
+    tensors.dtype_of(tensor.name, tensor.datatype)
+    if tensor.datatype not in _CONTENTS:
+        raise InvalidInput(f"tensor {tensor.name!r}: {tensor.datatype} travels as raw contents only")
+    values = getattr(tensor.contents, _CONTENTS[tensor.datatype])
+    return tensors.from_values(tensor.name, tensor.datatype, tensor.shape, values)
+
+
+def _add_raw(sent: Tensors, described: Any, contents: Any) -> None:
+    for name, tensor in sent.items():
+        described.add(name=name, datatype=tensors.datatype_of(tensor), shape=tensor.shape)
+        contents.append(tensors.to_raw(tensor))
+
+
+def _add_typed(sent: Tensors, described: Any) -> None:
+    for name, tensor in sent.items():
+        datatype = tensors.datatype_of(tensor)
+        entry = described.add(name=name, datatype=datatype, shape=tensor.shape)
+        getattr(entry.contents, _CONTENTS[datatype]).extend(tensor.ravel().tolist())

@@ -1,0 +1,109 @@
+"""The one dispatcher under all dialects: a query in, an answer out.
+
+A request's way here: router -> signature check -> the version's batch queue -> its executor. The dispatcher owns the
+versions that this process holds loaded; `serve/loading.py` brings them in and takes them out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+from model_store.errors import ModelNotFound, ModelNotReady
+from model_store.manifest import Signature
+from serve.admission import SignatureCheck
+from serve.batching import BatchQueue, Executor
+from serve.inference import (
+    Answer,
+    InferenceRequest,
+    InferenceResponse,
+    ModelDescription,
+    ModelQuery,
+    Query,
+    ServerDescription,
+    ServerQuery,
+)
+from serve.routing import Router, VersionEntry, VersionKey
+
+
+class ClosableExecutor(Executor, Protocol):
+    """An executor that gives back what it holds."""
+
+    async def close(self) -> None:
+        """To be called when nothing runs any more."""
+
+
+class LoadedVersion:
+    """A version that this process can run: its entry, executor, signature check and batch queue."""
+
+    def __init__(self, entry: VersionEntry, executor: ClosableExecutor) -> None:
+        manifest = entry.manifest
+        self.entry = entry
+        self.executor = executor
+        self.signature: Signature = manifest.signatures[manifest.default_signature]
+        self.check = SignatureCheck(manifest.name, self.signature)
+        self.queue = BatchQueue(
+            executor,
+            entry.serve.batching,
+            mergeable=manifest.row_independent and self.check.batched,
+            ragged=self.check.ragged,
+        )
+        self.deadline_s = entry.serve.deadline_ms / 1000
+
+
+class Dispatcher:
+    """Answers queries from the router's table with the versions loaded here."""
+
+    def __init__(self, router: Router) -> None:
+        self.router = router
+        self.loaded: dict[VersionKey, LoadedVersion] = {}
+        self.draining = False
+        self._loop = asyncio.get_running_loop()
+
+    async def answer(self, query: Query) -> Answer:
+        """The answer to any query; raises errors of the hierarchy only for what the caller or the model did wrong."""
+        if isinstance(query, InferenceRequest):
+            return await self.infer(query)
+        if isinstance(query, ModelQuery):
+            return self.describe_model(query)
+        return self.describe_server(query)
+
+    async def infer(self, request: InferenceRequest) -> InferenceResponse:
+        """Runs a request.
+
+        Raises `ModelNotFound`, `ModelNotReady`, `InvalidInput`, `Overloaded`, `DeadlineExceeded`, or what the runtime
+        raised.
+        """
+        version = self._loaded(self.router.resolve(request.model, request.version, request.label))
+        if request.signature is not None and request.signature not in version.entry.manifest.signatures:
+            raise ModelNotFound(f"model {request.model!r} has no signature {request.signature!r}")
+        check = version.check
+        wanted = check.wanted(request.wanted_outputs)
+        inputs = request.inputs
+        if inputs is None:
+            inputs = check.from_payload(request.payload)
+        rows = check.rows(inputs)
+        deadline = request.deadline
+        if deadline is None:
+            deadline = self._loop.time() + version.deadline_s
+        outputs = await version.queue.run(inputs, rows, deadline)
+        if wanted is not check.outputs:
+            outputs = {name: outputs[name] for name in wanted}
+        return InferenceResponse(request.model, version.entry.manifest.version, request.id, outputs)
+
+    def describe_model(self, query: ModelQuery) -> ModelDescription:
+        """What the version that would answer looks like; raises `ModelNotFound` or `ModelNotReady`."""
+        key = self.router.resolve(query.model, query.version, query.label)
+        return ModelDescription(self._loaded(key).entry.manifest, self.router.versions(query.model), ready=True)
+
+    def describe_server(self, query: ServerQuery) -> ServerDescription:
+        """Whether all models of the config can be called."""
+        table = self.router.table
+        routed = all((name, v) in self.loaded for name, route in table.routes.items() for v, _ in route.split)
+        return ServerDescription(ready=not self.draining and table.number > 0 and routed and not table.unavailable)
+
+    def _loaded(self, key: VersionKey) -> LoadedVersion:
+        version = self.loaded.get(key)
+        if version is None:
+            raise ModelNotReady(f"model {key[0]!r} version {key[1]} is still loading here; try again shortly")
+        return version

@@ -1,0 +1,88 @@
+"""Which status each kind of error has in HTTP and in gRPC: one table for all dialects.
+
+A dialect overrides what its protocol does differently and shapes the body. gRPC codes are kept as their
+names (https://grpc.io/docs/guides/status-codes/), so that this module needs no gRPC library.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from dataclasses import dataclass
+
+from model_store.errors import (
+    ConfigError,
+    Conflict,
+    ConversionError,
+    DeadlineExceeded,
+    IntegrityError,
+    InternalError,
+    InvalidInput,
+    ModelNotFound,
+    ModelNotReady,
+    OnegateError,
+    Overloaded,
+    PayloadTooLarge,
+    SourceError,
+    StoreError,
+    Unsupported,
+)
+
+log = logging.getLogger("onegate")
+
+
+@dataclass(frozen=True)
+class Status:
+    """How a kind of error is told on the wire: HTTP status, and name of the gRPC code."""
+
+    http: int
+    grpc: str
+
+
+STATUSES: dict[type[OnegateError], Status] = {
+    InvalidInput: Status(400, "INVALID_ARGUMENT"),
+    PayloadTooLarge: Status(413, "RESOURCE_EXHAUSTED"),
+    ModelNotFound: Status(404, "NOT_FOUND"),
+    ModelNotReady: Status(503, "UNAVAILABLE"),
+    Overloaded: Status(503, "RESOURCE_EXHAUSTED"),
+    DeadlineExceeded: Status(504, "DEADLINE_EXCEEDED"),
+    Unsupported: Status(501, "UNIMPLEMENTED"),
+    ConfigError: Status(400, "INVALID_ARGUMENT"),
+    SourceError: Status(400, "INVALID_ARGUMENT"),
+    ConversionError: Status(422, "FAILED_PRECONDITION"),
+    Conflict: Status(409, "ABORTED"),
+    IntegrityError: Status(500, "DATA_LOSS"),
+    StoreError: Status(500, "INTERNAL"),
+    InternalError: Status(500, "INTERNAL"),
+}
+
+KINDS_BY_GRPC_CODE: dict[str, type[OnegateError]] = {
+    "INVALID_ARGUMENT": InvalidInput,
+    "NOT_FOUND": ModelNotFound,
+    "UNAVAILABLE": ModelNotReady,
+    "RESOURCE_EXHAUSTED": Overloaded,
+    "DEADLINE_EXCEEDED": DeadlineExceeded,
+    "UNIMPLEMENTED": Unsupported,
+}
+"""What an answer of another Open Inference server means here; all other codes are an `InternalError`."""
+
+
+def status_of(error: OnegateError) -> Status:
+    """The status of the error's kind, or of the nearest base that the table lists."""
+    for kind in type(error).__mro__:
+        if kind in STATUSES:
+            return STATUSES[kind]
+    return STATUSES[InternalError]
+
+
+def presentable(error: BaseException) -> OnegateError:
+    """The error that a caller may see.
+
+    Errors of the hierarchy stay as they are. Any other is a defect: it is logged whole under an id, and the caller
+    gets the id and no traceback.
+    """
+    if isinstance(error, OnegateError):
+        return error
+    error_id = uuid.uuid4().hex[:12]
+    log.error("internal error %s", error_id, exc_info=error)
+    return InternalError(f"internal error {error_id}; the server's log has the details", error_id=error_id)

@@ -1,0 +1,87 @@
+"""The runtime in this process: on the event loop when a batch is shorter than a thread hop, in a thread otherwise.
+
+Gateways use it for versions without replicas, and a model replica uses it behind its gRPC service.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from model_store.datatypes import DTYPES
+from model_store.manifest import Manifest, Signature
+from serve.inference import Tensors
+from serve.runtimes.base import Runtime
+
+log = logging.getLogger("onegate")
+
+LOOP_LIMIT_MS = 0.5
+"""The longest batch that runs on the loop. A hop to a thread and back costs 0.05 to 0.15 ms of a busy loop, and while
+it lasts nothing else is decoded."""
+
+
+class InlineExecutor:
+    """One batch at a time, because the runtime's threads already use the CPUs it was given; a second one is accepted so
+    that it is ready when the first ends."""
+
+    def __init__(self, runtime: Runtime, *, on_loop: bool) -> None:
+        self._runtime = runtime
+        self._on_loop = on_loop
+        self._thread = None if on_loop else ThreadPoolExecutor(max_workers=1, thread_name_prefix="runtime")
+
+    @property
+    def slots(self) -> int:
+        """Batches that may run at once."""
+        return 1 if self._on_loop else 2
+
+    def run(self, inputs: Tensors, deadline: float) -> Tensors | Awaitable[Tensors]:
+        """The outputs, at once or from the thread. A batch that runs can't be cut short: `deadline` is the queue's."""
+        if self._thread is None:
+            return self._runtime.run(inputs)
+        return asyncio.get_running_loop().run_in_executor(self._thread, self._runtime.run, inputs)
+
+    async def close(self) -> None:
+        """Lets the thread go; to be called when nothing runs any more."""
+        if self._thread is not None:
+            self._thread.shutdown(wait=False)
+
+
+def build_inline_executor(runtime: Runtime, manifest: Manifest, max_batch_size: int) -> InlineExecutor:
+    """Warms the runtime up at the batch sizes in use and decides, by what it measures, where batches run."""
+    signature = manifest.signatures[manifest.default_signature]
+    largest = max_batch_size if manifest.row_independent else 1
+    longest_ms = max(_measure_ms(runtime, zero_inputs(signature, rows)) for rows in (1, largest))
+    return InlineExecutor(runtime, on_loop=longest_ms < LOOP_LIMIT_MS)
+
+
+def zero_inputs(signature: Signature, rows: int) -> Tensors:
+    """Inputs of zeros: `rows` where the first dimension is free, 1 in every other free dimension."""
+    return {spec.name: _zeros(spec.shape, spec.datatype, rows) for spec in signature.inputs}
+
+
+def _zeros(shape: tuple[int, ...], datatype: str, rows: int) -> np.ndarray:
+    sizes = [size if size >= 0 else (rows if axis == 0 else 1) for axis, size in enumerate(shape)]
+    tensor = np.zeros(sizes, dtype=DTYPES[datatype])
+    if datatype == "BYTES":
+        tensor[...] = b""
+    return tensor
+
+
+def _measure_ms(runtime: Runtime, inputs: Tensors) -> float:
+    """The best of a few runs; infinite for a model that refuses zeros, which then never runs on the loop."""
+    best = float("inf")
+    try:
+        for _ in range(10):
+            start = time.perf_counter()
+            runtime.run(inputs)
+            best = min(best, (time.perf_counter() - start) * 1000)
+            if best > 10 * LOOP_LIMIT_MS:
+                break
+    except Exception as error:
+        log.info("no warm-up: the model refuses zeros: %s", error)
+    return best

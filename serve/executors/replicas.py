@@ -1,0 +1,199 @@
+"""Model replicas: batches go over grpc.aio straight to the Ray Serve replica that has the fewest.
+
+Inference is idempotent, so a batch whose replica dies goes to another one, or waits within its deadline while the only
+one restarts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import grpc
+
+from model_store.errors import DeadlineExceeded, InternalError, OnegateError
+from serve.dialects import open_inference_grpc as dialect
+from serve.errors import KINDS_BY_GRPC_CODE
+from serve.front_doors.grpc import SECRET_KEY, channel_options
+from serve.inference import Tensors
+from serve.protocols import open_inference as messages
+from serve.routing import Replica, VersionKey
+
+log = logging.getLogger("onegate")
+
+BATCHES_PER_REPLICA = 2
+"""One that runs and one that is ready when it ends, so that a replica never waits for the wire."""
+
+RETRY_PAUSE_S = 0.02
+"""Before the next attempt when the only replica has just failed: it is listed until its heartbeats stop."""
+
+PROBE_TIMEOUT_S = 5.0
+
+
+class ReplicaClient:
+    """A channel to one replica."""
+
+    def __init__(self, replica: Replica, node: str, secret: str) -> None:
+        self.replica = replica
+        self.same_node = replica.node == node
+        self.in_flight = 0
+        self.failed = False
+        self._metadata = ((SECRET_KEY, secret),)
+        self._channel = grpc.aio.insecure_channel(
+            replica.local if self.same_node else replica.remote, options=channel_options()
+        )
+        self._infer = self._method("ModelInfer", messages.ModelInferResponse)
+        self._ready = self._method("ModelReady", messages.ModelReadyResponse)
+
+    def _method(self, name: str, reply: Any) -> Callable[..., Awaitable[Any]]:
+        method: Callable[..., Awaitable[Any]] = self._channel.unary_unary(
+            f"/{messages.SERVICE}/{name}",
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=reply.FromString,
+        )
+        return method
+
+    async def infer(self, message: Any, timeout_s: float) -> Any:
+        """One batch; raises `grpc.RpcError`."""
+        self.in_flight += 1
+        try:
+            return await self._infer(message, timeout=timeout_s, metadata=self._metadata)
+        finally:
+            self.in_flight -= 1
+
+    async def ready(self, key: VersionKey, timeout_s: float) -> bool:
+        """Whether the replica answers and has the version loaded."""
+        question = messages.ModelReadyRequest(name=key[0], version=str(key[1]))
+        try:
+            return bool((await self._ready(question, timeout=timeout_s, metadata=self._metadata)).ready)
+        except grpc.RpcError:
+            return False
+
+    async def close(self) -> None:
+        """Closes the channel; calls under way are cut."""
+        await self._channel.close()
+
+
+class ReplicasExecutor:
+    """The executor of one version with replicas."""
+
+    def __init__(self, key: VersionKey, node: str, secret: str, on_slots: Callable[[], None] = lambda: None) -> None:
+        self._key = key
+        self._node = node
+        self._secret = secret
+        self.on_slots = on_slots
+        """Called when slots were added."""
+        self._listed: dict[str, Replica] = {}
+        self._clients: dict[str, ReplicaClient] = {}
+        self._changed = asyncio.Event()
+        self._closing: set[asyncio.Task[None]] = set()
+
+    @property
+    def slots(self) -> int:
+        """Batches that may run at once; 0 while no replica is known to answer."""
+        return BATCHES_PER_REPLICA * sum(not client.failed for client in self._clients.values())
+
+    async def update(self, replicas: Sequence[Replica]) -> None:
+        """Takes over the list of replicas. New ones are used from when they answer; calls to those that left end first."""
+        self._listed = {replica.id: replica for replica in replicas}
+        for replica_id in self._clients.keys() - self._listed.keys():
+            self._retire(self._clients.pop(replica_id))
+        await self.reconnect()
+
+    async def reconnect(self) -> None:
+        """Asks the listed replicas that are not in use, new ones and failed ones, whether they answer."""
+        missing = [replica for replica in self._listed.values() if replica.id not in self._clients]
+        failed = [client for client in self._clients.values() if client.failed]
+        await asyncio.gather(*map(self._connect, missing), *map(self._revive, failed))
+
+    async def run(self, inputs: Tensors, deadline: float) -> Tensors:
+        """The outputs of one batch.
+
+        Raises `DeadlineExceeded`, or the error that the replica answered with.
+        """
+        message = dialect.encode_request(*self._key, inputs)
+        loop = asyncio.get_running_loop()
+        while True:
+            remaining_s = deadline - loop.time()
+            if remaining_s <= 0:
+                raise DeadlineExceeded(f"no replica of {self._key[0]!r} answered before the deadline")
+            client = await self._pick(remaining_s)
+            if client is None:
+                continue
+            try:
+                return dialect.decode_response(await client.infer(message, deadline - loop.time()))
+            except grpc.RpcError as error:
+                await self._after_failure(client, error)
+
+    async def close(self) -> None:
+        """Closes all channels; to be called when nothing runs any more."""
+        for client in self._clients.values():
+            await client.close()
+        self._clients.clear()
+        await asyncio.gather(*self._closing)
+
+    async def _connect(self, replica: Replica) -> None:
+        client = ReplicaClient(replica, self._node, self._secret)
+        if not await client.ready(self._key, PROBE_TIMEOUT_S):
+            await client.close()
+        elif replica.id in self._clients or replica.id not in self._listed:
+            await client.close()
+        else:
+            self._clients[replica.id] = client
+            self._note_slots()
+
+    async def _revive(self, client: ReplicaClient) -> None:
+        if await client.ready(self._key, PROBE_TIMEOUT_S):
+            client.failed = False
+            self._note_slots()
+
+    def _note_slots(self) -> None:
+        self._changed.set()
+        self.on_slots()
+
+    async def _pick(self, wait_s: float) -> ReplicaClient | None:
+        """The less busy of two picked at random, of this node where there is one; waits while there is none."""
+        usable = [client for client in self._clients.values() if not client.failed]
+        if not usable:
+            self._changed.clear()
+            try:
+                await asyncio.wait_for(self._changed.wait(), wait_s)
+            except TimeoutError:
+                pass
+            return None
+        near = [client for client in usable if client.same_node] or usable
+        return min(random.sample(near, min(2, len(near))), key=_load)
+
+    async def _after_failure(self, client: ReplicaClient, error: Any) -> None:
+        """Returns when the batch may be tried again; raises when the failure is the batch's own."""
+        code = error.code()
+        if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
+            if not client.failed:
+                log.warning("replica %s of %s is gone: %s", client.replica.id, self._key, error.details())
+            client.failed = True
+            await asyncio.sleep(RETRY_PAUSE_S)
+            return
+        raise error_of(code.name, error.details())
+
+    def _retire(self, client: ReplicaClient) -> None:
+        task = asyncio.get_running_loop().create_task(_close_when_idle(client))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+
+def error_of(code: str, details: str) -> OnegateError:
+    """What a replica's status means here."""
+    return KINDS_BY_GRPC_CODE.get(code, InternalError)(details)
+
+
+def _load(client: ReplicaClient) -> int:
+    return client.in_flight
+
+
+async def _close_when_idle(client: ReplicaClient) -> None:
+    while client.in_flight:
+        await asyncio.sleep(0.05)
+    await client.close()

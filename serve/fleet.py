@@ -1,0 +1,215 @@
+"""Desired state against what gateways and replicas report: which versions are loaded, routed, drained, and when.
+
+Pure logic: no Ray, no clock of its own, no input or output. The controller feeds it reports and carries out its orders.
+
+The life of a version: LOADING until every live gateway holds it ready, then READY; when the desired state no longer
+names it and no route leads to it, DRAINING until no gateway holds it any more; then it is forgotten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import msgspec
+
+from serve.reports import DRAINING, LEASE_S, LOADING, READY, GatewayReport, ReplicaReport
+from serve.routing import Batching, ModelRoute, Replica, RoutingTable, ServeOptions, VersionEntry, VersionKey
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """A version that the desired state names."""
+
+    entry: VersionEntry
+    traffic: int
+    label: str | None = None
+
+
+@dataclass
+class VersionState:
+    """Where a version is in its life. `since_table` is the first table that holds the phase: with it when LOADING,
+    without it when DRAINING; what gateways with older tables say of the version is about an earlier life of it."""
+
+    entry: VersionEntry
+    phase: str = "LOADING"
+    reason: str | None = None
+    since_table: int = 0
+
+
+@dataclass
+class Orders:
+    """What the controller has to do with Ray Serve applications."""
+
+    deploy: list[VersionEntry] = field(default_factory=list)
+    delete: list[VersionKey] = field(default_factory=list)
+
+
+class Fleet:
+    """The controller's picture of the cluster. `number` is the first table's; it must exceed that of all earlier ones."""
+
+    def __init__(self, store: str, number: int) -> None:
+        self.table = RoutingTable(number=number, store=store)
+        self.versions: dict[VersionKey, VersionState] = {}
+        self.unavailable: dict[str, str] = {}
+        """Model -> why it has no version, as the controller's conversions report it."""
+        self._wanted: dict[str, tuple[Wanted, ...]] = {}
+        self._gateways: dict[str, tuple[float, GatewayReport]] = {}
+        self._replicas: dict[str, tuple[float, ReplicaReport]] = {}
+        self._deployed: dict[VersionKey, VersionEntry] = {}
+        self._settled = False
+
+    # -- what comes in ---------------------------------------------------------------------------------------------
+
+    def want(self, model: str, versions: Iterable[Wanted]) -> None:
+        """The versions of a model from now on. A version that had failed is tried again."""
+        self._wanted[model] = tuple(versions)
+        self.unavailable.pop(model, None)
+        for wanted in self._wanted[model]:
+            state = self.versions.get(wanted.entry.key)
+            if state is None or state.phase in ("FAILED", "DRAINING"):
+                self.versions[wanted.entry.key] = VersionState(wanted.entry, since_table=self.table.number + 1)
+            else:
+                state.entry = wanted.entry
+
+    def retire(self, model: str) -> None:
+        """The desired state no longer names the model."""
+        self._wanted.pop(model, None)
+        self.unavailable.pop(model, None)
+
+    def adopt(self, table: RoutingTable) -> None:
+        """Takes over what a gateway still serves from an earlier controller, so that nothing that answers is dropped."""
+        if self._settled or table.number == 0:
+            return
+        for entry in table.versions:
+            self.versions.setdefault(entry.key, VersionState(entry, phase="READY"))
+            if entry.serve.executor == "replicas":
+                self._deployed.setdefault(entry.key, deployment_of(entry))
+        number = max(self.table.number, table.number) + 1
+        self.table = msgspec.structs.replace(table, number=number, store=self.table.store)
+
+    def hear_gateway(self, report: GatewayReport, now: float) -> None:
+        """A gateway's heartbeat."""
+        self._gateways[report.id] = (now, report)
+
+    def hear_replica(self, report: ReplicaReport, now: float) -> None:
+        """A replica's heartbeat, its farewell, or its failure."""
+        if report.leaving:
+            self._replicas.pop(report.replica.id, None)
+        elif report.failure is not None:
+            self.fail(report.key, report.failure)
+        else:
+            self._replicas[report.replica.id] = (now, report)
+
+    def fail(self, key: VersionKey, reason: str) -> None:
+        """A version that is being loaded can't be, and why."""
+        state = self.versions.get(key)
+        if state is not None and state.phase == "LOADING":
+            state.phase, state.reason = "FAILED", reason
+
+    def forget_gateway(self, gateway_id: str) -> None:
+        """A gateway said goodbye."""
+        self._gateways.pop(gateway_id, None)
+
+    # -- what comes out --------------------------------------------------------------------------------------------
+
+    def step(self, now: float) -> Orders:
+        """Moves every version on as far as the reports allow; `table` is new afterwards where something changed."""
+        self._settled = True
+        self._drop_silent(now)
+        for key, state in self.versions.items():
+            self._advance(key, state)
+        routes = {model: route for model, wanted in self._wanted.items() if (route := self._route(model, wanted))}
+        self._start_draining(routes)
+        self._publish(routes)
+        return self._orders()
+
+    def replicas_of(self, key: VersionKey) -> tuple[Replica, ...]:
+        """The replicas of a version whose heartbeats arrive."""
+        found = [report.replica for _, report in self._replicas.values() if report.key == key]
+        return tuple(sorted(found, key=lambda replica: replica.id))
+
+    def _drop_silent(self, now: float) -> None:
+        self._gateways = {i: seen for i, seen in self._gateways.items() if now - seen[0] <= LEASE_S}
+        self._replicas = {i: seen for i, seen in self._replicas.items() if now - seen[0] <= LEASE_S}
+
+    def _advance(self, key: VersionKey, state: VersionState) -> None:
+        if state.phase != "LOADING" or not self._gateways:
+            return
+        seen = [
+            report.states.get(key, LOADING) if report.table >= state.since_table else LOADING
+            for _, report in self._gateways.values()
+        ]
+        failures = [text for text in seen if text not in (READY, LOADING, DRAINING)]
+        if failures:
+            self.fail(key, failures[0])
+        elif all(text == READY for text in seen):
+            state.phase = "READY"
+
+    def _route(self, model: str, wanted: tuple[Wanted, ...]) -> ModelRoute | None:
+        """The wanted route once all its versions are ready, the present one until then."""
+        if all(self.versions[w.entry.key].phase == "READY" for w in wanted):
+            return ModelRoute(
+                split=tuple((w.entry.key[1], w.traffic) for w in wanted if w.traffic),
+                labels={w.label: w.entry.key[1] for w in wanted if w.label is not None},
+            )
+        return self.table.routes.get(model)
+
+    def _start_draining(self, routes: dict[str, ModelRoute]) -> None:
+        keep = {w.entry.key for wanted in self._wanted.values() for w in wanted}
+        keep |= {(m, v) for m, route in routes.items() for v, _ in route.split}
+        keep |= {(m, v) for m, route in routes.items() for v in route.labels.values()}
+        for key, state in self.versions.items():
+            if key not in keep and state.phase != "DRAINING":
+                state.phase, state.since_table = "DRAINING", self.table.number + 1
+
+    def _publish(self, routes: dict[str, ModelRoute]) -> None:
+        held = [s for s in self.versions.values() if s.phase in ("LOADING", "READY")]
+        table = RoutingTable(
+            number=self.table.number,
+            store=self.table.store,
+            versions=tuple(
+                msgspec.structs.replace(state.entry, replicas=self.replicas_of(state.entry.key)) for state in held
+            ),
+            routes=routes,
+            unavailable=self._reasons(routes),
+        )
+        if table != self.table:
+            self.table = msgspec.structs.replace(table, number=self.table.number + 1)
+
+    def _reasons(self, routes: dict[str, ModelRoute]) -> dict[str, str]:
+        reasons = {model: text for model, text in self.unavailable.items() if model not in routes}
+        for model, wanted in self._wanted.items():
+            if model not in routes:
+                failed = [s.reason for w in wanted if (s := self.versions[w.entry.key]).phase == "FAILED"]
+                reasons[model] = failed[0] or "it failed to load" if failed else "it is loading; try again shortly"
+        return reasons
+
+    def _orders(self) -> Orders:
+        orders = Orders()
+        for key, state in list(self.versions.items()):
+            on_replicas = state.entry.serve.executor == "replicas"
+            if (
+                state.phase in ("LOADING", "READY")
+                and on_replicas
+                and self._deployed.get(key) != deployment_of(state.entry)
+            ):
+                self._deployed[key] = deployment_of(state.entry)
+                orders.deploy.append(self._deployed[key])
+            elif key in self._deployed and (not on_replicas or state.phase == "FAILED" or self._is_drained(key, state)):
+                del self._deployed[key]
+                orders.delete.append(key)
+            if state.phase == "DRAINING" and self._is_drained(key, state):
+                del self.versions[key]
+        return orders
+
+    def _is_drained(self, key: VersionKey, state: VersionState) -> bool:
+        return state.phase == "DRAINING" and all(
+            report.table >= state.since_table and key not in report.states for _, report in self._gateways.values()
+        )
+
+
+def deployment_of(entry: VersionEntry) -> VersionEntry:
+    """What of an entry makes its Serve application: a change of anything else needs no redeployment."""
+    serve = entry.serve
+    batching = Batching(max_batch_size=serve.batching.max_batch_size)
+    return VersionEntry(entry.manifest, ServeOptions(serve.executor, serve.cpus, serve.replicas, batching))

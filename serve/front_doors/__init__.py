@@ -1,0 +1,1 @@
+"""Listening sockets, and nothing of any protocol."""

@@ -1,0 +1,112 @@
+"""The HTTP front door: granian's embedded server on the caller's event loop, and dialects behind it.
+
+Sockets are bound with SO_REUSEPORT, so that several gateway replicas of a node share the port; whoever starts the first
+one has to make sure that no stranger listens there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from granian.constants import Interfaces
+from granian.rsgi import ProtocolClosed
+from granian.server.embed import Server
+
+from model_store.errors import InvalidInput, PayloadTooLarge
+from serve.dialects.base import HttpDialect, HttpReply, HttpRequest
+from serve.errors import presentable
+from serve.inference import Answer, Query
+
+log = logging.getLogger("onegate")
+
+_NOT_FOUND = HttpReply(404, b'{"error":"Not Found"}', [("content-type", "application/json")])
+
+
+class HttpListener:
+    """A granian server in this process, from `start` to `stop`."""
+
+    def __init__(self, app: Callable[[Any, Any], Awaitable[None]], host: str, port: int) -> None:
+        self._server = Server(
+            app, host, port, interface=Interfaces.RSGI, websockets=False, log_enabled=False, backlog=1024
+        )
+        self._serving: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Opens the socket; raises `OSError` when it can't be bound."""
+        self._serving = asyncio.get_running_loop().create_task(self._server.serve())
+
+    async def stop(self) -> None:
+        """Takes no new connections and returns when the requests under way are answered."""
+        if self._serving is not None:
+            self._server.stop()
+            await self._serving
+
+
+class HttpFrontDoor:
+    """Reads requests, asks the dialect of the first path segment, writes its reply."""
+
+    def __init__(
+        self,
+        dialects: Mapping[str, HttpDialect],
+        answer: Callable[[Query], Awaitable[Answer]],
+        max_body_bytes: int,
+    ) -> None:
+        self._dialects = dialects
+        self._answer = answer
+        self._max_body_bytes = max_body_bytes
+        self.open_requests = 0
+
+    async def __call__(self, scope: Any, protocol: Any) -> None:
+        """One request of granian's RSGI (https://github.com/emmett-framework/granian/blob/master/docs/spec/RSGI.md)."""
+        self.open_requests += 1
+        try:
+            reply = await self._reply(scope, protocol)
+            protocol.response_bytes(reply.status, reply.headers, reply.body)
+        except ProtocolClosed:
+            log.debug("client went away during %s %s", scope.method, scope.path)
+        finally:
+            self.open_requests -= 1
+
+    async def _reply(self, scope: Any, protocol: Any) -> HttpReply:
+        path: str = scope.path
+        dialect = self._dialects.get(path[1:].partition("/")[0])
+        if dialect is None:
+            return _NOT_FOUND
+        request = HttpRequest(scope.method, path, b"", scope.headers.get)
+        try:
+            request.body = await read_body(scope, protocol, self._max_body_bytes)
+            query = dialect.decode(request)
+            answer = await self._answer(query)
+            return dialect.encode(request, query, answer)
+        except Exception as error:
+            return dialect.encode_error(request, presentable(error))
+
+
+async def read_body(scope: Any, protocol: Any, max_bytes: int) -> bytes:
+    """The body of an RSGI request; raises `PayloadTooLarge` before more than `max_bytes` are held."""
+    length = scope.headers.get("content-length")
+    if length is not None:
+        # The server underneath holds the client to this length.
+        if not length.isdigit():
+            raise InvalidInput(f"content-length must be a number, got {length[:40]!r}")
+        if int(length) > max_bytes:
+            raise _too_large(max_bytes, f"{length} bytes")
+        body: bytes = await protocol()
+        return body
+    if scope.method in ("GET", "HEAD"):
+        return b""
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in protocol:
+        size += len(chunk)
+        if size > max_bytes:
+            raise _too_large(max_bytes, "more")
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _too_large(max_bytes: int, got: str) -> PayloadTooLarge:
+    return PayloadTooLarge(f"the body may have {max_bytes} bytes, got {got}", max_body_bytes=max_bytes)

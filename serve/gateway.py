@@ -1,0 +1,105 @@
+"""The gateway deployment: front doors, dispatcher, and the loops that follow the controller.
+
+Its replicas hold the listening sockets themselves; Ray Serve places, watches and restarts them and carries no request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import msgspec
+import ray
+
+from serve.controller_link import ControllerLink, repeat
+from serve.dialects.open_inference_http import OpenInferenceHttp
+from serve.dispatcher import Dispatcher
+from serve.front_doors.grpc import GrpcFrontDoor
+from serve.front_doors.http import HttpFrontDoor, HttpListener
+from serve.loading import VersionLoader
+from serve.reports import GatewayReport
+from serve.routing import Router, RoutingTable
+
+log = logging.getLogger("onegate")
+
+POLL_RETRY_S = 0.2
+
+
+class GatewaySettings(msgspec.Struct, frozen=True):
+    """What a gateway replica needs to know before it hears of any model. `secret` opens the model replicas."""
+
+    host: str
+    http_port: int
+    grpc_port: int
+    max_body_bytes: int
+    drain_timeout_s: float
+    secret: str
+
+
+class Gateway:
+    """One gateway replica. It lives on the event loop that Ray Serve gives it, sockets included."""
+
+    async def __init__(self, settings: GatewaySettings) -> None:  # type: ignore[misc]  # Ray Serve awaits it
+        self._settings = settings
+        context = ray.get_runtime_context()
+        self._id = f"{context.get_actor_id()}-{os.getpid()}"
+        self._folder = Path(tempfile.mkdtemp(prefix="onegate-gateway-"))
+        self._dispatcher = Dispatcher(Router())
+        self._loader = VersionLoader(self._dispatcher, self._folder, context.get_node_id(), settings.secret)
+        self._link = ControllerLink()
+        self._epoch = -1
+        await self._open_doors()
+        loop = asyncio.get_running_loop()
+        self._loops = [
+            loop.create_task(repeat("heartbeat", self._report)),
+            loop.create_task(repeat("routing table", self._follow_table, pause_s=0)),
+            loop.create_task(repeat("replicas", self._loader.reconnect)),
+        ]
+
+    async def _open_doors(self) -> None:
+        settings = self._settings
+        dialects = {dialect.segment: dialect for dialect in (OpenInferenceHttp(),)}
+        door = HttpFrontDoor(dialects, self._dispatcher.answer, settings.max_body_bytes)
+        self._http = HttpListener(door, settings.host, settings.http_port)
+        self._http.start()
+        self._grpc = GrpcFrontDoor(self._dispatcher.answer, max_message_bytes=settings.max_body_bytes)
+        await self._grpc.start([f"{settings.host}:{settings.grpc_port}"])
+
+    async def _report(self) -> None:
+        table: RoutingTable | None = self._dispatcher.router.table
+        report = GatewayReport(self._id, self._dispatcher.router.table.number, dict(self._loader.states))
+        # The whole table goes only to a controller that does not know this gateway yet.
+        epoch = await self._link.report_gateway(report, table if self._epoch < 0 else None)
+        if epoch != self._epoch:
+            await self._link.report_gateway(report, table)
+            self._epoch = epoch
+
+    async def _follow_table(self) -> None:
+        try:
+            table = await self._link.next_table(self._dispatcher.router.table.number)
+        except Exception:
+            await asyncio.sleep(POLL_RETRY_S)
+            raise
+        if table.number > self._dispatcher.router.table.number:
+            self._loader.follow(table)
+
+    async def __del__(self) -> None:
+        """Ray Serve awaits this when the replica is to stop: the last requests are answered first."""
+        self._dispatcher.draining = True
+        timeout_s = self._settings.drain_timeout_s
+        try:
+            async with asyncio.timeout(timeout_s):
+                await asyncio.gather(self._http.stop(), self._grpc.stop(timeout_s), self._loader.drain())
+        except TimeoutError:
+            log.warning("requests were still under way after %s s of draining", timeout_s)
+        for loop in self._loops:
+            loop.cancel()
+        try:
+            await self._link.goodbye_gateway(self._id)
+        except Exception:
+            log.info("the controller was gone before the gateway's goodbye")
+        shutil.rmtree(self._folder, ignore_errors=True)

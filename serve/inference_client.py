@@ -1,0 +1,80 @@
+"""A client of the endpoint for the command line: Open Inference over HTTP with binary tensors."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from typing import Any
+
+from model_store.errors import InvalidInput, ModelNotFound, ModelNotReady, OnegateError
+from serve.inference import Tensors
+from serve.tensors import datatype_of, from_raw, to_raw
+
+TIMEOUT_S = 60.0
+_HEADER_LENGTH = "Inference-Header-Content-Length"
+
+
+class InferenceClient:
+    """The endpoint at `url`, as `http://127.0.0.1:8080`."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url.rstrip("/")
+
+    def metadata(self, model: str, version: int | None = None) -> dict[str, Any]:
+        """The v2 metadata; raises `ModelNotFound` or `ModelNotReady`."""
+        answer: dict[str, Any] = json.loads(self._call(self._path(model, version))[0])
+        return answer
+
+    def infer(self, model: str, inputs: Tensors, version: int | None = None) -> Tensors:
+        """All outputs for `inputs`; raises what the endpoint refuses."""
+        raw = [to_raw(tensor) for tensor in inputs.values()]
+        described = [
+            {
+                "name": name,
+                "datatype": datatype_of(tensor),
+                "shape": list(tensor.shape),
+                "parameters": {"binary_data_size": len(content)},
+            }
+            for (name, tensor), content in zip(inputs.items(), raw, strict=True)
+        ]
+        header = json.dumps({"inputs": described, "parameters": {"binary_data_output": True}}).encode()
+        body, length = self._call(
+            f"{self._path(model, version)}/infer", b"".join((header, *raw)), {_HEADER_LENGTH: str(len(header))}
+        )
+        return _decode(body, length)
+
+    def _path(self, model: str, version: int | None) -> str:
+        return f"/v2/models/{model}" + (f"/versions/{version}" if version is not None else "")
+
+    def _call(self, path: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> tuple[bytes, int]:
+        request = urllib.request.Request(self._url + path, data=body, headers=headers or {})
+        try:
+            with urllib.request.urlopen(request, timeout=TIMEOUT_S) as reply:
+                content: bytes = reply.read()
+                return content, int(reply.headers.get(_HEADER_LENGTH, len(content)))
+        except urllib.error.HTTPError as error:
+            raise _refusal(error) from error
+        except OSError as error:
+            reason = getattr(error, "reason", error)
+            raise ModelNotReady(f"no endpoint answers at {self._url} ({reason}); is `onegate up` running?") from error
+
+
+def _decode(body: bytes, header_length: int) -> Tensors:
+    outputs: Tensors = {}
+    position = header_length
+    for output in json.loads(body[:header_length])["outputs"]:
+        size = output["parameters"]["binary_data_size"]
+        content = body[position : position + size]
+        outputs[output["name"]] = from_raw(output["name"], output["datatype"], output["shape"], content)
+        position += size
+    return outputs
+
+
+def _refusal(error: urllib.error.HTTPError) -> OnegateError:
+    kinds: dict[int, type[OnegateError]] = {400: InvalidInput, 404: ModelNotFound, 503: ModelNotReady}
+    try:
+        text = json.load(error)["error"]
+    except (ValueError, KeyError, TypeError):
+        text = f"the endpoint answered with HTTP status {error.code}"
+    return kinds.get(error.code, OnegateError)(text)

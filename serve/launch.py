@@ -1,0 +1,197 @@
+"""`onegate up`: starts Ray and the applications, waits for the end, and leaves nothing behind.
+
+A user's folder may hold a `serve.py`, a `ray.py` or a `converters/` of their own, and Ray's workers put the driver's
+working folder first on their path: so `up` moves to a private folder before Ray starts. Everything temporary of all
+processes, Ray's own files included, lies in that folder, which is removed at the end.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from model_store import generations
+from model_store.errors import ConfigError, OnegateError
+from model_store.store import Store
+from serve.config import Config
+
+LOGICAL_CPUS_PER_CORE = 2
+"""A local Ray is told of twice the cores: while a version replaces another, both hold replicas."""
+
+OBJECT_STORE_BYTES = 100 * 1024 * 1024
+"""Tensors never travel through Ray's object store, so the local one is small."""
+
+
+class LaunchError(OnegateError):
+    """The gateway can't be started."""
+
+
+def check_ports(config: Config) -> None:
+    """Raises `LaunchError` when somebody listens on a port already.
+
+    The gateway's sockets share their port (SO_REUSEPORT), so a second gateway would quietly take half of the requests.
+    """
+    gateway = config.gateway
+    for key, host, port in (
+        ("http_port", gateway.host, gateway.http_port),
+        ("grpc_port", gateway.host, gateway.grpc_port),
+        ("management_port", gateway.management_host, gateway.management_port),
+    ):
+        try:
+            family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+            with socket.socket(family, kind, proto) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(address)
+        except OSError as error:
+            raise LaunchError(
+                f"gateway.{key}: {host}:{port} can't be used ({error.strerror}); end what listens there or set another port",
+                port=port,
+            ) from error
+
+
+def write_generation(config: Config) -> int:
+    """Makes `config` the desired state of its store, unless it is already; returns the generation's number.
+
+    Raises `StoreError` when the store can't be written.
+    """
+    store = Store.open(config.store)
+    newest = generations.newest(store)
+    if newest is not None and newest.config == config.document():
+        return newest.number
+    return generations.append(store, newest.number + 1 if newest else 1, config.document()).number
+
+
+@contextmanager
+def private_folder() -> Iterator[Path]:
+    """A folder of this process's own as working folder and temporary folder, removed at the end."""
+    before = Path.cwd()
+    folder = Path(tempfile.mkdtemp(prefix="onegate-"))
+    for name in ("work", "tmp"):
+        (folder / name).mkdir()
+    os.environ["TMPDIR"] = str(folder / "tmp")
+    os.chdir(folder / "work")
+    # An entry for the folder that the command was typed in would hide onegate's own packages in Ray's workers.
+    sys.path[:] = [entry for entry in sys.path if entry not in ("", str(before))]
+    try:
+        yield folder
+    finally:
+        os.chdir("/")
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def ray_session(folder: Path, address: str | None) -> Iterator[None]:
+    """A local Ray, or a connection to the cluster at `address`, until the end of the block."""
+    if address is None:
+        os.environ.update(_local_ray_environment())
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    import ray
+    import ray.serve  # it sets its logger up when it is imported
+
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
+
+    try:
+        if address is None:
+            ray.init(
+                num_cpus=LOGICAL_CPUS_PER_CORE * (os.cpu_count() or 1),
+                object_store_memory=OBJECT_STORE_BYTES,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level="ERROR",
+                _temp_dir=str(folder / "ray"),
+            )
+        else:
+            ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        raise LaunchError(f"Ray can't be started or reached: {str(error).splitlines()[0]}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _local_ray_environment() -> dict[str, str]:
+    return {
+        # Ray starts workers at niceness 15: any other work would starve the replicas.
+        "RAY_worker_niceness": "0",
+        # A token in the environment needs no file in a home folder that may be read-only.
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+    }
+
+
+def start_applications(config: Config, *, local: bool) -> None:
+    """Starts controller and gateway in the Ray that is connected, and returns when they run."""
+    import ray
+
+    from serve.app import start_front
+    from serve.controller import ControllerSettings
+    from serve.gateway import GatewaySettings
+
+    gateway = config.gateway
+    secret = secrets.token_hex(32)
+    replica_host = "127.0.0.1" if local else ray.util.get_node_ip_address()
+    try:
+        start_front(
+            ControllerSettings(config.store, secret, replica_host),
+            GatewaySettings(
+                gateway.host,
+                gateway.http_port,
+                gateway.grpc_port,
+                gateway.max_body_bytes,
+                gateway.drain_timeout_s,
+                secret,
+            ),
+            gateway.replicas,
+        )
+    except RuntimeError as error:
+        raise LaunchError(f"the gateway did not start: {' '.join(str(error).split())[:500]}") from error
+
+
+def stop_applications(*, local: bool) -> None:
+    """Drains the gateway. In a shared cluster, ends onegate's other applications too; a local Ray ends as a whole."""
+    from serve.app import delete_all_versions, stop_front
+
+    stop_front()
+    if not local:
+        delete_all_versions()
+
+
+class StopSignal:
+    """SIGINT and SIGTERM as an event; a second one ends the process at once."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._on_signal)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self._event.is_set():
+            raise KeyboardInterrupt
+        self._event.set()
+
+    @property
+    def came(self) -> bool:
+        """Whether one came."""
+        return self._event.is_set()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Waits at most `timeout_s` for one; whether it came."""
+        return self._event.wait(timeout_s)
+
+
+def refuse_remote_paths(config: Config, address: str | None) -> None:
+    """Raises `ConfigError` for a store that other nodes of a cluster could not read."""
+    if address is not None and "://" not in config.store and not Path(config.store).is_absolute():
+        raise ConfigError(f"store: expected a URL or a path that all nodes share, got {config.store!r}")

@@ -1,0 +1,101 @@
+"""The management port's HTTP interface: state, plan, apply, shutdown. JSON in, JSON out; errors as `{"error", "kind"}`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import parse_qs
+
+import msgspec
+from granian.rsgi import ProtocolClosed
+
+from model_store.errors import ERROR_KINDS, ConfigError, InternalError, OnegateError
+from serve.config import Config, parse_config
+from serve.desired import Change
+from serve.errors import presentable, status_of
+from serve.front_doors.http import read_body
+
+log = logging.getLogger("onegate")
+
+MAX_CONFIG_BYTES = 8 * 1024 * 1024
+
+_JSON = [("content-type", "application/json")]
+
+
+class Authority(Protocol):
+    """What the management port asks of the controller."""
+
+    def state(self) -> dict[str, Any]:
+        """The whole state."""
+
+    async def plan(self, config: Config) -> list[Change]:
+        """What applying would change."""
+
+    async def apply(self, config: Config) -> list[Change]:
+        """Makes the config the desired state."""
+
+    def request_shutdown(self) -> None:
+        """Ends the gateway."""
+
+
+Handler = Callable[[bytes, dict[str, list[str]]], Awaitable[Any]]
+
+
+class Management:
+    """An RSGI application. Sources of a config that comes over the wire must be absolute paths or URLs."""
+
+    def __init__(self, authority: Authority) -> None:
+        self._authority = authority
+        self._routes: dict[tuple[str, str], Handler] = {
+            ("GET", "/api/state"): self._state,
+            ("PUT", "/api/config"): self._config,
+            ("POST", "/api/shutdown"): self._shutdown,
+        }
+
+    async def __call__(self, scope: Any, protocol: Any) -> None:
+        """One request."""
+        try:
+            status, answer = await self._answer(scope, protocol)
+        except Exception as error:
+            told = presentable(error)
+            status, answer = status_of(told).http, {"error": told.message, "kind": type(told).__name__}
+        try:
+            protocol.response_bytes(status, _JSON, msgspec.json.encode(answer))
+        except ProtocolClosed:
+            log.debug("client went away during %s %s", scope.method, scope.path)
+
+    async def _answer(self, scope: Any, protocol: Any) -> tuple[int, Any]:
+        handler = self._routes.get((scope.method, scope.path))
+        if handler is None:
+            known = any(path == scope.path for _, path in self._routes)
+            return (405, {"error": "Method Not Allowed"}) if known else (404, {"error": "Not Found"})
+        body = await read_body(scope, protocol, MAX_CONFIG_BYTES)
+        return 200, await handler(body, parse_qs(scope.query_string))
+
+    async def _state(self, body: bytes, query: dict[str, list[str]]) -> Any:
+        return self._authority.state()
+
+    async def _config(self, body: bytes, query: dict[str, list[str]]) -> Any:
+        try:
+            text = body.decode()
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"the config is not UTF-8 text: {error.reason}") from error
+        config = parse_config(text, "the config sent", Path("/"))
+        only_plan = query.get("plan", ["false"])[-1] == "true"
+        changes = await (self._authority.plan(config) if only_plan else self._authority.apply(config))
+        return {
+            "applied": not only_plan,
+            "changes": changes,
+            "generation": self._authority.state()["generation"],
+        }
+
+    async def _shutdown(self, body: bytes, query: dict[str, list[str]]) -> Any:
+        self._authority.request_shutdown()
+        return {"stopping": True}
+
+
+def error_from(answer: dict[str, Any]) -> OnegateError:
+    """The error that a management answer tells, for callers of the port."""
+    return ERROR_KINDS.get(answer.get("kind", ""), InternalError)(answer.get("error", "unknown error"))

@@ -1,0 +1,59 @@
+"""Calls of a running gateway's management port, for the command line."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from typing import Any
+
+from model_store.errors import ModelNotReady
+from serve.management import error_from
+
+TIMEOUT_S = 30.0
+
+
+class ManagementClient:
+    """The management port at `url`, as `http://127.0.0.1:8082`. Each call raises the error that the port answers, and
+    `ModelNotReady` when nobody listens there."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+
+    def state(self, timeout_s: float = TIMEOUT_S) -> dict[str, Any]:
+        """The whole state."""
+        return self._call("GET", "/api/state", timeout_s=timeout_s)
+
+    def put_config(self, document: dict[str, Any], *, only_plan: bool) -> dict[str, Any]:
+        """Applies the whole desired state, or only plans it."""
+        query = "?plan=true" if only_plan else ""
+        return self._call("PUT", f"/api/config{query}", document, timeout_s=10 * TIMEOUT_S)
+
+    def shutdown(self) -> None:
+        """Asks the gateway to end."""
+        self._call("POST", "/api/shutdown")
+
+    def _call(
+        self, method: str, path: str, document: dict[str, Any] | None = None, timeout_s: float = TIMEOUT_S
+    ) -> dict[str, Any]:
+        body = None if document is None else json.dumps(document).encode()
+        request = urllib.request.Request(self.url + path, data=body, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=timeout_s) as reply:
+                answer: dict[str, Any] = json.load(reply)
+                return answer
+        except urllib.error.HTTPError as error:
+            raise error_from(_decode(error)) from error
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "reason", error)
+            raise ModelNotReady(
+                f"no gateway answers at {self.url} ({reason}); is `onegate up` running? --management URL names another"
+            ) from error
+
+
+def _decode(error: urllib.error.HTTPError) -> dict[str, Any]:
+    try:
+        answer = json.load(error)
+    except ValueError:
+        answer = None
+    return answer if isinstance(answer, dict) else {"error": f"HTTP status {error.code}"}

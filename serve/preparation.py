@@ -1,0 +1,93 @@
+"""From a model of the config to versions that can be served: sources are converted once and published.
+
+Blocking work, for threads. Where a version then runs is decided here too, from its measured profile.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from converters.base import ConversionOptions, detect
+from converters.publish import conversion_key, convert_and_publish
+from model_store.errors import ModelNotFound
+from model_store.manifest import Manifest
+from model_store.sources import digest_source, resolve_source
+from model_store.store import Store
+from serve.config import ModelConfig, ServeConfig, VersionConfig
+from serve.fleet import Wanted
+from serve.routing import Batching, ServeOptions, VersionEntry
+
+INLINE_LIMIT_MS = 5.0
+"""`executor: auto` keeps a model inline when a batch of one takes less than this on one CPU."""
+
+
+def conversion_options(model: ModelConfig) -> ConversionOptions:
+    """What the model's config asks of its conversion."""
+    return ConversionOptions(
+        framework=model.framework,
+        inputs=tuple(declared.spec() for declared in model.inputs) if model.inputs else None,
+        precision=model.convert.precision,
+        rtol=model.convert.parity.rtol,
+        largest_batch=model.serve.batching.max_batch_size,
+        examples=model.examples,
+        trust=model.trust,
+    )
+
+
+def prepare_model(store: Store, model: ModelConfig, on_progress: Callable[[str], None]) -> tuple[Wanted, ...]:
+    """The versions that the config names, in the store afterwards.
+
+    Raises `SourceError`, `TrustRequired`, `ConversionError`, `ModelNotFound`, `ConfigError` or `StoreError`.
+    """
+    return tuple(
+        Wanted(
+            VersionEntry(
+                manifest := _manifest(store, model, version, on_progress),
+                serve_options(model.serve, manifest),
+            ),
+            traffic=version.traffic or 0,
+            label=version.label,
+        )
+        for version in model.wanted_versions()
+    )
+
+
+def stored_version(store: Store, model: ModelConfig, version: VersionConfig) -> Manifest | None:
+    """The version as far as the store has it already; None when a conversion would be needed. Raises as above."""
+    if version.source is None:
+        assert version.version is not None
+        return store.manifest(model.name, version.version)
+    options = conversion_options(model)
+    with tempfile.TemporaryDirectory(prefix="onegate-source-") as folder:
+        source = resolve_source(version.source, Path("/"), Path(folder))
+        converter = detect(source, options.framework, trust=options.trust)
+        return store.find(model.name, conversion_key(digest_source(source), converter, options))
+
+
+def serve_options(serve: ServeConfig, manifest: Manifest) -> ServeOptions:
+    """How the version is run; `executor: auto` is decided by the profile that was measured when it was published."""
+    executor = serve.executor
+    if executor == "auto":
+        profile = manifest.profile
+        executor = "inline" if profile is not None and profile.batch_one_ms < INLINE_LIMIT_MS else "replicas"
+    batching = serve.batching
+    return ServeOptions(
+        executor=executor,
+        cpus=serve.cpus,
+        replicas=serve.replicas if executor == "replicas" else 1,
+        batching=Batching(batching.max_batch_size, batching.max_delay_ms, batching.max_queue),
+        deadline_ms=serve.deadline_ms,
+    )
+
+
+def _manifest(store: Store, model: ModelConfig, version: VersionConfig, on_progress: Callable[[str], None]) -> Manifest:
+    if version.source is None:
+        if version.version is None:
+            raise ModelNotFound(f"model {model.name!r}: the config names neither a source nor a version")
+        return store.manifest(model.name, version.version)
+    with tempfile.TemporaryDirectory(prefix="onegate-source-") as folder:
+        source = resolve_source(version.source, Path("/"), Path(folder))
+        options = conversion_options(model)
+        return convert_and_publish(store, model.name, source, options, on_progress=on_progress).manifest

@@ -1,0 +1,88 @@
+"""The model deployment: one version's runtime behind the Open Inference gRPC service.
+
+Batches come straight from gateways, on a local socket for those of the same node and on TCP for others. The replica
+tells the controller where it listens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import tempfile
+from pathlib import Path
+
+import msgspec
+import ray
+
+from serve.controller_link import ControllerLink, repeat
+from serve.dispatcher import Dispatcher, LoadedVersion
+from serve.errors import presentable
+from serve.executors.inline import build_inline_executor
+from serve.front_doors.grpc import GrpcFrontDoor
+from serve.loading import load_version
+from serve.reports import ReplicaReport
+from serve.routing import ModelRoute, Replica, Router, RoutingTable, VersionEntry
+
+log = logging.getLogger("onegate")
+
+FAREWELL_S = 0.5
+"""From the farewell to the end of accepting calls: time for gateways to hear of it. A call that still comes is sent
+elsewhere by the gateway."""
+
+
+class ModelSettings(msgspec.Struct, frozen=True):
+    """What a replica is started with. `host` is the address for other nodes: loopback when there are none."""
+
+    store: str
+    entry: VersionEntry
+    secret: str
+    host: str
+    grace_s: float
+
+
+class Model:
+    """One model replica."""
+
+    async def __init__(self, settings: ModelSettings) -> None:  # type: ignore[misc]  # Ray Serve awaits it
+        self._settings = settings
+        self._link = ControllerLink()
+        context = ray.get_runtime_context()
+        replica_id = f"{context.get_actor_id()}-{os.getpid()}"
+        self._replica = Replica(replica_id, context.get_node_id(), f"unix-abstract:onegate-{replica_id}", "")
+        try:
+            await self._load()
+        except Exception as error:
+            await self._tell(failure=presentable(error).message)
+            raise
+        self._heartbeat = asyncio.get_running_loop().create_task(repeat("heartbeat", self._tell))
+
+    async def _load(self) -> None:
+        entry = self._settings.entry
+        with tempfile.TemporaryDirectory(prefix="onegate-model-") as folder:
+            runtime = await asyncio.to_thread(load_version, self._settings.store, entry, Path(folder))
+        batching = entry.serve.batching
+        executor = await asyncio.to_thread(build_inline_executor, runtime, entry.manifest, batching.max_batch_size)
+        name, version = entry.key
+        table = RoutingTable(1, self._settings.store, (entry,), {name: ModelRoute(((version, 100),))})
+        dispatcher = Dispatcher(Router(table))
+        dispatcher.loaded[entry.key] = LoadedVersion(entry, executor)
+        # An abstract socket leaves no file behind when the process is killed; the secret guards it.
+        self._grpc = GrpcFrontDoor(dispatcher.answer, secret=self._settings.secret)
+        _, port = await self._grpc.start([self._replica.local, f"{self._settings.host}:0"])
+        self._replica = msgspec.structs.replace(self._replica, remote=f"{self._settings.host}:{port}")
+
+    async def _tell(self, failure: str | None = None, leaving: bool = False) -> None:
+        await self._link.report_replica(ReplicaReport(self._replica, self._settings.entry.key, failure, leaving))
+
+    async def __del__(self) -> None:
+        """Ray Serve awaits this when the replica is to stop: out of the routing table first, then calls end."""
+        if not hasattr(self, "_heartbeat"):
+            return
+        self._heartbeat.cancel()
+        try:
+            await self._tell(leaving=True)
+            await asyncio.sleep(FAREWELL_S)
+        except Exception:
+            log.info("the controller was gone before the replica's farewell")
+        await self._grpc.stop(self._settings.grace_s)

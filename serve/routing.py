@@ -1,0 +1,149 @@
+"""Which version answers a request: the numbered routing table, and the router that reads it.
+
+The controller writes tables, gateways read them. A table is whole: a gateway needs nothing but the newest.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from itertools import accumulate
+from typing import NoReturn
+
+import msgspec
+
+from model_store.errors import ModelNotFound, ModelNotReady
+from model_store.manifest import Manifest
+
+VersionKey = tuple[str, int]
+"""Model name and version number."""
+
+
+class Batching(msgspec.Struct, frozen=True):
+    """`max_queue` bounds the rows that wait in one gateway; more are refused as overload."""
+
+    max_batch_size: int = 64
+    max_delay_ms: float = 0.0
+    max_queue: int = 1024
+
+
+class ServeOptions(msgspec.Struct, frozen=True):
+    """How a version is run. `executor` is decided: `inline` or `replicas`, never `auto`."""
+
+    executor: str
+    cpus: int = 1
+    replicas: int = 1
+    batching: Batching = Batching()
+    deadline_ms: int = 30_000
+
+
+class Replica(msgspec.Struct, frozen=True):
+    """Where a model replica listens: a local socket for gateways of its node, `host:port` for others."""
+
+    id: str
+    node: str
+    local: str
+    remote: str
+
+
+class VersionEntry(msgspec.Struct, frozen=True):
+    """A version that gateways hold ready."""
+
+    manifest: Manifest
+    serve: ServeOptions
+    replicas: tuple[Replica, ...] = ()
+
+    @property
+    def key(self) -> VersionKey:
+        """Model name and version number."""
+        return (self.manifest.name, self.manifest.version)
+
+
+class ModelRoute(msgspec.Struct, frozen=True):
+    """How calls of a model are shared out: (version, percent) pairs that add up to 100, and labels."""
+
+    split: tuple[tuple[int, int], ...]
+    labels: dict[str, int] = {}
+
+
+class RoutingTable(msgspec.Struct, frozen=True):
+    """All that a gateway needs to answer. Numbers only grow, across restarts of the controller too."""
+
+    number: int
+    store: str
+    versions: tuple[VersionEntry, ...] = ()
+    routes: dict[str, ModelRoute] = {}
+    unavailable: dict[str, str] = {}
+    """Model -> why it can't be called, for models of the config that have no route."""
+
+
+class Router:
+    """Picks the version for a request from the newest table."""
+
+    def __init__(self, table: RoutingTable | None = None, pick: Callable[[], float] = random.random) -> None:
+        self._pick = pick
+        self.update(table or RoutingTable(number=0, store=""))
+
+    def update(self, table: RoutingTable) -> None:
+        """Takes over a table, in one step for all later requests."""
+        self.table = table
+        self._callable: dict[str, tuple[int, ...]] = {}
+        for entry in table.versions:
+            name, version = entry.key
+            self._callable[name] = (*self._callable.get(name, ()), version)
+        self._single = {name: route.split[0][0] for name, route in table.routes.items() if len(route.split) == 1}
+        self._weights = {
+            name: list(accumulate(percent for _, percent in route.split)) for name, route in table.routes.items()
+        }
+
+    def versions(self, model: str) -> tuple[int, ...]:
+        """The versions that can be called by number; raises as `resolve` does."""
+        if model not in self._callable:
+            self._raise_absent(model)
+        return self._callable[model]
+
+    def resolve(self, model: str, version: int | None = None, label: str | None = None) -> VersionKey:
+        """The version to call.
+
+        Raises `ModelNotFound` for an unknown model, version or label, `ModelNotReady` for a model of the config that
+        has no version to call yet.
+        """
+        if version is None and label is None:
+            single = self._single.get(model)
+            return (model, single) if single is not None else (model, self._by_traffic(model))
+        if label is not None:
+            return (model, self._by_label(model, label))
+        assert version is not None
+        if version not in self.versions(model):
+            listed = ", ".join(map(str, self._callable[model]))
+            raise ModelNotFound(
+                f"model {model!r} has no version {version} here; callable: {listed}",
+                model=model,
+                version=version,
+            )
+        return (model, version)
+
+    def _by_traffic(self, model: str) -> int:
+        route = self.table.routes.get(model)
+        if route is None:
+            self._raise_absent(model)
+        point = self._pick() * 100
+        for (version, _), bound in zip(route.split, self._weights[model], strict=True):
+            if point < bound:
+                return version
+        return route.split[-1][0]
+
+    def _by_label(self, model: str, label: str) -> int:
+        route = self.table.routes.get(model)
+        if route is None:
+            self._raise_absent(model)
+        if label not in route.labels:
+            listed = ", ".join(sorted(route.labels)) or "none"
+            raise ModelNotFound(f"model {model!r} has no label {label!r}; labels: {listed}", model=model, label=label)
+        return route.labels[label]
+
+    def _raise_absent(self, model: str) -> NoReturn:
+        reason = self.table.unavailable.get(model)
+        if reason is not None:
+            raise ModelNotReady(f"model {model!r} can't be called now: {reason}", model=model)
+        raise ModelNotFound(f"model {model!r} is not served here", model=model)

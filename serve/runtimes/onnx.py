@@ -1,0 +1,67 @@
+"""The `onnx` runtime: ONNX Runtime on the CPUs that were given.
+
+Strings: ONNX Runtime's Python binding takes `bytes` in a string tensor as the text "b'..'" without an error, so BYTES
+tensors become text on the way in and bytes on the way out.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from model_store.errors import InvalidInput
+from model_store.manifest import Manifest
+from serve.inference import Tensors
+
+MODEL_FILE = "model.onnx"
+
+
+class OnnxRuntime:
+    """A session on `threads` intra-op threads. Graph optimisation is ONNX Runtime's default, all of it."""
+
+    def __init__(self, folder: Path, manifest: Manifest, threads: int) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        self._session = onnxruntime.InferenceSession(
+            str(folder / MODEL_FILE), sess_options=options, providers=["CPUExecutionProvider"]
+        )
+        signature = manifest.signatures[manifest.default_signature]
+        self._output_names = [spec.name for spec in signature.outputs]
+        self._bytes_inputs = frozenset(spec.name for spec in signature.inputs if spec.datatype == "BYTES")
+        self._bytes_outputs = frozenset(spec.name for spec in signature.outputs if spec.datatype == "BYTES")
+
+    def run(self, inputs: Tensors) -> Tensors:
+        """All outputs for one batch; raises `InvalidInput` for values that the graph refuses."""
+        if self._bytes_inputs:
+            inputs = {name: _to_text(name, t) if name in self._bytes_inputs else t for name, t in inputs.items()}
+        try:
+            outputs = self._session.run(self._output_names, inputs)
+        except onnxruntime.capi.onnxruntime_pybind11_state.InvalidArgument as error:
+            raise InvalidInput(f"the model refuses these values: {_first_line(error)}") from error
+        answer: Tensors = dict(zip(self._output_names, outputs, strict=True))
+        for name in self._bytes_outputs:
+            answer[name] = _to_bytes(answer[name])
+        return answer
+
+
+def _to_text(name: str, tensor: np.ndarray) -> np.ndarray:
+    text = np.empty(tensor.shape, dtype=object)
+    try:
+        text.ravel()[:] = [element.decode() for element in tensor.ravel()]
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"input {name!r}: expected UTF-8 text, got bytes that are not: {error.reason}") from error
+    return text
+
+
+def _to_bytes(tensor: np.ndarray) -> np.ndarray:
+    raw = np.empty(tensor.shape, dtype=object)
+    raw.ravel()[:] = [str(element).encode() for element in tensor.ravel()]
+    return raw
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0]

@@ -1,0 +1,38 @@
+import msgspec
+import pytest
+
+from model_store.manifest import FileEntry, decode_manifest, encode_manifest
+from tests.model_store.publishing import manifest
+
+
+def test_manifest_survives_encoding() -> None:
+    whole = msgspec.structs.replace(
+        manifest(), version=3, files={"model.onnx": FileEntry("a" * 64, 5)}, labels=("zero", "one"), opset=18
+    )
+
+    assert decode_manifest(encode_manifest(whole)) == whole
+
+
+def test_keys_of_later_releases_are_ignored() -> None:
+    data = encode_manifest(manifest())[:-1] + b', "later": {"a": [1]}}'
+
+    assert decode_manifest(data) == manifest()
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "not a manifest"),
+        (b"null", "not a manifest"),
+        (encode_manifest(manifest())[:-1], "not a manifest"),
+        (
+            encode_manifest(msgspec.structs.replace(manifest(), format=2)),
+            "manifest format 2; this release reads 1",
+        ),
+        (b"[" * 100_000, "not a manifest"),
+        (b'{"later": ' + b"[" * 100_000, "not a manifest"),
+    ],
+)
+def test_what_is_no_manifest_of_this_format_is_a_value_error(data: bytes, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        decode_manifest(data)
