@@ -40,7 +40,7 @@ class KerasConverter(Converter):
         """Converts the model's inference function, with its own names; the batch stays dynamic."""
         if not options.trust:
             vet_config(source)
-        model = _load(source, options.trust)
+        model = _load(source, workdir, options.trust)
         functional = getattr(model, "_functional", None) or model
         inputs = _input_names(functional, source)
         outputs = _output_names(functional)
@@ -56,7 +56,7 @@ class KerasConverter(Converter):
         )
 
 
-def _load(source: Path, trust: bool) -> Any:
+def _load(source: Path, workdir: Path, trust: bool) -> Any:
     warnings.simplefilter("ignore")  # TensorFlow's deprecations are not the user's
     import keras
 
@@ -64,12 +64,11 @@ def _load(source: Path, trust: bool) -> Any:
         raise ConversionError(
             f"Keras runs on the backend {keras.backend.backend()!r}; set KERAS_BACKEND=tensorflow to convert"
         )
+    # Keras goes by the file's name where we go by its content.
+    named = workdir / "source.keras"
+    named.symlink_to(source.resolve())
     try:
-        # Keras goes by the file's name where we go by its content.
-        with source.open("rb") as file:
-            return keras.src.saving.saving_lib._load_model_from_fileobj(
-                file, custom_objects=None, compile=False, safe_mode=not trust
-            )
+        return keras.saving.load_model(named, compile=False, safe_mode=not trust)
     except Exception as error:  # Keras raises ValueError, TypeError, KeyError, h5py's errors
         line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise SourceError(

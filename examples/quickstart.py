@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 
 SEED = 0
-TEST_DIGIT = 1500
-"""The first image that no model below was trained on."""
+TRAINED = 1500
+"""The first images are for training; the models have not seen the others."""
+TEST_DIGIT = 1501
 
 
 def load_digits() -> tuple[np.ndarray, np.ndarray]:
@@ -56,7 +57,7 @@ def export_pytorch(images: np.ndarray, digits: np.ndarray, path: Path) -> None:
     torch.set_num_threads(1)  # sums come out in the same order then
     model = Digits()
     optimiser = torch.optim.Adam(model.parameters(), lr=0.01)
-    pixels, targets = torch.from_numpy(images[:TEST_DIGIT, None]), torch.from_numpy(digits[:TEST_DIGIT])
+    pixels, targets = torch.from_numpy(images[:TRAINED, None]), torch.from_numpy(digits[:TRAINED])
     for _ in range(8):
         for batch in torch.randperm(len(pixels)).split(64):
             optimiser.zero_grad()
@@ -91,7 +92,7 @@ def export_keras(images: np.ndarray, digits: np.ndarray, path: Path) -> None:
         name="digits",
     )
     model.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy")
-    model.fit(images[:TEST_DIGIT, ..., None], digits[:TEST_DIGIT], batch_size=64, epochs=6, verbose=0)
+    model.fit(images[:TRAINED, ..., None], digits[:TRAINED], batch_size=64, epochs=6, verbose=0)
     model.save(path)
 
 
@@ -103,7 +104,7 @@ def export_sklearn(images: np.ndarray, digits: np.ndarray, path: Path) -> None:
     from sklearn.preprocessing import StandardScaler
 
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500))
-    model.fit(images[:TEST_DIGIT].reshape(-1, 64), digits[:TEST_DIGIT])
+    model.fit(images[:TRAINED].reshape(-1, 64), digits[:TRAINED])
     skops.io.dump(model, path)
 
 
@@ -111,7 +112,7 @@ def export_lightgbm(images: np.ndarray, digits: np.ndarray, path: Path) -> None:
     """Gradient-boosted trees on the same columns."""
     import lightgbm
 
-    data = lightgbm.Dataset(images[:TEST_DIGIT].reshape(-1, 64), digits[:TEST_DIGIT])
+    data = lightgbm.Dataset(images[:TRAINED].reshape(-1, 64), digits[:TRAINED])
     parameters = {
         "objective": "multiclass",
         "num_class": 10,
@@ -135,7 +136,7 @@ def export_onnx(images: np.ndarray, digits: np.ndarray, path: Path) -> None:
     perceptron = MLPClassifier((32,), max_iter=60, random_state=SEED)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it stops before it has converged, which is enough here
-        perceptron.fit(images[:TEST_DIGIT].reshape(-1, 64) / 16, digits[:TEST_DIGIT])
+        perceptron.fit(images[:TRAINED].reshape(-1, 64) / 16, digits[:TRAINED])
     weights = {
         "w1": perceptron.coefs_[0] / 16,
         "b1": perceptron.intercepts_[0],

@@ -97,9 +97,7 @@ class RemoteFileSystem(FileSystem):
         except (FileNotFoundError, NotADirectoryError):
             return []
         # Object stores list a folder's own marker among its children.
-        return sorted(
-            {PurePosixPath(child).name for child in children if child.strip("/") != path.strip("/")}
-        )
+        return sorted({PurePosixPath(child).name for child in children if child.strip("/") != path.strip("/")})
 
     def size_bytes(self, path: str) -> int | None:
         """Size of the file, or None."""

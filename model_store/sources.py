@@ -94,15 +94,11 @@ def _check_file(source: str, path: Path) -> None:
             f"source {source!r} is a link that leads nowhere: {os.readlink(path)!r}", source=source
         ) from None
     if not stat.S_ISREG(found.st_mode):
-        raise SourceError(
-            f"source {source!r}: expected a file or folder, got a device, pipe or socket", source=source
-        )
+        raise SourceError(f"source {source!r}: expected a file or folder, got a device, pipe or socket", source=source)
     with path.open("rb") as stream:
         head = stream.read(len(_LFS_POINTER))
     if not head:
-        raise SourceError(
-            f"source {source!r} is empty: expected an exported model, got 0 bytes", source=source
-        )
+        raise SourceError(f"source {source!r} is empty: expected an exported model, got 0 bytes", source=source)
     if head == _LFS_POINTER and found.st_size <= _LFS_POINTER_MAX_BYTES:
         raise SourceError(
             f"source {source!r}: {path.name!r} is a Git-LFS pointer, not the model; run `git lfs pull`",
@@ -113,9 +109,7 @@ def _check_file(source: str, path: Path) -> None:
 def _check_folder(source: str, path: Path) -> None:
     entries = _entries(path)
     if not entries:
-        raise SourceError(
-            f"source {source!r} is empty: expected an exported model, got no files", source=source
-        )
+        raise SourceError(f"source {source!r} is empty: expected an exported model, got no files", source=source)
     for relative in entries:
         entry = path / relative
         # Packages hold empty files (`__init__.py`); only pointers are wrong for certain.

@@ -159,9 +159,7 @@ class Store:
             advice = f"it has {more}{', '.join(map(str, versions[-10:]))}"
         else:
             near = difflib.get_close_matches(name, self.models(), n=3)
-            advice = (
-                f"did you mean {' or '.join(map(repr, near))}?" if near else "it has no version of that model"
-            )
+            advice = f"did you mean {' or '.join(map(repr, near))}?" if near else "it has no version of that model"
         return ModelNotFound(
             f"no version {version} of {name!r} in store {self.url!r}; {advice}",
             model=name,
@@ -222,9 +220,7 @@ def _check_names(name: str, files: Mapping[str, Path]) -> None:
         )
     for file in files:
         if not is_inside(file):
-            raise StoreError(
-                f"file name {file!r} of {name!r}: expected a relative path without '..'", file=file
-            )
+            raise StoreError(f"file name {file!r} of {name!r}: expected a relative path without '..'", file=file)
 
 
 def _entry(name: str, path: Path) -> FileEntry:

@@ -49,7 +49,7 @@ class SignatureCheck:
         return rows if self.batched else 1
 
     def from_payload(self, payload: Payload | None) -> Tensors:
-        """A raw body as the version's only input, one row where it has a batch dimension (protocol: raw binary request).
+        """A raw body as the version's only input, one row where it has a batch dimension (raw binary request).
 
         Raises `InvalidInput` when the version takes several inputs, or its free dimensions can't be told from the
         body's length.

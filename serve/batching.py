@@ -214,7 +214,7 @@ class BatchQueue:
         self._watch_deadlines()
 
     def _still_to_wait(self) -> float:
-        if not self._max_delay_s or self._waiting_rows >= self._max_batch_size:
+        if not self._max_delay_s or not self._mergeable or self._waiting_rows >= self._max_batch_size:
             return 0.0
         oldest = min(queue[0].since for queue in self._waiting.values())
         return oldest + self._max_delay_s - self._loop.time()
@@ -252,11 +252,11 @@ class BatchQueue:
         try:
             inputs = batch[0].inputs if len(batch) == 1 else _merge(batch)
             outcome = self._executor.run(inputs, max(item.deadline for item in batch))
+            if isinstance(outcome, dict):
+                self._settle(batch, outcome)
+                return True
         except Exception as error:
             self._settle_failure(batch, error)
-            return True
-        if isinstance(outcome, dict):
-            self._settle(batch, outcome)
             return True
         self._under_way[id(batch)] = batch
         task = self._loop.create_task(self._await_outcome(batch, outcome))
@@ -287,7 +287,7 @@ class BatchQueue:
             start = stop
 
     def _settle_failure(self, batch: list[Waiting], error: Exception) -> None:
-        if len(batch) > 1 and not isinstance(error, ModelNotReady | DeadlineExceeded):
+        if len(batch) > 1 and not isinstance(error, ModelNotReady | Overloaded | DeadlineExceeded):
             # One request's values may have failed the whole batch; each gets its own answer.
             for item in batch:
                 self._start([item])

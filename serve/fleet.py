@@ -45,7 +45,7 @@ class Orders:
 
 
 class Fleet:
-    """The controller's picture of the cluster. `number` is the first table's; it must exceed that of all earlier ones."""
+    """The controller's picture of the cluster. `number` is the first table's; it must exceed all earlier ones."""
 
     def __init__(self, store: str, number: int) -> None:
         self.table = RoutingTable(number=number, store=store)
@@ -57,6 +57,7 @@ class Fleet:
         self._replicas: dict[str, tuple[float, ReplicaReport]] = {}
         self._deployed: dict[VersionKey, VersionEntry] = {}
         self._settled = False
+        self._adopted = 0
 
     # -- what comes in ---------------------------------------------------------------------------------------------
 
@@ -77,15 +78,17 @@ class Fleet:
         self.unavailable.pop(model, None)
 
     def adopt(self, table: RoutingTable) -> None:
-        """Takes over what a gateway still serves from an earlier controller, so that nothing that answers is dropped."""
+        """Takes over what a gateway still serves from an earlier controller: nothing that answers is dropped."""
         if self._settled or table.number == 0:
             return
         for entry in table.versions:
             self.versions.setdefault(entry.key, VersionState(entry, phase="READY"))
             if entry.serve.executor == "replicas":
                 self._deployed.setdefault(entry.key, deployment_of(entry))
-        number = max(self.table.number, table.number) + 1
-        self.table = msgspec.structs.replace(table, number=number, store=self.table.store)
+        if table.number > self._adopted:
+            self._adopted = table.number
+            number = max(self.table.number, table.number) + 1
+            self.table = msgspec.structs.replace(table, number=number, store=self.table.store)
 
     def hear_gateway(self, report: GatewayReport, now: float) -> None:
         """A gateway's heartbeat."""
@@ -118,7 +121,9 @@ class Fleet:
         self._drop_silent(now)
         for key, state in self.versions.items():
             self._advance(key, state)
-        routes = {model: route for model, wanted in self._wanted.items() if (route := self._route(model, wanted))}
+        # A model that is still being prepared keeps what it had: its adopted route, until `want` tells more.
+        routes = {m: route for m, route in self.table.routes.items() if m in self.unavailable}
+        routes |= {model: route for model, wanted in self._wanted.items() if (route := self._route(model, wanted))}
         self._start_draining(routes)
         self._publish(routes)
         return self._orders()
@@ -173,7 +178,8 @@ class Fleet:
             routes=routes,
             unavailable=self._reasons(routes),
         )
-        if table != self.table:
+        # A life that begins or ends with the next table needs one, though it may say the same as the present one.
+        if table != self.table or any(state.since_table > table.number for state in self.versions.values()):
             self.table = msgspec.structs.replace(table, number=self.table.number + 1)
 
     def _reasons(self, routes: dict[str, ModelRoute]) -> dict[str, str]:

@@ -8,6 +8,7 @@ allocation.
 from __future__ import annotations
 
 import math
+import re
 import struct
 from collections.abc import Sequence
 from functools import cache
@@ -20,6 +21,9 @@ from model_store.datatypes import DATATYPES, DTYPES
 from model_store.errors import InvalidInput
 
 _LENGTH = struct.Struct("<I")
+_NESTED = re.compile(rb"\s*\[\s*\[")
+_MAX_DIMENSIONS = 64  # numpy's own limit
+_MAX_ELEMENTS = 2**59  # of 8 bytes each: the most that numpy can address
 _NUMBER_TYPES: dict[str, type] = {"f": float, "i": int, "u": int, "b": bool, "O": str}
 
 
@@ -47,6 +51,8 @@ def from_raw(name: str, datatype: str, shape: Sequence[int], raw: memoryview | b
             f"input {name!r}: {datatype}{list(shape)} takes {count * dtype.itemsize} bytes, got {len(raw)}",
             input=name,
         )
+    if datatype == "BOOL" and count and np.frombuffer(raw, dtype=np.uint8).max() > 1:
+        raise InvalidInput(f"input {name!r}: a BOOL is one byte, 0 or 1; got {max(raw)}", input=name)
     return np.frombuffer(raw, dtype=dtype).reshape(shape)
 
 
@@ -67,13 +73,14 @@ def from_json(name: str, datatype: str, shape: Sequence[int], data: msgspec.Raw 
     kind = dtype.kind
     if kind not in _NUMBER_TYPES or datatype in ("FP16", "BF16"):
         raise InvalidInput(f"input {name!r}: {datatype} can't be sent as JSON numbers; send it as a binary tensor")
-    nested = _is_nested(data)
+    _element_count(name, shape)
+    nested = _NESTED.match(data) is not None
     try:
         values = _list_decoder(_NUMBER_TYPES[kind], len(shape) if nested else 1).decode(data)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidInput(f"input {name!r}: 'data' is no list of {datatype} values: {error}", input=name) from error
     if kind == "O":
-        return _text_tensor(name, shape, values)
+        return _text_tensor(name, shape, values, nested)
     return _number_tensor(name, datatype, dtype, shape, values, nested)
 
 
@@ -84,6 +91,8 @@ def from_values(name: str, datatype: str, shape: Sequence[int], values: Any) -> 
         flat = np.empty(len(values), dtype=object)
         flat[:] = list(values)
         return _reshape(name, flat, shape)
+    if dtype.kind in "iu" and dtype.itemsize < 4:
+        _check_range(name, datatype, dtype, values)
     return _number_tensor(name, datatype, dtype, shape, values, nested=False)
 
 
@@ -101,7 +110,21 @@ def to_json_values(tensor: np.ndarray) -> list[Any]:
 def _element_count(name: str, shape: Sequence[int]) -> int:
     if any(size < 0 for size in shape):
         raise InvalidInput(f"input {name!r}: expected sizes of 0 or more, got shape {list(shape)}")
+    if len(shape) > _MAX_DIMENSIONS:
+        raise InvalidInput(f"input {name!r}: a tensor has at most {_MAX_DIMENSIONS} dimensions, got {len(shape)}")
+    # Beside a size of 0 any other passes the check against the bytes, and numpy refuses to address these.
+    if math.prod(size for size in shape if size) > _MAX_ELEMENTS:
+        raise InvalidInput(f"input {name!r}: shape {list(shape)} is larger than any memory")
     return math.prod(shape)
+
+
+def _check_range(name: str, datatype: str, dtype: np.dtype, values: Any) -> None:
+    """The protocol's contents of narrow integers are 32 bits wide, and numpy wraps what does not fit."""
+    wide = np.array(values, dtype=np.int64)
+    limits = np.iinfo(dtype)
+    for value in (wide.min(initial=0), wide.max(initial=0)):
+        if not limits.min <= value <= limits.max:
+            raise InvalidInput(f"input {name!r}: a value does not fit {datatype}: {value}", input=name)
 
 
 def _reshape(name: str, flat: np.ndarray, shape: Sequence[int]) -> np.ndarray:
@@ -115,39 +138,30 @@ def _number_tensor(
     name: str, datatype: str, dtype: np.dtype, shape: Sequence[int], values: Any, nested: bool
 ) -> np.ndarray:
     try:
-        tensor = np.array(values, dtype=dtype)
-    except OverflowError as error:
+        with np.errstate(over="raise"):
+            tensor = np.array(values, dtype=dtype)
+    except (OverflowError, FloatingPointError) as error:
         raise InvalidInput(f"input {name!r}: a value does not fit {datatype}: {error}", input=name) from error
     except ValueError as error:
         raise InvalidInput(f"input {name!r}: 'data' is not rectangular: expected {list(shape)}", input=name) from error
-    if nested and tensor.shape != tuple(shape):
+    return _nested_as(name, tensor, shape) if nested else _reshape(name, tensor, shape)
+
+
+def _text_tensor(name: str, shape: Sequence[int], values: Any, nested: bool) -> np.ndarray:
+    tensor = np.array(values, dtype=object)
+    tensor = _nested_as(name, tensor, shape) if nested else _reshape(name, tensor, shape)
+    tensor.ravel()[:] = [element.encode() for element in tensor.ravel()]
+    return tensor
+
+
+def _nested_as(name: str, tensor: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    if tensor.shape != tuple(shape):
         raise InvalidInput(f"input {name!r}: 'data' is nested as {list(tensor.shape)}, expected {list(shape)}")
-    return tensor if nested else _reshape(name, tensor, shape)
-
-
-def _text_tensor(name: str, shape: Sequence[int], values: Any) -> np.ndarray:
-    elements = [element.encode() for element in _flatten(values)]
-    flat = np.empty(len(elements), dtype=object)
-    flat[:] = elements
-    return _reshape(name, flat, shape)
-
-
-def _flatten(values: Any) -> list[str]:
-    if values and isinstance(values[0], list):
-        return [element for part in values for element in _flatten(part)]
-    return list(values)
-
-
-def _is_nested(data: msgspec.Raw | bytes) -> bool:
-    head = bytes(memoryview(data)[:64]).lstrip()
-    return head[:1] == b"[" and head[1:].lstrip()[:1] == b"["
+    return tensor
 
 
 @cache
 def _list_decoder(element: type, depth: int) -> msgspec.json.Decoder[Any]:
-    # Depths beyond numpy's own 64 dimensions can't be tensors; the cache stays small.
-    if depth > 64:
-        raise InvalidInput(f"a tensor of {depth} dimensions; at most 64 are possible")
     kind: Any = element
     for _ in range(max(depth, 1)):
         kind = list[kind]

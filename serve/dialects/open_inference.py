@@ -10,3 +10,8 @@ HTTP_EXTENSIONS = ("binary_tensor_data",)
 def platform_of(runtime: str) -> str:
     """The protocol's `platform` text, `<project>_<format>`; clients may not depend on it."""
     return "onnx_onnxv1" if runtime == "onnx" else f"onegate_{runtime}"
+
+
+def is_number(text: str) -> bool:
+    """Whether `text` is a decimal number that `int` reads: digits only, and no more than a number here can need."""
+    return text.isascii() and text.isdigit() and len(text) <= 18

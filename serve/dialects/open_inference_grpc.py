@@ -14,7 +14,7 @@ import numpy as np
 from model_store.errors import InvalidInput
 from model_store.manifest import TensorSpec
 from serve import tensors
-from serve.dialects.open_inference import SERVER_NAME, platform_of
+from serve.dialects.open_inference import SERVER_NAME, is_number, platform_of
 from serve.inference import (
     InferenceRequest,
     InferenceResponse,
@@ -44,7 +44,7 @@ _CONTENTS = {
 
 
 def decode_request(message: Any, deadline: float | None = None) -> InferenceRequest:
-    """The request in a `ModelInferRequest`, raw or typed; raises `InvalidInput`. Raw tensors are views on the message."""
+    """The request in a `ModelInferRequest`, raw or typed; raises `InvalidInput`. Raw tensors are views on it."""
     raw = bool(message.raw_input_contents)
     return InferenceRequest(
         message.model_name,
@@ -110,7 +110,7 @@ def version_number(text: str) -> int | None:
     """The version in a message, None where the server may decide; raises `InvalidInput` for other text."""
     if not text:
         return None
-    if not (text.isascii() and text.isdigit()):
+    if not is_number(text):
         raise InvalidInput(f"a model version is a number, got {text[:40]!r}")
     return int(text)
 

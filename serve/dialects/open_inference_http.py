@@ -18,7 +18,7 @@ from model_store.errors import InvalidInput, ModelNotReady, OnegateError
 from model_store.manifest import TensorSpec
 from serve import tensors
 from serve.dialects.base import HttpReply, HttpRequest, NoSuchRoute
-from serve.dialects.open_inference import HTTP_EXTENSIONS, SERVER_NAME, platform_of
+from serve.dialects.open_inference import HTTP_EXTENSIONS, SERVER_NAME, is_number, platform_of
 from serve.errors import status_of
 from serve.inference import (
     Answer,
@@ -145,7 +145,7 @@ def _decode_model_call(request: HttpRequest, parts: list[str]) -> Query:
 
 
 def _version_number(text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
+    if not is_number(text):
         raise NoSuchRoute(f"Not Found: a version is a number, got {text[:40]!r}")
     return int(text)
 
@@ -179,7 +179,7 @@ def _split_body(request: HttpRequest) -> tuple[bytes | memoryview, memoryview]:
     length = request.header(HEADER_LENGTH)
     if length is None:
         return body, memoryview(b"")
-    if not (length.isascii() and length.isdigit()) or int(length) > len(body):
+    if not is_number(length) or int(length) > len(body):
         raise InvalidInput(f"{HEADER_LENGTH} must be 0 to {len(body)}, the body's length; got {length[:40]!r}")
     view = memoryview(body)
     return view[: int(length)], view[int(length) :]

@@ -137,9 +137,7 @@ class ReplicasExecutor:
 
     async def _connect(self, replica: Replica) -> None:
         client = ReplicaClient(replica, self._node, self._secret)
-        if not await client.ready(self._key, PROBE_TIMEOUT_S):
-            await client.close()
-        elif replica.id in self._clients or replica.id not in self._listed:
+        if not await client.ready(self._key, PROBE_TIMEOUT_S) or replica.id in self._clients or replica.id not in self._listed:
             await client.close()
         else:
             self._clients[replica.id] = client

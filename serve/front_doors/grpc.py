@@ -27,7 +27,7 @@ from serve.inference import (
 )
 from serve.protocols import open_inference as messages
 
-SECRET_KEY = "onegate-secret"  # noqa: S105 - the name of the metadata entry
+SECRET_KEY = "onegate-secret"
 
 Answerer = Callable[[Query], Awaitable[Answer]]
 
@@ -57,7 +57,7 @@ class GrpcFrontDoor:
         self._server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(messages.SERVICE, handlers)])
 
     async def start(self, addresses: Sequence[str]) -> list[int]:
-        """Listens on `addresses` and returns their ports (1 for Unix sockets); raises `RuntimeError` when one is taken."""
+        """Listens on `addresses`; returns their ports (1 for Unix sockets). Raises `RuntimeError` when one is taken."""
         ports = [self._server.add_insecure_port(address) for address in addresses]
         await self._server.start()
         return ports

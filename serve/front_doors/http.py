@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -29,6 +30,7 @@ class HttpListener:
     """A granian server in this process, from `start` to `stop`."""
 
     def __init__(self, app: Callable[[Any, Any], Awaitable[None]], host: str, port: int) -> None:
+        self._address = (host, port)
         self._server = Server(
             app, host, port, interface=Interfaces.RSGI, websockets=False, log_enabled=False, backlog=1024
         )
@@ -36,6 +38,11 @@ class HttpListener:
 
     def start(self) -> None:
         """Opens the socket; raises `OSError` when it can't be bound."""
+        # granian binds later, in its task, where nobody would see the error.
+        with socket.socket(socket.AF_INET6 if ":" in self._address[0] else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            probe.bind(self._address)
         self._serving = asyncio.get_running_loop().create_task(self._server.serve())
 
     async def stop(self) -> None:

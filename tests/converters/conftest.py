@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -123,6 +125,36 @@ def linear_onnx(tmp_path: Path) -> Path:
 @pytest.fixture
 def onnx_model() -> Callable[..., Path]:
     return make_onnx
+
+
+def hostile_skops(path: Path, module: str, name: str, *arguments: str | int) -> Path:
+    """A skops file that calls `module.name(*arguments)` when it is loaded."""
+    values = [
+        {
+            "__class__": "str",
+            "__module__": "builtins",
+            "__loader__": "JsonNode",
+            "content": json.dumps(argument),
+            "is_json": True,
+        }
+        for argument in arguments
+    ]
+    schema = {
+        "__class__": name,
+        "__module__": module,
+        "__loader__": "ConstructorFromReduceNode",
+        "content": {"__class__": "tuple", "__module__": "builtins", "__loader__": "TupleNode", "content": values},
+        "protocol": 2,
+        "_skops_version": "0.16.0",
+    }
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("schema.json", json.dumps(schema))
+    return path
+
+
+@pytest.fixture
+def call_on_load() -> Callable[..., Path]:
+    return hostile_skops
 
 
 @pytest.fixture

@@ -54,9 +54,7 @@ def test_remote_store_gives_back_what_was_published(url: str, files: dict[str, P
     assert store.filesystem.names("tmp") == []
 
 
-def test_remote_store_finds_flipped_and_missing_bytes(
-    url: str, files: dict[str, Path], tmp_path: Path
-) -> None:
+def test_remote_store_finds_flipped_and_missing_bytes(url: str, files: dict[str, Path], tmp_path: Path) -> None:
     store = Store.open(url)
     published = store.publish(manifest(), files)
     blob = f"{url}/blobs/sha256/{published.files['model.onnx'].sha256}"
@@ -134,9 +132,7 @@ def test_file_in_place_of_a_folder_is_an_error_and_no_lost_race(url: str, files:
         store.publish(manifest(), files)
 
 
-def test_failure_of_a_driver_becomes_a_store_error_in_one_line(
-    url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failure_of_a_driver_becomes_a_store_error_in_one_line(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Store(url)
 
     def fail(*_: Any, **__: Any) -> None:

@@ -86,23 +86,17 @@ def test_old_leftovers_are_removed_when_the_store_is_opened_and_young_ones_kept(
     assert young.exists()
 
 
-@pytest.mark.parametrize(
-    ("below", "reason"), [("file/store", "Not a directory"), ("n" * 300, "File name too long")]
-)
+@pytest.mark.parametrize(("below", "reason"), [("file/store", "Not a directory"), ("n" * 300, "File name too long")])
 def test_store_that_cannot_be_created_says_where_and_why(tmp_path: Path, below: str, reason: str) -> None:
     (tmp_path / "file").write_bytes(b"")
 
-    with pytest.raises(
-        StoreError, match=rf"^store '{tmp_path}/{below}' can't be written: {reason}; "
-    ) as caught:
+    with pytest.raises(StoreError, match=rf"^store '{tmp_path}/{below}' can't be written: {reason}; ") as caught:
         Store.open(str(tmp_path / below))
     assert caught.value.details == {"store": str(tmp_path / below), "reason": reason}
 
 
 def test_store_in_a_folder_that_takes_no_files_says_where_and_why() -> None:
-    with pytest.raises(
-        StoreError, match=r"^store '/proc/onegate' can't be written: No such file or directory; "
-    ):
+    with pytest.raises(StoreError, match=r"^store '/proc/onegate' can't be written: No such file or directory; "):
         Store.open("/proc/onegate")
 
 
@@ -134,15 +128,11 @@ def run_writer_on_tmpfs(tmp_path: Path, options: str) -> subprocess.CompletedPro
 @pytest.mark.parametrize(
     ("options", "reason"), [("size=1m", "No space left on device"), ("ro", "Read-only file system")]
 )
-def test_file_system_that_takes_no_more_says_why_and_keeps_nothing(
-    tmp_path: Path, options: str, reason: str
-) -> None:
+def test_file_system_that_takes_no_more_says_why_and_keeps_nothing(tmp_path: Path, options: str, reason: str) -> None:
     writer = run_writer_on_tmpfs(tmp_path, options)
 
     error = writer.stderr.splitlines()[-1]
-    assert error.startswith(
-        f"model_store.errors.StoreError: store '{tmp_path}/mount' can't be written: {reason}; "
-    )
+    assert error.startswith(f"model_store.errors.StoreError: store '{tmp_path}/mount' can't be written: {reason}; ")
     assert writer.stdout == ""
 
 
@@ -166,9 +156,7 @@ def test_limit_on_file_size_says_why_and_leaves_no_version(tmp_path: Path) -> No
         timeout=60,
     )
 
-    assert (
-        f"StoreError: store '{store.url}' can't be written: File too large" in writer.stderr.splitlines()[-1]
-    )
+    assert f"StoreError: store '{store.url}' can't be written: File too large" in writer.stderr.splitlines()[-1]
     assert store.models() == []
     assert os.listdir(Path(store.url) / "tmp") == []
 
@@ -200,9 +188,7 @@ def test_of_many_that_create_one_file_one_wins(
     assert [name for name in filesystem.names("tmp") if name != "lock"] == []
 
 
-def test_file_system_without_hard_links_serves_all_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_file_system_without_hard_links_serves_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "link", refuse_links)
     store = Store.open(str(tmp_path / "store"))
     published = store.publish(manifest(), write_model(tmp_path / "made"))

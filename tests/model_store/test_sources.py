@@ -28,9 +28,7 @@ def base(tmp_path: Path) -> Path:
 def remote() -> Iterator[str]:
     root = f"memory://{uuid4().hex}"
     memory = fsspec.filesystem("memory")
-    memory.pipe(
-        {f"{root}/ranker.txt": b"tree", f"{root}/saved/model.pb": b"pb", f"{root}/saved/v/x": b"weights"}
-    )
+    memory.pipe({f"{root}/ranker.txt": b"tree", f"{root}/saved/model.pb": b"pb", f"{root}/saved/v/x": b"weights"})
     yield root
     memory.rm(root, recursive=True)
 
@@ -74,8 +72,7 @@ def test_missing_source_names_where_and_what_is_near(base: Path) -> None:
         resolve_source("exports/digit.pt2", base, base / "work")
 
     assert caught.value.message == (
-        f"source 'exports/digit.pt2' does not exist: looked for 'digit.pt2' in '{base}/exports'; "
-        "near it: digits.pt2"
+        f"source 'exports/digit.pt2' does not exist: looked for 'digit.pt2' in '{base}/exports'; near it: digits.pt2"
     )
     assert caught.value.details == {"source": "exports/digit.pt2", "near": ["digits.pt2"]}
 
@@ -162,9 +159,7 @@ def test_remote_folder_is_downloaded_without_what_an_earlier_download_left(remot
 
 
 def test_missing_remote_source_names_what_is_near(remote: str, base: Path) -> None:
-    with pytest.raises(
-        SourceError, match=rf"source '{remote}/rankers\.txt' does not exist: .*near it: ranker\.txt"
-    ):
+    with pytest.raises(SourceError, match=rf"source '{remote}/rankers\.txt' does not exist: .*near it: ranker\.txt"):
         resolve_source(f"{remote}/rankers.txt", base, base / "work")
 
 
@@ -175,23 +170,17 @@ def test_empty_remote_file_is_refused(remote: str, base: Path) -> None:
         resolve_source(f"{remote}/empty", base, base / "work")
 
 
-def test_markers_of_remote_folders_are_no_files(
-    remote: str, base: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_markers_of_remote_folders_are_no_files(remote: str, base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The S3 console makes an empty object named `folder/` when it makes a folder."""
     saved = f"/{remote[9:]}/saved"
-    monkeypatch.setattr(
-        MemoryFileSystem, "find", lambda *_: [saved, f"{saved}/", f"{saved}/v/", f"{saved}/v/x"]
-    )
+    monkeypatch.setattr(MemoryFileSystem, "find", lambda *_: [saved, f"{saved}/", f"{saved}/v/", f"{saved}/v/x"])
 
     found = resolve_source(f"{remote}/saved", base, base / "work")
 
     assert [p.relative_to(found).as_posix() for p in sorted(found.rglob("*"))] == ["v", "v/x"]
 
 
-def test_remote_folder_whose_names_escape_is_refused(
-    remote: str, base: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_remote_folder_whose_names_escape_is_refused(remote: str, base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     saved = f"/{remote[9:]}/saved"
     monkeypatch.setattr(MemoryFileSystem, "find", lambda *_: [f"{saved}/../../escape"])
 
@@ -204,17 +193,13 @@ def test_remote_folder_whose_names_escape_is_refused(
     ("source", "extra"),
     [("s3://exports/x.onnx", "s3"), ("gs://exports/x.onnx", "gcs"), ("az://exports/x.onnx", "azure")],
 )
-def test_missing_package_names_the_extra(
-    base: Path, source: str, extra: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_package_names_the_extra(base: Path, source: str, extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for package in ("s3fs", "gcsfs", "adlfs"):
         monkeypatch.setitem(sys.modules, package, None)
     for scheme_seen in list(sys.modules["fsspec.registry"]._registry):
         monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, scheme_seen)
 
-    with pytest.raises(
-        SourceError, match=rf"^source '{source}' can't be read: .* pip install 'onegate\[{extra}\]'$"
-    ):
+    with pytest.raises(SourceError, match=rf"^source '{source}' can't be read: .* pip install 'onegate\[{extra}\]'$"):
         resolve_source(source, base, base / "work")
 
 

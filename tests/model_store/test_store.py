@@ -93,15 +93,11 @@ def test_versions_sort_by_number_not_by_text(store: Store, files: dict[str, Path
         store.manifest("digits", 12)
 
 
-def test_unknown_version_is_not_found_and_names_those_that_exist(
-    store: Store, files: dict[str, Path]
-) -> None:
+def test_unknown_version_is_not_found_and_names_those_that_exist(store: Store, files: dict[str, Path]) -> None:
     store.publish(manifest(), files)
     store.publish(manifest(key="key-2"), files)
 
-    with pytest.raises(
-        ModelNotFound, match=r"no version 9 of 'digits' in store '.*'; it has 1, 2$"
-    ) as caught:
+    with pytest.raises(ModelNotFound, match=r"no version 9 of 'digits' in store '.*'; it has 1, 2$") as caught:
         store.manifest("digits", 9)
     assert caught.value.details == {"model": "digits", "version": 9, "versions": [1, 2]}
 
@@ -114,9 +110,7 @@ def test_unknown_model_is_not_found_and_near_names_are_offered(store: Store, fil
 
 
 @pytest.mark.parametrize("name", ["../digits", "", "a/b", ".hidden", "digits\n", "x" * 201])
-def test_impossible_model_name_is_not_found_and_not_published(
-    store: Store, files: dict[str, Path], name: str
-) -> None:
+def test_impossible_model_name_is_not_found_and_not_published(store: Store, files: dict[str, Path], name: str) -> None:
     with pytest.raises(ModelNotFound):
         store.manifest(name, 1)
     with pytest.raises(ConfigError, match="model name"):
@@ -124,9 +118,7 @@ def test_impossible_model_name_is_not_found_and_not_published(
     assert store.models() == []
 
 
-def test_checkout_puts_files_under_their_own_names(
-    store: Store, files: dict[str, Path], tmp_path: Path
-) -> None:
+def test_checkout_puts_files_under_their_own_names(store: Store, files: dict[str, Path], tmp_path: Path) -> None:
     published = store.publish(manifest(), files)
     folder = store.checkout(published, tmp_path / "deep" / "out")
 
@@ -189,9 +181,7 @@ def test_flipped_bit_is_found_on_read_and_checkout(
     published = store.publish(manifest(), files)
     damage(blob(store, published, "model.onnx"), position)
 
-    with pytest.raises(
-        IntegrityError, match=f"expected sha256 {MODEL_SHA256}, got [0-9a-f]{{64}};"
-    ) as caught:
+    with pytest.raises(IntegrityError, match=f"expected sha256 {MODEL_SHA256}, got [0-9a-f]{{64}};") as caught:
         store.read(published.files["model.onnx"])
     assert caught.value.details["expected"] == MODEL_SHA256
     assert caught.value.details["actual"] != MODEL_SHA256
@@ -201,9 +191,7 @@ def test_flipped_bit_is_found_on_read_and_checkout(
 
 
 @pytest.mark.parametrize("size_bytes", [0, 1000])
-def test_truncated_blob_is_found(
-    store: Store, files: dict[str, Path], tmp_path: Path, size_bytes: int
-) -> None:
+def test_truncated_blob_is_found(store: Store, files: dict[str, Path], tmp_path: Path, size_bytes: int) -> None:
     published = store.publish(manifest(), files)
     os.truncate(blob(store, published, "model.onnx"), size_bytes)
 
@@ -233,9 +221,7 @@ def test_publishing_again_mends_damaged_and_lost_blobs(store: Store, files: dict
     assert store.read(published.files["external/weights.bin"]) == b"weights"
 
 
-def test_corrupt_blob_is_replaced_when_another_version_has_the_same_file(
-    store: Store, files: dict[str, Path]
-) -> None:
+def test_corrupt_blob_is_replaced_when_another_version_has_the_same_file(store: Store, files: dict[str, Path]) -> None:
     first = store.publish(manifest(), files)
     damage(blob(store, first, "model.onnx"), 5)
     second = store.publish(manifest(key="key-2"), files)
@@ -243,12 +229,8 @@ def test_corrupt_blob_is_replaced_when_another_version_has_the_same_file(
     assert store.read(second.files["model.onnx"]) == MODEL_BYTES
 
 
-@pytest.mark.parametrize(
-    "name", ["../escape", "/etc/escape", "a/../../escape", "a//b", "./a", "", "..", "a\\b"]
-)
-def test_file_names_that_escape_are_refused(
-    store: Store, files: dict[str, Path], tmp_path: Path, name: str
-) -> None:
+@pytest.mark.parametrize("name", ["../escape", "/etc/escape", "a/../../escape", "a//b", "./a", "", "..", "a\\b"])
+def test_file_names_that_escape_are_refused(store: Store, files: dict[str, Path], tmp_path: Path, name: str) -> None:
     with pytest.raises(StoreError, match="expected a relative path"):
         store.publish(manifest(), {name: files["model.onnx"]})
     assert store.versions("digits") == []
@@ -349,9 +331,7 @@ def test_writers_of_the_same_key_at_once_get_one_version(store: Store, tmp_path:
 
 
 def test_file_to_publish_that_is_missing_is_named(store: Store, tmp_path: Path) -> None:
-    with pytest.raises(
-        StoreError, match=r"file 'model.onnx' to publish: '.*/gone' can't be read: No such file"
-    ):
+    with pytest.raises(StoreError, match=r"file 'model.onnx' to publish: '.*/gone' can't be read: No such file"):
         store.publish(manifest(), {"model.onnx": tmp_path / "gone"})
     assert store.models() == []
 

@@ -245,9 +245,7 @@ def test_contradictions_are_refused_without_a_file_too() -> None:
         (lambda folder: folder / "latin", "expected UTF-8 text, got byte 0xe9 at 3"),
     ],
 )
-def test_a_file_that_cannot_be_read_is_said_to_be(
-    tmp_path: Path, make: Callable[[Path], Path], problem: str
-) -> None:
+def test_a_file_that_cannot_be_read_is_said_to_be(tmp_path: Path, make: Callable[[Path], Path], problem: str) -> None:
     write(tmp_path, "models: []")
     (tmp_path / "latin").write_bytes(b"a: \xe9")
     path = make(tmp_path)
@@ -272,9 +270,7 @@ def test_importing_the_config_loads_no_framework() -> None:
         "onnxruntime",
         "ray",
     ]
-    code = (
-        f"import serve.config_reference, sys; print([name for name in {frameworks} if name in sys.modules])"
-    )
+    code = f"import serve.config_reference, sys; print([name for name in {frameworks} if name in sys.modules])"
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 

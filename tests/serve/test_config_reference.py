@@ -74,8 +74,7 @@ def test_the_schema_is_one_and_every_property_is_described() -> None:
     assert "$id" not in schema
     for part in (schema, *schema["$defs"].values()):
         described = [
-            schema["$defs"].get(found.get("$ref", "")[8:], {}) | found
-            for found in part["properties"].values()
+            schema["$defs"].get(found.get("$ref", "")[8:], {}) | found for found in part["properties"].values()
         ]
         assert all(found["description"] for found in described)
         assert part["additionalProperties"] is False

@@ -1,0 +1,56 @@
+# Every target does its own set-up: a virtual environment in .venv with the versions of constraints.txt.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+EXTRAS := torch,tensorflow,sklearn,boosting,dev
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check e2e bench docs proto models format clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is missing: install Python 3.11 or newer, or set PYTHON=" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; set PYTHON=" >&2; exit 1; }
+	@echo "Setting up $(VENV): the first time takes a few minutes (frameworks are large)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
+	@touch $@
+
+run: $(STAMP) ## Serve the quickstart's five models (Ctrl-C ends)
+	@$(BIN)/onegate up configs/quickstart.yaml
+
+test: $(STAMP) ## Run the tests
+	@$(BIN)/python -m pytest tests --ignore=tests/e2e
+
+e2e: $(STAMP) ## Run the end-to-end tests: the real thing on free ports
+	@$(BIN)/python -m pytest tests/e2e
+
+check: $(STAMP) ## Format, lint, types, generated files fresh
+	@$(BIN)/ruff format --check --quiet . || { echo "run: make format" >&2; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/onegate schema --markdown | diff -u docs/config.md - || { echo "docs/config.md is stale; run: make docs" >&2; exit 1; }
+	@$(BIN)/python -m grpc_tools.protoc -Iserve/protocols --descriptor_set_out=/dev/stdout open_inference.proto \
+	  | cmp --quiet - serve/protocols/open_inference.binpb || { echo "serve/protocols is stale; run: make proto" >&2; exit 1; }
+
+bench: $(STAMP) ## Measure against bare ONNX Runtime and Ray Serve's tutorial (needs wrk)
+	@$(BIN)/python -m benchmarks.serving
+
+models: $(STAMP) ## Train and export the quickstart's models again
+	@$(BIN)/python examples/quickstart.py
+
+docs: $(STAMP) ## Write the generated pages
+	@$(BIN)/onegate schema --markdown > docs/config.md
+
+proto: $(STAMP) ## Compile the protocol files
+	@$(BIN)/python -m grpc_tools.protoc -Iserve/protocols --descriptor_set_out=serve/protocols/open_inference.binpb open_inference.proto
+
+format: $(STAMP) ## Format the code
+	@$(BIN)/ruff format --quiet .
+	@$(BIN)/ruff check --quiet --fix .
+
+clean: ## Remove the virtual environment and caches
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build *.egg-info

@@ -1,0 +1,1 @@
+"""What onegate costs beside bare ONNX Runtime and Ray Serve, measured: see README.md."""

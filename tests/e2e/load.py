@@ -1,0 +1,76 @@
+"""A steady, bounded load: so many requests a second, whatever the answers take, and every outcome kept."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import threading
+import time
+from dataclasses import dataclass, field
+
+import aiohttp
+
+
+@dataclass
+class Outcomes:
+    """`answers` counts what came back by value; `failures` holds whatever was no 200."""
+
+    answers: collections.Counter[float] = field(default_factory=collections.Counter)
+    failures: list[str] = field(default_factory=list)
+    slowest_s: float = 0.0
+
+    @property
+    def count(self) -> int:
+        return sum(self.answers.values()) + len(self.failures)
+
+
+class SteadyLoad:
+    """Sends `body` to `url` `rate` times a second from `start` to `stop`, at most `limit_s` seconds.
+
+    Open loop: a slow answer does not slow the sending. An answer's value is the first number of its first output.
+    """
+
+    def __init__(self, url: str, body: bytes, rate: int = 200, limit_s: float = 90.0) -> None:
+        self._url = url
+        self._body = body
+        self._rate = rate
+        self._limit_s = limit_s
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
+        self.outcomes = Outcomes()
+
+    def __enter__(self) -> SteadyLoad:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.stop()
+
+    def stop(self) -> Outcomes:
+        """Sends no more, waits for all answers, and returns what came."""
+        self._ending.set()
+        self._thread.join()
+        return self.outcomes
+
+    async def _run(self) -> None:
+        connector = aiohttp.TCPConnector(limit=0)
+        async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(60)) as session:
+            tasks = []
+            start = time.monotonic()
+            while not self._ending.is_set() and time.monotonic() - start < self._limit_s:
+                tasks.append(asyncio.create_task(self._send(session)))
+                await asyncio.sleep(max(0.0, start + len(tasks) / self._rate - time.monotonic()))
+            await asyncio.gather(*tasks)
+
+    async def _send(self, session: aiohttp.ClientSession) -> None:
+        begin = time.monotonic()
+        try:
+            async with session.post(self._url, data=self._body) as reply:
+                answer = await reply.json(content_type=None)
+                if reply.status == 200:
+                    self.outcomes.answers[answer["outputs"][0]["data"][0]] += 1
+                else:
+                    self.outcomes.failures.append(f"{reply.status}: {answer}")
+        except (aiohttp.ClientError, TimeoutError) as error:
+            self.outcomes.failures.append(repr(error))
+        self.outcomes.slowest_s = max(self.outcomes.slowest_s, time.monotonic() - begin)

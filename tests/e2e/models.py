@@ -1,0 +1,65 @@
+"""Tiny ONNX sources whose answers are known: `y = x * factor`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+
+def write_multiplier(path: Path, factor: float) -> None:
+    """A model that multiplies `x`, FP32[-1,2], by `factor` into `y`."""
+    graph = helper.make_graph(
+        [helper.make_node("Mul", ["x", "factor"], ["y"])],
+        "multiplier",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 2])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 2])],
+        [numpy_helper.from_array(np.float32(factor), "factor")],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), path)
+
+
+def write_slow(path: Path, steps: int) -> None:
+    """`y` is `x` unchanged, FP32[-1,2], after `steps` products of two 512x512 matrices in a loop: seconds of work."""
+    body = helper.make_graph(
+        [
+            helper.make_node("MatMul", ["state", "identity"], ["next"]),
+            helper.make_node("Identity", ["condition"], ["go_on"]),
+        ],
+        "body",
+        [
+            helper.make_tensor_value_info("step", TensorProto.INT64, []),
+            helper.make_tensor_value_info("condition", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("state", TensorProto.FLOAT, [512, 512]),
+        ],
+        [
+            helper.make_tensor_value_info("go_on", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("next", TensorProto.FLOAT, [512, 512]),
+        ],
+    )
+    graph = helper.make_graph(
+        [
+            helper.make_node("Loop", ["steps", "yes", "identity"], ["last"], body=body),
+            helper.make_node("ReduceMean", ["last"], ["mean"], keepdims=0),
+            helper.make_node("Mul", ["mean", "zero"], ["nothing"]),
+            helper.make_node("Add", ["x", "nothing"], ["y"]),
+        ],
+        "slow",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 2])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 2])],
+        [
+            numpy_helper.from_array(np.int64(steps), "steps"),
+            numpy_helper.from_array(np.True_, "yes"),
+            numpy_helper.from_array(np.eye(512, dtype=np.float32), "identity"),
+            numpy_helper.from_array(np.float32(0), "zero"),
+        ],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10), path)
+
+
+def body(x: float) -> bytes:
+    """A v2 request with the row `[x, x]`."""
+    return json.dumps({"inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [x, x]}]}).encode()

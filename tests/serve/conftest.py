@@ -1,0 +1,44 @@
+"""A clock that only the test moves, and ports that nobody listens on."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import pytest
+
+
+class ManualClock:
+    """The running loop's clock: it stands still until `advance`."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def time(self) -> float:
+        return self.now
+
+    async def advance(self, seconds: float) -> None:
+        """Lets everything run that needs no time, moves on, and lets run what is due then."""
+        await self.settle()
+        self.now += seconds
+        await self.settle()
+
+    async def settle(self) -> None:
+        """Lets everything run that needs no time."""
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def clock(monkeypatch: pytest.MonkeyPatch) -> ManualClock:
+    clock = ManualClock()
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", clock.time)
+    return clock
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
