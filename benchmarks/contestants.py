@@ -39,16 +39,19 @@ class Contestant:
 
 
 @contextmanager
-def onegate(folder: Path, model: BenchmarkModel, cpus: int) -> Iterator[tuple[Server, list[Contestant]]]:
+def onegate(
+    folder: Path, model: BenchmarkModel, *, cpus: int, max_batch_size: int
+) -> Iterator[tuple[Server, list[Contestant]]]:
     """`onegate up` with the model twice: inline, and in one replica. Both have `cpus` threads; everything else is as
     the config has it by default."""
     http_port, grpc_port, management_port = free_ports(3)
     config = folder / "onegate.yaml"
+    serve = {"cpus": cpus, "replicas": 1, "batching": {"max_batch_size": max_batch_size}}
     document = {
         "store": "store",
         "gateway": {"http_port": http_port, "grpc_port": grpc_port, "management_port": management_port},
         "models": [
-            {"name": executor, "source": str(model.path), "serve": {"executor": executor, "cpus": cpus, "replicas": 1}}
+            {"name": executor, "source": str(model.path), "serve": {"executor": executor, **serve}}
             for executor in EXECUTORS
         ],
     }

@@ -115,7 +115,7 @@ def _start(
 ) -> tuple[list[Server], list[Contestant]]:
     """Everybody who takes part, up until `stack` ends."""
     progress("starting onegate")
-    server, contestants = stack.enter_context(onegate(folder, model, THREADS[name]))
+    server, contestants = stack.enter_context(onegate(folder, model, cpus=THREADS[name], max_batch_size=MANY[name]))
     if name != "mlp":
         return [server], contestants
     progress("starting Ray Serve")

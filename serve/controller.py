@@ -26,6 +26,7 @@ from serve.desired import Change, plan
 from serve.errors import presentable
 from serve.fleet import Fleet, Orders
 from serve.front_doors.http import HttpListener
+from serve.logs import log_to_file
 from serve.management import Management
 from serve.preparation import prepare_model, stored_version
 from serve.replica import ModelSettings
@@ -49,12 +50,14 @@ class ControllerSettings(msgspec.Struct, frozen=True):
     store: str
     secret: str
     replica_host: str
+    log_file: str | None = None
 
 
 class Controller:
     """The one replica of the controller."""
 
     async def __init__(self, settings: ControllerSettings) -> None:  # type: ignore[misc]  # Ray Serve awaits it
+        log_to_file(settings.log_file, "controller")
         self._settings = settings
         self._store = Store(settings.store)
         # Larger than every number of an earlier controller's tables.
@@ -170,6 +173,7 @@ class Controller:
             if previous := self._preparing.pop(model.name, None):
                 previous.cancel()
             self._gathered.begin(model.name)
+            self._fleet.name(model.name)
             self._fleet.unavailable.setdefault(model.name, "it is being prepared; try again shortly")
             self._preparing[model.name] = asyncio.get_running_loop().create_task(self._prepare(model))
         self._wake.set()
@@ -226,7 +230,7 @@ class Controller:
     def _model_settings(self, entry: VersionEntry) -> ModelSettings:
         settings = self._settings
         grace_s = entry.serve.deadline_ms / 1000
-        return ModelSettings(settings.store, entry, settings.secret, settings.replica_host, grace_s)
+        return ModelSettings(settings.store, entry, settings.secret, settings.replica_host, grace_s, settings.log_file)
 
     async def _carry_out(self) -> None:
         """One order after the other: a version's creation and deletion must not overtake each other."""

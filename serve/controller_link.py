@@ -33,7 +33,7 @@ class ControllerLink:
         self._handle = serve.get_deployment_handle(CONTROLLER_DEPLOYMENT, CONTROLLER_APP)
 
     async def report_gateway(self, report: GatewayReport, table: RoutingTable | None) -> int:
-        """A gateway's heartbeat; `table` is sent to a controller that has not seen it. Returns the controller's epoch."""
+        """A gateway's heartbeat; returns the controller's epoch. `table` is sent to one that has not seen it."""
         return int(await asyncio.wait_for(self._handle.hear_gateway.remote(report, table), _ANSWER_S))
 
     async def goodbye_gateway(self, gateway_id: str) -> None:

@@ -52,6 +52,7 @@ class Fleet:
         self.versions: dict[VersionKey, VersionState] = {}
         self.unavailable: dict[str, str] = {}
         """Model -> why it has no version, as the controller's conversions report it."""
+        self._named: set[str] = set()
         self._wanted: dict[str, tuple[Wanted, ...]] = {}
         self._gateways: dict[str, tuple[float, GatewayReport]] = {}
         self._replicas: dict[str, tuple[float, ReplicaReport]] = {}
@@ -63,6 +64,7 @@ class Fleet:
 
     def want(self, model: str, versions: Iterable[Wanted]) -> None:
         """The versions of a model from now on. A version that had failed is tried again."""
+        self._named.add(model)
         self._wanted[model] = tuple(versions)
         self.unavailable.pop(model, None)
         for wanted in self._wanted[model]:
@@ -72,8 +74,13 @@ class Fleet:
             else:
                 state.entry = wanted.entry
 
+    def name(self, model: str) -> None:
+        """The desired state names the model; until `want` says which versions, it is served as it was."""
+        self._named.add(model)
+
     def retire(self, model: str) -> None:
         """The desired state no longer names the model."""
+        self._named.discard(model)
         self._wanted.pop(model, None)
         self.unavailable.pop(model, None)
 
@@ -122,8 +129,7 @@ class Fleet:
         for key, state in self.versions.items():
             self._advance(key, state)
         # A model that is still being prepared keeps what it had: its adopted route, until `want` tells more.
-        routes = {m: route for m, route in self.table.routes.items() if m in self.unavailable}
-        routes |= {model: route for model, wanted in self._wanted.items() if (route := self._route(model, wanted))}
+        routes = {model: route for model in sorted(self._named) if (route := self._route(model))}
         self._start_draining(routes)
         self._publish(routes)
         return self._orders()
@@ -150,9 +156,10 @@ class Fleet:
         elif all(text == READY for text in seen):
             state.phase = "READY"
 
-    def _route(self, model: str, wanted: tuple[Wanted, ...]) -> ModelRoute | None:
+    def _route(self, model: str) -> ModelRoute | None:
         """The wanted route once all its versions are ready, the present one until then."""
-        if all(self.versions[w.entry.key].phase == "READY" for w in wanted):
+        wanted = self._wanted.get(model)
+        if wanted is not None and all(self.versions[w.entry.key].phase == "READY" for w in wanted):
             return ModelRoute(
                 split=tuple((w.entry.key[1], w.traffic) for w in wanted if w.traffic),
                 labels={w.label: w.entry.key[1] for w in wanted if w.label is not None},

@@ -21,6 +21,7 @@ from serve.dispatcher import Dispatcher
 from serve.front_doors.grpc import GrpcFrontDoor
 from serve.front_doors.http import HttpFrontDoor, HttpListener
 from serve.loading import VersionLoader
+from serve.logs import log_to_file
 from serve.reports import GatewayReport
 from serve.routing import Router, RoutingTable
 
@@ -38,12 +39,14 @@ class GatewaySettings(msgspec.Struct, frozen=True):
     max_body_bytes: int
     drain_timeout_s: float
     secret: str
+    log_file: str | None = None
 
 
 class Gateway:
     """One gateway replica. It lives on the event loop that Ray Serve gives it, sockets included."""
 
     async def __init__(self, settings: GatewaySettings) -> None:  # type: ignore[misc]  # Ray Serve awaits it
+        log_to_file(settings.log_file, "gateway")
         self._settings = settings
         context = ray.get_runtime_context()
         self._id = f"{context.get_actor_id()}-{os.getpid()}"

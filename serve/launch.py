@@ -22,7 +22,7 @@ from pathlib import Path
 from types import FrameType
 
 from model_store import generations
-from model_store.errors import ConfigError, OnegateError
+from model_store.errors import OnegateError
 from model_store.store import Store
 from serve.config import Config
 
@@ -55,7 +55,8 @@ def check_ports(config: Config) -> None:
                 probe.bind(address)
         except OSError as error:
             raise LaunchError(
-                f"gateway.{key}: {host}:{port} can't be used ({error.strerror}); end what listens there or set another port",
+                f"gateway.{key}: {host}:{port} can't be used ({error.strerror}); "
+                "end what listens there or set another port",
                 port=port,
             ) from error
 
@@ -90,16 +91,24 @@ def private_folder() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def import_ray(*, local: bool) -> None:
+    """Imports Ray with the settings of a local one, which it reads only then; and quiets its driver."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    if local:
+        # Ray starts workers at niceness 15: any other work would starve the replicas.
+        os.environ["RAY_worker_niceness"] = "0"
+        # A token in the environment needs no file in a home folder that may be read-only.
+        os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    import ray.serve  # noqa: F401  # its logger is set up by the import
+
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
+
+
 @contextmanager
 def ray_session(folder: Path, address: str | None) -> Iterator[None]:
     """A local Ray, or a connection to the cluster at `address`, until the end of the block."""
-    if address is None:
-        os.environ.update(_local_ray_environment())
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     import ray
-    import ray.serve  # it sets its logger up when it is imported
-
-    logging.getLogger("ray.serve").setLevel(logging.WARNING)
 
     try:
         if address is None:
@@ -121,18 +130,11 @@ def ray_session(folder: Path, address: str | None) -> Iterator[None]:
         ray.shutdown()
 
 
-def _local_ray_environment() -> dict[str, str]:
-    return {
-        # Ray starts workers at niceness 15: any other work would starve the replicas.
-        "RAY_worker_niceness": "0",
-        # A token in the environment needs no file in a home folder that may be read-only.
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN": secrets.token_hex(32),
-    }
+def start_applications(config: Config, log_file: Path | None) -> None:
+    """Starts controller and gateway in the Ray that is connected, and returns when they run.
 
-
-def start_applications(config: Config, *, local: bool) -> None:
-    """Starts controller and gateway in the Ray that is connected, and returns when they run."""
+    `log_file` collects the log lines of a local Ray's processes; None stands for a cluster of several nodes.
+    """
     import ray
 
     from serve.app import start_front
@@ -141,10 +143,11 @@ def start_applications(config: Config, *, local: bool) -> None:
 
     gateway = config.gateway
     secret = secrets.token_hex(32)
-    replica_host = "127.0.0.1" if local else ray.util.get_node_ip_address()
+    replica_host = "127.0.0.1" if log_file else ray.util.get_node_ip_address()
+    log_path = str(log_file) if log_file else None
     try:
         start_front(
-            ControllerSettings(config.store, secret, replica_host),
+            ControllerSettings(config.store, secret, replica_host, log_path),
             GatewaySettings(
                 gateway.host,
                 gateway.http_port,
@@ -152,6 +155,7 @@ def start_applications(config: Config, *, local: bool) -> None:
                 gateway.max_body_bytes,
                 gateway.drain_timeout_s,
                 secret,
+                log_path,
             ),
             gateway.replicas,
         )
@@ -169,7 +173,10 @@ def stop_applications(*, local: bool) -> None:
 
 
 class StopSignal:
-    """SIGINT and SIGTERM as an event; a second one ends the process at once."""
+    """SIGINT and SIGTERM as an event; a second one ends the process at once.
+
+    To be made after Ray was imported, which sets handlers of its own.
+    """
 
     def __init__(self) -> None:
         self._event = threading.Event()
@@ -189,9 +196,3 @@ class StopSignal:
     def wait(self, timeout_s: float) -> bool:
         """Waits at most `timeout_s` for one; whether it came."""
         return self._event.wait(timeout_s)
-
-
-def refuse_remote_paths(config: Config, address: str | None) -> None:
-    """Raises `ConfigError` for a store that other nodes of a cluster could not read."""
-    if address is not None and "://" not in config.store and not Path(config.store).is_absolute():
-        raise ConfigError(f"store: expected a URL or a path that all nodes share, got {config.store!r}")

@@ -26,8 +26,11 @@ log = logging.getLogger("onegate")
 
 
 class VersionLoader:
-    """Keeps a dispatcher's loaded versions equal to the table's. `states` tells the controller how far it is: version ->
-    `ready`, `loading`, `draining`, or the reason why it can't be loaded."""
+    """Keeps a dispatcher's loaded versions equal to the table's.
+
+    `states` tells the controller how far it is: version -> `ready`, `loading`, `draining`, or the reason why it
+    can't be loaded.
+    """
 
     def __init__(self, dispatcher: Dispatcher, folder: Path, node: str, secret: str) -> None:
         self._dispatcher = dispatcher

@@ -1,4 +1,7 @@
-"""The management port's HTTP interface: state, plan, apply, shutdown. JSON in, JSON out; errors as `{"error", "kind"}`."""
+"""The management port's HTTP interface: state, plan, apply, shutdown. JSON both ways.
+
+Errors are `{"error": text, "kind": name}` under the kind's status.
+"""
 
 from __future__ import annotations
 

@@ -21,6 +21,7 @@ from serve.errors import presentable
 from serve.executors.inline import build_inline_executor
 from serve.front_doors.grpc import GrpcFrontDoor
 from serve.loading import load_version
+from serve.logs import log_to_file
 from serve.reports import ReplicaReport
 from serve.routing import ModelRoute, Replica, Router, RoutingTable, VersionEntry
 
@@ -39,12 +40,14 @@ class ModelSettings(msgspec.Struct, frozen=True):
     secret: str
     host: str
     grace_s: float
+    log_file: str | None = None
 
 
 class Model:
     """One model replica."""
 
     async def __init__(self, settings: ModelSettings) -> None:  # type: ignore[misc]  # Ray Serve awaits it
+        log_to_file(settings.log_file, f"{settings.entry.key[0]}-v{settings.entry.key[1]}")
         self._settings = settings
         self._link = ControllerLink()
         context = ray.get_runtime_context()

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from serve.commands.options import config_argument, fail, json_option, management_option, port_options
+from serve.commands.progress import open_rows, progress, rows_text
 from serve.config import load_config
 from serve.management_client import ManagementClient
 
@@ -64,8 +65,8 @@ def _print_changes(changes: list[dict[str, Any]]) -> None:
 
 def _wait_until_settled(client: ManagementClient) -> list[dict[str, Any]]:
     """Waits for the models; returns those that failed."""
-    while True:
-        state = client.state()
-        if not any(row["state"] in ("CONVERTING", "LOADING") for row in state["models"]):
-            return [row for row in state["models"] if row["state"] == "FAILED"]
-        time.sleep(POLL_S)
+    with progress() as line:
+        while unsettled := open_rows(state := client.state()):
+            line.show(rows_text(unsettled))
+            time.sleep(POLL_S)
+    return [row for row in state["models"] if row["state"] == "FAILED"]

@@ -10,7 +10,6 @@ from typing import Any
 
 import click
 import msgspec
-from rich.console import Console
 from rich.table import Table
 
 from converters.base import ConversionOptions
@@ -20,6 +19,7 @@ from model_store.manifest import DATATYPES, Manifest, TensorSpec
 from model_store.sources import resolve_source
 from model_store.store import Store
 from serve.commands.options import fail, json_option, store_option
+from serve.commands.progress import progress
 from serve.commands.tables import console
 from serve.config import ModelConfig, load_config
 
@@ -67,9 +67,9 @@ def command(
     name = name or re.sub(r"[^A-Za-z0-9._-]", "-", Path(source.rstrip("/")).stem).lstrip("._-") or "model"
     options = _options(config, name, trust, inputs)
     try:
-        with tempfile.TemporaryDirectory(prefix="onegate-source-") as folder, _progress() as status:
+        with tempfile.TemporaryDirectory(prefix="onegate-source-") as folder, progress() as line:
             path = resolve_source(source, Path.cwd(), Path(folder))
-            published = convert_and_publish(Store.open(store), name, path, options, on_progress=status.update)
+            published = convert_and_publish(Store.open(store), name, path, options, on_progress=line.show)
     except OnegateError as error:
         if not as_json:
             raise
@@ -80,10 +80,6 @@ def command(
         click.echo(json.dumps(_success(published)))
     else:
         _print_report(published)
-
-
-def _progress() -> Any:
-    return Console(stderr=True).status("converting")
 
 
 def _options(config: Path | None, name: str, trust: bool, inputs: tuple[TensorSpec, ...] | None) -> ConversionOptions:

@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.status import Status
 
 from model_store.errors import OnegateError
 from serve import launch
 from serve.commands.options import config_argument, fail, port_options
+from serve.commands.progress import Progress, open_rows, rows_text
 from serve.commands.tables import console, curl_line, model_table
 from serve.config import Config, load_config
+from serve.logs import followed
 from serve.management_client import ManagementClient
 
+LOG_FILE = "onegate.log"
 POLL_S = 0.2
 PATIENCE_S = 15.0
 """How long the management port may be silent (while the controller restarts) before `up` says so."""
@@ -60,14 +61,15 @@ def command(
 
 
 def _serve(desired: Config, folder: Path, address: str | None) -> None:
-    progress = _Progress()
+    progress = Progress()
     progress.show("starting Ray")
-    with launch.ray_session(folder, address):
-        # After Ray, which sets handlers of its own.
-        stop = launch.StopSignal()
+    launch.import_ray(local=address is None)
+    stop = launch.StopSignal()
+    log_file = folder / LOG_FILE
+    with launch.ray_session(folder, address), followed(log_file):
+        progress.show("starting the gateway")
+        launch.start_applications(desired, None if address else log_file)
         try:
-            progress.show("starting the gateway")
-            launch.start_applications(desired, local=address is None)
             gateway = desired.gateway
             client = ManagementClient(f"http://{gateway.management_host}:{gateway.management_port}")
             state = _wait_until_settled(client, stop, progress)
@@ -81,9 +83,7 @@ def _serve(desired: Config, folder: Path, address: str | None) -> None:
             progress.end()
 
 
-def _wait_until_settled(
-    client: ManagementClient, stop: launch.StopSignal, progress: _Progress
-) -> dict[str, Any] | None:
+def _wait_until_settled(client: ManagementClient, stop: launch.StopSignal, progress: Progress) -> dict[str, Any] | None:
     """The first state in which every model is ready or failed; None when the end came first."""
     while not stop.wait(POLL_S):
         try:
@@ -91,16 +91,11 @@ def _wait_until_settled(
         except OnegateError as error:
             progress.show(error.message)
             continue
-        open_rows = [row for row in state["models"] if row["state"] in ("CONVERTING", "LOADING")]
-        if not open_rows and state["table"]:
+        unsettled = open_rows(state)
+        if not unsettled and state["table"]:
             return state
-        progress.show(", ".join(_progress_text(row) for row in open_rows))
+        progress.show(rows_text(unsettled))
     return None
-
-
-def _progress_text(row: dict[str, Any]) -> str:
-    detail = f" ({row['reason']})" if row["reason"] else ""
-    return f"{row['name']}: {row['state'].lower()}{detail}"
 
 
 def _greet(desired: Config, state: dict[str, Any]) -> None:
@@ -130,24 +125,3 @@ def _wait_for_end(client: ManagementClient, stop: launch.StopSignal) -> None:
             if time.monotonic() - silent_since > PATIENCE_S:
                 click.echo(f"onegate: {error.message}", err=True)
                 silent_since = time.monotonic()
-
-
-class _Progress:
-    """A line that says what is going on, where standard error is a terminal; silence elsewhere."""
-
-    def __init__(self) -> None:
-        self._console = Console(stderr=True)
-        self._status: Status | None = None
-
-    def show(self, text: str) -> None:
-        if not self._console.is_terminal:
-            return
-        if self._status is None:
-            self._status = self._console.status(text)
-            self._status.start()
-        self._status.update(text)
-
-    def end(self) -> None:
-        if self._status is not None:
-            self._status.stop()
-            self._status = None

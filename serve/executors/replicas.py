@@ -10,6 +10,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import grpc
@@ -41,6 +42,8 @@ class ReplicaClient:
         self.same_node = replica.node == node
         self.in_flight = 0
         self.failed = False
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._metadata = ((SECRET_KEY, secret),)
         self._channel = grpc.aio.insecure_channel(
             replica.local if self.same_node else replica.remote, options=channel_options()
@@ -59,10 +62,13 @@ class ReplicaClient:
     async def infer(self, message: Any, timeout_s: float) -> Any:
         """One batch; raises `grpc.RpcError`."""
         self.in_flight += 1
+        self._idle.clear()
         try:
             return await self._infer(message, timeout=timeout_s, metadata=self._metadata)
         finally:
             self.in_flight -= 1
+            if not self.in_flight:
+                self._idle.set()
 
     async def ready(self, key: VersionKey, timeout_s: float) -> bool:
         """Whether the replica answers and has the version loaded."""
@@ -74,6 +80,11 @@ class ReplicaClient:
 
     async def close(self) -> None:
         """Closes the channel; calls under way are cut."""
+        await self._channel.close()
+
+    async def close_when_idle(self) -> None:
+        """Closes the channel when the calls under way have ended."""
+        await self._idle.wait()
         await self._channel.close()
 
 
@@ -97,7 +108,7 @@ class ReplicasExecutor:
         return BATCHES_PER_REPLICA * sum(not client.failed for client in self._clients.values())
 
     async def update(self, replicas: Sequence[Replica]) -> None:
-        """Takes over the list of replicas. New ones are used from when they answer; calls to those that left end first."""
+        """Takes over the list of replicas: new ones from when they answer; calls to those that left end first."""
         self._listed = {replica.id: replica for replica in replicas}
         for replica_id in self._clients.keys() - self._listed.keys():
             self._retire(self._clients.pop(replica_id))
@@ -137,7 +148,8 @@ class ReplicasExecutor:
 
     async def _connect(self, replica: Replica) -> None:
         client = ReplicaClient(replica, self._node, self._secret)
-        if not await client.ready(self._key, PROBE_TIMEOUT_S) or replica.id in self._clients or replica.id not in self._listed:
+        ready = await client.ready(self._key, PROBE_TIMEOUT_S)
+        if not ready or replica.id in self._clients or replica.id not in self._listed:
             await client.close()
         else:
             self._clients[replica.id] = client
@@ -157,10 +169,8 @@ class ReplicasExecutor:
         usable = [client for client in self._clients.values() if not client.failed]
         if not usable:
             self._changed.clear()
-            try:
+            with suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), wait_s)
-            except TimeoutError:
-                pass
             return None
         near = [client for client in usable if client.same_node] or usable
         return min(random.sample(near, min(2, len(near))), key=_load)
@@ -177,7 +187,7 @@ class ReplicasExecutor:
         raise error_of(code.name, error.details())
 
     def _retire(self, client: ReplicaClient) -> None:
-        task = asyncio.get_running_loop().create_task(_close_when_idle(client))
+        task = asyncio.get_running_loop().create_task(client.close_when_idle())
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
@@ -189,9 +199,3 @@ def error_of(code: str, details: str) -> OnegateError:
 
 def _load(client: ReplicaClient) -> int:
     return client.in_flight
-
-
-async def _close_when_idle(client: ReplicaClient) -> None:
-    while client.in_flight:
-        await asyncio.sleep(0.05)
-    await client.close()

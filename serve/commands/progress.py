@@ -1,0 +1,60 @@
+"""A line that says what is going on, where standard error is a terminal; silence elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.status import Status
+
+
+class Progress:
+    """From the first `show` to `end` the line stays in place; it may begin again later."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True)
+        self._status: Status | None = None
+
+    def show(self, text: str) -> None:
+        """Says `text` instead of what was said before."""
+        if not self._console.is_terminal:
+            return
+        if self._status is None:
+            self._status = self._console.status(text)
+            self._status.start()
+        self._status.update(text)
+
+    def end(self) -> None:
+        """Takes the line away."""
+        if self._status is not None:
+            self._status.stop()
+            self._status = None
+
+
+@contextmanager
+def progress() -> Iterator[Progress]:
+    """A progress line for the block."""
+    line = Progress()
+    try:
+        yield line
+    finally:
+        line.end()
+
+
+def open_rows(state: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows of a state whose model is neither ready nor failed yet."""
+    return [row for row in state["models"] if row["state"] in ("CONVERTING", "LOADING")]
+
+
+def rows_text(rows: list[dict[str, Any]]) -> str:
+    """How far these rows are, in one line."""
+    return ", ".join(_row_text(row) for row in rows)
+
+
+def _row_text(row: dict[str, Any]) -> str:
+    detail = row["reason"]
+    if row["executor"] == "replicas":
+        detail = f"{row['replicas']['ready']} of {row['replicas']['wanted']} replicas"
+    return f"{row['name']}: {row['state'].lower()}" + (f" ({detail})" if detail else "")

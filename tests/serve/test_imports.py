@@ -1,0 +1,135 @@
+"""Dependencies point one way, and nothing loads a framework that only a converter or runtime needs."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+FRAMEWORKS = {
+    "torch",
+    "tensorflow",
+    "keras",
+    "sklearn",
+    "skops",
+    "xgboost",
+    "lightgbm",
+    "skl2onnx",
+    "onnxmltools",
+    "tf2onnx",
+}
+FORBIDDEN = {
+    "model_store": {"converters", "serve", "ray", "grpc", "granian"} | FRAMEWORKS,
+    "converters": {"serve", "ray", "grpc", "granian"},
+}
+SERVERS = {"socket", "socketserver", "ssl", "selectors", "http", "asyncio", "grpc", "granian", "uvicorn", "ray"}
+SHARED_BY_DIALECTS = {"serve.dialects.base", "serve.dialects.open_inference"}
+
+
+def modules(package: str) -> list[Path]:
+    found = sorted((ROOT / package).rglob("*.py"))
+    assert found
+    return found
+
+
+def imported(file: Path) -> Iterator[str]:
+    """Full names of all that a file imports, inside functions too: `from a import b` gives `a` and `a.b`."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: relative import"
+            assert node.module is not None
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            yield from (part.value for part in node.args if isinstance(part, ast.Constant))
+
+
+def top_level_imported(file: Path) -> Iterator[str]:
+    """As `imported`, without what functions import when they run and what only type checkers read."""
+    for node in ast.parse(file.read_text()).body:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+
+
+def top(name: str) -> str:
+    return name.partition(".")[0]
+
+
+@pytest.mark.parametrize("package", sorted(FORBIDDEN))
+def test_no_module_imports_what_stands_above_it(package: str) -> None:
+    for file in modules(package):
+        wrong = {name for name in imported(file) if top(name) in FORBIDDEN[package]}
+        assert wrong == set(), f"{file.relative_to(ROOT)} imports {sorted(wrong)}"
+
+
+@pytest.mark.parametrize("package", ["model_store", "converters", "serve"])
+def test_no_module_imports_a_framework_on_its_own_import(package: str) -> None:
+    for file in modules(package):
+        wrong = {name for name in top_level_imported(file) if top(name) in FRAMEWORKS}
+        assert wrong == set(), f"{file.relative_to(ROOT)} imports {sorted(wrong)}"
+
+
+def test_dialects_import_no_other_dialect() -> None:
+    for file in modules("serve/dialects"):
+        own = {name for name in imported(file) if name.startswith("serve.dialects.")}
+        wrong = {name for name in own if not any(name == s or name.startswith(f"{s}.") for s in SHARED_BY_DIALECTS)}
+        assert wrong == set(), f"{file.relative_to(ROOT)} imports {sorted(wrong)}"
+
+
+def test_dialects_know_no_socket_and_no_server() -> None:
+    above = ("serve.front_doors", "serve.gateway", "serve.dispatcher", "serve.executors", "serve.batching")
+    for file in modules("serve/dialects"):
+        wrong = {name for name in imported(file) if top(name) in SERVERS or name.startswith(above)}
+        assert wrong == set(), f"{file.relative_to(ROOT)} imports {sorted(wrong)}"
+
+
+def test_only_front_doors_and_what_talks_to_replicas_import_http_and_grpc_libraries() -> None:
+    allowed = {"serve/front_doors/http.py", "serve/front_doors/grpc.py", "serve/executors/replicas.py"}
+    found = {
+        str(file.relative_to(ROOT))
+        for file in modules("serve")
+        if any(top(name) == "grpc" or name.startswith("granian.server") for name in imported(file))
+    }
+    assert found == allowed
+
+
+def test_the_logic_of_requests_and_versions_knows_no_ray() -> None:
+    for name in (
+        "batching",
+        "routing",
+        "fleet",
+        "dispatcher",
+        "admission",
+        "tensors",
+        "errors",
+        "desired",
+        "inference",
+    ):
+        wrong = {found for found in imported(ROOT / "serve" / f"{name}.py") if top(found) in {"ray", "grpc", "granian"}}
+        assert wrong == set(), f"serve/{name}.py imports {sorted(wrong)}"
+
+
+@pytest.mark.parametrize(
+    "module", ["serve", "converters", "model_store", "serve.cli", "serve.gateway", "serve.replica", "serve.controller"]
+)
+def test_importing_loads_no_framework(module: str) -> None:
+    code = f"import sys, {module}; print(*sorted({{name.partition('.')[0] for name in sys.modules}}))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) & FRAMEWORKS == set()
+
+
+@pytest.mark.parametrize("package", ["serve", "converters", "model_store"])
+def test_importing_a_package_imports_none_of_its_modules(package: str) -> None:
+    code = f"import sys, {package}; print([name for name in sys.modules if name.startswith('{package}.')])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
