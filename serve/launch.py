@@ -96,7 +96,7 @@ def import_ray(*, local: bool) -> None:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     if local:
         # Ray starts workers at niceness 15: any other work would starve the replicas.
-        os.environ["RAY_worker_niceness"] = "0"
+        os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112  # Ray spells it so
         # A token in the environment needs no file in a home folder that may be read-only.
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
@@ -173,13 +173,14 @@ def stop_applications(*, local: bool) -> None:
 
 
 class StopSignal:
-    """SIGINT and SIGTERM as an event; a second one ends the process at once.
-
-    To be made after Ray was imported, which sets handlers of its own.
-    """
+    """SIGINT and SIGTERM as an event; a second one ends the process at once."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
+        self.install()
+
+    def install(self) -> None:
+        """Takes the signals over; again when somebody else did, as Ray does when it is imported and when it starts."""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)
 

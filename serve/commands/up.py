@@ -67,6 +67,7 @@ def _serve(desired: Config, folder: Path, address: str | None) -> None:
     stop = launch.StopSignal()
     log_file = folder / LOG_FILE
     with launch.ray_session(folder, address), followed(log_file):
+        stop.install()
         progress.show("starting the gateway")
         launch.start_applications(desired, None if address else log_file)
         try:

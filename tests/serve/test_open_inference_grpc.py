@@ -1,0 +1,240 @@
+"""Open Inference over gRPC: messages to tensors and back, raw and typed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from model_store.errors import InvalidInput
+from model_store.manifest import TensorSpec
+from serve.dialects import open_inference_grpc as dialect
+from serve.inference import InferenceResponse, ModelDescription, ModelQuery, Payload, Tensors
+from serve.protocols import open_inference as messages
+from serve.version import VERSION
+from tests.serve.tiny_versions import manifest
+
+FLOATS = np.array([[1.5, -2]], np.float32)
+
+TYPED = [
+    ("BOOL", "bool_contents", [True, False]),
+    ("INT8", "int_contents", [-128, 127]),
+    ("INT16", "int_contents", [-32768, 32767]),
+    ("INT32", "int_contents", [-(2**31), 2**31 - 1]),
+    ("INT64", "int64_contents", [-(2**63), 2**63 - 1]),
+    ("UINT8", "uint_contents", [0, 255]),
+    ("UINT16", "uint_contents", [0, 65535]),
+    ("UINT32", "uint_contents", [0, 2**32 - 1]),
+    ("UINT64", "uint64_contents", [0, 2**64 - 1]),
+    ("FP32", "fp32_contents", [1.5, float("inf")]),
+    ("FP64", "fp64_contents", [0.1, 1e300]),
+    ("BYTES", "bytes_contents", [b"a", b"\xff"]),
+]
+
+
+def request(*tensors: dict[str, Any], raw: list[bytes] | None = None, **fields: Any) -> Any:
+    """A message as it comes off the wire; `contents` of a tensor are (field, values)."""
+    message = messages.ModelInferRequest(model_name="m", raw_input_contents=raw or [], **fields)
+    for tensor in tensors:
+        field, values = tensor.pop("contents", (None, None))
+        entry = message.inputs.add(**tensor)
+        if field is not None:
+            getattr(entry.contents, field).extend(values)
+    return messages.ModelInferRequest.FromString(message.SerializeToString())
+
+
+def tensor(name: str = "x", datatype: str = "FP32", shape: tuple[int, ...] = (1, 2), **more: Any) -> dict[str, Any]:
+    return {"name": name, "datatype": datatype, "shape": shape, **more}
+
+
+def inputs_of(message: Any) -> Tensors:
+    inputs = dialect.decode_request(message).inputs
+    assert inputs is not None
+    return inputs
+
+
+# -- requests --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("datatype", "field", "values"), TYPED, ids=[case[0] for case in TYPED])
+def test_typed_contents_are_decoded_and_encoded(datatype: str, field: str, values: list[Any]) -> None:
+    inputs = inputs_of(request(tensor(datatype=datatype, shape=(2,), contents=(field, values))))
+    assert inputs["x"].tolist() == values
+    message = dialect.encode_response(InferenceResponse("m", 1, outputs={"y": inputs["x"]}), raw=False)
+    (output,) = message.outputs
+    assert (output.name, output.datatype, list(output.shape)) == ("y", datatype, [2])
+    assert list(getattr(output.contents, field)) == values
+    assert list(message.raw_output_contents) == []
+
+
+@pytest.mark.parametrize(
+    ("datatype", "values"), [(name, values) for name, _, values in TYPED] + [("FP16", [1, 2]), ("BF16", [1, 2])]
+)
+def test_raw_contents_are_decoded_and_encoded(datatype: str, values: list[Any]) -> None:
+    sent = {"x": np.array(values, dtype=dialect.tensors.dtype_of("x", datatype))}
+    message = dialect.encode_request("m", 3, sent)
+    assert (message.model_name, message.model_version) == ("m", "3")
+    assert [(each.name, each.datatype, list(each.shape)) for each in message.inputs] == [("x", datatype, [2])]
+    assert not message.inputs[0].HasField("contents")
+    back = dialect.decode_request(messages.ModelInferRequest.FromString(message.SerializeToString()))
+    assert (back.version, back.reply_form) == (3, True)
+    assert back.inputs is not None
+    assert back.inputs["x"].dtype == sent["x"].dtype
+    assert back.inputs["x"].tolist() == values
+
+
+def test_raw_text_has_length_prefixes_and_typed_text_has_none() -> None:
+    text = {"x": np.array([b"ab"], object)}
+    assert list(dialect.encode_request("m", 1, text).raw_input_contents) == [b"\x02\0\0\0ab"]
+    message = dialect.encode_response(InferenceResponse("m", 1, outputs=text), raw=False)
+    assert list(message.outputs[0].contents.bytes_contents) == [b"ab"]
+
+
+def test_what_a_request_says_beside_its_tensors_is_kept() -> None:
+    message = request(tensor(contents=("fp32_contents", [1, 2])), id="a1", model_version="3")
+    message.outputs.add(name="q")
+    message.outputs.add(name="p")
+    decoded = dialect.decode_request(message, deadline=5.0)
+    assert (decoded.model, decoded.version, decoded.id, decoded.deadline) == ("m", 3, "a1", 5.0)
+    assert decoded.wanted_outputs == ("q", "p")
+    assert decoded.reply_form is False
+
+
+def test_an_empty_version_lets_the_server_decide() -> None:
+    assert dialect.decode_request(request()).version is None
+    assert dialect.decode_model_query(messages.ModelReadyRequest(name="m")) == ModelQuery("m")
+    assert dialect.decode_model_query(messages.ModelReadyRequest(name="m", version="7")) == ModelQuery("m", 7)
+
+
+@pytest.mark.parametrize("text", ["one", "-1", "1.0", " 1", "\u0661", "9" * 5000])
+def test_a_version_that_is_no_number_is_refused(text: str) -> None:
+    with pytest.raises(InvalidInput, match=r"^a model version is a number, got '.{1,40}'$"):
+        dialect.version_number(text)
+
+
+def test_zero_sized_tensors_are_legal() -> None:
+    assert inputs_of(request(tensor(shape=(0, 2))))["x"].shape == (0, 2)
+    assert inputs_of(request(tensor(shape=(0, 2)), raw=[b""]))["x"].shape == (0, 2)
+
+
+def test_an_empty_shape_is_one_value() -> None:
+    assert inputs_of(request(tensor(shape=(), contents=("fp32_contents", [1.5]))))["x"].shape == ()
+
+
+REFUSED = [
+    (
+        "raw for one of two",
+        request(tensor("a"), tensor("b"), raw=[FLOATS.tobytes()]),
+        "2 tensors are described and 1 raw contents sent",
+    ),
+    (
+        "raw for nobody",
+        request(tensor("a"), raw=[FLOATS.tobytes()] * 2),
+        "1 tensors are described and 2 raw contents sent",
+    ),
+    (
+        "raw and typed",
+        request(tensor(contents=("fp32_contents", [1, 2])), raw=[FLOATS.tobytes()]),
+        "tensor 'x' has both raw and typed contents",
+    ),
+    (
+        "twice the same name",
+        request(*[tensor(contents=("fp32_contents", [1, 2])) for _ in range(2)]),
+        "tensor 'x' appears twice",
+    ),
+    ("raw of another size", request(tensor(), raw=[bytes(7)]), "input 'x': FP32[1, 2] takes 8 bytes, got 7"),
+    ("no contents", request(tensor()), "input 'x': shape [1, 2] takes 2 values, got 0"),
+    (
+        "another count",
+        request(tensor(contents=("fp32_contents", [1]))),
+        "input 'x': shape [1, 2] takes 2 values, got 1",
+    ),
+    (
+        "another field",
+        request(tensor(contents=("fp64_contents", [1, 2]))),
+        "input 'x': shape [1, 2] takes 2 values, got 0",
+    ),
+    (
+        "a value too wide for INT8",
+        request(tensor(datatype="INT8", contents=("int_contents", [1, 200]))),
+        "input 'x': a value does not fit INT8: 200",
+    ),
+    (
+        "a value too wide for UINT16",
+        request(tensor(datatype="UINT16", contents=("uint_contents", [1, 65536]))),
+        "input 'x': a value does not fit UINT16: 65536",
+    ),
+    (
+        "typed half precision",
+        request(tensor(datatype="FP16", contents=("fp32_contents", [1, 2]))),
+        "tensor 'x': FP16 travels as raw contents only",
+    ),
+    (
+        "typed bfloat16",
+        request(tensor(datatype="BF16", contents=("fp32_contents", [1, 2]))),
+        "tensor 'x': BF16 travels as raw contents only",
+    ),
+    ("an unknown datatype", request(tensor(datatype="FP8")), "input 'x': unknown datatype 'FP8'; expected one of BOOL"),
+    ("a negative size", request(tensor(shape=(-1, 2)), raw=[bytes(8)]), "input 'x': expected sizes of 0 or more"),
+    (
+        "a huge shape",
+        request(tensor(shape=(2**40, 2**40)), raw=[bytes(8)]),
+        f"input 'x': shape [{2**40}, {2**40}] is larger than any memory",
+    ),
+]
+
+
+@pytest.mark.parametrize(("message", "text"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED])
+def test_a_message_that_contradicts_itself_is_refused(message: Any, text: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        dialect.decode_request(message)
+    assert str(refused.value)[: len(text)] == text
+
+
+# -- answers ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_raw_answer_goes_there_and_back() -> None:
+    outputs = {"y": FLOATS, "s": np.array([b"ab"], object)}
+    message = dialect.encode_response(InferenceResponse("m", 3, "a1", outputs), raw=True)
+    assert (message.model_name, message.model_version, message.id) == ("m", "3", "a1")
+    assert list(message.raw_output_contents) == [FLOATS.tobytes(), b"\x02\0\0\0ab"]
+    back = dialect.decode_response(messages.ModelInferResponse.FromString(message.SerializeToString()))
+    assert {name: value.tolist() for name, value in back.items()} == {"y": [[1.5, -2]], "s": [b"ab"]}
+
+
+def test_a_typed_answer_goes_there_and_back() -> None:
+    message = dialect.encode_response(InferenceResponse("m", 3, outputs={"y": FLOATS}), raw=False)
+    assert dialect.decode_response(message)["y"].tolist() == [[1.5, -2]]
+
+
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
+def test_half_precision_makes_the_whole_answer_raw(dtype: Any) -> None:
+    outputs = {"y": FLOATS, "h": np.array([1], dtype)}
+    message = dialect.encode_response(InferenceResponse("m", 3, outputs=outputs), raw=False)
+    assert len(message.raw_output_contents) == 2
+    assert not any(output.HasField("contents") for output in message.outputs)
+
+
+def test_an_answer_without_tensors_can_not_be_told() -> None:
+    response = InferenceResponse("m", 1, payload=Payload(b"", "image/jpeg"))
+    with pytest.raises(InvalidInput, match=r"^model 'm' answers with a raw body, which this protocol can't carry$"):
+        dialect.encode_response(response, raw=True)
+
+
+def test_model_metadata() -> None:
+    inputs = (TensorSpec("x", "FP32", (-1, 2)), TensorSpec("s", "BYTES", (-1,)))
+    message = dialect.encode_model(ModelDescription(manifest("m", 3, inputs), (1, 3), ready=True))
+    assert (message.name, list(message.versions), message.platform) == ("m", ["1", "3"], "onnx_onnxv1")
+    assert [(each.name, each.datatype, list(each.shape)) for each in message.inputs] == [
+        ("x", "FP32", [-1, 2]),
+        ("s", "BYTES", [-1]),
+    ]
+    assert [(each.name, each.datatype, list(each.shape)) for each in message.outputs] == [("y", "FP32", [-1, 2])]
+
+
+def test_server_metadata() -> None:
+    message = dialect.encode_server()
+    assert (message.name, message.version, list(message.extensions)) == ("onegate", VERSION, [])
