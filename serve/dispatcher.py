@@ -25,6 +25,9 @@ from serve.inference import (
 )
 from serve.routing import Router, VersionEntry, VersionKey
 
+UNTOLD_DEADLINE_S = 30.0
+"""For requests that name no deadline, while the model's own limit is not known here yet."""
+
 
 class ClosableExecutor(Executor, Protocol):
     """An executor that gives back what it holds."""
@@ -59,6 +62,7 @@ class Dispatcher:
         self.loaded: dict[VersionKey, LoadedVersion] = {}
         self.draining = False
         self._loop = asyncio.get_running_loop()
+        self._news = asyncio.Event()
 
     async def answer(self, query: Query) -> Answer:
         """The answer to any query; raises errors of the hierarchy only for what the caller or the model did wrong."""
@@ -74,7 +78,9 @@ class Dispatcher:
         Raises `ModelNotFound`, `ModelNotReady`, `InvalidInput`, `Overloaded`, `DeadlineExceeded`, or what the runtime
         raised.
         """
-        version = self._loaded(self.router.resolve(request.model, request.version, request.label))
+        version = self.loaded.get(self._resolve(request)) if self.router.table.number else None
+        if version is None:
+            version = await self._until_loaded(request)
         if request.signature is not None and request.signature not in version.entry.manifest.signatures:
             raise ModelNotFound(f"model {request.model!r} has no signature {request.signature!r}")
         check = version.check
@@ -101,6 +107,27 @@ class Dispatcher:
         table = self.router.table
         routed = all((name, v) in self.loaded for name, route in table.routes.items() for v, _ in route.split)
         return ServerDescription(ready=not self.draining and table.number > 0 and routed and not table.unavailable)
+
+    def note_change(self) -> None:
+        """To be called when there is a new table or a version was loaded: requests may wait for it."""
+        self._news.set()
+        self._news = asyncio.Event()
+
+    def _resolve(self, request: InferenceRequest) -> VersionKey:
+        return self.router.resolve(request.model, request.version, request.label)
+
+    async def _until_loaded(self, request: InferenceRequest) -> LoadedVersion:
+        """A gateway that has just restarted has no table or no version yet: requests wait within their deadline."""
+        deadline = request.deadline or self._loop.time() + UNTOLD_DEADLINE_S
+        while True:
+            if self.router.table.number:
+                key = self._resolve(request)
+                if key in self.loaded:
+                    return self.loaded[key]
+            try:
+                await asyncio.wait_for(self._news.wait(), deadline - self._loop.time())
+            except TimeoutError:
+                raise ModelNotReady(f"model {request.model!r} did not finish loading here; try again shortly") from None
 
     def _loaded(self, key: VersionKey) -> LoadedVersion:
         version = self.loaded.get(key)

@@ -43,6 +43,7 @@ class VersionLoader:
     def follow(self, table: RoutingTable) -> None:
         """Takes over `table`: routes at once, loads and unloads in the background."""
         self._dispatcher.router.update(table)
+        self._dispatcher.note_change()
         entries = {entry.key: entry for entry in table.versions}
         for key, entry in entries.items():
             loaded = self._dispatcher.loaded.get(key)
@@ -104,6 +105,7 @@ class VersionLoader:
         if isinstance(executor, ReplicasExecutor):
             executor.on_slots = version.queue.wake
         self._dispatcher.loaded[entry.key] = version
+        self._dispatcher.note_change()
 
     async def _adjust(self, store_url: str, loaded: LoadedVersion, entry: VersionEntry) -> None:
         """A loaded version whose replicas, limits or executor changed."""

@@ -143,6 +143,8 @@ class Router:
         return route.labels[label]
 
     def _raise_absent(self, model: str) -> NoReturn:
+        if not self.table.number:
+            raise ModelNotReady("this gateway is starting and knows no models yet; try again shortly", model=model)
         reason = self.table.unavailable.get(model)
         if reason is not None:
             raise ModelNotReady(f"model {model!r} can't be called now: {reason}", model=model)
