@@ -57,7 +57,7 @@ def onegate(
     }
     config.write_text(yaml.safe_dump(document, sort_keys=False))
     with running("onegate", [_console_script(), "up", str(config)], folder, {}) as server:
-        server.wait_until(lambda: _all_ready(f"http://127.0.0.1:{management_port}"), START_S)
+        server.wait_while(lambda: _not_ready(f"http://127.0.0.1:{management_port}"), START_S)
         base = f"http://127.0.0.1:{http_port}/v2/models"
         yield server, [Contestant(executor, f"{base}/{executor}/infer") for executor in EXECUTORS]
 
@@ -70,7 +70,7 @@ def ray_serve(folder: Path, model: BenchmarkModel, threads: int) -> Iterator[tup
     command += ["--threads", str(threads), "--folder", str(folder / "ray")]
     contestant = Contestant("ray serve", f"http://127.0.0.1:{port}/v2/models/mlp/infer")
     with running("ray-serve", command, folder, _local_ray_settings()) as server:
-        server.wait_until(lambda: _answers(contestant, model), START_S)
+        server.wait_while(lambda: _no_answer(contestant, model), START_S)
         yield server, contestant
 
 
@@ -106,21 +106,25 @@ def _console_script() -> str:
     return found
 
 
-def _all_ready(management: str) -> bool:
+def _not_ready(management: str) -> str | None:
+    """Which models can not be called yet, and why, or None. Raises `BenchmarkFailed` for one that never will."""
     try:
         with urllib.request.urlopen(f"{management}/api/state", timeout=10) as reply:
             rows = json.load(reply)["models"]
-    except (OSError, ValueError):
-        return False
+    except (OSError, ValueError) as error:
+        return f"{management} does not answer: {error}"
     for row in rows:
         if row["state"] == "FAILED":
             raise BenchmarkFailed(f"onegate does not serve {row['name']!r}: {row['reason']}")
-    return len(rows) == len(EXECUTORS) and all(row["state"] == "READY" for row in rows)
+    waiting = [f"{row['name']} is {row['state']} ({row['reason']})" for row in rows if row["state"] != "READY"]
+    if len(rows) < len(EXECUTORS):
+        return f"{len(rows)} of {len(EXECUTORS)} models are known"
+    return ", ".join(waiting) or None
 
 
-def _answers(contestant: Contestant, model: BenchmarkModel) -> bool:
+def _no_answer(contestant: Contestant, model: BenchmarkModel) -> str | None:
     try:
         ask(contestant.url, model.body, timeout_s=10)
-    except BenchmarkFailed:
-        return False
-    return True
+    except BenchmarkFailed as error:
+        return error.message
+    return None

@@ -36,15 +36,17 @@ class Server:
         self._log = log
         self._family: set[psutil.Process] = {self._process}
 
-    def wait_until(self, ready: Callable[[], bool], limit_s: float) -> None:
-        """Returns when `ready()` is true; raises `BenchmarkFailed` when the server ends before, or the time is up."""
+    def wait_while(self, missing: Callable[[], str | None], limit_s: float) -> None:
+        """Returns when `missing()` has nothing to name; raises `BenchmarkFailed` when the server ends before that, or
+        the time is up."""
         ends = time.monotonic() + limit_s
-        while not ready():
+        while (reason := missing()) is not None:
             self._note_family()
             if self._popen.poll() is not None:
                 raise BenchmarkFailed(f"{self.name} ended with status {self._popen.returncode}: {self._last_words()}")
             if time.monotonic() > ends:
-                raise BenchmarkFailed(f"{self.name} was not ready within {limit_s:g} s: {self._last_words()}")
+                words = self._last_words()
+                raise BenchmarkFailed(f"{self.name} was not ready within {limit_s:g} s: {reason}; {words}")
             time.sleep(POLL_S)
         self._note_family()
 

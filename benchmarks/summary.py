@@ -46,11 +46,8 @@ class Bar(msgspec.Struct, frozen=True):
     claim: str
     wanted: float
     measured: Spread
-
-    @property
-    def reached(self) -> bool:
-        """By the median of the rounds."""
-        return self.measured.median >= self.wanted
+    reached: bool
+    """By the median of the rounds."""
 
 
 class Summary(msgspec.Struct, frozen=True):
@@ -127,18 +124,24 @@ def _spread(values: Sequence[float]) -> Spread:
     return Spread(statistics.median(values), min(values), max(values))
 
 
+def _bar(claim: str, wanted: float, measured: Spread) -> Bar:
+    return Bar(claim, wanted, measured, reached=measured.median >= wanted)
+
+
 def _bars_beside_ray_serve(table: _Table) -> list[Bar]:
     reference = table.busy_rates(RAY_SERVE)
     latency = ratio(table.p50s_ms(RAY_SERVE, 1), table.p50s_ms("inline", 1))
     return [
-        Bar("inline, requests/s over Ray Serve's", 100, ratio(table.busy_rates("inline"), reference)),
-        Bar("replicas, requests/s over Ray Serve's", 60, ratio(table.busy_rates("replicas"), reference)),
-        Bar("Ray Serve's p50 at one connection over inline's", 15, latency),
+        _bar("inline, requests/s over Ray Serve's", 100, ratio(table.busy_rates("inline"), reference)),
+        _bar("replicas, requests/s over Ray Serve's", 60, ratio(table.busy_rates("replicas"), reference)),
+        _bar("Ray Serve's p50 at one connection over inline's", 15, latency),
     ]
 
 
 def _bars_beside_bare(table: _Table) -> list[Bar]:
     return [
-        Bar(f"{server}, requests/s over bare ONNX Runtime's", 0.93, ratio(table.busy_rates(server), table.bare_rates()))
+        _bar(
+            f"{server}, requests/s over bare ONNX Runtime's", 0.93, ratio(table.busy_rates(server), table.bare_rates())
+        )
         for server in ("inline", "replicas")
     ]

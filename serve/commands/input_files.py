@@ -49,11 +49,17 @@ def _read_json(file: Path, described: Described) -> Tensors:
     content = json.loads(file.read_text())
     if isinstance(content, list):
         content = {_only(described)["name"]: content}
-    elif isinstance(content, dict) and isinstance(content.get("inputs"), list):
+    elif isinstance(content, dict) and _is_v2_request(content):
         return {sent["name"]: np.array(sent["data"]).reshape(sent["shape"]) for sent in content["inputs"]}
     if not isinstance(content, dict):
         raise InvalidInput(f"{file}: expected a list, an object of inputs or a v2 request")
     return {name: np.array(values) for name, values in content.items()}
+
+
+def _is_v2_request(content: dict[str, Any]) -> bool:
+    """A model may have an input of the name `inputs` too: its values are no objects with these members."""
+    sent = content.get("inputs")
+    return isinstance(sent, list) and all(isinstance(e, dict) and {"name", "shape", "data"} <= e.keys() for e in sent)
 
 
 def read_image(file: Path, spec: dict[str, Any], scale: float) -> np.ndarray:
@@ -94,12 +100,24 @@ def _only(described: Described) -> dict[str, Any]:
 
 
 def _cast(name: str, tensor: np.ndarray, datatype: str) -> np.ndarray:
-    dtype = DTYPES[datatype]
-    if tensor.dtype.kind in "US" and datatype == "BYTES":
-        encoded = np.empty(tensor.shape, dtype=object)
-        encoded[...] = [element.encode() for element in tensor.ravel()] if tensor.ndim == 1 else np.char.encode(tensor)
-        return encoded
-    integral = tensor.dtype.kind == "f" and dtype.kind in "iu" and bool((tensor == tensor.round()).all())
-    if not np.can_cast(tensor.dtype, dtype, "same_kind") and not integral and tensor.dtype.kind not in "iub":
+    if tensor.dtype.kind not in ("USO" if datatype == "BYTES" else "biuf"):
         raise InvalidInput(f"input {name!r}: expected {datatype}, the file holds {tensor.dtype}")
-    return tensor.astype(dtype)
+    if datatype == "BYTES":
+        return _encode(name, tensor)
+    dtype = DTYPES[datatype]
+    with np.errstate(all="ignore"):
+        cast = tensor.astype(dtype)
+        # Numbers with a fraction may be rounded; whole ones, and the kind of a number, stay what they are.
+        kept = cast == tensor if dtype.kind in "biu" else np.isfinite(cast) == np.isfinite(tensor)
+    if not kept.all():
+        raise InvalidInput(f"input {name!r}: expected {datatype}, the file holds {tensor.dtype} values that do not fit")
+    return cast
+
+
+def _encode(name: str, tensor: np.ndarray) -> np.ndarray:
+    encoded = np.empty(tensor.size, dtype=object)
+    for index, element in enumerate(tensor.ravel().tolist()):
+        if not isinstance(element, str | bytes):
+            raise InvalidInput(f"input {name!r}: expected BYTES, the file holds {type(element).__name__} values")
+        encoded[index] = element.encode() if isinstance(element, str) else element
+    return encoded.reshape(tensor.shape)

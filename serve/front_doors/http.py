@@ -88,6 +88,8 @@ class HttpFrontDoor:
             query = dialect.decode(request)
             answer = await self._answer(query)
             return dialect.encode(request, query, answer)
+        except ProtocolClosed:
+            raise
         except Exception as error:
             return dialect.encode_error(request, presentable(error))
 

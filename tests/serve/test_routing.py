@@ -105,10 +105,10 @@ def test_a_model_that_has_no_version_yet_is_not_ready_and_says_why() -> None:
         assert str(refused.value) == "model 'resnet' can't be called now: it is loading; try again shortly"
 
 
-def test_a_router_without_a_table_finds_nothing() -> None:
+def test_a_router_without_a_table_can_not_say_what_there_is() -> None:
     router = Router()
     assert router.table.number == 0
-    with pytest.raises(ModelNotFound):
+    with pytest.raises(ModelNotReady, match=r"^this gateway is starting and knows no models yet; try again shortly$"):
         router.resolve("digits")
 
 

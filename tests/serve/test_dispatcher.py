@@ -1,0 +1,146 @@
+"""From a query to its answer: which version runs, what is checked before, which outputs come back."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+import numpy as np
+import pytest
+
+from model_store.errors import DeadlineExceeded, InvalidInput, ModelNotFound, ModelNotReady
+from model_store.manifest import TensorSpec
+from serve.dispatcher import Dispatcher
+from serve.executors.inline import InlineExecutor
+from serve.inference import InferenceRequest, ModelQuery, Payload, ServerDescription, ServerQuery, Tensors
+from serve.routing import Router, RoutingTable
+from tests.serve.tiny_versions import FunctionRuntime, GatedExecutor, dispatcher_of, entry
+
+
+class Clock(Protocol):
+    async def advance(self, seconds: float) -> None: ...
+
+    async def settle(self) -> None: ...
+
+
+def request(model: str = "double", rows: int = 1, **more: object) -> InferenceRequest:
+    return InferenceRequest(model, inputs={"x": np.ones((rows, 2), np.float32)}, **more)  # type: ignore[arg-type]
+
+
+async def test_a_request_is_answered_by_the_routed_version() -> None:
+    response = await dispatcher_of(entry(version=3)).infer(request(rows=2, id="a1"))
+    assert (response.model, response.version, response.id) == ("double", 3, "a1")
+    assert response.outputs is not None
+    assert response.outputs["y"].tolist() == [[2, 2], [2, 2]]
+
+
+async def test_a_raw_body_is_one_row() -> None:
+    body = Payload(np.array([1, 2], np.float32).tobytes(), "application/octet-stream")
+    response = await dispatcher_of(entry()).infer(InferenceRequest("double", payload=body))
+    assert response.outputs is not None
+    assert response.outputs["y"].tolist() == [[2, 4]]
+
+
+async def test_wanted_outputs_come_in_the_wanted_order() -> None:
+    def three(inputs: Tensors) -> Tensors:
+        return dict.fromkeys(("a", "b", "c"), inputs["x"])
+
+    described = entry(outputs=tuple(TensorSpec(name, "FP32", (-1, 2)) for name in ("a", "b", "c")))
+    dispatcher = dispatcher_of(described, executor=InlineExecutor(FunctionRuntime(three), on_loop=True))
+    for wanted, expected in (((), ["a", "b", "c"]), (("c", "a"), ["c", "a"])):
+        response = await dispatcher.infer(request(wanted_outputs=wanted))
+        assert response.outputs is not None
+        assert list(response.outputs) == expected
+
+
+async def test_what_is_wrong_is_refused_before_it_is_queued() -> None:
+    executor = GatedExecutor()
+    dispatcher = dispatcher_of(entry(), executor=executor)
+    for wrong, kind in (
+        (request("nobody"), ModelNotFound),
+        (request(version=2), ModelNotFound),
+        (request(label="beta"), ModelNotFound),
+        (request(signature="other"), ModelNotFound),
+        (request(wanted_outputs=("q",)), InvalidInput),
+        (InferenceRequest("double", inputs={"z": np.ones((1, 2), np.float32)}), InvalidInput),
+    ):
+        with pytest.raises(kind):
+            await dispatcher.infer(wrong)
+    assert executor.started == 0
+
+
+async def test_the_model_s_deadline_holds_for_requests_without_one(clock: Clock) -> None:
+    dispatcher = dispatcher_of(entry(deadline_ms=2000), executor=GatedExecutor())
+    own, hurried = asyncio.ensure_future(dispatcher.infer(request())), request(deadline=1001.0)
+    late = asyncio.ensure_future(dispatcher.infer(hurried))
+    await clock.advance(1.001)
+    assert (own.done(), late.done()) == (False, True)
+    await clock.advance(1.0)
+    for each in (own, late):
+        with pytest.raises(DeadlineExceeded):
+            each.result()
+
+
+async def test_only_row_independent_versions_with_a_batch_dimension_are_merged(clock: Clock) -> None:
+    fixed = TensorSpec("y", "FP32", (2,))
+    for described, merged in (
+        (entry(), True),
+        (entry(row_independent=False), False),
+        (entry(outputs=(fixed,)), False),
+    ):
+        runtime = FunctionRuntime()
+        dispatcher = dispatcher_of(described, executor=InlineExecutor(runtime, on_loop=True))
+        requests = [asyncio.ensure_future(dispatcher.infer(request())) for _ in range(2)]
+        await clock.settle()
+        assert all(each.done() for each in requests)
+        assert runtime.batches == ([2] if merged else [1, 1])
+
+
+async def test_a_request_waits_for_a_version_that_is_still_loading_here(clock: Clock) -> None:
+    dispatcher = dispatcher_of(entry())
+    version = dispatcher.loaded.pop(("double", 1))
+    waiting = asyncio.ensure_future(dispatcher.infer(request()))
+    await clock.advance(5)
+    assert not waiting.done()
+    dispatcher.loaded[("double", 1)] = version
+    dispatcher.note_change()
+    await clock.settle()
+    assert waiting.result().version == 1
+
+
+async def test_a_version_that_does_not_finish_loading_within_the_deadline_is_not_ready(clock: Clock) -> None:
+    dispatcher = dispatcher_of(entry())
+    dispatcher.loaded.clear()
+    waiting = asyncio.ensure_future(dispatcher.infer(request(deadline=1001.0)))
+    await clock.advance(1.001)
+    with pytest.raises(ModelNotReady, match=r"^model 'double' did not finish loading here; try again shortly$"):
+        waiting.result()
+
+
+async def test_a_model_is_described_by_the_version_that_would_answer() -> None:
+    dispatcher = dispatcher_of(entry(version=3))
+    described = dispatcher.describe_model(ModelQuery("double"))
+    assert (described.manifest.version, described.versions, described.ready) == (3, (3,), True)
+    with pytest.raises(ModelNotFound):
+        dispatcher.describe_model(ModelQuery("double", 4))
+    dispatcher.loaded.clear()
+    with pytest.raises(ModelNotReady, match=r"^model 'double' version 3 is still loading here; try again shortly$"):
+        dispatcher.describe_model(ModelQuery("double"))
+
+
+async def test_the_server_is_ready_when_every_model_of_the_config_can_be_called() -> None:
+    assert dispatcher_of(entry()).describe_server(ServerQuery()) == ServerDescription(ready=True)
+    assert dispatcher_of().describe_server(ServerQuery()).ready is True
+    unavailable = dispatcher_of(entry(), unavailable={"loading": "it is loading"})
+    assert unavailable.describe_server(ServerQuery()).ready is False
+    unloaded = dispatcher_of(entry())
+    unloaded.loaded.clear()
+    assert unloaded.describe_server(ServerQuery()).ready is False
+    draining = dispatcher_of(entry())
+    draining.draining = True
+    assert draining.describe_server(ServerQuery()).ready is False
+
+
+async def test_a_server_without_a_table_lives_and_is_not_ready() -> None:
+    dispatcher = Dispatcher(Router(RoutingTable(0, "")))
+    assert dispatcher.describe_server(ServerQuery()) == ServerDescription(ready=False, live=True)

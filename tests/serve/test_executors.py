@@ -1,0 +1,370 @@
+"""Where batches run: in this process, on the loop or in a thread, and on replicas behind real gRPC servers."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+
+import numpy as np
+import pytest
+
+from model_store.errors import (
+    ConversionError,
+    DeadlineExceeded,
+    IntegrityError,
+    InternalError,
+    InvalidInput,
+    ModelNotFound,
+    OnegateError,
+    Overloaded,
+    PayloadTooLarge,
+    Unsupported,
+)
+from model_store.manifest import Signature, TensorSpec
+from serve.dispatcher import ClosableExecutor
+from serve.executors.inline import InlineExecutor, build_inline_executor, zero_inputs
+from serve.executors.replicas import ReplicasExecutor, error_of
+from serve.front_doors.grpc import GrpcFrontDoor
+from serve.inference import Tensors
+from serve.routing import Replica
+from tests.serve.tiny_versions import FunctionRuntime, GatedExecutor, dispatcher_of, double, entry, manifest
+from tests.serve.waiting import eventually
+
+SECRET = "the cluster's own"
+KEY = ("double", 1)
+FLOATS = {"x": np.array([[1.5, -2]], np.float32)}
+DOUBLED = [[3, -4]]
+
+
+# -- inline ----------------------------------------------------------------------------------------------------------
+
+
+class Witness:
+    """A runtime that remembers in which thread it ran."""
+
+    def __init__(self) -> None:
+        self.thread = ""
+
+    def run(self, inputs: Tensors) -> Tensors:
+        self.thread = threading.current_thread().name
+        return double(inputs)
+
+
+async def test_on_the_loop_a_batch_is_answered_at_once() -> None:
+    runtime = Witness()
+    executor = InlineExecutor(runtime, on_loop=True)
+    outputs = executor.run(FLOATS, 0.0)
+    assert isinstance(outputs, dict)
+    assert outputs["y"].tolist() == DOUBLED
+    assert runtime.thread == threading.main_thread().name
+    assert executor.slots == 1
+    await executor.close()
+
+
+async def test_in_a_thread_a_batch_leaves_the_loop_free() -> None:
+    runtime = Witness()
+    executor = InlineExecutor(runtime, on_loop=False)
+    outcome = executor.run(FLOATS, 0.0)
+    assert not isinstance(outcome, dict)
+    assert (await outcome)["y"].tolist() == DOUBLED
+    assert runtime.thread.startswith("runtime")
+    assert executor.slots == 2
+    await executor.close()
+
+
+@pytest.mark.parametrize("on_loop", [True, False])
+async def test_what_the_runtime_raises_is_raised(on_loop: bool) -> None:
+    def refuse(inputs: Tensors) -> Tensors:
+        raise InvalidInput("the model refuses these values")
+
+    executor = InlineExecutor(FunctionRuntime(refuse), on_loop=on_loop)
+    with pytest.raises(InvalidInput, match="refuses these values"):
+        await executor.run(FLOATS, 0.0)  # type: ignore[misc]
+    await executor.close()
+
+
+async def test_a_batch_shorter_than_a_thread_hop_runs_on_the_loop() -> None:
+    runtime = FunctionRuntime()
+    assert build_inline_executor(runtime, manifest(), 64).slots == 1
+    assert set(runtime.batches) == {1, 64}
+
+
+async def test_a_longer_batch_runs_in_a_thread() -> None:
+    def slow(inputs: Tensors) -> Tensors:
+        time.sleep(0.001 * len(inputs["x"]))
+        return double(inputs)
+
+    executor = build_inline_executor(FunctionRuntime(slow), manifest(), 8)
+    assert executor.slots == 2
+    await executor.close()
+
+
+async def test_a_version_that_is_not_row_independent_is_warmed_up_with_one_row() -> None:
+    runtime = FunctionRuntime()
+    await build_inline_executor(runtime, manifest(row_independent=False), 64).close()
+    assert set(runtime.batches) == {1}
+
+
+async def test_a_model_that_refuses_zeros_runs_in_a_thread() -> None:
+    def refuse(inputs: Tensors) -> Tensors:
+        raise InvalidInput("zeros")
+
+    executor = build_inline_executor(FunctionRuntime(refuse), manifest(), 64)
+    assert executor.slots == 2
+    await executor.close()
+
+
+def test_inputs_of_zeros_fill_the_signature() -> None:
+    signature = Signature(
+        (
+            TensorSpec("x", "FP32", (-1, 2)),
+            TensorSpec("s", "BYTES", (-1,)),
+            TensorSpec("free", "INT64", (-1, -1, 3)),
+            TensorSpec("fixed", "BOOL", (2,)),
+        ),
+        (),
+    )
+    zeros = zero_inputs(signature, 4)
+    assert {name: (tensor.dtype, tensor.shape) for name, tensor in zeros.items()} == {
+        "x": (np.float32, (4, 2)),
+        "s": (np.object_, (4,)),
+        "free": (np.int64, (4, 1, 3)),
+        "fixed": (np.bool_, (2,)),
+    }
+    assert zeros["s"].tolist() == [b""] * 4
+
+
+# -- replicas --------------------------------------------------------------------------------------------------------
+
+
+class Server:
+    """A model replica as gateways see it."""
+
+    def __init__(self, name: str, executor: ClosableExecutor, port: int) -> None:
+        self.name = name
+        self._door = GrpcFrontDoor(dispatcher_of(entry(), executor=executor).answer, secret=SECRET)
+        self.port = port
+
+    async def start(self) -> Server:
+        (self.port,) = await self._door.start([f"127.0.0.1:{self.port}"])
+        return self
+
+    async def stop(self) -> None:
+        """Cuts what is under way, as a killed process does."""
+        await self._door.stop(0)
+
+    def listed(self, node: str = "here") -> Replica:
+        return Replica(self.name, node, f"127.0.0.1:{self.port}", f"127.0.0.1:{self.port}")
+
+
+class Fleet:
+    """Replicas of one test, and the executor that knows them."""
+
+    def __init__(self) -> None:
+        self.servers: list[Server] = []
+        self.executor = ReplicasExecutor(KEY, "here", SECRET)
+
+    async def serve(self, name: str, executor: ClosableExecutor | None = None, port: int = 0) -> Server:
+        server = Server(name, executor or InlineExecutor(FunctionRuntime(), on_loop=True), port)
+        self.servers.append(await server.start())
+        return server
+
+    async def know(self, *servers: Server) -> None:
+        await self.executor.update([server.listed() for server in servers])
+
+    def run(self, within_s: float = 10.0) -> asyncio.Task[Tensors]:
+        deadline = asyncio.get_running_loop().time() + within_s
+        return asyncio.ensure_future(self.executor.run(FLOATS, deadline))
+
+
+@pytest.fixture
+async def fleet() -> AsyncIterator[Fleet]:
+    fleet = Fleet()
+    yield fleet
+    await fleet.executor.close()
+    for server in fleet.servers:
+        await server.stop()
+
+
+async def test_a_batch_is_answered_by_a_replica(fleet: Fleet) -> None:
+    await fleet.know(await fleet.serve("a"))
+    assert (await fleet.run())["y"].tolist() == DOUBLED
+
+
+async def test_every_replica_adds_two_slots_when_it_answers(fleet: Fleet) -> None:
+    woken: list[int] = []
+    fleet.executor.on_slots = lambda: woken.append(fleet.executor.slots)
+    assert fleet.executor.slots == 0
+    a, b = await fleet.serve("a"), await fleet.serve("b")
+    await fleet.know(a)
+    assert fleet.executor.slots == 2
+    await fleet.know(a, b)
+    assert fleet.executor.slots == 4
+    await fleet.know(b)
+    assert fleet.executor.slots == 2
+    assert woken == [2, 4]
+
+
+async def test_a_listed_replica_that_does_not_answer_is_not_used(fleet: Fleet, free_port: int) -> None:
+    answering = await fleet.serve("a")
+    silent = Replica("b", "here", f"127.0.0.1:{free_port}", "")
+    await fleet.executor.update([answering.listed(), silent])
+    assert fleet.executor.slots == 2
+
+
+async def test_a_replica_of_another_version_is_not_used(fleet: Fleet) -> None:
+    executor = ReplicasExecutor(("double", 2), "here", SECRET)
+    await executor.update([(await fleet.serve("a")).listed()])
+    assert executor.slots == 0
+    await executor.close()
+
+
+async def test_a_replica_of_another_cluster_is_not_used(fleet: Fleet) -> None:
+    executor = ReplicasExecutor(KEY, "here", "another secret")
+    await executor.update([(await fleet.serve("a")).listed()])
+    assert executor.slots == 0
+    await executor.close()
+
+
+async def test_batches_go_to_the_less_busy_replica(fleet: Fleet) -> None:
+    gates = [GatedExecutor(), GatedExecutor()]
+    await fleet.know(*[await fleet.serve(f"r{index}", gate) for index, gate in enumerate(gates)])
+    batches = []
+    for expected in (1, 2, 3, 4):
+        batches.append(fleet.run())
+        await eventually(lambda expected=expected: sum(gate.started for gate in gates) == expected)
+    assert [gate.started for gate in gates] == [2, 2]
+    for gate in gates:
+        gate.gate.set()
+    assert [answer["y"].tolist() for answer in await asyncio.gather(*batches)] == [DOUBLED] * 4
+
+
+async def test_a_replica_of_the_same_node_goes_first(fleet: Fleet) -> None:
+    near, far = GatedExecutor(), GatedExecutor()
+    near.gate.set()
+    here, there = await fleet.serve("near", near), await fleet.serve("far", far)
+    await fleet.executor.update([here.listed("here"), there.listed("there")])
+    for _ in range(3):
+        await fleet.run()
+    assert (near.started, far.started) == (3, 0)
+
+
+async def test_a_batch_whose_replica_stops_is_answered_by_the_other_one(fleet: Fleet) -> None:
+    gate = GatedExecutor()
+    dying, other = await fleet.serve("a", gate), await fleet.serve("b")
+    await fleet.know(dying)
+    batch = fleet.run()
+    await eventually(lambda: gate.started == 1)
+    await fleet.know(dying, other)
+    await dying.stop()
+    assert (await batch)["y"].tolist() == DOUBLED
+    assert fleet.executor.slots == 2
+
+
+async def test_a_batch_waits_while_the_only_replica_is_replaced(fleet: Fleet) -> None:
+    gate = GatedExecutor()
+    dying = await fleet.serve("a", gate)
+    await fleet.know(dying)
+    batch = fleet.run()
+    await eventually(lambda: gate.started == 1)
+    await dying.stop()
+    await eventually(lambda: fleet.executor.slots == 0)
+    await fleet.know()
+    assert not batch.done()
+    await fleet.know(await fleet.serve("b"))
+    assert (await batch)["y"].tolist() == DOUBLED
+
+
+async def test_a_replica_that_comes_back_at_its_address_is_used_again(fleet: Fleet) -> None:
+    gate = GatedExecutor()
+    first = await fleet.serve("a", gate)
+    await fleet.know(first)
+    batch = fleet.run()
+    await eventually(lambda: gate.started == 1)
+    await first.stop()
+    await eventually(lambda: fleet.executor.slots == 0)
+    await fleet.serve("a", port=first.port)
+    async with asyncio.timeout(10):
+        while not fleet.executor.slots:
+            await fleet.executor.reconnect()
+            await asyncio.sleep(0.05)
+    assert (await batch)["y"].tolist() == DOUBLED
+
+
+async def test_a_replica_that_left_the_list_ends_what_it_has(fleet: Fleet) -> None:
+    gate = GatedExecutor()
+    await fleet.know(await fleet.serve("a", gate))
+    batch = fleet.run()
+    await eventually(lambda: gate.started == 1)
+    await fleet.know()
+    assert fleet.executor.slots == 0
+    gate.gate.set()
+    assert (await batch)["y"].tolist() == DOUBLED
+
+
+async def test_without_a_replica_the_deadline_passes(fleet: Fleet) -> None:
+    with pytest.raises(DeadlineExceeded, match=r"^no replica of 'double' answered before the deadline$"):
+        await fleet.run(within_s=0.05)
+
+
+async def test_a_replica_that_hangs_lets_the_deadline_pass_and_stays_in_use(fleet: Fleet) -> None:
+    gate = GatedExecutor(slots=0)
+    await fleet.know(await fleet.serve("a", gate))
+    with pytest.raises(DeadlineExceeded):
+        await fleet.run(within_s=0.1)
+    assert fleet.executor.slots == 2
+
+
+@pytest.mark.parametrize(
+    ("raised", "kind"),
+    [
+        (InvalidInput, InvalidInput),
+        (ModelNotFound, ModelNotFound),
+        (Overloaded, Overloaded),
+        (DeadlineExceeded, DeadlineExceeded),
+        (Unsupported, Unsupported),
+        (InternalError, InternalError),
+        (IntegrityError, InternalError),
+        (ConversionError, InternalError),
+        (PayloadTooLarge, Overloaded),
+    ],
+)
+async def test_a_replica_s_error_comes_back_as_its_kind(
+    fleet: Fleet, raised: type[OnegateError], kind: type[OnegateError]
+) -> None:
+    def refuse(inputs: Tensors) -> Tensors:
+        raise raised("expected 1, got 2")
+
+    await fleet.know(await fleet.serve("a", InlineExecutor(FunctionRuntime(refuse), on_loop=True)))
+    with pytest.raises(OnegateError, match=r"^expected 1, got 2$") as refused:
+        await fleet.run()
+    assert type(refused.value) is kind
+
+
+def test_codes_that_no_replica_of_ours_sends_are_internal_errors() -> None:
+    for code in ("UNAUTHENTICATED", "UNKNOWN", "ALREADY_EXISTS"):
+        assert type(error_of(code, "text")) is InternalError
+
+
+async def test_a_replica_s_defect_is_told_with_its_id(fleet: Fleet) -> None:
+    def broken(inputs: Tensors) -> Tensors:
+        raise ZeroDivisionError
+
+    await fleet.know(await fleet.serve("a", InlineExecutor(FunctionRuntime(broken), on_loop=True)))
+    with pytest.raises(InternalError, match=r"^internal error [0-9a-f]{12}; the server's log has the details$"):
+        await fleet.run()
+
+
+async def test_bytes_that_are_no_text_travel_to_a_replica_and_back(fleet: Fleet) -> None:
+    text = np.array([b"", b"\xff", "grün".encode()], object)
+    echo: Callable[[Tensors], Tensors] = lambda inputs: {"y": inputs["x"]}  # noqa: E731 - an echo in one line
+    described = entry(inputs=(TensorSpec("x", "BYTES", (-1,)),), outputs=(TensorSpec("y", "BYTES", (-1,)),))
+    dispatcher = dispatcher_of(described, executor=InlineExecutor(FunctionRuntime(echo), on_loop=True))
+    door = GrpcFrontDoor(dispatcher.answer, secret=SECRET)
+    (port,) = await door.start(["127.0.0.1:0"])
+    await fleet.executor.update([Replica("a", "here", f"127.0.0.1:{port}", "")])
+    answer = await fleet.executor.run({"x": text}, asyncio.get_running_loop().time() + 5)
+    assert answer["y"].tolist() == text.tolist()
+    await door.stop(0)

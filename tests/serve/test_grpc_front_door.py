@@ -1,0 +1,300 @@
+"""The gRPC front door on real sockets: the Open Inference service and one version that doubles."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+
+from model_store.errors import ERROR_KINDS
+from serve.errors import status_of
+from serve.front_doors.grpc import SECRET_KEY, GrpcFrontDoor, channel_options
+from serve.inference import Answer, Query
+from serve.protocols import open_inference as messages
+from serve.version import VERSION
+from tests.serve.tiny_versions import GatedExecutor, dispatcher_of, entry
+from tests.serve.waiting import eventually
+
+FLOATS = np.array([[1.5, -2]], np.float32)
+
+
+class Client:
+    """Calls by the names of the protocol's methods, over one channel."""
+
+    def __init__(self, channel: Any) -> None:
+        self._channel = channel
+
+    def start(self, method: str, message: Any, **options: Any) -> Any:
+        """A call under way."""
+        reply = getattr(messages, f"{method}Response")
+        stub = self._channel.unary_unary(
+            f"/{messages.SERVICE}/{method}",
+            request_serializer=lambda each: each.SerializeToString(),
+            response_deserializer=reply.FromString,
+        )
+        return stub(message, **{"timeout": 10} | options)
+
+    async def call(self, method: str, message: Any, **options: Any) -> Any:
+        return await self.start(method, message, **options)
+
+    async def refusal(self, method: str, message: Any, **options: Any) -> tuple[str, str]:
+        """Code and text of a call that fails."""
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await self.call(method, message, **options)
+        return refused.value.code().name, refused.value.details()
+
+
+@asynccontextmanager
+async def served(
+    answer: Callable[[Query], Awaitable[Answer]], address: str = "127.0.0.1:0", **options: Any
+) -> AsyncIterator[Client]:
+    door = GrpcFrontDoor(answer, **options)
+    (port,) = await door.start([address])
+    target = address if address.startswith("unix") else f"127.0.0.1:{port}"
+    try:
+        async with grpc.aio.insecure_channel(target, options=channel_options()) as channel:
+            yield Client(channel)
+    finally:
+        await door.stop(0)
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[Client]:
+    """The model `double`, and the model `loading` that is not ready."""
+    dispatcher = dispatcher_of(entry(version=3), unavailable={"loading": "it is loading; try again shortly"})
+    async with served(dispatcher.answer) as client:
+        yield client
+
+
+def infer(model: str = "double", name: str = "x", **fields: Any) -> Any:
+    message = messages.ModelInferRequest(model_name=model, raw_input_contents=[FLOATS.tobytes()], **fields)
+    message.inputs.add(name=name, datatype="FP32", shape=[1, 2])
+    return message
+
+
+# -- answers ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_raw_request_is_answered_raw(client: Client) -> None:
+    answer = await client.call("ModelInfer", infer(id="a1"))
+    assert (answer.model_name, answer.model_version, answer.id) == ("double", "3", "a1")
+    assert [(each.name, each.datatype, list(each.shape)) for each in answer.outputs] == [("y", "FP32", [1, 2])]
+    assert list(answer.raw_output_contents) == [np.array([3, -4], np.float32).tobytes()]
+
+
+async def test_a_typed_request_is_answered_typed(client: Client) -> None:
+    message = messages.ModelInferRequest(model_name="double")
+    message.inputs.add(name="x", datatype="FP32", shape=[1, 2]).contents.fp32_contents.extend([1.5, -2])
+    answer = await client.call("ModelInfer", message)
+    assert list(answer.outputs[0].contents.fp32_contents) == [3, -4]
+    assert list(answer.raw_output_contents) == []
+
+
+async def test_a_request_of_several_megabytes_is_answered(client: Client) -> None:
+    tensor = np.ones((1_000_000, 2), np.float32)
+    message = messages.ModelInferRequest(model_name="double", raw_input_contents=[tensor.tobytes()])
+    message.inputs.add(name="x", datatype="FP32", shape=tensor.shape)
+    (raw,) = (await client.call("ModelInfer", message)).raw_output_contents
+    assert len(raw) == 8_000_000
+    assert np.frombuffer(raw, np.float32).sum() == 4_000_000
+
+
+async def test_questions_about_the_model(client: Client) -> None:
+    answer = await client.call("ModelReady", messages.ModelReadyRequest(name="double"))
+    assert answer.ready is True
+    answer = await client.call("ModelReady", messages.ModelReadyRequest(name="double", version="3"))
+    assert answer.ready is True
+    answer = await client.call("ModelReady", messages.ModelReadyRequest(name="loading"))
+    assert answer.ready is False
+    answer = await client.call("ModelMetadata", messages.ModelMetadataRequest(name="double"))
+    assert (answer.name, list(answer.versions), answer.platform) == ("double", ["3"], "onnx_onnxv1")
+    assert [(each.name, each.datatype, list(each.shape)) for each in answer.inputs] == [("x", "FP32", [-1, 2])]
+
+
+async def test_questions_about_the_server(client: Client) -> None:
+    assert (await client.call("ServerLive", messages.ServerLiveRequest())).live is True
+    assert (await client.call("ServerReady", messages.ServerReadyRequest())).ready is False
+    answer = await client.call("ServerMetadata", messages.ServerMetadataRequest())
+    assert (answer.name, answer.version) == ("onegate", VERSION)
+
+
+async def test_a_server_whose_models_can_all_be_called_is_ready() -> None:
+    async with served(dispatcher_of(entry()).answer) as client:
+        assert (await client.call("ServerReady", messages.ServerReadyRequest())).ready is True
+
+
+@pytest.mark.parametrize("kind", ["unix", "unix-abstract"])
+async def test_unix_sockets_are_served(tmp_path: Path, kind: str) -> None:
+    name = str(tmp_path / "socket") if kind == "unix" else f"onegate-test-{id(tmp_path)}"
+    async with served(dispatcher_of(entry()).answer, f"{kind}:{name}") as client:
+        assert len((await client.call("ModelInfer", infer())).outputs) == 1
+
+
+# -- refusals --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("message", "code", "text"),
+    [
+        (infer("nobody"), "NOT_FOUND", "model 'nobody' is not served here"),
+        (infer(model_version="4"), "NOT_FOUND", "model 'double' has no version 4 here; callable: 3"),
+        (infer(model_version="four"), "INVALID_ARGUMENT", "a model version is a number, got 'four'"),
+        (infer("loading"), "UNAVAILABLE", "model 'loading' can't be called now: it is loading; try again shortly"),
+        (infer(name="z"), "INVALID_ARGUMENT", "model 'double' takes the inputs 'x': FP32[*,2]; got 'z'"),
+    ],
+)
+async def test_a_wrong_request_is_refused(client: Client, message: Any, code: str, text: str) -> None:
+    assert await client.refusal("ModelInfer", message) == (code, text)
+
+
+async def test_an_unknown_model_is_not_found_by_questions_either(client: Client) -> None:
+    expected = ("NOT_FOUND", "model 'nobody' is not served here")
+    assert await client.refusal("ModelReady", messages.ModelReadyRequest(name="nobody")) == expected
+    assert await client.refusal("ModelMetadata", messages.ModelMetadataRequest(name="nobody")) == expected
+
+
+async def test_a_method_that_is_not_served_is_unimplemented(client: Client) -> None:
+    stub = client._channel.unary_unary(f"/{messages.SERVICE}/SystemSharedMemoryStatus")
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await stub(b"", timeout=10)
+    assert refused.value.code() == grpc.StatusCode.UNIMPLEMENTED
+
+
+@pytest.mark.parametrize("name", sorted(ERROR_KINDS))
+async def test_every_kind_of_error_has_its_code(name: str) -> None:
+    error = ERROR_KINDS[name]("expected 1, got 2")
+
+    async def answer(query: Query) -> Answer:
+        raise error
+
+    async with served(answer) as client:
+        assert await client.refusal("ModelInfer", infer()) == (status_of(error).grpc, "expected 1, got 2")
+
+
+async def test_an_unknown_exception_is_answered_with_an_id_only(caplog: pytest.LogCaptureFixture) -> None:
+    async def answer(query: Query) -> Answer:
+        raise FileNotFoundError(2, "No such file or directory", "/var/secret/weights")
+
+    async with served(answer) as client:
+        code, text = await client.refusal("ModelInfer", infer())
+    assert code == "INTERNAL"
+    assert text.startswith("internal error ")
+    assert "secret" not in text
+    assert text.split(";")[0] in caplog.text
+
+
+async def test_a_message_over_the_limit_is_refused() -> None:
+    async with served(dispatcher_of(entry()).answer, max_message_bytes=1000) as client:
+        assert len((await client.call("ModelInfer", infer())).outputs) == 1
+        code, _ = await client.refusal("ModelInfer", infer(id="a" * 1000))
+    assert code == "RESOURCE_EXHAUSTED"
+
+
+# -- secret ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("metadata", [None, ((SECRET_KEY, "wrong"),), ((SECRET_KEY, ""),), (("other", "right"),)])
+async def test_a_port_with_a_secret_refuses_who_does_not_know_it(metadata: Any) -> None:
+    asked: list[Query] = []
+
+    async def answer(query: Query) -> Answer:
+        asked.append(query)
+        raise AssertionError
+
+    async with served(answer, secret="right") as client:
+        for method, message in (
+            ("ModelInfer", infer()),
+            ("ModelReady", messages.ModelReadyRequest(name="double")),
+            ("ServerLive", messages.ServerLiveRequest()),
+        ):
+            code, text = await client.refusal(method, message, metadata=metadata)
+            assert (code, text) == ("UNAUTHENTICATED", "this port is for the cluster's own gateways")
+    assert asked == []
+
+
+async def test_a_port_with_a_secret_answers_who_knows_it() -> None:
+    async with served(dispatcher_of(entry()).answer, secret="right") as client:
+        answer = await client.call("ModelInfer", infer(), metadata=((SECRET_KEY, "right"),))
+    assert len(answer.outputs) == 1
+
+
+# -- time ------------------------------------------------------------------------------------------------------------
+
+
+async def test_the_caller_s_deadline_is_the_request_s() -> None:
+    deadlines: list[float | None] = []
+
+    async def answer(query: Query) -> Answer:
+        deadlines.append(query.deadline)  # type: ignore[union-attr]
+        return await dispatcher_of(entry()).answer(query)
+
+    async with served(answer) as client:
+        loop = asyncio.get_running_loop()
+        before = loop.time()
+        await client.call("ModelInfer", infer(), timeout=7)
+        await client.call("ModelInfer", infer(), timeout=None)
+    assert deadlines[0] == pytest.approx(before + 7, abs=1)
+    assert deadlines[1] is None
+
+
+async def test_a_deadline_that_passes_is_exceeded_and_its_rows_leave_the_queue() -> None:
+    dispatcher = dispatcher_of(entry(), executor=GatedExecutor(slots=0))
+    queue = dispatcher.loaded[("double", 1)].queue
+    async with served(dispatcher.answer) as client:
+        call = client.start("ModelInfer", infer(), timeout=0.2)
+        await eventually(lambda: queue.waiting_rows == 1)
+        assert (await call.code()).name == "DEADLINE_EXCEEDED"
+        await eventually(lambda: queue.waiting_rows == 0)
+
+
+async def test_the_model_s_own_limit_holds_for_a_call_without_deadline() -> None:
+    dispatcher = dispatcher_of(entry(deadline_ms=50), executor=GatedExecutor())
+    async with served(dispatcher.answer) as client:
+        code, text = await client.refusal("ModelInfer", infer(), timeout=None)
+    assert code == "DEADLINE_EXCEEDED"
+    assert text.startswith("the deadline passed before the model could answer")
+
+
+async def test_a_client_that_cancels_takes_its_rows_out_of_the_queue() -> None:
+    dispatcher = dispatcher_of(entry(), executor=GatedExecutor(slots=0))
+    queue = dispatcher.loaded[("double", 1)].queue
+    async with served(dispatcher.answer) as client:
+        call = client.start("ModelInfer", infer())
+        await eventually(lambda: queue.waiting_rows == 1)
+        call.cancel()
+        await eventually(lambda: queue.waiting_rows == 0)
+
+
+async def test_stop_answers_what_is_under_way() -> None:
+    executor = GatedExecutor()
+    door = GrpcFrontDoor(dispatcher_of(entry(), executor=executor).answer)
+    (port,) = await door.start(["127.0.0.1:0"])
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        under_way = Client(channel).start("ModelInfer", infer())
+        await eventually(lambda: executor.started == 1)
+        stopped = asyncio.ensure_future(door.stop(5))
+        await asyncio.sleep(0.05)
+        assert not stopped.done()
+        assert (await Client(channel).refusal("ServerLive", messages.ServerLiveRequest()))[0] == "UNAVAILABLE"
+        executor.gate.set()
+        assert list((await under_way).raw_output_contents) == [np.array([3, -4], np.float32).tobytes()]
+        async with asyncio.timeout(2):
+            await stopped
+
+
+async def test_a_port_that_another_program_holds_is_an_error_at_start(
+    free_port: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.socket() as other, caplog.at_level(logging.CRITICAL):
+        other.bind(("127.0.0.1", free_port))
+        other.listen()
+        with pytest.raises(RuntimeError, match="Failed to bind to address"):
+            await GrpcFrontDoor(dispatcher_of().answer).start([f"127.0.0.1:{free_port}"])

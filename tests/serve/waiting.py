@@ -1,0 +1,13 @@
+"""Waiting for what tells nobody when it happens."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+
+async def eventually(condition: Callable[[], bool], timeout_s: float = 5.0) -> None:
+    """Returns when `condition` holds; raises `TimeoutError` when it does not come to."""
+    async with asyncio.timeout(timeout_s):
+        while not condition():  # noqa: ASYNC110 - the conditions are states of listeners and queues, without events
+            await asyncio.sleep(0.005)
