@@ -14,6 +14,7 @@
     |-- ConversionError       no ONNX model that computes the same could be made
     |-- StoreError            the store can't be read or written
     |   `-- IntegrityError    bytes differ from the digest they are stored under
+    |-- Forbidden             the caller may not ask this
     |-- Conflict              somebody else changed the same thing first
     `-- InternalError         a defect of onegate or of a framework; the caller did nothing wrong
 
@@ -100,6 +101,10 @@ class StoreError(OnegateError):
 
 class IntegrityError(StoreError):
     """Bytes in the store differ from the digest that they are stored under."""
+
+
+class Forbidden(OnegateError):
+    """The caller may not ask this."""
 
 
 class Conflict(OnegateError):

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import time
+
 from ray import serve
 
+from model_store.errors import Conflict
 from serve.controller import Controller, ControllerSettings
 from serve.controller_link import CONTROLLER_APP, CONTROLLER_DEPLOYMENT
-from serve.deployments import MODEL_DEPLOYMENT, SERVE_LOGGING, deployment_options
+from serve.deployments import SERVE_LOGGING, app_name, deployment_options, running_versions
 from serve.gateway import Gateway, GatewaySettings
 
 GATEWAY_APP = "onegate"
 GATEWAY_DEPLOYMENT = "Gateway"
+
+POLL_S = 0.1
 
 STOP_MARGIN_S = 5.0
 """How much longer Ray Serve waits for a gateway than the gateway waits for its last requests."""
@@ -42,15 +47,29 @@ def start_front(controller: ControllerSettings, gateway: GatewaySettings, gatewa
     )
 
 
-def stop_front() -> None:
-    """Drains the gateway: returns when its last request is answered."""
-    serve.delete(GATEWAY_APP)
+def refuse_second() -> None:
+    """Raises `Conflict` when the cluster runs onegate already."""
+    if CONTROLLER_APP in serve.status().applications:
+        raise Conflict(
+            "this Ray cluster runs onegate already; change it with `onegate apply`, end it with `onegate down`"
+        )
 
 
-def delete_all_versions() -> None:
+def stop_front(timeout_s: float) -> None:
+    """Drains the gateway: returns when its last request is answered, or after `timeout_s`."""
+    _delete([GATEWAY_APP], timeout_s)
+
+
+def delete_all_versions(timeout_s: float) -> None:
     """Ends the controller and all versions, and leaves other applications of a shared cluster alone."""
-    serve.delete(CONTROLLER_APP)
-    running = serve.status().applications
-    versions = [name for name, app in running.items() if set(app.deployments) == {MODEL_DEPLOYMENT}]
-    for name in versions:
-        serve.delete(name)
+    _delete([CONTROLLER_APP], timeout_s)
+    _delete([app_name(key) for key in running_versions()], timeout_s)
+
+
+def _delete(names: list[str], timeout_s: float) -> None:
+    # Ray Serve's own waiting gives up after a minute.
+    for name in names:
+        serve.delete(name, _blocking=False)
+    end = time.monotonic() + timeout_s
+    while time.monotonic() < end and not serve.status().applications.keys().isdisjoint(names):
+        time.sleep(POLL_S)

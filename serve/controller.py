@@ -1,8 +1,8 @@
 """The controller deployment: the single authority over desired state.
 
 It holds nothing that it cannot rebuild: desired state comes from the store, addresses and progress from the heartbeats
-of gateways and replicas. It prepares versions (`preparation.py`), moves them through their life (`fleet.py`), carries
-out the orders (`deployments.py`), hands out routing tables by long poll, and owns the management port.
+of gateways and replicas. It prepares versions (`preparation.py`), moves them through their life (`fleet.py`), keeps
+their replicas (`deployer.py`), hands out routing tables by long poll, and owns the management port.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
-from functools import partial
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -19,16 +18,16 @@ import msgspec
 from model_store import generations
 from model_store.errors import ConfigError
 from model_store.store import Store
-from serve import deployments
 from serve.config import Config, ModelConfig
 from serve.controller_link import LONG_POLL_S
+from serve.deployer import Deployer
 from serve.desired import Change, plan
 from serve.errors import presentable
-from serve.fleet import Fleet, Orders
+from serve.fleet import Fleet
 from serve.front_doors.http import HttpListener
 from serve.logs import log_to_file
 from serve.management import Management
-from serve.preparation import prepare_model, stored_version
+from serve.preparation import Preparer, stored_version
 from serve.replica import ModelSettings
 from serve.reports import GatewayReport, ReplicaReport
 from serve.routing import RoutingTable, VersionEntry, VersionKey
@@ -40,8 +39,6 @@ STEP_S = 0.25
 CONVERSIONS_AT_ONCE = 2
 ADOPTION_S = 1.2
 """How long a new controller collects the tables of gateways before it writes one of its own."""
-
-TROUBLE_CHECK_S = 2.0
 
 
 class ControllerSettings(msgspec.Struct, frozen=True):
@@ -64,12 +61,16 @@ class Controller:
         self._epoch = time.time_ns() // 1_000_000
         self._fleet = Fleet(settings.store, self._epoch)
         self._first_report: float | None = None
-        self._conversions = asyncio.Semaphore(CONVERSIONS_AT_ONCE)
+        self._preparer = Preparer(self._store, CONVERSIONS_AT_ONCE)
         self._preparing: dict[str, asyncio.Task[None]] = {}
         self._gathered = Gathered()
         self._wake = asyncio.Event()
         self._table_changed = asyncio.Condition()
-        self._orders: asyncio.Queue[tuple[VersionKey, Callable[[], None]]] = asyncio.Queue()
+        self._table_told = 0
+        self._first_table = asyncio.Event()
+        self._deployer = Deployer(
+            self._fleet.deployments, self._fleet.deployments_of, self._model_settings, self._on_trouble
+        )
         generation = await asyncio.to_thread(generations.newest, self._store)
         assert generation is not None, "the store has a generation before a controller starts"
         self._number = generation.number
@@ -81,8 +82,7 @@ class Controller:
         loop = asyncio.get_running_loop()
         self._loops = [
             loop.create_task(self._reconcile()),
-            loop.create_task(self._carry_out()),
-            loop.create_task(self._watch_trouble()),
+            loop.create_task(self._deploy()),
         ]
 
     # -- called by gateways and replicas ---------------------------------------------------------------------------
@@ -90,7 +90,7 @@ class Controller:
     async def hear_gateway(self, report: GatewayReport, table: RoutingTable | None) -> int:
         """A gateway's heartbeat; answers with this controller's epoch."""
         if table is not None:
-            self._fleet.adopt(table)
+            self._fleet.adopt(table, report)
             self._first_report = self._first_report or time.monotonic()
         self._fleet.hear_gateway(report, time.monotonic())
         self._wake.set()
@@ -107,16 +107,15 @@ class Controller:
         self._wake.set()
 
     async def next_table(self, number: int) -> RoutingTable:
-        """The newest table, as soon as its number is larger than `number`, or after `LONG_POLL_S`."""
+        """The newest table, as soon as its number is larger than `number`, or after `LONG_POLL_S`.
+
+        A controller that has not collected what gateways serve has no table to give: number 0, which nobody takes over.
+        """
         async with self._table_changed:
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(LONG_POLL_S):
-                    await self._table_changed.wait_for(
-                        lambda: self._fleet.table.number > number and self._has_settled()
-                    )
-            except TimeoutError:
-                pass
-        return self._fleet.table
+                    await self._table_changed.wait_for(lambda: self._table_told > number)
+        return self._fleet.table if self._table_told else RoutingTable(number=0, store=self._settings.store)
 
     # -- called by management --------------------------------------------------------------------------------------
 
@@ -125,7 +124,8 @@ class Controller:
         return describe_state(self._config, self._number, self._fleet, self._gathered)
 
     async def plan(self, config: Config) -> list[Change]:
-        """What `apply` of `config` would change."""
+        """What `apply` of `config` would change; raises `ConfigError` as it would."""
+        self._refuse_fixed_changes(config)
         serving: dict[str, set[int]] = {}
         for name, version in self._fleet.versions:
             serving.setdefault(name, set()).add(version)
@@ -142,7 +142,6 @@ class Controller:
 
         Raises `ConfigError` for changes of what only a restart can change, `Conflict` when another controller wrote.
         """
-        self._refuse_fixed_changes(config)
         changes = await self.plan(config)
         generation = await asyncio.to_thread(generations.append, self._store, self._number + 1, config.document())
         self._number = generation.number
@@ -179,14 +178,11 @@ class Controller:
         self._wake.set()
 
     async def _prepare(self, model: ModelConfig) -> None:
-        loop = asyncio.get_running_loop()
-
         def on_progress(text: str) -> None:
-            loop.call_soon_threadsafe(self._gathered.note_progress, model.name, text)
+            self._gathered.note_progress(model.name, text)
 
         try:
-            async with self._conversions:
-                wanted = await asyncio.to_thread(prepare_model, self._store, model, on_progress)
+            wanted = await self._preparer.prepare(model, on_progress)
         except Exception as error:
             reason = presentable(error).message
             self._gathered.fail(model.name, reason)
@@ -199,64 +195,47 @@ class Controller:
     # -- loops -----------------------------------------------------------------------------------------------------
 
     def _has_settled(self) -> bool:
-        """Whether gateways had the time to tell what an earlier controller had them serve, and all that the store
-        holds already was looked up."""
-        if self._first_report is None:
-            return False
-        return self._fleet.table.number != self._epoch or time.monotonic() - self._first_report > ADOPTION_S
+        """Whether gateways had the time to tell what an earlier controller had them serve."""
+        return self._first_report is not None and time.monotonic() - self._first_report > ADOPTION_S
 
     async def _reconcile(self) -> None:
         while True:
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(STEP_S):
                     await self._wake.wait()
-            except TimeoutError:
-                pass
             self._wake.clear()
             if not self._has_settled():
                 continue
-            before = self._fleet.table.number
-            self._enqueue(self._fleet.step(time.monotonic()))
-            if self._fleet.table.number != before:
+            self._fleet.step(time.monotonic())
+            self._deployer.note_change()
+            if self._fleet.table.number != self._table_told:
+                self._table_told = self._fleet.table.number
+                self._first_table.set()
                 async with self._table_changed:
                     self._table_changed.notify_all()
 
-    def _enqueue(self, orders: Orders) -> None:
-        for entry in orders.deploy:
-            self._orders.put_nowait((entry.key, partial(deployments.deploy_version, self._model_settings(entry))))
-        for key in orders.delete:
-            self._orders.put_nowait((key, partial(deployments.delete_version, key)))
+    async def _deploy(self) -> None:
+        """Begins when it is known what gateways serve: replicas of an earlier controller may be among it."""
+        await self._first_table.wait()
+        await self._deployer.run()
 
     def _model_settings(self, entry: VersionEntry) -> ModelSettings:
         settings = self._settings
         grace_s = entry.serve.deadline_ms / 1000
-        return ModelSettings(settings.store, entry, settings.secret, settings.replica_host, grace_s, settings.log_file)
+        # Without what may change while replicas run.
+        alone = msgspec.structs.replace(entry, serve=msgspec.structs.replace(entry.serve, replicas=1), replicas=())
+        return ModelSettings(settings.store, alone, settings.secret, settings.replica_host, grace_s, settings.log_file)
 
-    async def _carry_out(self) -> None:
-        """One order after the other: a version's creation and deletion must not overtake each other."""
-        while True:
-            key, order = await self._orders.get()
-            try:
-                await asyncio.to_thread(order)
-            except Exception as error:
-                self._fleet.fail(key, presentable(error).message)
+    def _on_trouble(self, key: VersionKey, reason: str) -> None:
+        self._fleet.fail(key, reason)
+        self._wake.set()
 
-    async def _watch_trouble(self) -> None:
-        while True:
-            await asyncio.sleep(TROUBLE_CHECK_S)
-            for key in self._loading_on_replicas():
-                try:
-                    trouble = await asyncio.to_thread(deployments.version_trouble, key)
-                except Exception as error:
-                    log.warning("Ray Serve does not tell its status: %s", error)
-                    break
-                if trouble is not None:
-                    self._fleet.fail(key, trouble)
-                    self._wake.set()
-
-    def _loading_on_replicas(self) -> list[VersionKey]:
-        states = self._fleet.versions.items()
-        return [key for key, s in states if s.phase == "LOADING" and s.entry.serve.executor == "replicas"]
+    async def check_health(self) -> None:
+        """Ray Serve's health check: raises, and is replaced, when one of the loops has ended."""
+        self._management.check()
+        for loop in self._loops:
+            if loop.done():
+                loop.result()
 
     async def __del__(self) -> None:
         """Ray Serve awaits this when the controller is to stop."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
+import msgspec
+import ray
 from ray import serve
 
 from serve.replica import Model, ModelSettings
@@ -16,20 +19,36 @@ HEALTH_CHECK_S = 1.0
 
 SERVE_LOGGING = {"log_level": "WARNING", "enable_access_log": False}
 
+_TROUBLE = ("DEPLOY_FAILED", "UNHEALTHY")
+_APP_NAME = re.compile(r"(.+)-v([1-9][0-9]*)")
 
-def deploy_version(settings: ModelSettings) -> None:
-    """Creates or changes the application of a version; returns before its replicas run."""
+
+def deploy_version(settings: ModelSettings, replicas: int) -> None:
+    """Creates the application of a version, or replaces its replicas by ones with other settings; does not wait."""
     entry = settings.entry
     app = serve.deployment(
         Model,
         name=MODEL_DEPLOYMENT,
-        **deployment_options(cpus=entry.serve.cpus, replicas=entry.serve.replicas, grace_s=settings.grace_s + 5),
+        **deployment_options(cpus=entry.serve.cpus, replicas=replicas, grace_s=settings.grace_s + 5),
     ).bind(settings)
-    serve.run_many(
-        [serve.RunTarget(app, name=app_name(entry.key), route_prefix=None, logging_config=SERVE_LOGGING)],
-        wait_for_ingress_deployment_creation=False,
-        wait_for_applications_running=False,
+    target = serve.RunTarget(
+        app,
+        name=app_name(entry.key),
+        route_prefix=None,
+        logging_config=SERVE_LOGGING,
+        external_scaler_enabled=True,
     )
+    serve.run_many([target], wait_for_ingress_deployment_creation=False, wait_for_applications_running=False)
+
+
+def scale_version(key: VersionKey, replicas: int) -> None:
+    """Sets the number of replicas of a running application. Deploying again would replace them all."""
+    # What Ray Serve's own REST call for external scalers does; there is no public function for it.
+    from ray.serve._private.common import DeploymentID
+    from ray.serve.context import _get_global_client
+
+    deployment = DeploymentID(name=MODEL_DEPLOYMENT, app_name=app_name(key))
+    ray.get(_get_global_client()._controller.update_deployment_replicas.remote(deployment, replicas))
 
 
 def delete_version(key: VersionKey) -> None:
@@ -37,13 +56,21 @@ def delete_version(key: VersionKey) -> None:
     serve.delete(app_name(key), _blocking=False)
 
 
-def version_trouble(key: VersionKey) -> str | None:
-    """What Ray Serve says of a version's application that can't start, None while all is well."""
-    app = serve.status().applications.get(app_name(key))
-    if app is None or app.status not in ("DEPLOY_FAILED", "UNHEALTHY"):
-        return None
-    messages = [deployment.message for deployment in app.deployments.values() if deployment.message]
-    return " ".join(" ".join(messages or [app.message]).split())[:500]
+class RunningVersion(msgspec.Struct, frozen=True):
+    """What Ray Serve says of a version's application: whether it is being deleted, and why it can't run, if so."""
+
+    deleting: bool
+    trouble: str | None
+
+
+def running_versions() -> dict[VersionKey, RunningVersion]:
+    """The applications of versions, of this controller or an earlier one."""
+    found = {}
+    for name, app in serve.status().applications.items():
+        parts = _APP_NAME.fullmatch(name)
+        if parts and set(app.deployments) <= {MODEL_DEPLOYMENT}:
+            found[(parts[1], int(parts[2]))] = RunningVersion(app.status == "DELETING", _trouble(app))
+    return found
 
 
 def app_name(key: VersionKey) -> str:
@@ -61,3 +88,10 @@ def deployment_options(cpus: int, replicas: int, grace_s: float) -> dict[str, An
         "graceful_shutdown_timeout_s": grace_s,
         "graceful_shutdown_wait_loop_s": 0.1,
     }
+
+
+def _trouble(app: Any) -> str | None:
+    if app.status not in _TROUBLE:
+        return None
+    messages = [deployment.message for deployment in app.deployments.values() if deployment.message]
+    return " ".join(" ".join(messages or [app.message]).split())[:500]

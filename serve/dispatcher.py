@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
-from model_store.errors import ModelNotFound, ModelNotReady
+from model_store.errors import DeadlineExceeded, ModelNotFound, ModelNotReady, Overloaded
 from model_store.manifest import Signature
 from serve.admission import SignatureCheck
 from serve.batching import BatchQueue, Executor
@@ -28,6 +28,9 @@ from serve.routing import Router, VersionEntry, VersionKey
 UNTOLD_DEADLINE_S = 30.0
 """For requests that name no deadline, while the model's own limit is not known here yet."""
 
+MAX_WAITING = 1024
+"""Requests that may wait for a version to load, over all models."""
+
 
 class ClosableExecutor(Executor, Protocol):
     """An executor that gives back what it holds."""
@@ -37,12 +40,17 @@ class ClosableExecutor(Executor, Protocol):
 
 
 class LoadedVersion:
-    """A version that this process can run: its entry, executor, signature check and batch queue."""
+    """A version that this process can run: its entry, executor, signature check and batch queue.
+
+    While the way it is run changes, `successor` is the executor to come, for `next_entry`.
+    """
 
     def __init__(self, entry: VersionEntry, executor: ClosableExecutor) -> None:
         manifest = entry.manifest
         self.entry = entry
         self.executor = executor
+        self.successor: ClosableExecutor | None = None
+        self.next_entry = entry
         self.signature: Signature = manifest.signatures[manifest.default_signature]
         self.check = SignatureCheck(manifest.name, self.signature)
         self.queue = BatchQueue(
@@ -63,6 +71,7 @@ class Dispatcher:
         self.draining = False
         self._loop = asyncio.get_running_loop()
         self._news = asyncio.Event()
+        self._waiting = 0
 
     async def answer(self, query: Query) -> Answer:
         """The answer to any query; raises errors of the hierarchy only for what the caller or the model did wrong."""
@@ -118,16 +127,21 @@ class Dispatcher:
 
     async def _until_loaded(self, request: InferenceRequest) -> LoadedVersion:
         """A gateway that has just restarted has no table or no version yet: requests wait within their deadline."""
+        if self._waiting >= MAX_WAITING:
+            raise Overloaded(f"{self._waiting} requests wait for models to load; try again later")
         deadline = request.deadline or self._loop.time() + UNTOLD_DEADLINE_S
-        while True:
-            if self.router.table.number:
-                key = self._resolve(request)
-                if key in self.loaded:
-                    return self.loaded[key]
-            try:
+        self._waiting += 1
+        try:
+            while True:
+                if self.router.table.number:
+                    key = self._resolve(request)
+                    if key in self.loaded:
+                        return self.loaded[key]
                 await asyncio.wait_for(self._news.wait(), deadline - self._loop.time())
-            except TimeoutError:
-                raise ModelNotReady(f"model {request.model!r} did not finish loading here; try again shortly") from None
+        except TimeoutError:
+            raise DeadlineExceeded(f"model {request.model!r} did not finish loading before the deadline") from None
+        finally:
+            self._waiting -= 1
 
     def _loaded(self, key: VersionKey) -> LoadedVersion:
         version = self.loaded.get(key)

@@ -1,6 +1,7 @@
 """Desired state against what gateways and replicas report: which versions are loaded, routed, drained, and when.
 
-Pure logic: no Ray, no clock of its own, no input or output. The controller feeds it reports and carries out its orders.
+Pure logic: no Ray, no clock of its own, no input or output. The controller feeds it reports, hands out its tables and
+keeps the Ray Serve applications as `deployments` says.
 
 The life of a version: LOADING until every live gateway holds it ready, then READY; when the desired state no longer
 names it and no route leads to it, DRAINING until no gateway holds it any more; then it is forgotten.
@@ -9,12 +10,12 @@ names it and no route leads to it, DRAINING until no gateway holds it any more; 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import msgspec
 
 from serve.reports import DRAINING, LEASE_S, LOADING, READY, GatewayReport, ReplicaReport
-from serve.routing import Batching, ModelRoute, Replica, RoutingTable, ServeOptions, VersionEntry, VersionKey
+from serve.routing import ModelRoute, Replica, RoutingTable, VersionEntry, VersionKey, runs_differently
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -27,21 +28,18 @@ class Wanted(msgspec.Struct, frozen=True):
 
 @dataclass
 class VersionState:
-    """Where a version is in its life. `since_table` is the first table that holds the phase: with it when LOADING,
-    without it when DRAINING; what gateways with older tables say of the version is about an earlier life of it."""
+    """Where a version is in its life.
+
+    `since_table` is the first table that holds the phase: with the version when LOADING, without it when DRAINING; what
+    gateways with older tables say is about an earlier life of it. `fallback` is how a version that answers already is
+    run until a change of that (of its executor, say) is ready everywhere, and again if the change fails.
+    """
 
     entry: VersionEntry
     phase: str = "LOADING"
     reason: str | None = None
     since_table: int = 0
-
-
-@dataclass
-class Orders:
-    """What the controller has to do with Ray Serve applications."""
-
-    deploy: list[VersionEntry] = field(default_factory=list)
-    delete: list[VersionKey] = field(default_factory=list)
+    fallback: VersionEntry | None = None
 
 
 class Fleet:
@@ -56,7 +54,6 @@ class Fleet:
         self._wanted: dict[str, tuple[Wanted, ...]] = {}
         self._gateways: dict[str, tuple[float, GatewayReport]] = {}
         self._replicas: dict[str, tuple[float, ReplicaReport]] = {}
-        self._deployed: dict[VersionKey, VersionEntry] = {}
         self._settled = False
         self._adopted = 0
 
@@ -68,11 +65,18 @@ class Fleet:
         self._wanted[model] = tuple(versions)
         self.unavailable.pop(model, None)
         for wanted in self._wanted[model]:
-            state = self.versions.get(wanted.entry.key)
-            if state is None or state.phase in ("FAILED", "DRAINING"):
-                self.versions[wanted.entry.key] = VersionState(wanted.entry, since_table=self.table.number + 1)
-            else:
-                state.entry = wanted.entry
+            self._want_version(wanted.entry)
+
+    def _want_version(self, entry: VersionEntry) -> None:
+        state = self.versions.get(entry.key)
+        if state is None or state.phase in ("FAILED", "DRAINING"):
+            self.versions[entry.key] = VersionState(entry, since_table=self.table.number + 1)
+            return
+        if runs_differently(state.entry, entry):
+            if state.phase == "READY":
+                state.fallback = state.entry
+            state.phase, state.since_table = "LOADING", self.table.number + 1
+        state.entry, state.reason = entry, None
 
     def name(self, model: str) -> None:
         """The desired state names the model; until `want` says which versions, it is served as it was."""
@@ -84,14 +88,13 @@ class Fleet:
         self._wanted.pop(model, None)
         self.unavailable.pop(model, None)
 
-    def adopt(self, table: RoutingTable) -> None:
+    def adopt(self, table: RoutingTable, report: GatewayReport) -> None:
         """Takes over what a gateway still serves from an earlier controller: nothing that answers is dropped."""
         if self._settled or table.number == 0:
             return
         for entry in table.versions:
-            self.versions.setdefault(entry.key, VersionState(entry, phase="READY"))
-            if entry.serve.executor == "replicas":
-                self._deployed.setdefault(entry.key, deployment_of(entry))
+            phase = "READY" if report.states.get(entry.key) == READY else "LOADING"
+            self.versions.setdefault(entry.key, VersionState(entry, phase))
         if table.number > self._adopted:
             self._adopted = table.number
             number = max(self.table.number, table.number) + 1
@@ -111,10 +114,16 @@ class Fleet:
             self._replicas[report.replica.id] = (now, report)
 
     def fail(self, key: VersionKey, reason: str) -> None:
-        """A version that is being loaded can't be, and why."""
+        """A version can't be loaded, or not be run as it is wanted to, and why."""
         state = self.versions.get(key)
-        if state is not None and state.phase == "LOADING":
-            state.phase, state.reason = "FAILED", reason
+        if state is None or state.phase != "LOADING":
+            return
+        state.reason = reason
+        if state.fallback is None:
+            state.phase = "FAILED"
+        else:
+            state.entry, state.fallback = state.fallback, None
+            state.phase, state.since_table = "READY", self.table.number + 1
 
     def forget_gateway(self, gateway_id: str) -> None:
         """A gateway said goodbye."""
@@ -122,7 +131,7 @@ class Fleet:
 
     # -- what comes out --------------------------------------------------------------------------------------------
 
-    def step(self, now: float) -> Orders:
+    def step(self, now: float) -> None:
         """Moves every version on as far as the reports allow; `table` is new afterwards where something changed."""
         self._settled = True
         self._drop_silent(now)
@@ -132,7 +141,20 @@ class Fleet:
         routes = {model: route for model in sorted(self._named) if (route := self._route(model))}
         self._start_draining(routes)
         self._publish(routes)
-        return self._orders()
+        self._forget_drained()
+
+    def deployments(self) -> dict[VersionKey, VersionEntry]:
+        """The versions that need replicas now: those that run on some, are to, or still have calls there."""
+        wanted = {}
+        for key, state in self.versions.items():
+            entries = [e for e in (state.entry, state.fallback) if e is not None and e.serve.executor == "replicas"]
+            if entries and state.phase != "FAILED":
+                wanted[key] = entries[0]
+        return wanted
+
+    def deployments_of(self, key: VersionKey) -> set[str]:
+        """As what the version's live replicas were started."""
+        return {report.deployment for _, report in self._replicas.values() if report.key == key}
 
     def replicas_of(self, key: VersionKey) -> tuple[Replica, ...]:
         """The replicas of a version whose heartbeats arrive."""
@@ -154,7 +176,7 @@ class Fleet:
         if failures:
             self.fail(key, failures[0])
         elif all(text == READY for text in seen):
-            state.phase = "READY"
+            state.phase, state.fallback = "READY", None
 
     def _route(self, model: str) -> ModelRoute | None:
         """The wanted route once all its versions are ready, the present one until then."""
@@ -168,6 +190,8 @@ class Fleet:
 
     def _start_draining(self, routes: dict[str, ModelRoute]) -> None:
         keep = {w.entry.key for wanted in self._wanted.values() for w in wanted}
+        # Of a model that is still being prepared nobody knows yet which versions it will be.
+        keep |= {key for key in self.versions if key[0] in self._named - self._wanted.keys()}
         keep |= {(m, v) for m, route in routes.items() for v, _ in route.split}
         keep |= {(m, v) for m, route in routes.items() for v in route.labels.values()}
         for key, state in self.versions.items():
@@ -197,32 +221,11 @@ class Fleet:
                 reasons[model] = failed[0] or "it failed to load" if failed else "it is loading; try again shortly"
         return reasons
 
-    def _orders(self) -> Orders:
-        orders = Orders()
-        for key, state in list(self.versions.items()):
-            on_replicas = state.entry.serve.executor == "replicas"
-            if (
-                state.phase in ("LOADING", "READY")
-                and on_replicas
-                and self._deployed.get(key) != deployment_of(state.entry)
-            ):
-                self._deployed[key] = deployment_of(state.entry)
-                orders.deploy.append(self._deployed[key])
-            elif key in self._deployed and (not on_replicas or state.phase == "FAILED" or self._is_drained(key, state)):
-                del self._deployed[key]
-                orders.delete.append(key)
-            if state.phase == "DRAINING" and self._is_drained(key, state):
-                del self.versions[key]
-        return orders
+    def _forget_drained(self) -> None:
+        for key in [key for key, state in self.versions.items() if self._is_drained(key, state)]:
+            del self.versions[key]
 
     def _is_drained(self, key: VersionKey, state: VersionState) -> bool:
         return state.phase == "DRAINING" and all(
             report.table >= state.since_table and key not in report.states for _, report in self._gateways.values()
         )
-
-
-def deployment_of(entry: VersionEntry) -> VersionEntry:
-    """What of an entry makes its Serve application: a change of anything else needs no redeployment."""
-    serve = entry.serve
-    batching = Batching(max_batch_size=serve.batching.max_batch_size)
-    return VersionEntry(entry.manifest, ServeOptions(serve.executor, serve.cpus, serve.replicas, batching))

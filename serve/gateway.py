@@ -90,6 +90,13 @@ class Gateway:
         if table.number > self._dispatcher.router.table.number:
             self._loader.follow(table)
 
+    async def check_health(self) -> None:
+        """Ray Serve's health check: raises, and the replica is replaced, when the listener or a loop has ended."""
+        self._http.check()
+        for loop in self._loops:
+            if loop.done():
+                loop.result()
+
     async def __del__(self) -> None:
         """Ray Serve awaits this when the replica is to stop: the last requests are answered first."""
         self._dispatcher.draining = True

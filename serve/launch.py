@@ -7,6 +7,7 @@ processes, Ray's own files included, lies in that folder, which is removed at th
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import secrets
@@ -25,6 +26,8 @@ from model_store import generations
 from model_store.errors import OnegateError
 from model_store.store import Store
 from serve.config import Config
+
+LEASE_FILE = "gateway.lock"
 
 LOGICAL_CPUS_PER_CORE = 2
 """A local Ray is told of twice the cores: while a version replaces another, both hold replicas."""
@@ -66,11 +69,37 @@ def write_generation(config: Config) -> int:
 
     Raises `StoreError` when the store can't be written.
     """
-    store = Store.open(config.store)
+    store = Store(config.store)
     newest = generations.newest(store)
     if newest is not None and newest.config == config.document():
         return newest.number
     return generations.append(store, newest.number + 1 if newest else 1, config.document()).number
+
+
+@contextmanager
+def store_lease(config: Config) -> Iterator[None]:
+    """Holds a local store's desired state for the block: two gateways would take over each other's.
+
+    Raises `LaunchError` when another `onegate up` holds it, `StoreError` when the store can't be written. The lease
+    ends with the process, however it ends.
+    """
+    Store.open(config.store)
+    if "://" in config.store:
+        yield
+        return
+    with (Path(config.store) / LEASE_FILE).open("a+") as lease:
+        try:
+            fcntl.flock(lease, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            lease.seek(0)
+            raise LaunchError(
+                f"store {config.store!r} belongs to a running gateway (process {lease.read().strip() or 'unknown'}); "
+                "use `onegate apply`, or give this gateway a store of its own"
+            ) from error
+        lease.truncate(0)
+        lease.write(str(os.getpid()))
+        lease.flush()
+        yield
 
 
 @contextmanager
@@ -137,7 +166,7 @@ def start_applications(config: Config, log_file: Path | None) -> None:
     """
     import ray
 
-    from serve.app import start_front
+    from serve.app import refuse_second, start_front
     from serve.controller import ControllerSettings
     from serve.gateway import GatewaySettings
 
@@ -145,6 +174,7 @@ def start_applications(config: Config, log_file: Path | None) -> None:
     secret = secrets.token_hex(32)
     replica_host = "127.0.0.1" if log_file else ray.util.get_node_ip_address()
     log_path = str(log_file) if log_file else None
+    refuse_second()
     try:
         start_front(
             ControllerSettings(config.store, secret, replica_host, log_path),
@@ -163,13 +193,14 @@ def start_applications(config: Config, log_file: Path | None) -> None:
         raise LaunchError(f"the gateway did not start: {' '.join(str(error).split())[:500]}") from error
 
 
-def stop_applications(*, local: bool) -> None:
+def stop_applications(config: Config, *, local: bool) -> None:
     """Drains the gateway. In a shared cluster, ends onegate's other applications too; a local Ray ends as a whole."""
-    from serve.app import delete_all_versions, stop_front
+    from serve.app import STOP_MARGIN_S, delete_all_versions, stop_front
 
-    stop_front()
+    timeout_s = config.gateway.drain_timeout_s + 2 * STOP_MARGIN_S
+    stop_front(timeout_s)
     if not local:
-        delete_all_versions()
+        delete_all_versions(timeout_s)
 
 
 class StopSignal:

@@ -19,7 +19,7 @@ from serve.errors import presentable
 from serve.executors.inline import build_inline_executor
 from serve.executors.replicas import ReplicasExecutor
 from serve.reports import DRAINING, LOADING, READY
-from serve.routing import RoutingTable, VersionEntry, VersionKey
+from serve.routing import RoutingTable, VersionEntry, VersionKey, runs_differently
 from serve.runtimes.base import Runtime, load_runtime
 
 log = logging.getLogger("onegate")
@@ -38,6 +38,7 @@ class VersionLoader:
         self._node = node
         self._secret = secret
         self._tasks: dict[VersionKey, asyncio.Task[None]] = {}
+        self._closing: set[asyncio.Task[None]] = set()
         self.states: dict[VersionKey, str] = {}
 
     def follow(self, table: RoutingTable) -> None:
@@ -46,28 +47,51 @@ class VersionLoader:
         self._dispatcher.note_change()
         entries = {entry.key: entry for entry in table.versions}
         for key, entry in entries.items():
-            loaded = self._dispatcher.loaded.get(key)
-            if loaded is None or loaded.entry != entry or self.states.get(key) == DRAINING:
-                self._replace_task(key, self._bring_in(table.store, entry))
+            self._follow_entry(table.store, key, entry)
         for key in (self._dispatcher.loaded.keys() | self._tasks.keys()) - entries.keys():
             if self.states.get(key) != DRAINING:
                 self._replace_task(key, self._take_out(key))
         for key in self.states.keys() - entries.keys() - self._tasks.keys():
             del self.states[key]
 
+    def _follow_entry(self, store_url: str, key: VersionKey, entry: VersionEntry) -> None:
+        loaded = self._dispatcher.loaded.get(key)
+        if loaded is None or self.states.get(key) == DRAINING or runs_differently(loaded.entry, entry):
+            # Said before anything is done: the next heartbeat must not claim `ready` for what this table asks.
+            self.states[key] = LOADING
+        if loaded is None or loaded.entry != entry or self.states[key] != READY:
+            self._replace_task(key, self._bring_in(store_url, entry))
+
     async def reconnect(self) -> None:
         """Asks replicas that are listed and not in use whether they answer; to be called every second or so."""
         await asyncio.gather(*map(self._reconnect, list(self._dispatcher.loaded.values())))
 
     async def _reconnect(self, version: LoadedVersion) -> None:
-        if isinstance(version.executor, ReplicasExecutor):
-            await version.executor.reconnect()
-            self._note_slots(version)
+        for executor in (version.executor, version.successor):
+            if isinstance(executor, ReplicasExecutor):
+                await executor.reconnect()
+        await self._succeed(version)
 
-    def _note_slots(self, version: LoadedVersion) -> None:
-        """A version that has been ready stays so while its replicas restart: its requests wait."""
-        if self.states.get(version.entry.key) == LOADING and version.executor.slots:
-            self.states[version.entry.key] = READY
+    async def _succeed(self, version: LoadedVersion) -> None:
+        """Hands over to the executor that is to follow, from when it can run; tells how far the version is."""
+        successor, key = version.successor, version.entry.key
+        if successor is not None and successor.slots:
+            retired, version.executor, version.successor = version.executor, successor, None
+            version.entry = version.next_entry
+            version.queue.replace_executor(successor)
+            self._close_later(version, retired)
+        if self.states.get(key) == LOADING and version.successor is None and version.executor.slots:
+            # A version that has been ready stays so while its replicas restart: its requests wait.
+            self.states[key] = READY
+
+    def _close_later(self, version: LoadedVersion, retired: ClosableExecutor) -> None:
+        async def close() -> None:
+            await version.queue.settled()
+            await retired.close()
+
+        task = asyncio.get_running_loop().create_task(close())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
 
     async def drain(self) -> None:
         """Returns when nothing waits and nothing runs in any version."""
@@ -87,42 +111,53 @@ class VersionLoader:
 
     async def _bring_in(self, store_url: str, entry: VersionEntry) -> None:
         key = entry.key
-        loaded = self._dispatcher.loaded.get(key)
         try:
+            loaded = self._dispatcher.loaded.get(key)
             if loaded is None:
-                self.states[key] = LOADING
-                await self._load(store_url, entry)
+                loaded = await self._load(store_url, entry)
             else:
                 await self._adjust(store_url, loaded, entry)
-            self._note_slots(self._dispatcher.loaded[key])
+            await self._succeed(loaded)
         except Exception as error:
             self.states[key] = presentable(error).message
             log.warning("version %s of %s can't be loaded: %s", key[1], key[0], self.states[key])
 
-    async def _load(self, store_url: str, entry: VersionEntry) -> None:
+    async def _load(self, store_url: str, entry: VersionEntry) -> LoadedVersion:
         executor = await self._executor(store_url, entry)
         version = LoadedVersion(entry, executor)
-        if isinstance(executor, ReplicasExecutor):
-            executor.on_slots = version.queue.wake
+        self._wake_on_slots(version, executor)
         self._dispatcher.loaded[entry.key] = version
         self._dispatcher.note_change()
+        return version
 
     async def _adjust(self, store_url: str, loaded: LoadedVersion, entry: VersionEntry) -> None:
-        """A loaded version whose replicas, limits or executor changed."""
-        old, new = loaded.entry.serve, entry.serve
-        loaded.queue.configure(new.batching)
-        loaded.deadline_s = new.deadline_ms / 1000
-        if isinstance(loaded.executor, ReplicasExecutor) and new.executor == "replicas":
-            await loaded.executor.update(entry.replicas)
-        elif (old.executor, old.cpus) != (new.executor, new.cpus):
-            retired = loaded.executor
-            loaded.executor = await self._executor(store_url, entry)
+        """A loaded version whose replicas, limits or executor changed. One that answers goes on answering meanwhile."""
+        loaded.queue.configure(entry.serve.batching)
+        loaded.deadline_s = entry.serve.deadline_ms / 1000
+        if not runs_differently(loaded.entry, entry):
+            await self._drop_successor(loaded)
             if isinstance(loaded.executor, ReplicasExecutor):
-                loaded.executor.on_slots = loaded.queue.wake
-            loaded.queue.replace_executor(loaded.executor)
-            await loaded.queue.settled()
-            await retired.close()
-        loaded.entry = entry
+                await loaded.executor.update(entry.replicas)
+            loaded.entry = entry
+            self.states[entry.key] = LOADING if self.states[entry.key] != READY else READY
+            return
+        if loaded.successor is not None and not runs_differently(loaded.next_entry, entry):
+            if isinstance(loaded.successor, ReplicasExecutor):
+                await loaded.successor.update(entry.replicas)
+        else:
+            await self._drop_successor(loaded)
+            loaded.successor = await self._executor(store_url, entry)
+            self._wake_on_slots(loaded, loaded.successor)
+        loaded.next_entry = entry
+
+    async def _drop_successor(self, loaded: LoadedVersion) -> None:
+        if loaded.successor is not None:
+            successor, loaded.successor = loaded.successor, None
+            await successor.close()
+
+    def _wake_on_slots(self, version: LoadedVersion, executor: ClosableExecutor) -> None:
+        if isinstance(executor, ReplicasExecutor):
+            executor.on_slots = version.queue.wake
 
     async def _executor(self, store_url: str, entry: VersionEntry) -> ClosableExecutor:
         if entry.serve.executor == "replicas":
@@ -141,6 +176,7 @@ class VersionLoader:
         self.states[key] = DRAINING
         await version.queue.drain()
         del self._dispatcher.loaded[key]
+        await self._drop_successor(version)
         await version.executor.close()
         self.states.pop(key, None)
 

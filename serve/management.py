@@ -5,16 +5,17 @@ Errors are `{"error": text, "kind": name}` under the kind's status.
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 from granian.rsgi import ProtocolClosed
 
-from model_store.errors import ERROR_KINDS, ConfigError, InternalError, OnegateError
+from model_store.errors import ERROR_KINDS, ConfigError, Forbidden, InternalError, OnegateError
 from serve.config import Config, parse_config
 from serve.desired import Change
 from serve.errors import presentable, status_of
@@ -70,6 +71,7 @@ class Management:
             log.debug("client went away during %s %s", scope.method, scope.path)
 
     async def _answer(self, scope: Any, protocol: Any) -> tuple[int, Any]:
+        _refuse_foreign(scope)
         handler = self._routes.get((scope.method, scope.path))
         if handler is None:
             known = any(path == scope.path for _, path in self._routes)
@@ -97,6 +99,25 @@ class Management:
     async def _shutdown(self, body: bytes, query: dict[str, list[str]]) -> Any:
         self._authority.request_shutdown()
         return {"stopping": True}
+
+
+def _refuse_foreign(scope: Any) -> None:
+    """Raises `Forbidden` for what a web page of another origin makes a browser send.
+
+    A browser names the page's origin, and a name that was pointed at this machine stands in `Host`.
+    """
+    host = scope.authority or scope.headers.get("host") or ""
+    name = urlsplit(f"//{host}").hostname or ""
+    origin = scope.headers.get("origin")
+    if not _is_loopback(name) or (origin is not None and urlsplit(origin).netloc != host):
+        raise Forbidden(f"management answers local programs only, got Host {host!r} and Origin {origin!r}")
+
+
+def _is_loopback(name: str) -> bool:
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost"
 
 
 def error_from(answer: dict[str, Any]) -> OnegateError:

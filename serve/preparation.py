@@ -1,12 +1,14 @@
 """From a model of the config to versions that can be served: sources are converted once and published.
 
-Blocking work, for threads. Where a version then runs is decided here too, from its measured profile.
+Where a version then runs is decided here too, from its measured profile.
 """
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from converters.base import ConversionOptions, detect
@@ -52,6 +54,49 @@ def prepare_model(store: Store, model: ModelConfig, on_progress: Callable[[str],
         )
         for version in model.wanted_versions()
     )
+
+
+class Preparer:
+    """Prepares models in threads of its own, `at_once` at the most: a conversion may take minutes, and nothing else of
+    the process must wait for a thread meanwhile."""
+
+    def __init__(self, store: Store, at_once: int) -> None:
+        self._store = store
+        self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="prepare")
+        self._last: dict[str, asyncio.Future[tuple[Wanted, ...]]] = {}
+
+    async def prepare(self, model: ModelConfig, on_progress: Callable[[str], None]) -> tuple[Wanted, ...]:
+        """As `prepare_model`, with `on_progress` called on the event loop.
+
+        A thread can't be stopped: when the caller is cancelled its work goes on unheard, and the next preparation of
+        the model waits for its end instead of taking a second thread.
+        """
+        loop = asyncio.get_running_loop()
+        heard = True
+
+        def on_loop(text: str) -> None:
+            if heard:
+                on_progress(text)
+
+        def tell(text: str) -> None:
+            loop.call_soon_threadsafe(on_loop, text)
+
+        if earlier := self._last.get(model.name):
+            await asyncio.wait([earlier])
+        work = loop.run_in_executor(self._threads, prepare_model, self._store, model, tell)
+        self._last[model.name] = work
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            heard = False
+            work.add_done_callback(_take_outcome)
+            raise
+
+
+def _take_outcome(work: asyncio.Future[tuple[Wanted, ...]]) -> None:
+    """Nobody waits for it any more; an error that is never looked at would be logged as lost."""
+    if not work.cancelled():
+        work.exception()
 
 
 def stored_version(store: Store, model: ModelConfig, version: VersionConfig) -> Manifest | None:

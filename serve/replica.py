@@ -22,7 +22,7 @@ from serve.executors.inline import build_inline_executor
 from serve.front_doors.grpc import GrpcFrontDoor
 from serve.loading import load_version
 from serve.logs import log_to_file
-from serve.reports import ReplicaReport
+from serve.reports import ReplicaReport, deployment_text
 from serve.routing import ModelRoute, Replica, Router, RoutingTable, VersionEntry
 
 log = logging.getLogger("onegate")
@@ -76,7 +76,10 @@ class Model:
         self._replica = msgspec.structs.replace(self._replica, remote=f"{self._settings.host}:{port}")
 
     async def _tell(self, failure: str | None = None, leaving: bool = False) -> None:
-        await self._link.report_replica(ReplicaReport(self._replica, self._settings.entry.key, failure, leaving))
+        entry = self._settings.entry
+        await self._link.report_replica(
+            ReplicaReport(self._replica, entry.key, deployment_text(entry), failure, leaving)
+        )
 
     async def __del__(self) -> None:
         """Ray Serve awaits this when the replica is to stop: out of the routing table first, then calls end."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from serve.routing import Replica, VersionKey
+from serve.routing import Replica, VersionEntry, VersionKey
 
 READY = "ready"
 LOADING = "loading"
@@ -26,9 +26,16 @@ class GatewayReport(msgspec.Struct, frozen=True):
 
 
 class ReplicaReport(msgspec.Struct, frozen=True):
-    """`failure` says why the replica can't serve; `leaving` that it takes no more calls."""
+    """`deployment` tells what it was started as (`deployment_text`). `failure` says why the replica can't serve,
+    `leaving` that it takes no more calls."""
 
     replica: Replica
     key: VersionKey
+    deployment: str
     failure: str | None = None
     leaving: bool = False
+
+
+def deployment_text(entry: VersionEntry) -> str:
+    """What of an entry a replica is started with: when it differs, replicas have to be started anew."""
+    return f"{entry.manifest.key}/{entry.serve.cpus}/{entry.serve.batching.max_batch_size}"

@@ -59,6 +59,11 @@ class VersionEntry(msgspec.Struct, frozen=True):
         return (self.manifest.name, self.manifest.version)
 
 
+def runs_differently(old: VersionEntry, new: VersionEntry) -> bool:
+    """Whether the change needs another executor; limits and the number of replicas change in place."""
+    return (old.serve.executor, old.serve.cpus) != (new.serve.executor, new.serve.cpus)
+
+
 class ModelRoute(msgspec.Struct, frozen=True):
     """How calls of a model are shared out: (version, percent) pairs that add up to 100, and labels."""
 

@@ -74,7 +74,7 @@ def _model_rows(name: str, fleet: Fleet, gathered: Gathered) -> list[dict[str, A
 def _version_row(state: VersionState, route: ModelRoute | None, fleet: Fleet) -> dict[str, Any]:
     manifest, serve = state.entry.manifest, state.entry.serve
     version = manifest.version
-    traffic = dict(route.split).get(version, 0) if route else 0
+    traffic = sum(percent for number, percent in route.split if number == version) if route else 0
     on_replicas = serve.executor == "replicas"
     ready = len(fleet.replicas_of(state.entry.key)) if on_replicas else int(state.phase == "READY")
     return _row(

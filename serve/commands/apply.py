@@ -69,4 +69,4 @@ def _wait_until_settled(client: ManagementClient) -> list[dict[str, Any]]:
         while unsettled := open_rows(state := client.state()):
             line.show(rows_text(unsettled))
             time.sleep(POLL_S)
-    return [row for row in state["models"] if row["state"] == "FAILED"]
+    return [row for row in state["models"] if row["reason"] is not None]

@@ -50,24 +50,29 @@ def command(
         "gateway.management_port": management_port,
     }
     desired = load_config(config, overrides=overrides)
+    stop = launch.StopSignal()
     launch.check_ports(desired)
-    launch.write_generation(desired)
-    with launch.private_folder() as folder:
+    with launch.store_lease(desired), launch.private_folder() as folder:
+        launch.write_generation(desired)
         try:
-            _serve(desired, folder, address)
+            _serve(desired, folder, address, stop)
         except KeyboardInterrupt:
             click.echo("onegate: ended without draining", err=True)
             fail(1)
 
 
-def _serve(desired: Config, folder: Path, address: str | None) -> None:
+def _serve(desired: Config, folder: Path, address: str | None, stop: launch.StopSignal) -> None:
     progress = Progress()
     progress.show("starting Ray")
     launch.import_ray(local=address is None)
-    stop = launch.StopSignal()
+    stop.install()
+    if stop.came:
+        return
     log_file = folder / LOG_FILE
     with launch.ray_session(folder, address), followed(log_file):
         stop.install()
+        if stop.came:
+            return
         progress.show("starting the gateway")
         launch.start_applications(desired, None if address else log_file)
         try:
@@ -80,7 +85,7 @@ def _serve(desired: Config, folder: Path, address: str | None) -> None:
                 _wait_for_end(client, stop)
         finally:
             progress.show("draining: requests under way are answered first")
-            launch.stop_applications(local=address is None)
+            launch.stop_applications(desired, local=address is None)
             progress.end()
 
 
@@ -92,8 +97,10 @@ def _wait_until_settled(client: ManagementClient, stop: launch.StopSignal, progr
         except OnegateError as error:
             progress.show(error.message)
             continue
+        if state["stopping"]:
+            return None
         unsettled = open_rows(state)
-        if not unsettled and state["table"]:
+        if not unsettled:
             return state
         progress.show(rows_text(unsettled))
     return None

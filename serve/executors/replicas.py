@@ -31,7 +31,7 @@ BATCHES_PER_REPLICA = 2
 RETRY_PAUSE_S = 0.02
 """Before the next attempt when the only replica has just failed: it is listed until its heartbeats stop."""
 
-PROBE_TIMEOUT_S = 5.0
+PROBE_TIMEOUT_S = 2.0
 
 
 class ReplicaClient:
@@ -141,9 +141,10 @@ class ReplicasExecutor:
 
     async def close(self) -> None:
         """Closes all channels; to be called when nothing runs any more."""
-        for client in self._clients.values():
+        self._listed = {}
+        clients, self._clients = list(self._clients.values()), {}
+        for client in clients:
             await client.close()
-        self._clients.clear()
         await asyncio.gather(*self._closing)
 
     async def _connect(self, replica: Replica) -> None:

@@ -26,6 +26,9 @@ log = logging.getLogger("onegate")
 _NOT_FOUND = HttpReply(404, b'{"error":"Not Found"}', [("content-type", "application/json")])
 
 
+WATCH_AFTER_S = 0.2
+
+
 class HttpListener:
     """A granian server in this process, from `start` to `stop`."""
 
@@ -45,6 +48,12 @@ class HttpListener:
             probe.bind(self._address)
         self._serving = asyncio.get_running_loop().create_task(self._server.serve())
 
+    def check(self) -> None:
+        """Raises when the server has ended on its own."""
+        if self._serving is not None and self._serving.done():
+            self._serving.result()
+            raise OSError(f"the server on {self._address[0]}:{self._address[1]} has ended")
+
     async def stop(self) -> None:
         """Takes no new connections and returns when the requests under way are answered."""
         if self._serving is not None:
@@ -52,8 +61,23 @@ class HttpListener:
             await self._serving
 
 
+class _OpenRequest:
+    """A request that waits for its answer. It is `old` from the second look at it on; `watch` ends with its client."""
+
+    __slots__ = ("old", "protocol", "watch")
+
+    def __init__(self, protocol: Any) -> None:
+        self.protocol = protocol
+        self.old = False
+        self.watch: asyncio.Task[None] | None = None
+
+
 class HttpFrontDoor:
-    """Reads requests, asks the dialect of the first path segment, writes its reply."""
+    """Reads requests, asks the dialect of the first path segment, writes its reply.
+
+    When a client goes away, the work for its request is cancelled. To watch every connection would cost more than a
+    small model does, so only requests that have waited for `WATCH_AFTER_S` or longer are watched.
+    """
 
     def __init__(
         self,
@@ -64,18 +88,16 @@ class HttpFrontDoor:
         self._dialects = dialects
         self._answer = answer
         self._max_body_bytes = max_body_bytes
-        self.open_requests = 0
+        self._open: dict[asyncio.Task[Any], _OpenRequest] = {}
+        self._look: asyncio.TimerHandle | None = None
 
     async def __call__(self, scope: Any, protocol: Any) -> None:
         """One request of granian's RSGI (https://github.com/emmett-framework/granian/blob/master/docs/spec/RSGI.md)."""
-        self.open_requests += 1
         try:
             reply = await self._reply(scope, protocol)
             protocol.response_bytes(reply.status, reply.headers, reply.body)
         except ProtocolClosed:
             log.debug("client went away during %s %s", scope.method, scope.path)
-        finally:
-            self.open_requests -= 1
 
     async def _reply(self, scope: Any, protocol: Any) -> HttpReply:
         path: str = scope.path
@@ -86,12 +108,42 @@ class HttpFrontDoor:
         try:
             request.body = await read_body(scope, protocol, self._max_body_bytes)
             query = dialect.decode(request)
-            answer = await self._answer(query)
+            answer = await self._watched(query, protocol)
             return dialect.encode(request, query, answer)
         except ProtocolClosed:
             raise
         except Exception as error:
             return dialect.encode_error(request, presentable(error))
+
+    async def _watched(self, query: Query, protocol: Any) -> Answer:
+        task = asyncio.current_task()
+        assert task is not None
+        waiting = self._open[task] = _OpenRequest(protocol)
+        if self._look is None:
+            self._look_later()
+        try:
+            return await self._answer(query)
+        finally:
+            del self._open[task]
+            if waiting.watch is not None:
+                waiting.watch.cancel()
+
+    def _look_later(self) -> None:
+        self._look = asyncio.get_running_loop().call_later(WATCH_AFTER_S, self._look_at_open)
+
+    def _look_at_open(self) -> None:
+        self._look = None
+        for task, request in self._open.items():
+            if request.old and request.watch is None:
+                request.watch = asyncio.get_running_loop().create_task(_cancel_on_leave(task, request.protocol))
+            request.old = True
+        if self._open:
+            self._look_later()
+
+
+async def _cancel_on_leave(task: asyncio.Task[Any], protocol: Any) -> None:
+    await protocol.client_disconnect()
+    task.cancel()
 
 
 async def read_body(scope: Any, protocol: Any, max_bytes: int) -> bytes:

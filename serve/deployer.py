@@ -1,0 +1,100 @@
+"""Keeps the Ray Serve applications equal to what the fleet needs.
+
+Nothing is remembered that could be lost: each pass compares what is wanted with what Ray Serve runs, so that a pass
+that failed, or was cut off with its controller, is made good by the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from serve import deployments
+from serve.replica import ModelSettings
+from serve.reports import deployment_text
+from serve.routing import VersionEntry, VersionKey
+
+log = logging.getLogger("onegate")
+
+PASS_S = 2.0
+"""Between two passes when nobody asks for one."""
+
+Wanted = dict[VersionKey, VersionEntry]
+
+
+class Deployer:
+    """Makes passes until it is cancelled.
+
+    `wanted` gives the versions that need replicas, `reported` the deployment texts of a version's live replicas,
+    `on_trouble` hears of versions that can't be deployed.
+    """
+
+    def __init__(
+        self,
+        wanted: Callable[[], Wanted],
+        reported: Callable[[VersionKey], set[str]],
+        settings: Callable[[VersionEntry], ModelSettings],
+        on_trouble: Callable[[VersionKey, str], None],
+    ) -> None:
+        self._wanted = wanted
+        self._reported = reported
+        self._settings = settings
+        self._on_trouble = on_trouble
+        self._known: dict[VersionKey, tuple[str, int]] = {}
+        """What this controller has deployed: deployment text and number of replicas."""
+        self._hurry = asyncio.Event()
+        self._last: Wanted = {}
+
+    def note_change(self) -> None:
+        """Asks for a pass soon if other versions are wanted than in the last one."""
+        if self._wanted() != self._last:
+            self._hurry.set()
+
+    async def run(self) -> None:
+        """Makes passes for ever."""
+        while True:
+            try:
+                await self._pass()
+            except Exception as error:
+                log.warning("Ray Serve does not answer: %s", " ".join(str(error).split())[:200])
+            try:
+                async with asyncio.timeout(PASS_S):
+                    await self._hurry.wait()
+            except TimeoutError:
+                pass
+
+    async def _pass(self) -> None:
+        self._hurry.clear()
+        wanted = self._last = self._wanted()
+        running = await asyncio.to_thread(deployments.running_versions)
+        for key, entry in wanted.items():
+            found = running.get(key)
+            if found is not None and found.deleting:
+                continue
+            if found is not None and found.trouble is not None and key in self._known:
+                self._on_trouble(key, found.trouble)
+            else:
+                await self._bring_about(key, entry, found is not None)
+        for key in running.keys() - wanted.keys():
+            self._known.pop(key, None)
+            if not running[key].deleting:
+                await asyncio.to_thread(deployments.delete_version, key)
+
+    async def _bring_about(self, key: VersionKey, entry: VersionEntry, exists: bool) -> None:
+        text, replicas = deployment_text(entry), entry.serve.replicas
+        known = self._known.get(key) if exists else None
+        if exists and known is None and self._reported(key) == {text}:
+            # An earlier controller deployed it; its replicas stay, however many there are to be.
+            known = (text, 0)
+        if known == (text, replicas):
+            return
+        if known is not None and known[0] == text:
+            await asyncio.to_thread(deployments.scale_version, key, replicas)
+        else:
+            try:
+                await asyncio.to_thread(deployments.deploy_version, self._settings(entry), replicas)
+            except (ValueError, TypeError, RuntimeError) as error:
+                self._on_trouble(key, " ".join(str(error).split())[:500])
+                return
+        self._known[key] = (text, replicas)
