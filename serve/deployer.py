@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 
 from serve import deployments
 from serve.replica import ModelSettings
@@ -18,7 +19,10 @@ from serve.routing import VersionEntry, VersionKey
 log = logging.getLogger("onegate")
 
 PASS_S = 2.0
-"""Between two passes when nobody asks for one."""
+"""Between two passes while replicas are still to come."""
+
+IDLE_PASS_S = 15.0
+"""Between two passes otherwise, when nobody asks for one. Each costs Ray Serve a few milliseconds."""
 
 Wanted = dict[VersionKey, VersionEntry]
 
@@ -54,15 +58,15 @@ class Deployer:
     async def run(self) -> None:
         """Makes passes for ever."""
         while True:
+            complete = False
             try:
                 await self._pass()
+                complete = all(self._reported(key) for key in self._last)
             except Exception as error:
                 log.warning("Ray Serve does not answer: %s", " ".join(str(error).split())[:200])
-            try:
-                async with asyncio.timeout(PASS_S):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(IDLE_PASS_S if complete else PASS_S):
                     await self._hurry.wait()
-            except TimeoutError:
-                pass
 
     async def _pass(self) -> None:
         self._hurry.clear()
@@ -72,7 +76,8 @@ class Deployer:
             found = running.get(key)
             if found is not None and found.deleting:
                 continue
-            if found is not None and found.trouble is not None and key in self._known:
+            asked = (deployment_text(entry), entry.serve.replicas)
+            if found is not None and found.trouble is not None and self._known.get(key) == asked:
                 self._on_trouble(key, found.trouble)
             else:
                 await self._bring_about(key, entry, found is not None)

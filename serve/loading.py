@@ -21,6 +21,7 @@ from serve.executors.replicas import ReplicasExecutor
 from serve.reports import DRAINING, LOADING, READY
 from serve.routing import RoutingTable, VersionEntry, VersionKey, runs_differently
 from serve.runtimes.base import Runtime, load_runtime
+from serve.shared_memory import RegionPool
 
 log = logging.getLogger("onegate")
 
@@ -37,6 +38,8 @@ class VersionLoader:
         self._folder = folder
         self._node = node
         self._secret = secret
+        self._pool = RegionPool()
+        self._wanted: dict[VersionKey, VersionEntry] = {}
         self._tasks: dict[VersionKey, asyncio.Task[None]] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self.states: dict[VersionKey, str] = {}
@@ -45,11 +48,11 @@ class VersionLoader:
         """Takes over `table`: routes at once, loads and unloads in the background."""
         self._dispatcher.router.update(table)
         self._dispatcher.note_change()
-        entries = {entry.key: entry for entry in table.versions}
+        entries = self._wanted = {entry.key: entry for entry in table.versions}
         for key, entry in entries.items():
             self._follow_entry(table.store, key, entry)
         for key in (self._dispatcher.loaded.keys() | self._tasks.keys()) - entries.keys():
-            if self.states.get(key) != DRAINING:
+            if key in self._tasks or self.states.get(key) != DRAINING:
                 self._replace_task(key, self._take_out(key))
         for key in self.states.keys() - entries.keys() - self._tasks.keys():
             del self.states[key]
@@ -59,7 +62,7 @@ class VersionLoader:
         if loaded is None or self.states.get(key) == DRAINING or runs_differently(loaded.entry, entry):
             # Said before anything is done: the next heartbeat must not claim `ready` for what this table asks.
             self.states[key] = LOADING
-        if loaded is None or loaded.entry != entry or self.states[key] != READY:
+        if key in self._tasks or loaded is None or loaded.entry != entry or self.states.get(key) != READY:
             self._replace_task(key, self._bring_in(store_url, entry))
 
     async def reconnect(self) -> None:
@@ -70,7 +73,9 @@ class VersionLoader:
         for executor in (version.executor, version.successor):
             if isinstance(executor, ReplicasExecutor):
                 await executor.reconnect()
-        await self._succeed(version)
+        if version.entry.key not in self._tasks:
+            # A task that is at work on the version does this itself when it is done.
+            await self._succeed(version)
 
     async def _succeed(self, version: LoadedVersion) -> None:
         """Hands over to the executor that is to follow, from when it can run; tells how far the version is."""
@@ -80,7 +85,10 @@ class VersionLoader:
             version.entry = version.next_entry
             version.queue.replace_executor(successor)
             self._close_later(version, retired)
-        if self.states.get(key) == LOADING and version.successor is None and version.executor.slots:
+        wanted = self._wanted.get(key)
+        if wanted is None or version.successor is not None or runs_differently(version.entry, wanted):
+            return
+        if self.states.get(key) == LOADING and version.executor.slots:
             # A version that has been ready stays so while its replicas restart: its requests wait.
             self.states[key] = READY
 
@@ -111,9 +119,12 @@ class VersionLoader:
 
     async def _bring_in(self, store_url: str, entry: VersionEntry) -> None:
         key = entry.key
+        if self._wanted.get(key) != entry:
+            return  # a newer table has come while this waited for its turn
         try:
             loaded = self._dispatcher.loaded.get(key)
             if loaded is None:
+                self.states[key] = LOADING
                 loaded = await self._load(store_url, entry)
             else:
                 await self._adjust(store_url, loaded, entry)
@@ -161,7 +172,7 @@ class VersionLoader:
 
     async def _executor(self, store_url: str, entry: VersionEntry) -> ClosableExecutor:
         if entry.serve.executor == "replicas":
-            executor = ReplicasExecutor(entry.key, self._node, self._secret)
+            executor = ReplicasExecutor(entry.key, self._node, self._secret, self._pool)
             await executor.update(entry.replicas)
             return executor
         runtime = await asyncio.to_thread(load_version, store_url, entry, self._folder)
@@ -169,6 +180,8 @@ class VersionLoader:
         return await asyncio.to_thread(build_inline_executor, runtime, entry.manifest, batching.max_batch_size)
 
     async def _take_out(self, key: VersionKey) -> None:
+        if key in self._wanted:
+            return  # a newer table has it again
         version = self._dispatcher.loaded.get(key)
         if version is None:
             self.states.pop(key, None)

@@ -6,12 +6,13 @@ encode requests and decode answers. Fields: `serve/protocols/open_inference.prot
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from model_store.errors import InvalidInput
+from model_store.errors import InvalidInput, Unsupported
 from model_store.manifest import TensorSpec
 from serve import tensors
 from serve.dialects.open_inference import SERVER_NAME, is_number, platform_of
@@ -24,6 +25,7 @@ from serve.inference import (
     output_tensors,
 )
 from serve.protocols import open_inference as messages
+from serve.shared_memory import MappedRegions, Placed
 from serve.version import VERSION
 
 _CONTENTS = {
@@ -43,14 +45,26 @@ _CONTENTS = {
 """Datatype -> field of its typed contents. FP16 and BF16 travel raw only."""
 
 
-def decode_request(message: Any, deadline: float | None = None) -> InferenceRequest:
-    """The request in a `ModelInferRequest`, raw or typed; raises `InvalidInput`. Raw tensors are views on it."""
+NOTHING_SHARED: Mapping[str, Placed] = MappingProxyType({})
+
+_REGION = "shared_memory_region"
+_OFFSET = "shared_memory_offset"
+_SIZE = "shared_memory_byte_size"
+
+
+def decode_request(
+    message: Any, deadline: float | None = None, regions: MappedRegions | None = None
+) -> InferenceRequest:
+    """The request in a `ModelInferRequest`, raw, typed or, with `regions`, in shared memory.
+
+    Raw and shared tensors are views. Raises `InvalidInput`, and `Unsupported` for shared memory without `regions`.
+    """
     raw = bool(message.raw_input_contents)
     return InferenceRequest(
         message.model_name,
         version_number(message.model_version),
         id=message.id,
-        inputs=_decode_tensors(message.inputs, message.raw_input_contents),
+        inputs=_decode_tensors(message.inputs, message.raw_input_contents, regions),
         wanted_outputs=tuple(output.name for output in message.outputs),
         deadline=deadline,
         reply_form=raw,
@@ -71,10 +85,15 @@ def encode_response(response: InferenceResponse, raw: bool) -> Any:
     return message
 
 
-def encode_request(model: str, version: int, inputs: Tensors) -> Any:
-    """A `ModelInferRequest` with raw contents, for a replica."""
+def encode_request(model: str, version: int, inputs: Tensors, shared: Mapping[str, Placed] = NOTHING_SHARED) -> Any:
+    """A `ModelInferRequest` for a replica: raw contents, but for the inputs that lie in shared memory."""
     message = messages.ModelInferRequest(model_name=model, model_version=str(version))
-    _add_raw(inputs, message.inputs, message.raw_input_contents)
+    for name, tensor in inputs.items():
+        described = message.inputs.add(name=name, datatype=tensors.datatype_of(tensor), shape=tensor.shape)
+        if name in shared:
+            _add_placed(described, shared[name])
+        else:
+            message.raw_input_contents.append(tensors.to_raw(tensor))
     return message
 
 
@@ -120,19 +139,41 @@ def _metadata(specs: Iterable[TensorSpec]) -> list[Any]:
     return [kind(name=spec.name, datatype=spec.datatype, shape=spec.shape) for spec in specs]
 
 
-def _decode_tensors(described: Sequence[Any], raw_contents: Sequence[bytes]) -> Tensors:
-    if raw_contents and len(raw_contents) != len(described):
+def _add_placed(described: Any, placed: Placed) -> None:
+    described.parameters[_REGION].string_param = placed.region
+    described.parameters[_OFFSET].int64_param = placed.offset
+    described.parameters[_SIZE].int64_param = placed.size
+
+
+def _placed(tensor: Any) -> Placed:
+    given = tensor.parameters
+    return Placed(given[_REGION].string_param, given[_OFFSET].int64_param, given[_SIZE].int64_param)
+
+
+def _decode_tensors(
+    described: Sequence[Any], raw_contents: Sequence[bytes], regions: MappedRegions | None = None
+) -> Tensors:
+    shared = {tensor.name for tensor in described if _REGION in tensor.parameters}
+    if shared and regions is None:
+        raise Unsupported("shared memory is not offered here; send raw contents")
+    if raw_contents and len(raw_contents) != len(described) - len(shared):
         raise InvalidInput(f"{len(described)} tensors are described and {len(raw_contents)} raw contents sent")
+    raw = iter(raw_contents)
     decoded: Tensors = {}
-    for index, tensor in enumerate(described):
+    for tensor in described:
         if tensor.name in decoded:
             raise InvalidInput(f"tensor {tensor.name!r} appears twice")
-        if raw_contents:
-            if tensor.HasField("contents"):
-                raise InvalidInput(f"tensor {tensor.name!r} has both raw and typed contents")
-            decoded[tensor.name] = tensors.from_raw(tensor.name, tensor.datatype, tensor.shape, raw_contents[index])
+        if (raw_contents or tensor.name in shared) and tensor.HasField("contents"):
+            raise InvalidInput(f"tensor {tensor.name!r} has both raw and typed contents")
+        if tensor.name in shared:
+            assert regions is not None
+            content: bytes | memoryview = regions.view(_placed(tensor))
+        elif raw_contents:
+            content = next(raw)
         else:
             decoded[tensor.name] = _decode_typed(tensor)
+            continue
+        decoded[tensor.name] = tensors.from_raw(tensor.name, tensor.datatype, tensor.shape, content)
     return decoded
 
 

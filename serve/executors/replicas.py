@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 import grpc
+import numpy as np
 
 from model_store.errors import DeadlineExceeded, InternalError, OnegateError
 from serve.dialects import open_inference_grpc as dialect
@@ -22,6 +23,7 @@ from serve.front_doors.grpc import SECRET_KEY, channel_options
 from serve.inference import Tensors
 from serve.protocols import open_inference as messages
 from serve.routing import Replica, VersionKey
+from serve.shared_memory import SHARED_FROM_BYTES, Placed, Region, RegionPool
 
 log = logging.getLogger("onegate")
 
@@ -91,8 +93,16 @@ class ReplicaClient:
 class ReplicasExecutor:
     """The executor of one version with replicas."""
 
-    def __init__(self, key: VersionKey, node: str, secret: str, on_slots: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        key: VersionKey,
+        node: str,
+        secret: str,
+        pool: RegionPool,
+        on_slots: Callable[[], None] = lambda: None,
+    ) -> None:
         self._key = key
+        self._pool = pool
         self._node = node
         self._secret = secret
         self.on_slots = on_slots
@@ -125,7 +135,6 @@ class ReplicasExecutor:
 
         Raises `DeadlineExceeded`, or the error that the replica answered with.
         """
-        message = dialect.encode_request(*self._key, inputs)
         loop = asyncio.get_running_loop()
         while True:
             remaining_s = deadline - loop.time()
@@ -135,9 +144,28 @@ class ReplicasExecutor:
             if client is None:
                 continue
             try:
-                return dialect.decode_response(await client.infer(message, deadline - loop.time()))
+                return await self._call(client, inputs, deadline - loop.time())
             except grpc.RpcError as error:
                 await self._after_failure(client, error)
+
+    async def _call(self, client: ReplicaClient, inputs: Tensors, timeout_s: float) -> Tensors:
+        regions = self._place(inputs) if client.same_node else {}
+        try:
+            shared = {name: Placed(region.name, 0, inputs[name].nbytes) for name, region in regions.items()}
+            message = dialect.encode_request(*self._key, inputs, shared)
+            return dialect.decode_response(await client.infer(message, timeout_s))
+        finally:
+            for region in regions.values():
+                self._pool.give_back(region)
+
+    def _place(self, inputs: Tensors) -> dict[str, Region]:
+        """The large inputs, in shared memory."""
+        placed = {}
+        for name, tensor in inputs.items():
+            if tensor.nbytes >= SHARED_FROM_BYTES and tensor.dtype != np.object_:
+                region = placed[name] = self._pool.take(tensor.nbytes)
+                region.write(tensor)
+        return placed
 
     async def close(self) -> None:
         """Closes all channels; to be called when nothing runs any more."""

@@ -1,7 +1,7 @@
 """The gRPC front door: a grpc.aio server with the Open Inference service over a function that answers queries.
 
 Gateways open it to clients, model replicas to gateways. The two differ in the secret: a replica answers only calls that
-carry the cluster's.
+carry the cluster's, and takes tensors in shared memory from who knows it.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from serve.inference import (
     ServerQuery,
 )
 from serve.protocols import open_inference as messages
+from serve.shared_memory import MappedRegions
 
 SECRET_KEY = "onegate-secret"
 
@@ -46,6 +47,8 @@ class GrpcFrontDoor:
 
     def __init__(self, answer: Answerer, *, max_message_bytes: int = -1, secret: str | None = None) -> None:
         self._answer = answer
+        # On the endpoint, anybody could name anybody's memory.
+        self._regions = MappedRegions() if secret is not None else None
         self._secret = secret
         self._server = grpc.aio.server(options=channel_options(max_message_bytes))
         handlers = {
@@ -98,7 +101,7 @@ class GrpcFrontDoor:
     async def _infer(self, message: Any, context: Any) -> Any:
         remaining_s = context.time_remaining()
         deadline = None if remaining_s is None else asyncio.get_running_loop().time() + remaining_s
-        request: InferenceRequest = dialect.decode_request(message, deadline)
+        request: InferenceRequest = dialect.decode_request(message, deadline, self._regions)
         response = await self._answer(request)
         assert isinstance(response, InferenceResponse)
         return dialect.encode_response(response, raw=bool(request.reply_form))

@@ -29,6 +29,7 @@ from serve.executors.replicas import ReplicasExecutor, error_of
 from serve.front_doors.grpc import GrpcFrontDoor
 from serve.inference import Tensors
 from serve.routing import Replica
+from serve.shared_memory import RegionPool
 from tests.serve.tiny_versions import FunctionRuntime, GatedExecutor, dispatcher_of, double, entry, manifest
 from tests.serve.waiting import eventually
 
@@ -164,7 +165,7 @@ class Fleet:
 
     def __init__(self) -> None:
         self.servers: list[Server] = []
-        self.executor = ReplicasExecutor(KEY, "here", SECRET)
+        self.executor = ReplicasExecutor(KEY, "here", SECRET, RegionPool())
 
     async def serve(self, name: str, executor: ClosableExecutor | None = None, port: int = 0) -> Server:
         server = Server(name, executor or InlineExecutor(FunctionRuntime(), on_loop=True), port)
@@ -215,14 +216,14 @@ async def test_a_listed_replica_that_does_not_answer_is_not_used(fleet: Fleet, f
 
 
 async def test_a_replica_of_another_version_is_not_used(fleet: Fleet) -> None:
-    executor = ReplicasExecutor(("double", 2), "here", SECRET)
+    executor = ReplicasExecutor(("double", 2), "here", SECRET, RegionPool())
     await executor.update([(await fleet.serve("a")).listed()])
     assert executor.slots == 0
     await executor.close()
 
 
 async def test_a_replica_of_another_cluster_is_not_used(fleet: Fleet) -> None:
-    executor = ReplicasExecutor(KEY, "here", "another secret")
+    executor = ReplicasExecutor(KEY, "here", "another secret", RegionPool())
     await executor.update([(await fleet.serve("a")).listed()])
     assert executor.slots == 0
     await executor.close()
