@@ -76,8 +76,7 @@ class Deployer:
             found = running.get(key)
             if found is not None and found.deleting:
                 continue
-            asked = (deployment_text(entry), entry.serve.replicas)
-            if found is not None and found.trouble is not None and self._known.get(key) == asked:
+            if found is not None and found.trouble is not None and self._known.get(key) == _described(entry):
                 self._on_trouble(key, found.trouble)
             else:
                 await self._bring_about(key, entry, found is not None)
@@ -87,7 +86,7 @@ class Deployer:
                 await asyncio.to_thread(deployments.delete_version, key)
 
     async def _bring_about(self, key: VersionKey, entry: VersionEntry, exists: bool) -> None:
-        text, replicas = deployment_text(entry), entry.serve.replicas
+        text, replicas = _described(entry)
         known = self._known.get(key) if exists else None
         if exists and known is None and self._reported(key) == {text}:
             # An earlier controller deployed it; its replicas stay, however many there are to be.
@@ -103,3 +102,7 @@ class Deployer:
                 self._on_trouble(key, " ".join(str(error).split())[:500])
                 return
         self._known[key] = (text, replicas)
+
+
+def _described(entry: VersionEntry) -> tuple[str, int]:
+    return deployment_text(entry), entry.serve.replicas

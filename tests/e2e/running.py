@@ -89,7 +89,11 @@ class Running:
 
     def replica_processes(self, model: str, version: int = 1) -> list[psutil.Process]:
         """The processes of a version's model replicas."""
-        title = f"ray::ServeReplica:{model}-v{version}:Model"
+        return self.serve_processes(f"{model}-v{version}", "Model")
+
+    def serve_processes(self, application: str, deployment: str) -> list[psutil.Process]:
+        """The processes of a Ray Serve deployment."""
+        title = f"ray::ServeReplica:{application}:{deployment}"
         return [process for process in self.processes() if _title(process).startswith(title)]
 
     def stop(self, number: int = signal.SIGTERM) -> int:

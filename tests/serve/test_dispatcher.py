@@ -8,12 +8,12 @@ from typing import Protocol
 import numpy as np
 import pytest
 
-from model_store.errors import DeadlineExceeded, InvalidInput, ModelNotFound, ModelNotReady
+from model_store.errors import DeadlineExceeded, InvalidInput, ModelNotFound, ModelNotReady, Overloaded
 from model_store.manifest import TensorSpec
 from serve.dispatcher import Dispatcher
 from serve.executors.inline import InlineExecutor
 from serve.inference import InferenceRequest, ModelQuery, Payload, ServerDescription, ServerQuery, Tensors
-from serve.routing import Router, RoutingTable
+from serve.routing import ModelRoute, Router, RoutingTable
 from tests.serve.tiny_versions import FunctionRuntime, GatedExecutor, dispatcher_of, entry
 
 
@@ -108,13 +108,93 @@ async def test_a_request_waits_for_a_version_that_is_still_loading_here(clock: C
     assert waiting.result().version == 1
 
 
-async def test_a_version_that_does_not_finish_loading_within_the_deadline_is_not_ready(clock: Clock) -> None:
+NOT_LOADED = r"^model 'double' did not finish loading before the deadline$"
+
+
+async def test_a_version_that_does_not_finish_loading_by_the_deadline_is_too_late(clock: Clock) -> None:
     dispatcher = dispatcher_of(entry())
     dispatcher.loaded.clear()
     waiting = asyncio.ensure_future(dispatcher.infer(request(deadline=1001.0)))
-    await clock.advance(1.001)
-    with pytest.raises(ModelNotReady, match=r"^model 'double' did not finish loading here; try again shortly$"):
+    await clock.advance(0.999)
+    assert not waiting.done()
+    await clock.advance(0.002)
+    with pytest.raises(DeadlineExceeded, match=NOT_LOADED):
         waiting.result()
+
+
+async def test_without_a_deadline_a_request_waits_half_a_minute_for_its_version(clock: Clock) -> None:
+    dispatcher = Dispatcher(Router())
+    waiting = asyncio.ensure_future(dispatcher.infer(request()))
+    await clock.advance(29.9)
+    assert not waiting.done()
+    await clock.advance(0.2)
+    with pytest.raises(DeadlineExceeded, match=NOT_LOADED):
+        waiting.result()
+
+
+async def test_before_the_first_table_a_request_waits_for_table_and_version(clock: Clock) -> None:
+    held = dispatcher_of(entry())
+    dispatcher = Dispatcher(Router())
+    waiting = asyncio.ensure_future(dispatcher.infer(request()))
+    await clock.advance(5)
+    dispatcher.router.update(held.router.table)
+    dispatcher.note_change()
+    await clock.advance(5)
+    assert not waiting.done()
+    dispatcher.loaded |= held.loaded
+    dispatcher.note_change()
+    await clock.settle()
+    assert waiting.result().version == 1
+
+
+async def test_the_first_table_ends_the_waiting_for_what_it_does_not_have(clock: Clock) -> None:
+    dispatcher = Dispatcher(Router())
+    unknown = asyncio.ensure_future(dispatcher.infer(request("nobody")))
+    unavailable = asyncio.ensure_future(dispatcher.infer(request("loading")))
+    await clock.advance(5)
+    assert (unknown.done(), unavailable.done()) == (False, False)
+    dispatcher.router.update(RoutingTable(1, "./store", (entry(),), unavailable={"loading": "it is loading"}))
+    dispatcher.note_change()
+    await clock.settle()
+    with pytest.raises(ModelNotFound):
+        unknown.result()
+    with pytest.raises(ModelNotReady, match=r"^model 'loading' can't be called now: it is loading$"):
+        unavailable.result()
+
+
+async def test_a_request_that_waits_follows_the_newest_route(clock: Clock) -> None:
+    both = dispatcher_of(entry(version=1), entry(version=2))
+    dispatcher = Dispatcher(Router(RoutingTable(1, "./store", (entry(),), {"double": ModelRoute(((1, 100),))})))
+    waiting = asyncio.ensure_future(dispatcher.infer(request()))
+    await clock.settle()
+    dispatcher.router.update(both.router.table)
+    dispatcher.loaded[("double", 2)] = both.loaded[("double", 2)]
+    dispatcher.note_change()
+    await clock.settle()
+    assert waiting.result().version == 2
+
+
+async def test_more_requests_than_may_wait_are_refused_as_overload(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serve.dispatcher.MAX_WAITING", 2)
+    dispatcher = Dispatcher(Router())
+    waiting = [asyncio.ensure_future(dispatcher.infer(request())) for _ in range(2)]
+    await clock.settle()
+    with pytest.raises(Overloaded, match=r"^2 requests wait for models to load; try again later$"):
+        await dispatcher.infer(request())
+    waiting.pop().cancel()
+    await clock.settle()
+    waiting.append(asyncio.ensure_future(dispatcher.infer(request(deadline=1001.0))))
+    await clock.advance(1.001)
+    with pytest.raises(DeadlineExceeded):
+        waiting[1].result()
+    held = dispatcher_of(entry())
+    dispatcher.router.update(held.router.table)
+    dispatcher.loaded |= held.loaded
+    dispatcher.note_change()
+    await clock.settle()
+    assert waiting[0].result().version == 1
 
 
 async def test_a_model_is_described_by_the_version_that_would_answer() -> None:

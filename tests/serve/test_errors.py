@@ -27,6 +27,7 @@ STATUSES = {
     "ConversionError": Status(422, "FAILED_PRECONDITION"),
     "StoreError": Status(500, "INTERNAL"),
     "IntegrityError": Status(500, "DATA_LOSS"),
+    "Forbidden": Status(403, "PERMISSION_DENIED"),
     "Conflict": Status(409, "ABORTED"),
     "InternalError": Status(500, "INTERNAL"),
 }

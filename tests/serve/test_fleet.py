@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
-from serve.fleet import Fleet, Orders, Wanted
+from serve.fleet import Fleet, Wanted
 from serve.reports import DRAINING, LEASE_S, LOADING, READY, GatewayReport, ReplicaReport
-from serve.routing import Batching, ModelRoute, Replica, RoutingTable, VersionKey
+from serve.routing import Batching, ModelRoute, Replica, RoutingTable, ServeOptions, VersionKey
 from tests.serve.tiny_versions import entry
 
 
@@ -22,18 +23,18 @@ class Cluster:
         self.tables: dict[str, int] = dict.fromkeys(gateways, 0)
         self.silent: set[str] = set()
 
-    def step(self) -> Orders:
+    def step(self) -> None:
         for gateway in self.states.keys() - self.silent:
             report = GatewayReport(gateway, self.tables[gateway], dict(self.states[gateway]))
             self.fleet.hear_gateway(report, self.now)
-        return self.fleet.step(self.now)
+        self.fleet.step(self.now)
 
-    def say(self, states: dict[VersionKey, str], *gateways: str) -> Orders:
+    def say(self, states: dict[VersionKey, str], *gateways: str) -> None:
         """`gateways`, or all, follow the newest table and hold `states`; then the fleet moves."""
         for gateway in gateways or self.states:
             self.tables[gateway] = self.fleet.table.number
             self.states[gateway] = states
-        return self.step()
+        self.step()
 
     def phases(self) -> dict[VersionKey, str]:
         return {key: state.phase for key, state in self.fleet.versions.items()}
@@ -41,14 +42,28 @@ class Cluster:
     def held(self) -> list[VersionKey]:
         return [each.key for each in self.fleet.table.versions]
 
+    def run_as(self) -> list[tuple[str, int]]:
+        """Executor and CPUs of the versions that gateways are to hold."""
+        return [(each.serve.executor, each.serve.cpus) for each in self.fleet.table.versions]
+
+    def deployed(self) -> dict[VersionKey, tuple[int, int]]:
+        """Replicas and CPUs of the versions that are to have replicas."""
+        return {key: (each.serve.replicas, each.serve.cpus) for key, each in self.fleet.deployments().items()}
+
 
 def wanted(version: int, traffic: int = 100, label: str | None = None, **options: Any) -> Wanted:
     return Wanted(entry("m", version, **options), traffic, label)
 
 
-def serving(version: int = 1, **options: Any) -> Cluster:
-    """One gateway that serves one version."""
-    cluster = Cluster("a")
+def run_with(executor: str, version: int = 1, *, cpus: int = 1, replicas: int = 1) -> Wanted:
+    """A version wanted with all traffic."""
+    options = ServeOptions(executor, cpus=cpus, replicas=replicas)
+    return Wanted(msgspec.structs.replace(entry("m", version), serve=options), 100)
+
+
+def serving(version: int = 1, *gateways: str, **options: Any) -> Cluster:
+    """Gateways, `a` unless told, that serve one version."""
+    cluster = Cluster(*gateways or ("a",))
     cluster.fleet.want("m", [wanted(version, **options)])
     cluster.step()
     cluster.say({("m", version): READY})
@@ -301,6 +316,94 @@ def test_a_conversion_that_failed_leaves_the_old_version_serving() -> None:
     assert cluster.fleet.table.unavailable == {}
 
 
+# -- from one way of running to another ------------------------------------------------------------------------------
+
+
+def test_a_change_of_executor_is_done_when_every_gateway_says_so_of_the_new_table() -> None:
+    cluster = serving(1, "a", "b")
+    cluster.fleet.want("m", [run_with("replicas")])
+    cluster.step()
+    assert cluster.phases() == {V1: "LOADING"}
+    assert (cluster.run_as(), cluster.fleet.table.routes) == ([("replicas", 1)], ROUTE_1)
+    assert cluster.fleet.table.unavailable == {}
+    # What both gateways still say of the old table, `ready`, is about the old executor.
+    cluster.step()
+    assert cluster.phases() == {V1: "LOADING"}
+
+    cluster.say({V1: LOADING}, "a", "b")
+    assert (cluster.phases(), cluster.fleet.table.routes) == ({V1: "LOADING"}, ROUTE_1)
+    cluster.say({V1: READY}, "a")
+    assert cluster.phases() == {V1: "LOADING"}
+    assert cluster.fleet.versions[V1].fallback == entry("m", 1)
+    cluster.say({V1: READY}, "b")
+    assert cluster.phases() == {V1: "READY"}
+    assert cluster.fleet.versions[V1].fallback is None
+    assert (cluster.run_as(), cluster.fleet.table.routes) == ([("replicas", 1)], ROUTE_1)
+
+
+def test_a_change_that_fails_leaves_the_version_as_it_was_and_says_why() -> None:
+    cluster = serving(1)
+    cluster.fleet.want("m", [run_with("replicas")])
+    cluster.step()
+    cluster.say({V1: LOADING})
+    number = cluster.fleet.table.number
+    cluster.fleet.hear_replica(report("r1", failure="no memory left"), cluster.now)
+    cluster.step()
+    assert cluster.phases() == {V1: "READY"}
+    assert cluster.fleet.versions[V1].reason == "no memory left"
+    assert (cluster.run_as(), cluster.fleet.table.routes) == ([("inline", 1)], ROUTE_1)
+    assert (cluster.fleet.table.number, cluster.fleet.table.unavailable) == (number + 1, {})
+    assert cluster.deployed() == {}
+    cluster.say({V1: "no memory left"})
+    assert cluster.phases() == {V1: "READY"}
+
+
+def test_a_gateway_that_can_not_make_the_change_makes_all_fall_back() -> None:
+    cluster = serving(1, "a", "b", executor="replicas")
+    cluster.fleet.want("m", [run_with("inline")])
+    cluster.step()
+    cluster.say({V1: READY}, "a")
+    cluster.say({V1: "blob 1a2b differs from its digest"}, "b")
+    assert cluster.phases() == {V1: "READY"}
+    assert cluster.fleet.versions[V1].reason == "blob 1a2b differs from its digest"
+    assert (cluster.run_as(), cluster.deployed()) == ([("replicas", 1)], {V1: (1, 1)})
+
+
+def test_a_change_that_failed_is_tried_again_when_it_is_wanted_again() -> None:
+    cluster = serving(1)
+    cluster.fleet.want("m", [run_with("replicas")])
+    cluster.step()
+    cluster.fleet.fail(V1, "no memory left")
+    cluster.step()
+    cluster.fleet.want("m", [run_with("replicas")])
+    cluster.step()
+    assert (cluster.phases(), cluster.fleet.versions[V1].reason) == ({V1: "LOADING"}, None)
+    cluster.say({V1: READY})
+    assert (cluster.phases(), cluster.run_as()) == ({V1: "READY"}, [("replicas", 1)])
+
+
+def test_a_change_of_a_change_falls_back_to_what_answered_last() -> None:
+    cluster = serving(1)
+    cluster.fleet.want("m", [run_with("replicas")])
+    cluster.step()
+    cluster.fleet.want("m", [run_with("replicas", cpus=4)])
+    cluster.step()
+    assert cluster.run_as() == [("replicas", 4)]
+    cluster.fleet.fail(V1, "no node has 4 CPUs")
+    cluster.step()
+    assert (cluster.phases(), cluster.run_as()) == ({V1: "READY"}, [("inline", 1)])
+
+
+def test_another_number_of_replicas_needs_no_loading() -> None:
+    cluster = serving(1, executor="replicas")
+    number = cluster.fleet.table.number
+    cluster.fleet.want("m", [run_with("replicas", replicas=3)])
+    cluster.step()
+    assert cluster.phases() == {V1: "READY"}
+    assert cluster.fleet.table.number == number + 1
+    assert cluster.deployed() == {V1: (3, 1)}
+
+
 # -- retiring --------------------------------------------------------------------------------------------------------
 
 
@@ -376,16 +479,20 @@ def replica(name: str) -> Replica:
     return Replica(name, "node", f"unix-abstract:{name}", "127.0.0.1:1")
 
 
+def report(name: str, deployment: str = "m-1/1/64", version: int = 1, **said: Any) -> ReplicaReport:
+    return ReplicaReport(replica(name), ("m", version), deployment, **said)
+
+
 def test_replicas_enter_the_table_with_their_heartbeats_and_leave_it_when_they_stop() -> None:
     cluster = serving(1, executor="replicas")
     for name in ("r2", "r1"):
-        cluster.fleet.hear_replica(ReplicaReport(replica(name), V1), cluster.now)
+        cluster.fleet.hear_replica(report(name), cluster.now)
     cluster.step()
     assert [each.id for each in cluster.fleet.table.versions[0].replicas] == ["r1", "r2"]
     assert cluster.fleet.replicas_of(V1) == (replica("r1"), replica("r2"))
 
     cluster.now = 3.0
-    cluster.fleet.hear_replica(ReplicaReport(replica("r1"), V1), cluster.now)
+    cluster.fleet.hear_replica(report("r1"), cluster.now)
     cluster.now = LEASE_S + 0.1
     cluster.step()
     assert [each.id for each in cluster.fleet.table.versions[0].replicas] == ["r1"]
@@ -394,10 +501,10 @@ def test_replicas_enter_the_table_with_their_heartbeats_and_leave_it_when_they_s
 
 def test_a_replica_that_leaves_is_out_of_the_next_table() -> None:
     cluster = serving(1, executor="replicas")
-    cluster.fleet.hear_replica(ReplicaReport(replica("r1"), V1), cluster.now)
+    cluster.fleet.hear_replica(report("r1"), cluster.now)
     cluster.step()
     number = cluster.fleet.table.number
-    cluster.fleet.hear_replica(ReplicaReport(replica("r1"), V1, leaving=True), cluster.now)
+    cluster.fleet.hear_replica(report("r1", leaving=True), cluster.now)
     cluster.step()
     assert cluster.fleet.table.number == number + 1
     assert cluster.fleet.table.versions[0].replicas == ()
@@ -407,63 +514,93 @@ def test_a_replica_s_failure_fails_the_version_that_loads() -> None:
     cluster = Cluster("a")
     cluster.fleet.want("m", [wanted(1, executor="replicas")])
     cluster.step()
-    cluster.fleet.hear_replica(ReplicaReport(replica("r1"), V1, failure="no memory left"), cluster.now)
+    cluster.fleet.hear_replica(report("r1", failure="no memory left"), cluster.now)
     cluster.step()
     assert cluster.phases() == {V1: "FAILED"}
     assert cluster.fleet.table.unavailable == {"m": "no memory left"}
 
 
-# -- orders ----------------------------------------------------------------------------------------------------------
-
-
-def test_inline_versions_need_no_orders() -> None:
+def test_the_reports_of_live_replicas_tell_as_what_they_were_deployed() -> None:
     cluster = Cluster("a")
-    cluster.fleet.want("m", [wanted(1)])
-    assert cluster.step() == Orders()
+    cluster.fleet.hear_replica(report("r1", "m-1/1/64"), 0.0)
+    cluster.fleet.hear_replica(report("r2", "m-1/2/64"), 3.0)
+    cluster.fleet.hear_replica(report("r3", "m-2/1/64", 2), 3.0)
+    assert cluster.fleet.deployments_of(V1) == {"m-1/1/64", "m-1/2/64"}
+    assert cluster.fleet.deployments_of(V2) == {"m-2/1/64"}
+    cluster.now = LEASE_S + 0.1
+    cluster.step()
+    assert cluster.fleet.deployments_of(V1) == {"m-1/2/64"}
+    cluster.fleet.hear_replica(report("r2", leaving=True), cluster.now)
+    assert cluster.fleet.deployments_of(V1) == set()
 
 
-def test_a_version_on_replicas_is_deployed_once() -> None:
+# -- replicas that are needed ----------------------------------------------------------------------------------------
+
+
+def test_inline_versions_need_no_replicas() -> None:
+    assert serving(1).deployed() == {}
+
+
+def test_a_version_on_replicas_needs_them_from_when_it_is_wanted() -> None:
     cluster = Cluster("a")
-    cluster.fleet.want("m", [wanted(1, executor="replicas")])
-    orders = cluster.step()
-    assert [each.key for each in orders.deploy] == [V1]
-    assert orders.delete == []
-    assert cluster.step() == Orders()
-    assert cluster.say({V1: READY}) == Orders()
+    cluster.fleet.want("m", [run_with("replicas", replicas=2, cpus=3)])
+    assert cluster.deployed() == {V1: (2, 3)}
+    cluster.step()
+    cluster.say({V1: READY})
+    assert cluster.deployed() == {V1: (2, 3)}
 
 
-def test_limits_that_only_gateways_use_need_no_redeployment() -> None:
-    cluster = serving(1, executor="replicas")
-    other = Batching(max_delay_ms=5, max_queue=7)
-    cluster.fleet.want("m", [wanted(1, executor="replicas", batching=other, deadline_ms=1000)])
-    assert cluster.step() == Orders()
-    cluster.fleet.want("m", [wanted(1, executor="replicas", batching=Batching(max_batch_size=8))])
-    assert [each.key for each in cluster.step().deploy] == [V1]
-
-
-def test_replicas_are_deleted_when_every_gateway_has_let_the_version_go() -> None:
+def test_replicas_are_needed_until_every_gateway_has_let_the_version_go() -> None:
     cluster = serving(1, executor="replicas")
     cluster.fleet.retire("m")
-    assert cluster.step() == Orders()
-    assert cluster.say({V1: DRAINING}) == Orders()
-    assert cluster.say({}).delete == [V1]
-    assert cluster.phases() == {}
+    cluster.step()
+    assert cluster.deployed() == {V1: (1, 1)}
+    cluster.say({V1: DRAINING})
+    assert cluster.deployed() == {V1: (1, 1)}
+    cluster.say({})
+    assert (cluster.phases(), cluster.deployed()) == ({}, {})
 
 
-def test_the_replicas_of_a_failed_version_are_deleted_once() -> None:
+def test_a_failed_version_needs_no_replicas() -> None:
     cluster = Cluster("a")
-    cluster.fleet.want("m", [wanted(1, executor="replicas")])
+    cluster.fleet.want("m", [run_with("replicas")])
     cluster.step()
     cluster.fleet.fail(V1, "no memory left")
-    assert cluster.step().delete == [V1]
-    assert cluster.step() == Orders()
+    assert cluster.deployed() == {}
+    cluster.step()
+    assert cluster.deployed() == {}
 
 
-def test_a_version_that_moves_inline_gives_its_replicas_back() -> None:
-    cluster = serving(1, executor="replicas")
-    cluster.fleet.want("m", [wanted(1)])
-    assert cluster.step() == Orders(delete=[V1])
+def test_a_version_that_moves_inline_keeps_its_replicas_until_the_change_is_done() -> None:
+    cluster = serving(1, "a", "b", executor="replicas")
+    cluster.fleet.want("m", [run_with("inline")])
+    cluster.step()
+    assert cluster.deployed() == {V1: (1, 1)}
+    cluster.say({V1: READY}, "a")
+    assert cluster.deployed() == {V1: (1, 1)}
+    cluster.say({V1: READY}, "b")
+    assert cluster.deployed() == {}
     assert cluster.fleet.table.routes == ROUTE_1
+
+
+def test_a_version_that_drains_in_the_middle_of_a_change_keeps_its_replicas_until_it_is_drained() -> None:
+    cluster = serving(1, executor="replicas")
+    cluster.fleet.want("m", [run_with("inline")])
+    cluster.step()
+    cluster.fleet.retire("m")
+    cluster.step()
+    assert (cluster.phases(), cluster.deployed()) == ({V1: "DRAINING"}, {V1: (1, 1)})
+    cluster.say({})
+    assert (cluster.phases(), cluster.deployed()) == ({}, {})
+
+
+def test_while_the_replicas_of_a_version_change_the_new_ones_are_needed() -> None:
+    cluster = serving(1, executor="replicas")
+    cluster.fleet.want("m", [run_with("replicas", cpus=2)])
+    cluster.step()
+    assert (cluster.phases(), cluster.deployed()) == ({V1: "LOADING"}, {V1: (1, 2)})
+    cluster.fleet.fail(V1, "no node has 2 CPUs")
+    assert (cluster.phases(), cluster.deployed()) == ({V1: "READY"}, {V1: (1, 1)})
 
 
 # -- a new controller ------------------------------------------------------------------------------------------------
@@ -475,12 +612,17 @@ def earlier(number: int = 50, version: int = 1, executor: str = "inline") -> Rou
     )
 
 
+def adopt(cluster: Cluster, table: RoutingTable, *ready: VersionKey) -> None:
+    """A gateway tells a new controller its table, and which versions of it are ready there."""
+    cluster.fleet.adopt(table, GatewayReport("a", table.number, dict.fromkeys(ready, READY)))
+
+
 def test_a_new_controller_keeps_the_routes_that_gateways_serve() -> None:
     cluster = Cluster("a", number=100)
-    cluster.fleet.adopt(earlier())
+    adopt(cluster, earlier(), V1)
     cluster.fleet.want("m", [wanted(1)])
     cluster.states["a"] = {V1: READY}
-    assert cluster.step() == Orders()
+    cluster.step()
     assert cluster.phases() == {V1: "READY"}
     assert cluster.fleet.table.routes == ROUTE_1
     assert cluster.fleet.table.unavailable == {}
@@ -489,7 +631,7 @@ def test_a_new_controller_keeps_the_routes_that_gateways_serve() -> None:
 
 def test_an_adopted_version_answers_until_its_wanted_successor_is_ready() -> None:
     cluster = Cluster("a")
-    cluster.fleet.adopt(earlier())
+    adopt(cluster, earlier(), V1)
     cluster.fleet.want("m", [wanted(2)])
     cluster.step()
     assert cluster.phases() == {V1: "READY", V2: "LOADING"}
@@ -502,7 +644,7 @@ def test_an_adopted_version_answers_while_its_model_is_still_prepared() -> None:
     cluster = Cluster("a")
     cluster.fleet.name("m")
     cluster.fleet.unavailable["m"] = "it is being prepared; try again shortly"
-    cluster.fleet.adopt(earlier())
+    adopt(cluster, earlier(), V1)
     cluster.step()
     assert cluster.phases() == {V1: "READY"}
     assert cluster.fleet.table.routes == ROUTE_1
@@ -514,7 +656,7 @@ def test_an_adopted_version_answers_while_its_model_is_still_prepared() -> None:
 
 def test_an_adopted_model_that_the_desired_state_does_not_name_is_retired() -> None:
     cluster = Cluster("a")
-    cluster.fleet.adopt(earlier())
+    adopt(cluster, earlier(), V1)
     cluster.states["a"] = {V1: READY}
     cluster.step()
     assert cluster.phases() == {V1: "DRAINING"}
@@ -527,26 +669,68 @@ def test_an_adopted_model_that_the_desired_state_does_not_name_is_retired() -> N
 def test_of_several_gateways_tables_the_newest_is_adopted(numbers: tuple[int, int]) -> None:
     cluster = Cluster("a", "b")
     for number in numbers:
-        cluster.fleet.adopt(earlier(number, version=1 if number == 50 else 2))
+        adopt(cluster, earlier(number, version=1 if number == 50 else 2))
     assert cluster.fleet.table.routes == ROUTE_2
     assert cluster.fleet.table.number > 100
 
 
 def test_adopted_replicas_are_not_deployed_again() -> None:
     cluster = Cluster("a")
-    cluster.fleet.adopt(earlier(executor="replicas"))
+    adopt(cluster, earlier(executor="replicas"), V1)
     cluster.fleet.want("m", [wanted(1, executor="replicas")])
-    assert cluster.step() == Orders()
+    cluster.step()
+    assert cluster.phases() == {V1: "READY"}
+    assert cluster.deployed() == {V1: (1, 1)}
+
+
+@pytest.mark.parametrize("said", [None, LOADING, "no memory left"])
+def test_what_is_not_ready_yet_is_adopted_as_loading(said: str | None) -> None:
+    cluster = Cluster("a")
+    cluster.fleet.name("m")
+    states = {} if said is None else {V1: said}
+    cluster.fleet.adopt(earlier(), GatewayReport("a", 50, states))
+    cluster.step()
+    assert cluster.phases() == {V1: "LOADING"}
+    assert (cluster.held(), cluster.fleet.table.routes) == ([V1], ROUTE_1)
+    cluster.say({V1: READY})
+    assert cluster.phases() == {V1: "READY"}
+
+
+def test_nothing_of_a_model_that_is_still_prepared_is_drained() -> None:
+    cluster = Cluster("a")
+    cluster.fleet.name("m")
+    # Version 2 was loading when the earlier controller ended, on its way to take over.
+    table = RoutingTable(50, "./store", (entry("m", 1), entry("m", 2, "replicas")), ROUTE_1)
+    adopt(cluster, table, V1)
+    cluster.step()
+    cluster.say({V1: READY, V2: LOADING})
+    assert cluster.phases() == {V1: "READY", V2: "LOADING"}
+    assert (cluster.held(), cluster.deployed()) == ([V1, V2], {V2: (1, 1)})
+    cluster.fleet.want("m", [wanted(1)])
+    cluster.step()
+    assert cluster.phases() == {V1: "READY", V2: "DRAINING"}
+
+
+def test_an_adopted_version_that_is_wanted_otherwise_falls_back_to_what_it_was() -> None:
+    cluster = Cluster("a")
+    adopt(cluster, earlier(), V1)
+    cluster.fleet.want("m", [run_with("replicas")])
+    cluster.step()
+    assert (cluster.phases(), cluster.run_as()) == ({V1: "LOADING"}, [("replicas", 1)])
+    assert cluster.fleet.table.routes == ROUTE_1
+    cluster.fleet.fail(V1, "no memory left")
+    cluster.step()
+    assert (cluster.phases(), cluster.run_as()) == ({V1: "READY"}, [("inline", 1)])
 
 
 def test_an_empty_table_is_not_adopted() -> None:
     cluster = Cluster("a")
-    cluster.fleet.adopt(RoutingTable(0, ""))
+    adopt(cluster, RoutingTable(0, ""))
     assert cluster.fleet.table == RoutingTable(100, "./store")
 
 
 def test_a_controller_that_has_decided_adopts_no_more() -> None:
     cluster = Cluster("a")
     cluster.step()
-    cluster.fleet.adopt(earlier())
+    adopt(cluster, earlier(), V1)
     assert cluster.phases() == {}
