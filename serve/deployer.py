@@ -61,7 +61,7 @@ class Deployer:
             complete = False
             try:
                 await self._pass()
-                complete = all(self._reported(key) for key in self._last)
+                complete = all(self._reported(key) == {deployment_text(entry)} for key, entry in self._last.items())
             except Exception as error:
                 log.warning("Ray Serve does not answer: %s", " ".join(str(error).split())[:200])
             with suppress(TimeoutError):

@@ -59,7 +59,8 @@ def decode_request(
 
     Raw and shared tensors are views. Raises `InvalidInput`, and `Unsupported` for shared memory without `regions`.
     """
-    raw = bool(message.raw_input_contents)
+    # Who sends tensors in shared memory reads raw answers.
+    raw = bool(message.raw_input_contents) or any(_REGION in tensor.parameters for tensor in message.inputs)
     return InferenceRequest(
         message.model_name,
         version_number(message.model_version),

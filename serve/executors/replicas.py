@@ -27,8 +27,11 @@ from serve.shared_memory import SHARED_FROM_BYTES, Placed, Region, RegionPool
 
 log = logging.getLogger("onegate")
 
-BATCHES_PER_REPLICA = 2
-"""One that runs and one that is ready when it ends, so that a replica never waits for the wire."""
+FAST_BATCHES = 2
+"""A replica's batches at once: one that runs and one that is ready when it ends, so that it waits for no wire."""
+
+SLOW_BATCHES = 4
+"""The same for slow models: the replica puts together what waits when its turn comes, instead of many small runs."""
 
 RETRY_PAUSE_S = 0.02
 """Before the next attempt when the only replica has just failed: it is listed until its heartbeats stop."""
@@ -99,13 +102,15 @@ class ReplicasExecutor:
         node: str,
         secret: str,
         pool: RegionPool,
-        on_slots: Callable[[], None] = lambda: None,
+        *,
+        batches: int = FAST_BATCHES,
     ) -> None:
         self._key = key
+        self._batches = batches
         self._pool = pool
         self._node = node
         self._secret = secret
-        self.on_slots = on_slots
+        self.on_slots: Callable[[], None] = lambda: None
         """Called when slots were added."""
         self._listed: dict[str, Replica] = {}
         self._clients: dict[str, ReplicaClient] = {}
@@ -115,7 +120,7 @@ class ReplicasExecutor:
     @property
     def slots(self) -> int:
         """Batches that may run at once; 0 while no replica is known to answer."""
-        return BATCHES_PER_REPLICA * sum(not client.failed for client in self._clients.values())
+        return self._batches * sum(not client.failed for client in self._clients.values())
 
     async def update(self, replicas: Sequence[Replica]) -> None:
         """Takes over the list of replicas: new ones from when they answer; calls to those that left end first."""

@@ -117,12 +117,17 @@ class Cluster:
             await asyncio.wait([self._running])
 
 
+def pause_between_passes(monkeypatch: pytest.MonkeyPatch, busy_s: float, idle_s: float) -> None:
+    monkeypatch.setattr("serve.deployer.PASS_S", busy_s)
+    monkeypatch.setattr("serve.deployer.IDLE_PASS_S", idle_s)
+
+
 @pytest.fixture
 async def cluster(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cluster]:
     ray = RayServe()
     for name in ("running_versions", "deploy_version", "scale_version", "delete_version"):
         monkeypatch.setattr(deployments, name, getattr(ray, name))
-    monkeypatch.setattr("serve.deployer.PASS_S", 0.01)
+    pause_between_passes(monkeypatch, 0.01, 0.01)
     cluster = Cluster(ray)
     cluster.start()
     yield cluster
@@ -302,7 +307,7 @@ async def test_a_change_is_passed_on_at_once_and_no_change_makes_no_pass(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await cluster.stop()
-    monkeypatch.setattr("serve.deployer.PASS_S", 3600.0)
+    pause_between_passes(monkeypatch, 3600.0, 3600.0)
     cluster.ray.looks = 0
     cluster.start()
     await eventually(lambda: cluster.ray.looks == 1)
@@ -316,7 +321,7 @@ async def test_a_change_is_passed_on_at_once_and_no_change_makes_no_pass(
 
 async def test_a_change_during_a_pass_has_a_pass_of_its_own(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     await cluster.stop()
-    monkeypatch.setattr("serve.deployer.PASS_S", 3600.0)
+    pause_between_passes(monkeypatch, 3600.0, 3600.0)
     cluster.ray.looks = 0
     cluster.ray.calls_allowed.clear()
     cluster.start()
@@ -324,3 +329,19 @@ async def test_a_change_during_a_pass_has_a_pass_of_its_own(cluster: Cluster, mo
     cluster.want(on_replicas())
     cluster.ray.calls_allowed.set()
     await eventually(lambda: cluster.ray.told == ["deploy m-1/1/64 x1"])
+
+
+@pytest.mark.parametrize(
+    ("reported", "idle"),
+    [(set(), False), ({"m-1/2/64"}, False), ({"m-1/1/64", "m-1/2/64"}, False), ({"m-1/1/64"}, True)],
+)
+async def test_passes_are_rare_only_when_all_replicas_are_what_is_wanted(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, reported: set[str], idle: bool
+) -> None:
+    await cluster.stop()
+    pause_between_passes(monkeypatch, 0.01, 3600.0)
+    cluster.wanted, cluster.reported = {V1: on_replicas()}, {V1: reported}
+    cluster.ray.looks = 0
+    cluster.start()
+    await asyncio.sleep(0.2)
+    assert (cluster.ray.looks == 1) is idle
