@@ -31,7 +31,9 @@ from model_store.errors import OnegateError
 PARTS = ("mlp", "conv")
 BUILDERS = {"mlp": build_mlp, "conv": build_resnet}
 THREADS = {"mlp": 1, "conv": 2}
-MANY = {"mlp": 64, "conv": 4}
+BATCH = {"mlp": 64, "conv": 8}
+"""`max_batch_size` of the served model."""
+MANY = {"mlp": 64, "conv": 16}
 """Connections. Four keep the conv net busy: a batch runs, one is ready behind it, and the client has its turn."""
 BATCHES = {"mlp": (1,), "conv": (1, 2, 4)}
 """Of bare ONNX Runtime: the request's own first, then what the server can merge of `MANY`."""
@@ -115,7 +117,7 @@ def _start(
 ) -> tuple[list[Server], list[Contestant]]:
     """Everybody who takes part, up until `stack` ends."""
     progress("starting onegate")
-    server, contestants = stack.enter_context(onegate(folder, model, cpus=THREADS[name], max_batch_size=MANY[name]))
+    server, contestants = stack.enter_context(onegate(folder, model, cpus=THREADS[name], max_batch_size=BATCH[name]))
     if name != "mlp":
         return [server], contestants
     progress("starting Ray Serve")

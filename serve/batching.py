@@ -67,6 +67,8 @@ class BatchQueue:
         self._waiting: OrderedDict[Any, deque[Waiting]] = OrderedDict()
         self._waiting_rows = 0
         self._under_way: dict[int, list[Waiting]] = {}
+        self._in_slots: set[int] = set()
+        """Those batches under way that take slots of the present executor: not what an earlier one still has."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._flush_scheduled = False
         self._delay_timer: asyncio.TimerHandle | None = None
@@ -85,6 +87,7 @@ class BatchQueue:
     def replace_executor(self, executor: Executor) -> None:
         """Later batches run in `executor`; those under way end where they are."""
         self._executor = executor
+        self._in_slots.clear()
         self.wake()
 
     @property
@@ -201,7 +204,7 @@ class BatchQueue:
 
     def _flush(self) -> None:
         self._flush_scheduled = False
-        while self._waiting and len(self._under_way) < self._executor.slots:
+        while self._waiting and len(self._in_slots) < self._executor.slots:
             wait_s = self._still_to_wait()
             if wait_s > 0:
                 self._delay(wait_s)
@@ -259,6 +262,7 @@ class BatchQueue:
             self._settle_failure(batch, error)
             return True
         self._under_way[id(batch)] = batch
+        self._in_slots.add(id(batch))
         task = self._loop.create_task(self._await_outcome(batch, outcome))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -271,6 +275,7 @@ class BatchQueue:
             self._settle_failure(batch, error)
         finally:
             del self._under_way[id(batch)]
+            self._in_slots.discard(id(batch))
             self._note_idle()
             self._schedule_flush()
 

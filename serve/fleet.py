@@ -186,7 +186,15 @@ class Fleet:
                 split=tuple((w.entry.key[1], w.traffic) for w in wanted if w.traffic),
                 labels={w.label: w.entry.key[1] for w in wanted if w.label is not None},
             )
-        return self.table.routes.get(model)
+        present = self.table.routes.get(model)
+        # An adopted route may lead to what then turns out not to load: callers are told so, instead of waiting for it.
+        if present is not None and all(self._has_failed((model, version)) for version, _ in present.split):
+            return None
+        return present
+
+    def _has_failed(self, key: VersionKey) -> bool:
+        state = self.versions.get(key)
+        return state is not None and state.phase == "FAILED"
 
     def _start_draining(self, routes: dict[str, ModelRoute]) -> None:
         keep = {w.entry.key for wanted in self._wanted.values() for w in wanted}

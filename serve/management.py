@@ -107,9 +107,13 @@ def _refuse_foreign(scope: Any) -> None:
     A browser names the page's origin, and a name that was pointed at this machine stands in `Host`.
     """
     host = scope.authority or scope.headers.get("host") or ""
-    name = urlsplit(f"//{host}").hostname or ""
     origin = scope.headers.get("origin")
-    if not _is_loopback(name) or (origin is not None and urlsplit(origin).netloc != host):
+    try:
+        local = _is_loopback(urlsplit(f"//{host}").hostname or "")
+        own = origin is None or urlsplit(origin).netloc == host
+    except ValueError:
+        local = own = False
+    if not (local and own):
         raise Forbidden(f"management answers local programs only, got Host {host!r} and Origin {origin!r}")
 
 

@@ -113,7 +113,7 @@ async def test_a_model_that_refuses_zeros_runs_in_a_thread() -> None:
         raise InvalidInput("zeros")
 
     executor = build_inline_executor(FunctionRuntime(refuse), manifest(), 64)
-    assert executor.slots == 2
+    assert executor.slots == 1
     await executor.close()
 
 

@@ -696,6 +696,17 @@ def test_what_is_not_ready_yet_is_adopted_as_loading(said: str | None) -> None:
     assert cluster.phases() == {V1: "READY"}
 
 
+def test_an_adopted_route_ends_when_all_that_it_leads_to_has_failed() -> None:
+    cluster = Cluster("a")
+    adopt(cluster, earlier())
+    cluster.fleet.want("m", [wanted(1)])
+    cluster.step()
+    assert cluster.fleet.table.routes == ROUTE_1
+    cluster.say({V1: "no memory left"})
+    assert (cluster.phases(), cluster.held()) == ({V1: "FAILED"}, [])
+    assert (cluster.fleet.table.routes, cluster.fleet.table.unavailable) == ({}, {"m": "no memory left"})
+
+
 def test_nothing_of_a_model_that_is_still_prepared_is_drained() -> None:
     cluster = Cluster("a")
     cluster.fleet.name("m")

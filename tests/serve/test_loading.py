@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,10 @@ from serve.executors.inline import InlineExecutor
 from serve.executors.replicas import ReplicasExecutor
 from serve.front_doors.grpc import GrpcFrontDoor
 from serve.inference import InferenceRequest
-from serve.loading import VersionLoader
+from serve.loading import VersionLoader, load_version
 from serve.reports import LOADING, READY
 from serve.routing import Batching, ModelRoute, Replica, Router, RoutingTable, ServeOptions, VersionEntry
+from serve.runtimes.base import Runtime
 from tests.serve.tiny_versions import GatedExecutor, dispatcher_of, entry, manifest
 from tests.serve.waiting import eventually
 
@@ -77,6 +80,27 @@ class Gateway:
         return float(response.outputs["y"][0, 0])
 
 
+def held_up(allowed: threading.Event, loads: list[int] | None = None) -> Callable[..., Runtime]:
+    """`load_version` that waits to be allowed, and notes the CPUs of what it loads."""
+
+    def load(store_url: str, entry: VersionEntry, folder: Path) -> Runtime:
+        if loads is not None:
+            loads.append(entry.serve.cpus)
+        assert allowed.wait(5)
+        return load_version(store_url, entry, folder)
+
+    return load
+
+
+class ClosingGate(GatedExecutor):
+    """Tells when it is closed."""
+
+    closed = False
+
+    async def close(self) -> None:
+        self.closed = True
+
+
 @pytest.fixture
 async def gateway(tmp_path: Path) -> Gateway:
     return Gateway(tmp_path)
@@ -129,10 +153,58 @@ async def test_a_version_that_comes_back_while_it_drains_is_loaded_again(gateway
     gateway.follow()
     await gateway.states({V1: "draining"})
     gateway.follow(first, route=1)
+    await gateway.loader.reconnect()
+    assert gateway.loader.states == {V1: LOADING}
     gate.gate.set()
-    await last
+    assert await last == 2
     await gateway.states({V1: READY})
     assert await gateway.answer() == 5
+
+
+async def test_a_version_that_leaves_and_comes_back_while_it_loads_is_loaded_once(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, allowed = gateway.publish(5), threading.Event()
+    loads: list[int] = []
+    monkeypatch.setattr("serve.loading.load_version", held_up(allowed, loads))
+    gateway.follow(first)
+    await eventually(lambda: loads == [1])
+    gateway.follow()
+    gateway.follow(first, route=1)
+    allowed.set()
+    await gateway.states({V1: READY})
+    assert (await gateway.answer(), loads) == (5, [1])
+
+
+async def test_a_version_that_leaves_for_good_while_it_loads_is_not_kept(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, allowed = gateway.publish(5), threading.Event()
+    loads: list[int] = []
+    monkeypatch.setattr("serve.loading.load_version", held_up(allowed, loads))
+    gateway.follow(first)
+    await eventually(lambda: loads == [1])
+    for entries in ((), (first,), ()):
+        gateway.follow(*entries)
+    allowed.set()
+    await gateway.states({})
+    assert (gateway.dispatcher.loaded, loads) == ({}, [1])
+
+
+async def test_a_version_changed_while_it_loads_is_ready_when_it_is_run_as_the_newest_table_says(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, allowed = gateway.publish(5), threading.Event()
+    loads: list[int] = []
+    monkeypatch.setattr("serve.loading.load_version", held_up(allowed, loads))
+    gateway.follow(first)
+    await eventually(lambda: loads == [1])
+    changed = run_as(first, "inline", cpus=2)
+    gateway.follow(changed, route=1)
+    allowed.set()
+    await gateway.states({V1: READY})
+    assert gateway.dispatcher.loaded[V1].entry == changed
+    assert (await gateway.answer(), loads) == (5, [1, 2])
 
 
 async def test_a_damaged_file_is_the_reason_and_the_others_answer(
@@ -168,39 +240,200 @@ async def test_new_limits_reach_a_loaded_version_without_a_reload(gateway: Gatew
     assert loaded.deadline_s == 1.0
 
 
-async def test_a_version_moves_to_replicas_and_back(gateway: Gateway) -> None:
+# -- another way of running ------------------------------------------------------------------------------------------
+
+
+class Doors:
+    """Model replicas of version 1 that double, at real sockets."""
+
+    def __init__(self) -> None:
+        self._open: list[GrpcFrontDoor] = []
+
+    async def replica(self, name: str = "a") -> Replica:
+        door = GrpcFrontDoor(dispatcher_of(entry("times")).answer, secret=SECRET)
+        (port,) = await door.start(["127.0.0.1:0"])
+        self._open.append(door)
+        return Replica(name, "here", f"127.0.0.1:{port}", "")
+
+    async def close(self) -> None:
+        for door in self._open:
+            await door.stop(0)
+
+
+@pytest.fixture
+async def doors() -> AsyncIterator[Doors]:
+    doors = Doors()
+    yield doors
+    await doors.close()
+
+
+def run_as(published: VersionEntry, executor: str, *replicas: Replica, cpus: int = 1) -> VersionEntry:
+    return msgspec.structs.replace(published, serve=ServeOptions(executor, cpus=cpus), replicas=replicas)
+
+
+async def test_a_version_that_moves_to_replicas_answers_inline_until_one_answers(
+    gateway: Gateway, doors: Doors
+) -> None:
     first = gateway.publish(5)
-    door = GrpcFrontDoor(dispatcher_of(entry("times")).answer, secret=SECRET)
-    (port,) = await door.start(["127.0.0.1:0"])
     gateway.follow(first, route=1)
     await gateway.states({V1: READY})
     loaded = gateway.dispatcher.loaded[V1]
+    inline = loaded.executor
 
-    moved = msgspec.structs.replace(first, serve=ServeOptions("replicas"))
-    gateway.follow(moved, route=1)
-    await eventually(lambda: isinstance(loaded.executor, ReplicasExecutor))
-    waiting = asyncio.ensure_future(gateway.answer())
-    replica = Replica("a", "here", f"127.0.0.1:{port}", "")
-    gateway.follow(msgspec.structs.replace(moved, replicas=(replica,)), route=1)
-    assert await waiting == 2
+    gateway.follow(run_as(first, "replicas"), route=1)
+    assert gateway.loader.states == {V1: LOADING}
+    await eventually(lambda: isinstance(loaded.successor, ReplicasExecutor))
+    await gateway.loader.reconnect()
+    assert (gateway.loader.states, loaded.executor, await gateway.answer()) == ({V1: LOADING}, inline, 5)
 
+    gateway.follow(run_as(first, "replicas", await doors.replica()), route=1)
+    await gateway.states({V1: READY})
+    assert gateway.dispatcher.loaded[V1] is loaded
+    assert isinstance(loaded.executor, ReplicasExecutor)
+    assert (loaded.successor, loaded.entry.serve.executor, await gateway.answer()) == (None, "replicas", 2)
+
+
+async def test_a_replica_that_answers_later_is_found_without_a_new_table(gateway: Gateway) -> None:
+    first = gateway.publish(5)
     gateway.follow(first, route=1)
-    await eventually(lambda: isinstance(loaded.executor, InlineExecutor))
-    assert await gateway.answer() == 5
+    await gateway.states({V1: READY})
+    door = GrpcFrontDoor(dispatcher_of(entry("times")).answer, secret=SECRET)
+    late = Replica("late", "here", "unix-abstract:onegate-test-late", "")
+    gateway.follow(run_as(first, "replicas", late), route=1)
+    await eventually(lambda: gateway.dispatcher.loaded[V1].successor is not None)
+    assert (gateway.loader.states, await gateway.answer()) == ({V1: LOADING}, 5)
+    await door.start([late.local])
+    await gateway.loader.reconnect()
+    assert (gateway.loader.states, await gateway.answer()) == ({V1: READY}, 2)
+    await gateway.dispatcher.loaded[V1].executor.close()
     await door.stop(0)
 
 
-async def test_a_version_on_replicas_is_ready_when_the_first_one_answers(gateway: Gateway) -> None:
-    first = msgspec.structs.replace(gateway.publish(5), serve=ServeOptions("replicas"))
+async def test_a_version_that_moves_back_inline_answers_from_its_replicas_meanwhile(
+    gateway: Gateway, doors: Doors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, allowed = gateway.publish(5), threading.Event()
+    replica = await doors.replica()
+    gateway.follow(run_as(first, "replicas", replica), route=1)
+    await gateway.states({V1: READY})
+    loaded = gateway.dispatcher.loaded[V1]
+    monkeypatch.setattr("serve.loading.load_version", held_up(allowed))
+
+    gateway.follow(run_as(first, "inline", replica), route=1)
+    await asyncio.sleep(0.02)
+    # The old executor has slots all the while; that is not what the new table asks.
+    await gateway.loader.reconnect()
+    assert (gateway.loader.states, await gateway.answer()) == ({V1: LOADING}, 2)
+
+    allowed.set()
+    await gateway.states({V1: READY})
+    assert isinstance(loaded.executor, InlineExecutor)
+    assert (loaded.successor, await gateway.answer()) == (None, 5)
+
+
+async def test_batches_under_way_end_in_the_executor_that_is_left(gateway: Gateway) -> None:
+    first = gateway.publish(5)
+    gateway.follow(first, route=1)
+    await gateway.states({V1: READY})
+    loaded, gate = gateway.dispatcher.loaded[V1], ClosingGate()
+    loaded.executor = gate
+    loaded.queue.replace_executor(gate)
+    under_way = asyncio.ensure_future(gateway.answer())
+    await eventually(lambda: gate.started == 1)
+
+    gateway.follow(run_as(first, "inline", cpus=2), route=1)
+    await gateway.states({V1: READY})
+    assert (await gateway.answer(), under_way.done(), gate.closed) == (5, False, False)
+    gate.gate.set()
+    assert await under_way == 2
+    await eventually(lambda: gate.closed)
+
+
+async def test_a_change_that_is_taken_back_leaves_everything_as_it_was(gateway: Gateway) -> None:
+    first = gateway.publish(5)
+    gateway.follow(first, route=1)
+    await gateway.states({V1: READY})
+    loaded = gateway.dispatcher.loaded[V1]
+    inline = loaded.executor
+    gateway.follow(run_as(first, "replicas"), route=1)
+    await eventually(lambda: loaded.successor is not None)
+    gateway.follow(first, route=1)
+    await gateway.states({V1: READY})
+    assert (loaded.executor, loaded.successor, loaded.entry) == (inline, None, first)
+    assert await gateway.answer() == 5
+
+
+async def test_a_change_that_is_taken_back_before_it_has_begun_is_not_made(gateway: Gateway) -> None:
+    first = gateway.publish(5)
+    gateway.follow(first, route=1)
+    await gateway.states({V1: READY})
+    loaded = gateway.dispatcher.loaded[V1]
+    inline = loaded.executor
+    for each in (run_as(first, "inline", cpus=2), first):
+        gateway.follow(each, route=1)
+    assert gateway.loader.states == {V1: LOADING}
+    await gateway.states({V1: READY})
+    assert (loaded.executor, loaded.entry) == (inline, first)
+
+
+async def test_a_change_that_can_not_be_made_is_the_reason_and_the_version_answers_as_before(
+    gateway: Gateway, doors: Doors, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, replica = gateway.publish(5), await doors.replica()
+    gateway.follow(run_as(first, "replicas", replica), route=1)
+    await gateway.states({V1: READY})
+    blob = gateway.blob(first)
+    content = blob.read_bytes()
+    blob.write_bytes(b"?" + content[1:])
+    gateway.follow(run_as(first, "inline", replica), route=1)
+    await eventually(lambda: gateway.loader.states[V1] != LOADING)
+    await gateway.loader.reconnect()
+    assert blob.name in gateway.loader.states[V1]
+    assert "version 1 of times can't be loaded" in caplog.text
+    assert await gateway.answer() == 2
+
+    # The controller falls back.
+    gateway.follow(run_as(first, "replicas", replica), route=1)
+    await gateway.states({V1: READY})
+    assert await gateway.answer() == 2
+
+    blob.write_bytes(content)
+    gateway.follow(run_as(first, "inline", replica), route=1)
+    await gateway.states({V1: READY})
+    assert await gateway.answer() == 5
+
+
+async def test_a_version_that_leaves_the_table_during_a_change_leaves_whole(gateway: Gateway) -> None:
+    first = gateway.publish(5)
+    gateway.follow(first, route=1)
+    await gateway.states({V1: READY})
+    gateway.follow(run_as(first, "replicas"), route=1)
+    gateway.follow()
+    await gateway.states({})
+    assert gateway.dispatcher.loaded == {}
+
+
+async def test_a_version_on_replicas_is_ready_when_the_first_one_answers(gateway: Gateway, doors: Doors) -> None:
+    first = run_as(gateway.publish(5), "replicas")
     gateway.follow(first)
     await eventually(lambda: V1 in gateway.dispatcher.loaded)
     assert gateway.loader.states == {V1: LOADING}
-    door = GrpcFrontDoor(dispatcher_of(entry("times")).answer, secret=SECRET)
-    (port,) = await door.start(["127.0.0.1:0"])
-    gateway.follow(msgspec.structs.replace(first, replicas=(Replica("a", "here", f"127.0.0.1:{port}", ""),)))
+    gateway.follow(msgspec.structs.replace(first, replicas=(await doors.replica(),)))
     await gateway.states({V1: READY})
     gateway.follow(first)
     await eventually(lambda: gateway.dispatcher.loaded[V1].executor.slots == 0)
+    # Once ready it stays so: requests wait while its replicas restart.
     assert gateway.loader.states == {V1: READY}
-    await gateway.dispatcher.loaded[V1].executor.close()
-    await door.stop(0)
+
+
+async def test_a_new_list_of_replicas_reaches_the_executor_in_place(gateway: Gateway, doors: Doors) -> None:
+    first = gateway.publish(5)
+    gateway.follow(run_as(first, "replicas", await doors.replica("a")), route=1)
+    await gateway.states({V1: READY})
+    loaded = gateway.dispatcher.loaded[V1]
+    executor, slots = loaded.executor, loaded.executor.slots
+    gateway.follow(run_as(first, "replicas", *loaded.entry.replicas, await doors.replica("b")), route=1)
+    await eventually(lambda: loaded.executor.slots == 2 * slots)
+    assert loaded.executor is executor
+    assert gateway.loader.states == {V1: READY}
+    assert await gateway.answer() == 2

@@ -1,0 +1,282 @@
+"""The management port on a real socket: who may ask, what is answered, and how errors are told."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from model_store.errors import ConfigError, Conflict, InternalError
+from serve.config import Config
+from serve.desired import Change
+from serve.front_doors.http import HttpListener
+from serve.management import MAX_CONFIG_BYTES, Management, error_from
+from tests.serve.waiting import eventually
+
+CHANGES = [Change("digits", "add", ("/exports/digits.onnx: will be converted to a new version",))]
+CONFIG = b'{"store": "/store", "models": [{"name": "digits", "source": "/exports/digits.onnx"}]}'
+
+
+class Desired:
+    """Stands for the controller: notes what it is asked."""
+
+    def __init__(self) -> None:
+        self.generation = 4
+        self.planned: list[Config] = []
+        self.applied: list[Config] = []
+        self.stopping = False
+        self.refusal: Exception | None = None
+
+    def state(self) -> dict[str, Any]:
+        return {"generation": self.generation, "models": []}
+
+    async def plan(self, config: Config) -> list[Change]:
+        self._refuse()
+        self.planned.append(config)
+        return CHANGES
+
+    async def apply(self, config: Config) -> list[Change]:
+        self._refuse()
+        self.applied.append(config)
+        self.generation += 1
+        return CHANGES
+
+    def request_shutdown(self) -> None:
+        self.stopping = True
+
+    def _refuse(self) -> None:
+        if self.refusal is not None:
+            raise self.refusal
+
+
+class Port:
+    """The management port of a controller."""
+
+    def __init__(self, desired: Desired, number: int) -> None:
+        self.desired = desired
+        self.number = number
+
+    async def call(
+        self, method: str, path: str, body: bytes | None = None, **headers: str
+    ) -> tuple[int, dict[str, Any]]:
+        """Status and answer; `headers` replace those that Python's client sends."""
+
+        def blocking() -> tuple[int, dict[str, Any]]:
+            connection = http.client.HTTPConnection("127.0.0.1", self.number, timeout=10)
+            try:
+                connection.request(method, path, body, headers)
+                reply = connection.getresponse()
+                assert reply.getheader("content-type") == "application/json"
+                return reply.status, json.loads(reply.read())
+            finally:
+                connection.close()
+
+        return await asyncio.to_thread(blocking)
+
+
+@pytest.fixture
+async def port(free_port: int) -> AsyncIterator[Port]:
+    desired = Desired()
+    listener = HttpListener(Management(desired), "127.0.0.1", free_port)
+    listener.start()
+    await eventually(lambda: answers(free_port))
+    yield Port(desired, free_port)
+    await listener.stop()
+
+
+def answers(number: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", number, timeout=1)
+    try:
+        connection.connect()
+    except OSError:
+        return False
+    connection.close()
+    return True
+
+
+# -- what is answered ------------------------------------------------------------------------------------------------
+
+
+async def test_the_state_is_answered(port: Port) -> None:
+    assert await port.call("GET", "/api/state") == (200, {"generation": 4, "models": []})
+
+
+async def test_a_config_is_applied(port: Port) -> None:
+    assert await port.call("PUT", "/api/config", CONFIG) == (
+        200,
+        {
+            "applied": True,
+            "changes": [
+                {
+                    "model": "digits",
+                    "action": "add",
+                    "details": ["/exports/digits.onnx: will be converted to a new version"],
+                }
+            ],
+            "generation": 5,
+        },
+    )
+    (applied,) = port.desired.applied
+    assert (applied.store, applied.models[0].source) == ("/store", "/exports/digits.onnx")
+    assert port.desired.planned == []
+
+
+async def test_a_plan_applies_nothing(port: Port) -> None:
+    status, answer = await port.call("PUT", "/api/config?plan=true", CONFIG)
+    assert (status, answer["applied"], answer["generation"]) == (200, False, 4)
+    assert [change["model"] for change in answer["changes"]] == ["digits"]
+    assert (len(port.desired.planned), port.desired.applied) == (1, [])
+
+
+async def test_plan_false_applies(port: Port) -> None:
+    status, answer = await port.call("PUT", "/api/config?plan=false", CONFIG)
+    assert (status, answer["applied"], len(port.desired.applied)) == (200, True, 1)
+
+
+async def test_a_config_may_be_yaml(port: Port) -> None:
+    text = "store: /store\nmodels:\n- name: digits\n  source: /exports/zürich.onnx\n"
+    status, _ = await port.call("PUT", "/api/config", text.encode())
+    assert (status, port.desired.applied[0].models[0].source) == (200, "/exports/zürich.onnx")
+
+
+async def test_shutdown_is_passed_on(port: Port) -> None:
+    assert await port.call("POST", "/api/shutdown") == (200, {"stopping": True})
+    assert port.desired.stopping is True
+
+
+# -- what is refused -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/", "/api", "/api/state/", "/api/nothing", "/v2/health/live"])
+async def test_an_unknown_path_is_not_found(port: Port, path: str) -> None:
+    assert await port.call("GET", path) == (404, {"error": "Not Found"})
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("POST", "/api/state"), ("GET", "/api/config"), ("POST", "/api/config"), ("GET", "/api/shutdown")],
+)
+async def test_a_wrong_method_is_told(port: Port, method: str, path: str) -> None:
+    assert await port.call(method, path) == (405, {"error": "Method Not Allowed"})
+    assert (port.desired.stopping, port.desired.applied) == (False, [])
+
+
+async def test_mistakes_of_a_config_are_told_with_their_kind(port: Port) -> None:
+    text = b"models:\n- name: digits\n  source: a.onnx\n  serve: {cpus: 0, colour: red}\n"
+    status, answer = await port.call("PUT", "/api/config", text)
+    assert (status, answer["kind"]) == (400, "ConfigError")
+    assert "the config sent" in answer["error"]
+    assert "models[0].serve.cpus" in answer["error"]
+    assert "models[0].serve.colour" in answer["error"]
+    assert port.desired.applied == []
+
+
+async def test_a_config_that_is_no_text_is_told(port: Port) -> None:
+    status, answer = await port.call("PUT", "/api/config", b"\xff\xfe")
+    assert (status, answer) == (
+        400,
+        {"error": "the config is not UTF-8 text: invalid start byte", "kind": "ConfigError"},
+    )
+
+
+async def test_a_config_over_the_limit_is_refused(port: Port) -> None:
+    status, answer = await port.call("PUT", "/api/config", **{"content-length": str(MAX_CONFIG_BYTES + 1)})
+    assert (status, answer["kind"]) == (413, "PayloadTooLarge")
+
+
+@pytest.mark.parametrize(
+    ("refusal", "status"),
+    [(ConfigError("store: restart `onegate up` to change it"), 400), (Conflict("generation 5 exists already"), 409)],
+)
+@pytest.mark.parametrize("path", ["/api/config", "/api/config?plan=true"])
+async def test_what_the_controller_refuses_is_told(port: Port, path: str, refusal: Exception, status: int) -> None:
+    port.desired.refusal = refusal
+    assert await port.call("PUT", path, CONFIG) == (
+        status,
+        {"error": str(refusal), "kind": type(refusal).__name__},
+    )
+
+
+async def test_a_defect_is_told_by_its_id_only(port: Port, caplog: pytest.LogCaptureFixture) -> None:
+    port.desired.refusal = FileNotFoundError(2, "No such file or directory", "/var/secret/store")
+    status, answer = await port.call("PUT", "/api/config", CONFIG)
+    assert (status, answer["kind"]) == (500, "InternalError")
+    assert "secret" not in answer["error"]
+    assert "/var/secret/store" in caplog.text
+
+
+# -- who may ask -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:{port}", "localhost:{port}", "LocalHost", "127.0.0.1", "[::1]:{port}"])
+async def test_local_programs_are_answered(port: Port, host: str) -> None:
+    status, _ = await port.call("GET", "/api/state", host=host.format(port=port.number))
+    assert status == 200
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1", "localhost"])
+async def test_a_page_of_the_port_itself_is_answered(port: Port, name: str) -> None:
+    host = f"{name}:{port.number}"
+    status, _ = await port.call("POST", "/api/shutdown", host=host, origin=f"http://{host}")
+    assert (status, port.desired.stopping) == (200, True)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "attacker.example",
+        "attacker.example:{port}",
+        "localhost.attacker.example",
+        "10.0.0.1:{port}",
+        "0.0.0.0",
+        "",
+        "[",
+    ],
+)
+async def test_a_foreign_host_is_refused(port: Port, host: str, caplog: pytest.LogCaptureFixture) -> None:
+    # A name of the attacker that was pointed at this machine.
+    status, answer = await port.call("POST", "/api/shutdown", host=host.format(port=port.number))
+    assert (status, answer["kind"]) == (403, "Forbidden")
+    assert answer["error"].startswith("management answers local programs only, got Host ")
+    assert port.desired.stopping is False
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "https://attacker.example",
+        "http://127.0.0.1:1",
+        "http://localhost:{port}",
+        "http://127.0.0.1",
+        "null",
+        "http://[",
+    ],
+)
+@pytest.mark.parametrize(("method", "path"), [("POST", "/api/shutdown"), ("PUT", "/api/config"), ("GET", "/nothing")])
+async def test_a_page_of_another_origin_is_refused(port: Port, origin: str, method: str, path: str) -> None:
+    origin = origin.format(port=port.number)
+    status, answer = await port.call(method, path, CONFIG, host=f"127.0.0.1:{port.number}", origin=origin)
+    assert (status, answer["kind"]) == (403, "Forbidden")
+    assert (port.desired.stopping, port.desired.applied) == (False, [])
+
+
+# -- errors on the way back ------------------------------------------------------------------------------------------
+
+
+def test_a_told_error_is_raised_again_as_its_kind() -> None:
+    error = error_from({"error": "generation 5 exists already", "kind": "Conflict"})
+    assert (type(error), error.message) == (Conflict, "generation 5 exists already")
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"), [({"error": "Not Found"}, "Not Found"), ({"kind": "Nonsense"}, "unknown error")]
+)
+def test_an_error_of_no_known_kind_is_internal(answer: dict[str, Any], text: str) -> None:
+    error = error_from(answer)
+    assert (type(error), error.message) == (InternalError, text)

@@ -1,0 +1,223 @@
+"""What the state tells of models: their versions, how far each is, and what is being prepared."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from model_store.manifest import ParityReport
+from serve.config import Config
+from serve.fleet import Fleet, Wanted
+from serve.reports import READY, GatewayReport, ReplicaReport
+from serve.routing import Replica, ServeOptions, VersionEntry, VersionKey
+from serve.state import Gathered, describe_state
+from tests.serve.tiny_versions import entry
+
+PARITY = ParityReport(
+    passed=True,
+    max_abs_error=1e-6,
+    max_rel_error=2.5e-7,
+    rtol=1e-4,
+    batches=(1, 3, 64),
+    seeds=(0,),
+    outputs=(),
+    reference="pytorch 2.13.0",
+    row_independent=True,
+)
+
+WAITING = {
+    "name": "digits",
+    "version": None,
+    "state": "CONVERTING",
+    "default": False,
+    "labels": [],
+    "traffic": 0,
+    "executor": None,
+    "runtime": None,
+    "device": None,
+    "replicas": {"ready": 0, "wanted": 0},
+    "reason": "waiting for its turn",
+    "framework": None,
+    "max_rel_error": None,
+}
+
+
+class Controlled:
+    """A fleet, one gateway that holds all of its table ready when asked, and what is gathered beside it."""
+
+    def __init__(self, *models: str) -> None:
+        self.fleet = Fleet("./store", 100)
+        self.gathered = Gathered()
+        self.config = Config.model_validate(
+            {"models": [{"name": name, "source": f"/exports/{name}.onnx"} for name in models]}
+        )
+
+    def want(self, model: str, *wanted: Wanted) -> None:
+        self.fleet.want(model, wanted)
+        self.fleet.step(0.0)
+
+    def report(self, states: dict[VersionKey, str]) -> None:
+        self.fleet.hear_gateway(GatewayReport("a", self.fleet.table.number, states), 0.0)
+        self.fleet.step(0.0)
+
+    def all_ready(self) -> None:
+        self.report({each.key: READY for each in self.fleet.table.versions})
+
+    def state(self) -> dict[str, Any]:
+        return describe_state(self.config, 7, self.fleet, self.gathered)
+
+    def rows(self, *columns: str) -> list[tuple[Any, ...]]:
+        return [tuple(row[column] for column in columns) for row in self.state()["models"]]
+
+
+def on_replicas(version: int, replicas: int) -> VersionEntry:
+    return msgspec.structs.replace(entry("digits", version), serve=ServeOptions("replicas", replicas=replicas))
+
+
+def test_addresses_generation_and_table_are_told() -> None:
+    controlled = Controlled()
+    controlled.gathered.stopping = True
+    assert controlled.state() == {
+        "gateway": {"http": "http://127.0.0.1:8080", "grpc": "127.0.0.1:8081", "management": "http://127.0.0.1:8082"},
+        "generation": 7,
+        "table": 100,
+        "stopping": True,
+        "models": [],
+    }
+
+
+def test_a_version_that_serves_is_told_with_all_that_is_known() -> None:
+    controlled = Controlled("digits")
+    described = entry("digits", 3)
+    proven = msgspec.structs.replace(described, manifest=msgspec.structs.replace(described.manifest, parity=PARITY))
+    controlled.want("digits", Wanted(proven, 100, "stable"))
+    controlled.all_ready()
+    assert controlled.state()["models"] == [
+        {
+            "name": "digits",
+            "version": 3,
+            "state": "READY",
+            "default": True,
+            "labels": ["stable"],
+            "traffic": 100,
+            "executor": "inline",
+            "runtime": "onnx",
+            "device": "cpu",
+            "replicas": {"ready": 1, "wanted": 1},
+            "reason": None,
+            "framework": "onnx",
+            "max_rel_error": 2.5e-7,
+        }
+    ]
+
+
+def test_a_version_that_loads_has_no_traffic_yet() -> None:
+    controlled = Controlled("digits")
+    controlled.want("digits", Wanted(entry("digits", 1), 100))
+    columns = ("version", "state", "default", "traffic", "replicas", "max_rel_error")
+    assert controlled.rows(*columns) == [(1, "LOADING", False, 0, {"ready": 0, "wanted": 1}, None)]
+
+
+def test_traffic_and_labels_are_those_of_the_route() -> None:
+    controlled = Controlled("digits")
+    controlled.want(
+        "digits", *(Wanted(entry("digits", v), t, n) for v, t, n in ((1, 90, "a"), (2, 10, "b"), (3, 0, "c")))
+    )
+    controlled.all_ready()
+    assert controlled.rows("version", "default", "traffic", "labels") == [
+        (1, True, 90, ["a"]),
+        (2, True, 10, ["b"]),
+        (3, False, 0, ["c"]),
+    ]
+
+
+def test_versions_on_replicas_tell_how_many_of_them_live() -> None:
+    controlled = Controlled("digits")
+    controlled.want("digits", Wanted(on_replicas(1, 3), 100))
+    controlled.all_ready()
+    replica = Replica("r1", "node", "unix-abstract:r1", "127.0.0.1:1")
+    controlled.fleet.hear_replica(ReplicaReport(replica, ("digits", 1), "digits-1/1/64"), 0.0)
+    assert controlled.rows("executor", "state", "replicas") == [("replicas", "READY", {"ready": 1, "wanted": 3})]
+
+
+def test_a_failed_version_tells_why() -> None:
+    controlled = Controlled("digits")
+    controlled.want("digits", Wanted(entry("digits", 1), 100))
+    controlled.report({("digits", 1): "no memory left"})
+    assert controlled.rows("version", "state", "reason") == [(1, "FAILED", "no memory left")]
+
+
+def test_a_change_that_failed_is_told_beside_the_version_that_serves_as_before() -> None:
+    controlled = Controlled("digits")
+    controlled.want("digits", Wanted(entry("digits", 1), 100))
+    controlled.all_ready()
+    controlled.want("digits", Wanted(on_replicas(1, 2), 100))
+    controlled.fleet.fail(("digits", 1), "no node has room")
+    columns = ("state", "executor", "traffic", "reason")
+    assert controlled.rows(*columns) == [("READY", "inline", 100, "no node has room")]
+
+
+def test_models_come_in_the_config_s_order_and_retired_ones_last() -> None:
+    controlled = Controlled("wine", "digits")
+    for name in ("digits", "wine", "zoo", "old"):
+        controlled.want(name, Wanted(entry(name, 2), 100))
+    controlled.all_ready()
+    for name in ("zoo", "old"):
+        controlled.fleet.retire(name)
+    controlled.fleet.step(0.0)
+    assert controlled.rows("name", "state", "traffic") == [
+        ("wine", "READY", 100),
+        ("digits", "READY", 100),
+        ("old", "DRAINING", 0),
+        ("zoo", "DRAINING", 0),
+    ]
+
+
+# -- preparations ----------------------------------------------------------------------------------------------------
+
+
+def test_a_model_that_waits_for_its_conversion_is_converting() -> None:
+    controlled = Controlled("digits")
+    controlled.gathered.begin("digits")
+    assert controlled.state()["models"] == [WAITING]
+
+
+def test_progress_of_a_preparation_is_its_reason_beside_what_serves() -> None:
+    controlled = Controlled("digits")
+    controlled.want("digits", Wanted(entry("digits", 1), 100))
+    controlled.all_ready()
+    controlled.gathered.begin("digits")
+    controlled.gathered.note_progress("digits", "comparing 3 batches")
+    assert controlled.rows("version", "state", "traffic", "reason") == [
+        (1, "READY", 100, None),
+        (None, "CONVERTING", 0, "comparing 3 batches"),
+    ]
+    controlled.gathered.forget("digits")
+    assert controlled.rows("version", "state") == [(1, "READY")]
+
+
+def test_a_failed_preparation_is_told_until_the_next_one_begins() -> None:
+    controlled = Controlled("digits")
+    controlled.gathered.begin("digits")
+    controlled.gathered.fail("digits", "outputs differ by 3%")
+    assert controlled.state()["models"] == [WAITING | {"state": "FAILED", "reason": "outputs differ by 3%"}]
+    controlled.gathered.begin("digits")
+    assert controlled.state()["models"] == [WAITING]
+
+
+def test_progress_of_a_preparation_that_is_over_is_not_told() -> None:
+    controlled = Controlled("digits")
+    controlled.gathered.note_progress("digits", "too late")
+    controlled.gathered.begin("digits")
+    controlled.gathered.fail("digits", "outputs differ by 3%")
+    controlled.gathered.note_progress("digits", "too late")
+    assert controlled.rows("state", "reason") == [("FAILED", "outputs differ by 3%")]
+
+
+def test_a_model_that_nobody_wants_any_more_has_no_rows() -> None:
+    controlled = Controlled()
+    controlled.gathered.begin("digits")
+    controlled.gathered.fail("digits", "outputs differ by 3%")
+    controlled.gathered.forget("digits")
+    assert (controlled.rows("name"), controlled.gathered) == ([], Gathered())
