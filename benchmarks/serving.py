@@ -34,7 +34,7 @@ THREADS = {"mlp": 1, "conv": 2}
 BATCH = {"mlp": 64, "conv": 8}
 """`max_batch_size` of the served model."""
 MANY = {"mlp": 64, "conv": 16}
-"""Connections. Four keep the conv net busy: a batch runs, one is ready behind it, and the client has its turn."""
+"""Connections. Sixteen keep the conv net busy: batches run, one is ready behind, and the client has its turn."""
 BATCHES = {"mlp": (1,), "conv": (1, 2, 4)}
 """Of bare ONNX Runtime: the request's own first, then what the server can merge of `MANY`."""
 

@@ -16,8 +16,8 @@ from typing import Any
 from model_store.store import Store
 from serve.dispatcher import ClosableExecutor, Dispatcher, LoadedVersion
 from serve.errors import presentable
-from serve.executors.inline import SLOW_MS, build_inline_executor
-from serve.executors.replicas import FAST_BATCHES, SLOW_BATCHES, ReplicasExecutor
+from serve.executors.inline import build_inline_executor
+from serve.executors.replicas import ReplicasExecutor
 from serve.reports import DRAINING, LOADING, READY
 from serve.routing import RoutingTable, VersionEntry, VersionKey, runs_differently
 from serve.runtimes.base import Runtime, load_runtime
@@ -172,9 +172,7 @@ class VersionLoader:
 
     async def _executor(self, store_url: str, entry: VersionEntry) -> ClosableExecutor:
         if entry.serve.executor == "replicas":
-            profile = entry.manifest.profile
-            batches = SLOW_BATCHES if profile is not None and profile.batch_one_ms >= SLOW_MS else FAST_BATCHES
-            executor = ReplicasExecutor(entry.key, self._node, self._secret, self._pool, batches=batches)
+            executor = ReplicasExecutor(entry.key, self._node, self._secret, self._pool)
             await executor.update(entry.replicas)
             return executor
         runtime = await asyncio.to_thread(load_version, store_url, entry, self._folder)

@@ -25,19 +25,14 @@ LOOP_LIMIT_MS = 0.5
 it lasts nothing else is decoded."""
 
 
-SLOW_MS = 2.0
-"""From here on a batch is slow: it pays to wait for its turn before it is put together, so that more requests share it.
-For a shorter one the time until the next begins (0.1 to 0.2 ms) counts more."""
-
-
 class InlineExecutor:
-    """One batch at a time, because the runtime's threads already use the CPUs it was given. With `ahead`, a second one
-    is accepted so that it begins as soon as the first ends."""
+    """One batch at a time in the thread, because the runtime's own threads already use the CPUs it was given; a second
+    one is accepted so that it begins as soon as the first ends."""
 
-    def __init__(self, runtime: Runtime, *, on_loop: bool, ahead: bool = True) -> None:
+    def __init__(self, runtime: Runtime, *, on_loop: bool) -> None:
         self._runtime = runtime
         self._thread = None if on_loop else ThreadPoolExecutor(max_workers=1, thread_name_prefix="runtime")
-        self.slots = 2 if ahead and not on_loop else 1
+        self.slots = 1 if on_loop else 2
         """Batches that may run at once."""
 
     def run(self, inputs: Tensors, deadline: float) -> Tensors | Awaitable[Tensors]:
@@ -56,8 +51,8 @@ def build_inline_executor(runtime: Runtime, manifest: Manifest, max_batch_size: 
     """Warms the runtime up at the batch sizes in use and decides, by what it measures, where batches run."""
     signature = manifest.signatures[manifest.default_signature]
     largest = max_batch_size if manifest.row_independent else 1
-    one_ms, largest_ms = (_measure_ms(runtime, zero_inputs(signature, rows)) for rows in (1, largest))
-    return InlineExecutor(runtime, on_loop=max(one_ms, largest_ms) < LOOP_LIMIT_MS, ahead=one_ms < SLOW_MS)
+    longest_ms = max(_measure_ms(runtime, zero_inputs(signature, rows)) for rows in (1, largest))
+    return InlineExecutor(runtime, on_loop=longest_ms < LOOP_LIMIT_MS)
 
 
 def zero_inputs(signature: Signature, rows: int) -> Tensors:

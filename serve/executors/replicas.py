@@ -27,11 +27,9 @@ from serve.shared_memory import SHARED_FROM_BYTES, Placed, Region, RegionPool
 
 log = logging.getLogger("onegate")
 
-FAST_BATCHES = 2
-"""A replica's batches at once: one that runs and one that is ready when it ends, so that it waits for no wire."""
-
-SLOW_BATCHES = 4
-"""The same for slow models: the replica puts together what waits when its turn comes, instead of many small runs."""
+BATCHES_PER_REPLICA = 2
+"""One that runs and one that is ready when it ends, so that a replica waits for no wire. With four, a net of ResNet-18
+size answered 3% fewer requests: the batches are smaller and the calls more."""
 
 RETRY_PAUSE_S = 0.02
 """Before the next attempt when the only replica has just failed: it is listed until its heartbeats stop."""
@@ -102,11 +100,8 @@ class ReplicasExecutor:
         node: str,
         secret: str,
         pool: RegionPool,
-        *,
-        batches: int = FAST_BATCHES,
     ) -> None:
         self._key = key
-        self._batches = batches
         self._pool = pool
         self._node = node
         self._secret = secret
@@ -120,7 +115,7 @@ class ReplicasExecutor:
     @property
     def slots(self) -> int:
         """Batches that may run at once; 0 while no replica is known to answer."""
-        return self._batches * sum(not client.failed for client in self._clients.values())
+        return BATCHES_PER_REPLICA * sum(not client.failed for client in self._clients.values())
 
     async def update(self, replicas: Sequence[Replica]) -> None:
         """Takes over the list of replicas: new ones from when they answer; calls to those that left end first."""

@@ -60,7 +60,7 @@ async def test_on_the_loop_a_batch_is_answered_at_once() -> None:
     assert isinstance(outputs, dict)
     assert outputs["y"].tolist() == DOUBLED
     assert runtime.thread == threading.main_thread().name
-    assert executor.slots == 1
+    assert executor.slots == 2
     await executor.close()
 
 
@@ -113,7 +113,7 @@ async def test_a_model_that_refuses_zeros_runs_in_a_thread() -> None:
         raise InvalidInput("zeros")
 
     executor = build_inline_executor(FunctionRuntime(refuse), manifest(), 64)
-    assert executor.slots == 1
+    assert executor.slots == 2
     await executor.close()
 
 
