@@ -60,7 +60,7 @@ async def test_on_the_loop_a_batch_is_answered_at_once() -> None:
     assert isinstance(outputs, dict)
     assert outputs["y"].tolist() == DOUBLED
     assert runtime.thread == threading.main_thread().name
-    assert executor.slots == 2
+    assert executor.slots == 1
     await executor.close()
 
 
