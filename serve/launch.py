@@ -24,6 +24,7 @@ from types import FrameType
 
 from model_store import generations
 from model_store.errors import OnegateError
+from model_store.filesystems import local_path
 from model_store.store import Store
 from serve.config import Config
 
@@ -84,10 +85,11 @@ def store_lease(config: Config) -> Iterator[None]:
     ends with the process, however it ends.
     """
     Store.open(config.store)
-    if "://" in config.store:
+    folder = local_path(config.store)
+    if folder is None:
         yield
         return
-    with (Path(config.store) / LEASE_FILE).open("a+") as lease:
+    with (folder / LEASE_FILE).open("a+") as lease:
         try:
             fcntl.flock(lease, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -20,6 +20,10 @@ from serve.management_client import ManagementClient
 
 LOG_FILE = "onegate.log"
 POLL_S = 0.2
+LOADING_PATIENCE_S = 60.0
+"""How long `up` waits for the last models to load before it shows the table without them: replicas wait for CPUs that
+the machine may never have."""
+
 PATIENCE_S = 15.0
 """How long the management port may be silent (while the controller restarts) before `up` says so."""
 
@@ -90,7 +94,9 @@ def _serve(desired: Config, folder: Path, address: str | None, stop: launch.Stop
 
 
 def _wait_until_settled(client: ManagementClient, stop: launch.StopSignal, progress: Progress) -> dict[str, Any] | None:
-    """The first state in which every model is ready or failed; None when the end came first."""
+    """The first state in which every model is ready or failed, or has been loading for long; None when the end came
+    first."""
+    loading_since: float | None = None
     while not stop.wait(POLL_S):
         try:
             state = client.state(timeout_s=PATIENCE_S)
@@ -103,6 +109,12 @@ def _wait_until_settled(client: ManagementClient, stop: launch.StopSignal, progr
         if not unsettled:
             return state
         progress.show(rows_text(unsettled))
+        if any(row["state"] == "CONVERTING" for row in unsettled):
+            loading_since = None
+        elif loading_since is None:
+            loading_since = time.monotonic()
+        elif time.monotonic() - loading_since > LOADING_PATIENCE_S:
+            return state
     return None
 
 
