@@ -63,11 +63,11 @@ def onegate(
 
 
 @contextmanager
-def ray_serve(folder: Path, model: BenchmarkModel, threads: int) -> Iterator[tuple[Server, Contestant]]:
-    """Ray Serve as in its tutorial, in a local Ray of its own."""
+def ray_serve(folder: Path, model: BenchmarkModel, threads: int, ongoing: int) -> Iterator[tuple[Server, Contestant]]:
+    """Ray Serve as in its tutorial, in a local Ray of its own; `ongoing` requests at once a replica."""
     port = free_ports(1)[0]
     command = [sys.executable, "-P", str(TUTORIAL), "--model", str(model.path), "--port", str(port)]
-    command += ["--threads", str(threads), "--folder", str(folder / "ray")]
+    command += ["--threads", str(threads), "--ongoing", str(ongoing), "--folder", str(folder / "ray")]
     contestant = Contestant("ray serve", f"http://127.0.0.1:{port}/v2/models/mlp/infer")
     with running("ray-serve", command, folder, _local_ray_settings()) as server:
         server.wait_while(lambda: _no_answer(contestant, model), START_S)

@@ -1,7 +1,8 @@
 """The contestant that onegate is compared with: Ray Serve as its tutorial writes it, an ingress and a model handle.
 
-A program of its own, started by the benchmark. Every option is Ray Serve's default; request and answer are those of the
-Open Inference Protocol, so that all contestants get the same bytes.
+A program of its own, started by the benchmark. Every option but one is Ray Serve's default: `max_ongoing_requests`,
+with whose default of 5 it backs off and answers a dozen requests a second when 64 connections ask. Request and answer
+are those of the Open Inference Protocol, so that all contestants get the same bytes.
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True, help="where Ray Serve's HTTP proxy listens")
     parser.add_argument("--folder", required=True, help="where Ray keeps its files")
     parser.add_argument("--threads", type=int, default=1, help="intra-op threads of ONNX Runtime")
+    parser.add_argument("--ongoing", type=int, default=5, help="max_ongoing_requests of both deployments")
     options = parser.parse_args()
     ray.init(
         address="local",
@@ -73,8 +75,9 @@ def main() -> None:
         signal.signal(number, lambda *_: ended.set())
     try:
         serve.start(http_options={"host": "127.0.0.1", "port": options.port})
-        model = Model.bind(options.model, options.threads)  # type: ignore[attr-defined]  # from the decorator
-        serve.run(Ingress.bind(model))  # type: ignore[attr-defined]
+        limit = {"max_ongoing_requests": options.ongoing}
+        model = Model.options(**limit).bind(options.model, options.threads)  # type: ignore[attr-defined]  # decorator
+        serve.run(Ingress.options(**limit).bind(model))  # type: ignore[attr-defined]
         ended.wait()
     finally:
         serve.shutdown()

@@ -60,7 +60,14 @@ QUIET_PERCENT = 10.0
 @click.option(
     "--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Where the result is written."
 )
-def command(only: str | None, rounds: int, seconds: int, quick: bool, json_path: Path | None) -> None:
+@click.option(
+    "--ongoing",
+    type=click.IntRange(min=1),
+    default=1000,
+    show_default=True,
+    help="max_ongoing_requests of Ray Serve's deployments. With its own default, 5, it backs off under 64 connections.",
+)
+def command(only: str | None, rounds: int, seconds: int, quick: bool, json_path: Path | None, ongoing: int) -> None:
     """Measure bare ONNX Runtime, onegate inline, onegate replicas and Ray Serve as in its tutorial, interleaved.
 
     \b
@@ -74,7 +81,7 @@ def command(only: str | None, rounds: int, seconds: int, quick: bool, json_path:
         console = Console(width=PAGE_WIDTH)
     machine = describe_machine()
     rounds, seconds = (1, 1) if quick else (rounds, seconds)
-    parts = {name: _measure_part(name, rounds, seconds) for name in PARTS if only in (None, name)}
+    parts = {name: _measure_part(name, rounds, seconds, ongoing) for name in PARTS if only in (None, name)}
     elapsed_s = round(time.monotonic() - begin, 1)
     report = Report(
         FORMAT, started.isoformat(timespec="seconds"), elapsed_s, machine, installed_versions(), git_revision(), parts
@@ -90,7 +97,7 @@ def command(only: str | None, rounds: int, seconds: int, quick: bool, json_path:
         console.print(f"written: {path}", soft_wrap=True)
 
 
-def _measure_part(name: str, rounds: int, seconds: int) -> Part:
+def _measure_part(name: str, rounds: int, seconds: int, ongoing: int) -> Part:
     plan = Plan(rounds, seconds, min(seconds, 3), many=MANY[name], batches=BATCHES[name])
     threads = THREADS[name]
     with tempfile.TemporaryDirectory(prefix=FOLDER_PREFIX) as folder, _progress(name) as progress:
@@ -99,7 +106,7 @@ def _measure_part(name: str, rounds: int, seconds: int) -> Part:
         bare = BareOnnx(model.path, threads)
         samples = [measure_alone(plan, model, bare, 0)]
         with ExitStack() as stack:
-            servers, contestants = _start(stack, name, Path(folder), model, progress)
+            servers, contestants = _start(stack, name, Path(folder), model, ongoing, progress)
             for contestant in contestants:
                 check_answer(contestant, model, bare)
             samples += measure(plan, model, bare, contestants, progress)
@@ -109,11 +116,16 @@ def _measure_part(name: str, rounds: int, seconds: int) -> Part:
             progress("stopping the servers")
         progress("bare ONNX Runtime alone again")
         samples.append(measure_alone(plan, model, bare, plan.rounds + 1))
-    return Part(model.title, threads, plan, idle, _notes(idle), summarise(plan, samples), samples)
+    return Part(model.title, threads, plan, idle, _notes(name, ongoing, idle), summarise(plan, samples), samples)
 
 
 def _start(
-    stack: ExitStack, name: str, folder: Path, model: BenchmarkModel, progress: Callable[[str], None]
+    stack: ExitStack,
+    name: str,
+    folder: Path,
+    model: BenchmarkModel,
+    ongoing: int,
+    progress: Callable[[str], None],
 ) -> tuple[list[Server], list[Contestant]]:
     """Everybody who takes part, up until `stack` ends."""
     progress("starting onegate")
@@ -121,14 +133,15 @@ def _start(
     if name != "mlp":
         return [server], contestants
     progress("starting Ray Serve")
-    tutorial, contestant = stack.enter_context(ray_serve(folder, model, THREADS[name]))
+    tutorial, contestant = stack.enter_context(ray_serve(folder, model, THREADS[name], ongoing))
     return [server, tutorial], [*contestants, contestant]
 
 
-def _notes(idle: dict[str, float]) -> list[str]:
-    return [
-        f"{name} used {percent:g} % of the machine unasked while the others were measured"
-        for name, percent in idle.items()
+def _notes(name: str, ongoing: int, idle: dict[str, float]) -> list[str]:
+    notes = [f"Ray Serve's deployments had max_ongoing_requests={ongoing}"] if name == "mlp" else []
+    return notes + [
+        f"{server} used {percent:g} % of the machine unasked while the others were measured"
+        for server, percent in idle.items()
         if percent >= MOST_IDLE_PERCENT
     ]
 

@@ -229,7 +229,6 @@ def _binary_wish(message: _Request) -> _BinaryWish:
 def _encode_response(response: InferenceResponse, wish: _BinaryWish) -> HttpReply:
     outputs = []
     binary: list[bytes] = []
-    finite = True
     for name, tensor in output_tensors(response).items():
         answered = _Answered(name, tensors.datatype_of(tensor), list(tensor.shape))
         if wish.named.get(name, wish.default) or answered.datatype in ("FP16", "BF16"):
@@ -237,15 +236,19 @@ def _encode_response(response: InferenceResponse, wish: _BinaryWish) -> HttpRepl
             answered.parameters = {"binary_data_size": len(binary[-1])}
         else:
             answered.data = tensors.to_json_values(tensor)
-            finite = finite and (tensor.dtype.kind != "f" or bool(np.isfinite(tensor).all()))
         outputs.append(answered)
-    message = _Response(response.model, str(response.version), outputs, response.id)
-    # msgspec writes NaN as null, which would be another answer.
-    header = _encode_json(message) if finite else json.dumps(msgspec.to_builtins(message)).encode()
+    header = _encode_header(_Response(response.model, str(response.version), outputs, response.id))
     if not binary:
         return HttpReply(200, header, _JSON)
     headers = [("content-type", "application/octet-stream"), (HEADER_LENGTH, str(len(header)))]
     return HttpReply(200, b"".join((header, *binary)), headers)
+
+
+def _encode_header(message: _Response) -> bytes:
+    """The JSON part. msgspec writes NaN and infinities as null, which would be another answer; to look for that
+    afterwards is cheaper than to look at every number before."""
+    header = _encode_json(message)
+    return json.dumps(msgspec.to_builtins(message)).encode() if b"null" in header else header
 
 
 def _encode_model(request: HttpRequest, answer: ModelDescription) -> HttpReply:
