@@ -109,7 +109,7 @@ class Dispatcher:
     def describe_model(self, query: ModelQuery) -> ModelDescription:
         """What the version that would answer looks like; raises `ModelNotFound` or `ModelNotReady`."""
         key = self.router.resolve(query.model, query.version, query.label)
-        return ModelDescription(self._loaded(key).entry.manifest, self.router.versions(query.model), ready=True)
+        return ModelDescription(self._loaded(key).entry.manifest, self.router.versions(query.model))
 
     def describe_server(self, query: ServerQuery) -> ServerDescription:
         """Whether all models of the config can be called."""

@@ -85,11 +85,13 @@ class ModelQuery:
 
 @dataclass(slots=True, frozen=True)
 class ModelDescription:
-    """The answering version's manifest, and all versions of the model that can be called by number."""
+    """The answering version's manifest, and all versions of the model that can be called by number.
+
+    A model that can't be called has no description: asking for it raises `ModelNotReady`.
+    """
 
     manifest: Manifest
     versions: tuple[int, ...]
-    ready: bool
 
 
 Query = InferenceRequest | ServerQuery | ModelQuery

@@ -108,11 +108,10 @@ class GrpcFrontDoor:
 
     async def _model_ready(self, message: Any, context: Any) -> Any:
         try:
-            description = await self._answer(dialect.decode_model_query(message))
+            await self._answer(dialect.decode_model_query(message))
         except ModelNotReady:
             return messages.ModelReadyResponse(ready=False)
-        assert isinstance(description, ModelDescription)
-        return messages.ModelReadyResponse(ready=description.ready)
+        return messages.ModelReadyResponse(ready=True)
 
     async def _model_metadata(self, message: Any, context: Any) -> Any:
         description = await self._answer(dialect.decode_model_query(message))

@@ -200,7 +200,7 @@ async def test_more_requests_than_may_wait_are_refused_as_overload(
 async def test_a_model_is_described_by_the_version_that_would_answer() -> None:
     dispatcher = dispatcher_of(entry(version=3))
     described = dispatcher.describe_model(ModelQuery("double"))
-    assert (described.manifest.version, described.versions, described.ready) == (3, (3,), True)
+    assert (described.manifest.version, described.versions) == (3, (3,))
     with pytest.raises(ModelNotFound):
         dispatcher.describe_model(ModelQuery("double", 4))
     dispatcher.loaded.clear()

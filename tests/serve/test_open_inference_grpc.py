@@ -226,7 +226,7 @@ def test_an_answer_without_tensors_can_not_be_told() -> None:
 
 def test_model_metadata() -> None:
     inputs = (TensorSpec("x", "FP32", (-1, 2)), TensorSpec("s", "BYTES", (-1,)))
-    message = dialect.encode_model(ModelDescription(manifest("m", 3, inputs), (1, 3), ready=True))
+    message = dialect.encode_model(ModelDescription(manifest("m", 3, inputs), (1, 3)))
     assert (message.name, list(message.versions), message.platform) == ("m", ["1", "3"], "onnx_onnxv1")
     assert [(each.name, each.datatype, list(each.shape)) for each in message.inputs] == [
         ("x", "FP32", [-1, 2]),

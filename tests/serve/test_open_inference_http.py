@@ -465,7 +465,7 @@ def test_a_reply_can_be_sent_back_as_a_request() -> None:
 
 def test_model_metadata() -> None:
     inputs = (TensorSpec("x", "FP32", (-1, 2)), TensorSpec("s", "BYTES", (-1,)))
-    described = ModelDescription(manifest("m", 3, inputs), (1, 3), ready=True)
+    described = ModelDescription(manifest("m", 3, inputs), (1, 3))
     reply = DIALECT.encode(get("/v2/models/m"), ModelQuery("m"), described)
     assert (reply.status, reply.headers) == (200, [JSON])
     assert json.loads(reply.body) == {
@@ -481,7 +481,7 @@ def test_model_metadata() -> None:
 
 
 def test_model_readiness() -> None:
-    described = ModelDescription(manifest("m", 3), (3,), ready=True)
+    described = ModelDescription(manifest("m", 3), (3,))
     reply = DIALECT.encode(get("/v2/models/m/ready"), ModelQuery("m"), described)
     assert (reply.status, json.loads(reply.body)) == (200, {"name": "m", "ready": True})
 
