@@ -1,8 +1,9 @@
 """What a converter is, what it returns, and the registry that finds one for a source.
 
 A converter turns a source (an exported file or folder) into an ONNX file plus a signature, and can run the
-source in its own framework, so that the parity gate can compare. Publishing is the store's work, and looking
-at first bytes that no converter knows is `headers.py`'s.
+source in its own framework, so that the parity gate can compare; where ONNX can't be had it makes files for its
+framework's native runtime (`native.py`). Publishing is the store's work, and looking at first bytes that no
+converter knows is `headers.py`'s.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import msgspec
 import numpy as np
 
 from converters.headers import describe, refuse_pickle
-from model_store.errors import ConfigError, SourceError
+from model_store.errors import ConfigError, SourceError, Unsupported
 from model_store.manifest import Signature, TensorSpec
 
 Arrays = Mapping[str, np.ndarray]
@@ -29,22 +30,47 @@ Range = tuple[float | np.ndarray, float | np.ndarray]
 """Smallest and largest sensible value of an input: one pair, or arrays that broadcast over its last dimensions."""
 
 
+Run = Callable[[Arrays], dict[str, np.ndarray]]
+"""A model as a function from named inputs to named outputs."""
+
+
 class ConversionOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What the config asks of a conversion. Every field is part of the version's key, except `trust`."""
+    """What the config asks of a conversion. Every field is part of the version's key, except `trust`, `framework`
+    and `code_folder`."""
 
     framework: str | None = None
     """Overrides detection by content."""
     inputs: tuple[TensorSpec, ...] | None = None
     """For sources that carry no shapes."""
+    to: str = "onnx"
+    """`onnx`, or `native` for the framework's own runtime without trying ONNX."""
+    on_failure: str = "native"
+    """Where ONNX is impossible or not equal: `native` serves the source in its own framework, `reject` refuses it."""
     precision: str = "float32"
-    rtol: float = 1e-4
-    """Largest error of an output, relative to its own scale."""
+    """`float32` leaves the numbers as the source has them; `float16` and `int8` make the model smaller."""
+    calibration: str | None = None
+    """Path of an `.npz` of real inputs for static int8 quantisation; counts by its bytes, as `examples` does."""
+    rtol: float | None = None
+    """Largest error of an output, relative to its own scale; None for the precision's usual one."""
+    class_agreement: float | None = None
+    """Smallest share of rows whose arg-max agrees; None for the precision's usual one."""
     largest_batch: int = 64
     """The gate proves batches 1, 3 and this one."""
     examples: str | None = None
     """Path of an `.npz` of real inputs by name, rows first; the key holds its digest instead of its path."""
+    module: str | None = None
+    """`package.module:factory`, whose call gives the module that a PyTorch state dict belongs to."""
+    custom_objects: dict[str, str] = {}
+    """Keras: registered name -> `package.module:Class`."""
+    code_folder: str | None = None
+    """First on the path when `module` and `custom_objects` are imported: the folder of the config."""
     trust: bool = False
     """Whether code inside the source may run."""
+
+    @property
+    def may_fall_back(self) -> bool:
+        """Whether the framework's own runtime may serve what can't be ONNX. It knows no other precision."""
+        return self.to == "onnx" and self.on_failure == "native" and self.precision == "float32"
 
 
 @dataclass(frozen=True)
@@ -52,26 +78,38 @@ class Conversion:
     """What a converter returns, before the parity gate has seen it."""
 
     model: Path
-    """The ONNX file; external data lies beside it, and nothing else does."""
+    """The ONNX file, or the main file of a native version. All that lies in its folder belongs to the version."""
     signature: Signature
-    """Public names; they are the names of the ONNX graph's inputs and outputs."""
-    reference: Callable[[Arrays], dict[str, np.ndarray]]
-    """Runs the source in its own framework: named inputs to named outputs."""
+    """Public names; for ONNX they are the names of the graph's inputs and outputs."""
+    reference: Run
+    """Runs the source in its own framework."""
     reference_name: str
     """As 'pytorch 2.13.0'."""
+    runtime: str = "onnx"
+    """Name of the runtime that serves it: `onnx`, or one of `native.NATIVE_RUNTIMES`."""
+    signature_name: str = "serving_default"
+    others: tuple[Conversion, ...] = ()
+    """Further signatures of the same source, each with a `model` in the same folder."""
+    fixed_batch: int | None = None
+    """The only batch that the model computes, where the server pads and splits: `signature` then says -1."""
     labels: tuple[str, ...] | None = None
     libraries: dict[str, str] = field(default_factory=dict)
     ranges: Mapping[str, Range] = field(default_factory=dict)
     """Where the gate's random inputs should lie, for the inputs whose source tells."""
     probes: Arrays = field(default_factory=dict)
-    """Rows that the gate must try besides random ones (thresholds of trees, missing values), by input name."""
+    """Rows that the gate must try besides random ones (thresholds of trees, missing values, known words), by input
+    name. Rows of the same index belong together."""
+    choices: Arrays = field(default_factory=dict)
+    """Values that random inputs are drawn from (words of a vocabulary, categories that exist), by input name."""
+    accepts_missing: bool = False
+    """Whether NaN has a meaning to the model (a missing value); the gate then asks for equal answers."""
 
 
 class Converter(ABC):
     """One framework. Subclasses import their framework inside `convert` only."""
 
     framework: str
-    """The name in configs and reports: `pytorch`, `keras`, `sklearn`, `boosting`, `onnx`."""
+    """The name in configs and reports, as `pytorch`: a key of `CONVERTERS`."""
     extra: str | None
     """The extra of the distribution that brings the framework; None when the base install does."""
     kinds: str
@@ -95,13 +133,22 @@ class Converter(ABC):
         """Conversions in order of preference; the first that passes the gate is taken. Usually there is one."""
         yield self.convert(source, options, workdir)
 
+    def native(self, source: Path, options: ConversionOptions, workdir: Path) -> Conversion:
+        """The source for the native runtime of its framework, with the same public names that ONNX would have.
+
+        Writes all files that the runtime needs into a folder of their own below `workdir`. Raises `Unsupported`
+        where the framework has no runtime here.
+        """
+        raise Unsupported(f"{self.framework} models are served by ONNX Runtime only")
+
 
 CONVERTERS: dict[str, str] = {
-    "pytorch": "converters.pytorch:PyTorchConverter",
-    "keras": "converters.keras:KerasConverter",
-    "sklearn": "converters.sklearn:SklearnConverter",
-    "boosting": "converters.boosting:BoostingConverter",
-    "onnx": "converters.onnx:OnnxConverter",
+    "pytorch": "converters.pytorch.converter:PyTorchConverter",
+    "keras": "converters.keras.converter:KerasConverter",
+    "tensorflow": "converters.tensorflow.converter:TensorFlowConverter",
+    "sklearn": "converters.sklearn.converter:SklearnConverter",
+    "boosting": "converters.boosting.converter:BoostingConverter",
+    "onnx": "converters.onnx.converter:OnnxConverter",
 }
 """Framework -> `module:class`, in the order of detection; a module is imported on first use only."""
 
@@ -135,8 +182,10 @@ def detect(source: Path, framework: str | None = None, *, trust: bool = False) -
             f"source {source.name!r}: expected {wanted.kinds} (framework: {wanted.framework}); {seen}",
             framework=wanted.framework,
         )
-    if wanted or found:
-        return wanted or found  # type: ignore[return-value]  # one of them is set
-    refuse_pickle(source, trust)
-    kinds = "; ".join(load_converter(name).kinds for name in CONVERTERS)
-    raise SourceError(f"source {source.name!r} is of no known kind: {describe(source)}; known are {kinds}")
+    converter = wanted or found
+    if not trust:
+        refuse_pickle(source)
+    if converter is None:
+        kinds = "; ".join(load_converter(name).kinds for name in CONVERTERS)
+        raise SourceError(f"source {source.name!r} is of no known kind: {describe(source)}; known are {kinds}")
+    return converter

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import ml_dtypes
 import numpy as np
 
+from converters.precision import Tolerance
+from model_store.datatypes import DTYPES, is_floating
 from model_store.manifest import OutputParity, TensorSpec
+
+ROUNDINGS = 8
+"""How many units in the last place of a narrow output (FP16, BF16) may differ: it can't be held to less."""
 
 
 @dataclass
@@ -21,6 +27,8 @@ class OutputComparison:
     agreeing_rows: int = 0
     mismatch: str | None = None
     """What differed beyond any tolerance: a shape, an integer, the place of a NaN."""
+    exact: bool = True
+    """Whether integers and text must be equal in every row; without it rows that agree are counted."""
 
     def add(self, reference: np.ndarray, converted: np.ndarray, run: str) -> None:
         """Compares one run's output; `run` says which, as 'batch 3, seed 1'."""
@@ -28,7 +36,7 @@ class OutputComparison:
             self.mismatch = self._shape_mismatch(reference, converted, run)
         if self.mismatch is not None:
             return
-        if converted.dtype.kind == "f":
+        if is_floating(converted.dtype):
             self._add_floats(reference.astype(np.float64), converted.astype(np.float64), run)
         else:
             self._add_exact(reference, converted, run)
@@ -40,21 +48,28 @@ class OutputComparison:
             return 0.0
         return self.max_abs_error / self.scale if self.scale else float("inf")
 
-    def failure(self, rtol: float) -> str | None:
-        """What is wrong with the output, in words, or None when it agrees within `rtol`."""
+    def failure(self, tolerance: Tolerance) -> str | None:
+        """What is wrong with the output, in words, or None when it agrees within `tolerance`."""
         if self.mismatch is not None:
             return self.mismatch
-        if self.max_rel_error <= rtol:
+        wanted = tolerance.class_agreement
+        if wanted is not None and self.rows and self.agreeing_rows < wanted * self.rows:
+            return (
+                f"output {self.spec.name!r} agrees on the class in {self.agreeing_rows} of {self.rows} rows; "
+                f"wanted are {wanted:.1%}"
+            )
+        bound = max(tolerance.rtol, ROUNDINGS * _spacing(self.spec.datatype))
+        if self.max_rel_error <= bound:
             return None
         return (
             f"output {self.spec.name!r} differs at {self.worst_run}: error {self.max_rel_error:.2g} of its "
-            f"scale {self.scale:.4g}, tolerance {rtol:.2g}"
+            f"scale {self.scale:.4g}, tolerance {bound:.2g}"
         )
 
-    def result(self) -> OutputParity:
+    def result(self, signature: str) -> OutputParity:
         """The figures for the report."""
         agreement = self.agreeing_rows / self.rows if self.rows else None
-        return OutputParity(self.spec.name, self.max_abs_error, self.max_rel_error, self.scale, agreement)
+        return OutputParity(self.spec.name, self.max_abs_error, self.max_rel_error, self.scale, agreement, signature)
 
     def _shape_mismatch(self, reference: np.ndarray, converted: np.ndarray, run: str) -> str | None:
         if reference.shape != converted.shape:
@@ -92,12 +107,22 @@ class OutputComparison:
         differing = np.argwhere(left != right)
         if left.dtype.kind in "iub":
             self.scale = max(self.scale, float(np.abs(left.astype(np.float64)).max(initial=0)))
-        if len(differing):
+        if not self.exact:
+            self.rows += len(left)
+            self.agreeing_rows += len(left) - len(np.unique(differing[:, 0]))
+        elif len(differing):
             where = tuple(int(index) for index in differing[0])
             self.mismatch = (
                 f"output {self.spec.name!r} differs at {run}: {len(differing)} of {left.size} values, the first at "
                 f"{list(where)}: {right[where]!r} instead of {left[where]!r}; such values must be equal"
             )
+
+
+def _spacing(datatype: str) -> float:
+    """Relative distance of neighbouring numbers, for datatypes so narrow that it matters."""
+    if datatype not in ("FP16", "BF16"):
+        return 0.0
+    return float(ml_dtypes.finfo(DTYPES[datatype]).eps)  # type: ignore[no-untyped-call]
 
 
 def exact_values(array: np.ndarray) -> np.ndarray:
@@ -112,9 +137,9 @@ def equal_rows(left: np.ndarray, right: np.ndarray, scale: float, rtol: float) -
     """Whether two answers for the same row agree, floats within `rtol` of `scale`."""
     if left.shape != right.shape:
         return False
-    if left.dtype.kind != "f":
+    if not is_floating(left.dtype):
         return bool((exact_values(left) == exact_values(right)).all())
-    eps = float(np.finfo(left.dtype).eps)
+    eps = float(ml_dtypes.finfo(left.dtype).eps)  # type: ignore[no-untyped-call]
     return bool(
         np.allclose(
             left.astype(np.float64),

@@ -11,7 +11,7 @@ import zlib
 from pathlib import Path
 
 from converters.pickles import UnreadablePickle, harmless, pickle_globals
-from model_store.errors import SourceError, TrustRequired
+from model_store.errors import TrustRequired
 
 HEAD_BYTES = 4096
 _TEXT_PICKLE = re.compile(rb"\(?[ci][A-Za-z_][\w.]*\n[A-Za-z_][\w.]*\n|\((dp|lp|p)\d+\n")
@@ -56,39 +56,38 @@ def describe(source: Path) -> str:
     return f"it starts with {head[:16]!r}"
 
 
-def refuse_pickle(source: Path, trust: bool) -> None:
-    """Raises when the source is a pickle in any of its usual wrappings, and returns otherwise.
+def refuse_pickle(source: Path) -> None:
+    """Raises `TrustRequired` when the source is a pickle, in any of its usual wrappings, that runs code when loaded.
 
-    `TrustRequired` without trust; `SourceError` with it, as this release serves no pickled models, and for
-    archives that hold weights without the network or a TorchScript program.
+    PyTorch's weights (tensors and containers alone) and TorchScript archives are none.
     """
-    members = zip_members(source)
-    if any(name.endswith("/constants.pkl") for name in members):
-        raise SourceError(
-            f"source {source.name!r} is a TorchScript archive, which this release does not convert; "
-            "export the model with torch.export.save to a .pt2 file"
-        )
-    if _holds_weights_only(source, members):
-        raise SourceError(
-            f"source {source.name!r} is a PyTorch state dict: weights without the network; "
-            "export the model with torch.export.save to a .pt2 file"
-        )
-    if not any(name.endswith("/data.pkl") for name in members) and not _looks_pickled(source):
-        return
-    if not trust:
+    if is_pickle(source) and not holds_weights_only(source):
         raise TrustRequired(
             f"source {source.name!r} is a pickle: loading it runs code that it carries; export data instead "
             "(.pt2, .keras, .skops, .onnx), or say `trust: true` for this model",
             source=source.name,
         )
-    raise SourceError(
-        f"source {source.name!r} is a pickle, which is not served by this release; "
-        "export it as .pt2, .keras, .skops or .onnx"
-    )
 
 
-def _holds_weights_only(source: Path, members: list[str]) -> bool:
-    pickles = [name for name in members if name.endswith("/data.pkl")]
+def is_pickle(source: Path) -> bool:
+    """Whether the source is a pickle: plain, compressed as joblib does, or in PyTorch's zip."""
+    return is_torch_pickle(source) or _looks_pickled(source)
+
+
+def is_torchscript(source: Path) -> bool:
+    """Whether the source is an archive of `torch.jit.save`."""
+    return any(name.endswith("/constants.pkl") for name in zip_members(source))
+
+
+def is_torch_pickle(source: Path) -> bool:
+    """Whether the source is a zip of `torch.save`, which holds a pickle."""
+    members = zip_members(source)
+    return any(name.endswith("/data.pkl") for name in members) and not is_torchscript(source)
+
+
+def holds_weights_only(source: Path) -> bool:
+    """Whether the source is a zip of `torch.save` whose pickle names tensors and containers alone."""
+    pickles = [name for name in zip_members(source) if name.endswith("/data.pkl")]
     if len(pickles) != 1:
         return False
     with zipfile.ZipFile(source) as archive:

@@ -1,8 +1,8 @@
-"""The parity gate: does the converted model compute what its source computes?
+"""The parity gate: does the version that would be served compute what its source computes?
 
-Both run on the same inputs at several batches and seeds; each output's error is taken relative to its own
-scale. The same runs show whether the rows of a batch are answered independently, which is what lets the
-server merge requests. Refusing to publish what fails is left to `pipeline.py`.
+Both run on the same inputs at several batches and seeds, and on unusual inputs; each output's error is taken
+relative to its own scale. Whether rows are independent is asked in `independence.py`; what the inputs are is
+`samples.py`'s matter, and refusing to publish what fails is `pipeline.py`'s.
 """
 
 from __future__ import annotations
@@ -12,21 +12,20 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import onnxruntime
 
-from converters.base import Arrays, Conversion, ConversionOptions
-from converters.comparison import OutputComparison, equal_rows
-from converters.graph import open_session
+from converters.base import Arrays, Conversion, ConversionOptions, Run
+from converters.comparison import OutputComparison
+from converters.independence import repeats, rows_independent
+from converters.precision import TOLERANCES, Tolerance
 from converters.samples import Samples, dynamic_batch, fixed_batch, has_inner_dynamic, load_examples
 from model_store.errors import ConversionError, OnegateError
-from model_store.manifest import ParityReport, Signature
+from model_store.manifest import EdgeParity, ParityReport, Signature
 
-SEEDS = (0, 1)
-ROW_RTOL = 1e-5
-"""How much a row's answer may move with its company: kernels round differently at different batches."""
+SEEDS = (0, 1, 2)
+EDGES = ("zeros", "large", "missing")
+EDGE_BATCH = 4
 INNER_SIZES = ((5, 8), (32, 48), (224, 192))
 """Sizes tried for dynamic dimensions other than the batch, one for each seed: a model that was frozen at one
 size fails at the other. Convolutions with strides need the larger ones."""
-
-Run = Callable[[Arrays], dict[str, np.ndarray]]
 
 
 def make_samples(conversion: Conversion, options: ConversionOptions) -> Samples:
@@ -37,11 +36,13 @@ def make_samples(conversion: Conversion, options: ConversionOptions) -> Samples:
     examples = load_examples(options.examples, conversion.signature) if options.examples else {}
     refusal: Exception | None = None
     for sizes in INNER_SIZES:
-        samples = Samples(conversion.signature, conversion.ranges, conversion.probes, examples, sizes)
+        samples = Samples(
+            conversion.signature, conversion.ranges, conversion.probes, examples, conversion.choices, sizes
+        )
         if not has_inner_dynamic(conversion.signature):
             return samples
         try:
-            for seed in SEEDS:
+            for seed in SEEDS[: len(sizes)]:
                 conversion.reference(samples.draw(1, seed))
             return samples
         except OnegateError:
@@ -61,6 +62,15 @@ def gate_batches(signature: Signature, largest_batch: int) -> tuple[int, ...]:
     return tuple(sorted({1, 3, largest_batch}))
 
 
+def tolerance_of(options: ConversionOptions) -> Tolerance:
+    """What the gate asks: the precision's usual bounds, where the config names no others."""
+    usual = TOLERANCES[options.precision]
+    return Tolerance(
+        rtol=options.rtol if options.rtol is not None else usual.rtol,
+        class_agreement=options.class_agreement if options.class_agreement is not None else usual.class_agreement,
+    )
+
+
 def runner(session: onnxruntime.InferenceSession) -> Run:
     """ONNX Runtime as a function from named inputs to named outputs."""
     names = [arg.name for arg in session.get_outputs()]
@@ -77,70 +87,171 @@ def _text(array: np.ndarray) -> np.ndarray:
     if array.dtype.kind != "O":
         return array
     texts = np.empty(array.shape, dtype=object)
-    texts[...] = [item.decode() for item in array.ravel()] if array.ndim == 1 else np.vectorize(bytes.decode)(array)
+    texts.ravel()[:] = [item.decode() for item in array.ravel()]
     return texts
 
 
 def check_parity(
     conversion: Conversion,
+    run: Run,
     options: ConversionOptions,
     samples: Samples,
     on_progress: Callable[[str], None] = lambda _: None,
 ) -> ParityReport:
-    """Runs the gate. The report's `passed` and `reason` say how it ended.
+    """Runs the gate on one signature; `run` is the version as it would be served. The report's `passed` and `reason`
+    say how it ended.
 
-    Raises `ConversionError` when the source's framework or ONNX Runtime can't be run at all.
+    Raises `ConversionError` when the source's framework or the version's runtime can't be run at all.
     """
-    run = runner(open_session(conversion.model))
-    batches = gate_batches(conversion.signature, options.largest_batch)
-    comparisons = [OutputComparison(spec) for spec in conversion.signature.outputs]
-    for batch in batches:
-        for seed in SEEDS:
-            on_progress(f"comparing batch {batch}, seed {seed}")
-            inputs = samples.draw(batch, seed)
-            _compare(conversion, run, inputs, comparisons, f"batch {batch}, seed {seed}")
-    failures = [text for text in (each.failure(options.rtol) for each in comparisons) if text]
-    on_progress("comparing rows of a batch with rows alone")
-    independent = not failures and rows_independent(run, conversion.signature, samples, batches[-1])
-    return _report(conversion, options, batches, comparisons, failures, independent)
+    return _Gate(conversion, run, tolerance_of(options), samples, on_progress).report(options.largest_batch)
 
 
-def _report(
-    conversion: Conversion,
-    options: ConversionOptions,
-    batches: tuple[int, ...],
-    comparisons: Sequence[OutputComparison],
-    failures: Sequence[str],
-    independent: bool,
-) -> ParityReport:
-    results = tuple(each.result() for each in comparisons)
+class _Gate:
+    """One signature on its way through the gate."""
+
+    def __init__(
+        self,
+        conversion: Conversion,
+        run: Run,
+        tolerance: Tolerance,
+        samples: Samples,
+        on_progress: Callable[[str], None],
+    ) -> None:
+        self._conversion = conversion
+        self._run = run
+        self._tolerance = tolerance
+        self._samples = samples
+        self._on_progress = on_progress
+
+    def report(self, largest_batch: int) -> ParityReport:
+        batches = gate_batches(self._conversion.signature, largest_batch)
+        failures = self._indeterminacy(batches[0])
+        deterministic = not failures
+        comparisons = self._new_comparisons()
+        edges: list[EdgeParity] = []
+        independent = False
+        if deterministic:
+            self._compare_batches(comparisons, batches)
+            failures = self._failures(comparisons)
+        if not failures:
+            edges = [edge for kind in EDGES if (edge := self._edge(kind, batches))]
+            failures = [f"with inputs of kind {e.kind!r}: {e.outcome}" for e in edges if not self._forgiven(e)]
+        if not failures:
+            self._on_progress("comparing rows of a batch with rows alone")
+            independent = rows_independent(self._run, self._conversion.signature, self._samples, batches[-1])
+        return self._summary(comparisons, batches, failures, independent, deterministic, edges)
+
+    def _new_comparisons(self) -> list[OutputComparison]:
+        exact = self._tolerance.class_agreement is None
+        return [OutputComparison(spec, exact=exact) for spec in self._conversion.signature.outputs]
+
+    def _failures(self, comparisons: Sequence[OutputComparison]) -> list[str]:
+        return [text for text in (each.failure(self._tolerance) for each in comparisons) if text]
+
+    def _indeterminacy(self, batch: int) -> list[str]:
+        """A model that answers differently each time (sampling, dropout left on) has nothing to be equal to."""
+        inputs = self._samples.draw(batch, 0)
+        for who, run in ((self._conversion.reference_name, self._conversion.reference), ("the version", self._run)):
+            name = repeats(lambda run=run, who=who: _call(run, inputs, who, f"batch {batch}, seed 0"))  # type: ignore[misc]
+            if name is not None:
+                return [f"{who} answers the same inputs differently each time, the first in output {name!r}"]
+        return []
+
+    def _compare_batches(self, comparisons: Sequence[OutputComparison], batches: tuple[int, ...]) -> None:
+        for batch in batches:
+            for seed in SEEDS if batch <= EDGE_BATCH else SEEDS[:2]:
+                self._on_progress(f"comparing batch {batch}, seed {seed}")
+                label = f"batch {batch}, seed {seed}"
+                inputs = self._samples.draw(batch, seed)
+                self._compare(comparisons, _call_reference(self._conversion, inputs, label), inputs, label)
+
+    def _compare(self, comparisons: Sequence[OutputComparison], reference: Arrays, inputs: Arrays, label: str) -> None:
+        converted = _call(self._run, inputs, "the converted model", label)
+        for comparison in comparisons:
+            name = comparison.spec.name
+            if name not in reference:
+                raise ConversionError(
+                    f"output {name!r} of the converted model is unknown to {self._conversion.reference_name}, "
+                    f"which gives {', '.join(reference)}"
+                )
+            comparison.add(np.asarray(reference[name]), np.asarray(converted[name]), label)
+
+    def _edge(self, kind: str, batches: tuple[int, ...]) -> EdgeParity | None:
+        self._on_progress(f"comparing inputs of kind {kind!r}")
+        batch = batches[0] if len(batches) == 1 else EDGE_BATCH
+        inputs = self._samples.edge(kind, batch)
+        if inputs is None:
+            return None
+        name = self._conversion.signature_name
+        try:
+            reference = self._conversion.reference(inputs)
+        except Exception:  # scikit-learn refuses NaN, others overflow; nothing can be compared then
+            return EdgeParity(kind, "refused", name)
+        comparisons = self._new_comparisons()
+        try:
+            self._compare(comparisons, reference, inputs, f"batch {batch}")
+        except ConversionError as error:
+            return EdgeParity(kind, error.message, name)
+        return EdgeParity(kind, "; ".join(self._failures(comparisons)) or "equal", name)
+
+    def _forgiven(self, edge: EdgeParity) -> bool:
+        """Told and not held against the version: NaN where it has no meaning to the model, as what comes out differs
+        between kernels; and values that a narrower number format can't hold."""
+        if edge.outcome in ("equal", "refused"):
+            return True
+        if edge.kind == "missing":
+            return not self._conversion.accepts_missing
+        return edge.kind == "large" and self._tolerance.class_agreement is not None
+
+    def _summary(
+        self,
+        comparisons: Sequence[OutputComparison],
+        batches: tuple[int, ...],
+        failures: Sequence[str],
+        independent: bool,
+        deterministic: bool,
+        edges: Sequence[EdgeParity],
+    ) -> ParityReport:
+        results = tuple(each.result(self._conversion.signature_name) for each in comparisons)
+        return ParityReport(
+            passed=not failures,
+            max_abs_error=max((each.max_abs_error for each in results), default=0.0),
+            max_rel_error=max((each.max_rel_error for each in results), default=0.0),
+            rtol=self._tolerance.rtol,
+            batches=batches,
+            seeds=SEEDS,
+            outputs=results,
+            reference=self._conversion.reference_name,
+            row_independent=independent,
+            reason="; ".join(failures) or None,
+            deterministic=deterministic,
+            edges=tuple(edges),
+            class_agreement=self._tolerance.class_agreement,
+        )
+
+
+def merge_reports(reports: Sequence[ParityReport]) -> ParityReport:
+    """One report of all signatures of a version; the first is the default's."""
+    first = reports[0]
     return ParityReport(
-        passed=not failures,
-        max_abs_error=max((each.max_abs_error for each in results), default=0.0),
-        max_rel_error=max((each.max_rel_error for each in results), default=0.0),
-        rtol=options.rtol,
-        batches=batches,
-        seeds=SEEDS,
-        outputs=results,
-        reference=conversion.reference_name,
-        row_independent=independent,
-        reason="; ".join(failures) or None,
+        passed=all(each.passed for each in reports),
+        max_abs_error=max(each.max_abs_error for each in reports),
+        max_rel_error=max(each.max_rel_error for each in reports),
+        rtol=first.rtol,
+        batches=first.batches,
+        seeds=first.seeds,
+        outputs=tuple(output for each in reports for output in each.outputs),
+        reference=first.reference,
+        row_independent=all(each.row_independent for each in reports),
+        reason="; ".join(each.reason for each in reports if each.reason) or None,
+        deterministic=all(each.deterministic for each in reports),
+        edges=tuple(edge for each in reports for edge in each.edges),
+        class_agreement=first.class_agreement,
     )
 
 
-def _compare(
-    conversion: Conversion, run: Run, inputs: Arrays, comparisons: Sequence[OutputComparison], label: str
-) -> None:
-    reference = _call(conversion.reference, inputs, conversion.reference_name, label)
-    converted = _call(run, inputs, "ONNX Runtime", label)
-    for comparison in comparisons:
-        name = comparison.spec.name
-        if name not in reference:
-            raise ConversionError(
-                f"output {name!r} of the converted model is unknown to {conversion.reference_name}, "
-                f"which gives {', '.join(reference)}"
-            )
-        comparison.add(np.asarray(reference[name]), converted[name], label)
+def _call_reference(conversion: Conversion, inputs: Arrays, label: str) -> dict[str, np.ndarray]:
+    return _call(conversion.reference, inputs, conversion.reference_name, label)
 
 
 def _call(run: Run, inputs: Arrays, who: str, label: str) -> dict[str, np.ndarray]:
@@ -155,40 +266,3 @@ def _call(run: Run, inputs: Arrays, who: str, label: str) -> dict[str, np.ndarra
 def _first_line(error: Exception | None) -> str:
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
-
-
-def rows_independent(run: Run, signature: Signature, samples: Samples, batch: int) -> bool:
-    """Whether each row of a batch is answered as if it came alone.
-
-    Rows of one batch are run alone, and again at another place among other rows. False as well when the batch
-    is fixed, or an input or output has no batch dimension.
-    """
-    specs = (*signature.inputs, *signature.outputs)
-    if batch < 2 or any(spec.shape[:1] != (-1,) for spec in specs):
-        return False
-    size = samples.inner_sizes[0]
-    first, second = samples.draw(batch, 0, inner_size=size), samples.draw(batch, 1, inner_size=size)
-    together = run(first)
-    scales = {name: _scale(array) for name, array in together.items()}
-
-    def same(answer: Arrays, place: int, row: int) -> bool:
-        return all(
-            equal_rows(together[name][row : row + 1], answer[name][place : place + 1], scales[name], ROW_RTOL)
-            for name in together
-        )
-
-    for row in sorted({0, batch // 2, batch - 1}):
-        place = (row + 1) % batch
-        alone = run({name: array[row : row + 1] for name, array in first.items()})
-        mixed = {name: array.copy() for name, array in second.items()}
-        for name, array in mixed.items():
-            array[place] = first[name][row]
-        if not same(alone, 0, row) or not same(run(mixed), place, row):
-            return False
-    return True
-
-
-def _scale(array: np.ndarray) -> float:
-    if array.dtype.kind != "f":
-        return 1.0
-    return float(np.abs(array[np.isfinite(array)].astype(np.float64)).max(initial=0))

@@ -1,4 +1,4 @@
-"""One conversion from source to a proven model: convert, compare, profile. Runs inside the sandbox.
+"""One conversion from source to a proven version: convert, compare, optimise, measure. Runs inside the sandbox.
 
 What it makes lies in `workdir`; publishing it is `publish.py`'s.
 """
@@ -8,16 +8,21 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+import onnxruntime
 
-from converters.base import Conversion, ConversionOptions, load_converter
+from converters.base import Conversion, ConversionOptions, Converter, load_converter
+from converters.candidates import candidates, runs_of, signatures_of
+from converters.finishing import files_below, optimise_version
 from converters.graph import opset_of
-from converters.parity import check_parity, make_samples
+from converters.parity import check_parity, make_samples, merge_reports
+from converters.precision import TOLERANCES
 from converters.profile import measure_profile
 from converters.samples import Samples
-from model_store.errors import ConfigError, ConversionError, InternalError
+from model_store.errors import ConfigError, ConversionError, InternalError, Unsupported
 from model_store.manifest import ParityReport, Profile, Signature
 
 
@@ -31,16 +36,32 @@ class ConversionRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Converted(msgspec.Struct, frozen=True, kw_only=True):
-    """A proven model: everything of a manifest that the conversion knows."""
+    """A proven version: everything of a manifest that the conversion knows."""
 
+    runtime: str
+    reason: str | None
+    """Why it is not ONNX, where it isn't."""
     files: dict[str, str]
     """Name in the version -> path."""
-    signature: Signature
-    opset: int
+    signatures: dict[str, Signature]
+    default_signature: str
+    graphs: dict[str, str]
+    optimised: dict[str, str]
+    fixed_batch: dict[str, int]
+    opset: int | None
     parity: ParityReport
     profile: Profile
     labels: tuple[str, ...] | None
     libraries: dict[str, str]
+
+
+@dataclass(frozen=True)
+class _Proven:
+    """A conversion that passed the gate."""
+
+    conversion: Conversion
+    samples: Samples
+    parity: ParityReport
 
 
 def convert_source(request: ConversionRequest, on_progress: Callable[[str], None]) -> Converted:
@@ -50,49 +71,163 @@ def convert_source(request: ConversionRequest, on_progress: Callable[[str], None
     batch, seed, error and tolerance, and carries the report.
     """
     options = request.options
-    if options.precision != "float32":
-        raise ConfigError(f"convert.precision: this release converts at 'float32' only, not {options.precision!r}")
+    _check_options(options)
     converter = load_converter(request.framework)
-    on_progress(f"converting from {converter.framework}")
     with _missing_library(converter.extra):
-        alternatives = converter.alternatives(Path(request.source), options, Path(request.workdir))
-        conversion, samples, parity = _first_that_passes(alternatives, options, on_progress)
-    on_progress("measuring")
-    files = {path.name: str(path) for path in sorted(conversion.model.parent.iterdir())}
-    return Converted(
-        files=files,
-        signature=conversion.signature,
-        opset=opset_of(conversion.model),
-        parity=parity,
-        profile=measure_profile(conversion.model, samples, options.largest_batch),
-        labels=conversion.labels,
-        libraries=conversion.libraries,
-    )
+        return _Pipeline(converter, Path(request.source), options, Path(request.workdir), on_progress).run()
 
 
-def _first_that_passes(
-    alternatives: Iterator[Conversion], options: ConversionOptions, on_progress: Callable[[str], None]
-) -> tuple[Conversion, Samples, ParityReport]:
-    """The first conversion that passes the gate; the first one's failure is raised when none does."""
-    failure: ConversionError | None = None
+def _check_options(options: ConversionOptions) -> None:
+    if options.precision not in TOLERANCES:
+        raise ConfigError(f"convert.precision: {options.precision!r} is not one of {', '.join(TOLERANCES)}")
+    if options.to == "native" and options.precision != "float32":
+        raise ConfigError(f"convert: precision {options.precision!r} needs `to: onnx`; native models keep their own")
+
+
+class _Pipeline:
+    """The steps of one conversion."""
+
+    def __init__(
+        self,
+        converter: Converter,
+        source: Path,
+        options: ConversionOptions,
+        workdir: Path,
+        on_progress: Callable[[str], None],
+    ) -> None:
+        self._converter = converter
+        self._source = source
+        self._options = options
+        self._workdir = workdir
+        self._on_progress = on_progress
+
+    def run(self) -> Converted:
+        proven, reason = self._prove()
+        on_onnx = proven.conversion.runtime == "onnx"
+        if on_onnx and self._options.precision != "float32":
+            proven = self._reduce(proven)
+        self._on_progress("optimising and measuring")
+        optimised = optimise_version(proven.conversion, proven.samples) if on_onnx else {}
+        return self._converted(proven, reason, optimised)
+
+    def _prove(self) -> tuple[_Proven, str | None]:
+        """The version, and why it is not ONNX."""
+        options = self._options
+        if options.to == "native":
+            return self._prove_native(), "asked for by `convert: {to: native}`"
+        self._on_progress(f"converting from {self._converter.framework}")
+        try:
+            return self._first_that_passes(self._onnx()), None
+        except ConversionError as failure:
+            if not options.may_fall_back:
+                raise
+            return self._fall_back(failure), failure.message
+
+    def _fall_back(self, failure: ConversionError) -> _Proven:
+        try:
+            return self._prove_native()
+        except Unsupported:
+            raise failure from None
+        except ConversionError as error:
+            raise ConversionError(
+                f"{failure.message}; and it can't be served in its own framework: {error.message}", **failure.details
+            ) from error
+
+    def _prove_native(self) -> _Proven:
+        self._on_progress(f"preparing it for the runtime of {self._converter.framework}")
+        return self._first_that_passes(iter([self._converter.native(self._source, self._options, self._workdir)]))
+
+    def _onnx(self) -> Iterator[Conversion]:
+        return self._converter.alternatives(self._source, self._options, self._workdir)
+
+    def _first_that_passes(self, alternatives: Iterator[Conversion]) -> _Proven:
+        """The first candidate that passes the gate; the first one's failure is raised when none does."""
+        failures: list[ConversionError] = []
+        for conversion in _those_that_can_be_made(alternatives, failures):
+            for candidate in candidates(conversion, self._workdir):
+                try:
+                    proven = self._try(candidate)
+                except ConversionError as error:
+                    failures.append(error)
+                    continue
+                if _acceptable(proven):
+                    return proven
+                failures.append(_not_equal(proven.parity))
+        raise failures[0] if failures else InternalError("the converter offered no conversion")
+
+    def _try(self, conversion: Conversion) -> _Proven:
+        runs = runs_of(conversion, trusted=self._options.trust)
+        samples: list[Samples] = []
+        reports: list[ParityReport] = []
+        for each in (conversion, *conversion.others):
+            samples.append(make_samples(each, self._options))
+            run = runs[each.signature_name]
+            reports.append(check_parity(each, run, self._options, samples[-1], self._on_progress))
+        return _Proven(conversion, samples[0], merge_reports(reports))
+
+    def _reduce(self, proven: _Proven) -> _Proven:
+        from converters.precision import reduce_precision
+
+        self._on_progress(f"reducing the precision to {self._options.precision}")
+        folder = self._workdir / f"onnx-{self._options.precision}"
+        reduced = self._try(reduce_precision(proven.conversion, self._options, proven.samples, folder))
+        if not _acceptable(reduced):
+            raise _not_equal(reduced.parity)
+        return reduced
+
+    def _converted(self, proven: _Proven, reason: str | None, optimised: dict[str, str]) -> Converted:
+        conversion = proven.conversion
+        folder = conversion.model.parent
+        on_onnx = conversion.runtime == "onnx"
+        entries = (conversion, *conversion.others)
+        return Converted(
+            runtime=conversion.runtime,
+            reason=reason,
+            files=files_below(folder),
+            signatures=signatures_of(conversion),
+            default_signature=conversion.signature_name,
+            graphs={each.signature_name: each.model.name for each in entries} if on_onnx else {},
+            optimised=optimised,
+            fixed_batch={each.signature_name: each.fixed_batch for each in entries if each.fixed_batch is not None},
+            opset=opset_of(conversion.model) if on_onnx else None,
+            parity=proven.parity,
+            profile=measure_profile(
+                conversion, optimised, proven.samples, self._options.largest_batch, trusted=self._options.trust
+            ),
+            labels=conversion.labels,
+            libraries={**conversion.libraries, "onnxruntime": onnxruntime.__version__},
+        )
+
+
+def _those_that_can_be_made(
+    alternatives: Iterator[Conversion], failures: list[ConversionError]
+) -> Iterator[Conversion]:
+    """Those of a converter's alternatives that it can make; what it raises for the others is noted."""
     while True:
         try:
             conversion = next(alternatives, None)
-            if conversion is None:
-                break
-            samples = make_samples(conversion, options)
-            parity = check_parity(conversion, options, samples, on_progress)
         except ConversionError as error:
-            # An alternative that can't be made or run leaves the next one its chance; a generator that raised is over.
-            failure = failure or error
+            # A generator that raised is over; one that goes on gives its next at the next call.
+            failures.append(error)
             continue
-        if parity.passed:
-            return conversion, samples, parity
-        failure = failure or ConversionError(
-            f"the converted model does not compute what {parity.reference} computes: {parity.reason}",
-            parity=msgspec.to_builtins(_finite(parity)),
-        )
-    raise failure or InternalError("the converter offered no conversion")
+        if conversion is None:
+            return
+        yield conversion
+
+
+def _acceptable(proven: _Proven) -> bool:
+    """Rows that are padded must not notice it. A native model may be random, as it is the source itself."""
+    if proven.conversion.fixed_batch is not None and not proven.parity.row_independent:
+        return False
+    return proven.parity.passed or (proven.conversion.runtime != "onnx" and not proven.parity.deterministic)
+
+
+def _not_equal(parity: ParityReport) -> ConversionError:
+    what = parity.reason or "rows of a batch are not independent"
+    return ConversionError(
+        f"the converted model does not compute what {parity.reference} computes: {what}",
+        parity=msgspec.to_builtins(_finite(parity)),
+    )
 
 
 def _finite(report: ParityReport) -> ParityReport:

@@ -1,4 +1,4 @@
-"""How long one call takes, measured once at conversion: it decides whether a model may run inline."""
+"""How long loading and one call take, measured once at conversion: it decides whether a model may run inline."""
 
 from __future__ import annotations
 
@@ -6,29 +6,74 @@ import statistics
 import time
 from pathlib import Path
 
-from converters.base import Arrays
+from converters.base import Arrays, Conversion, Run
+from converters.batch import by_batches
+from converters.candidates import signatures_of
 from converters.graph import open_session
-from converters.parity import Run, runner
+from converters.native import load_native
+from converters.parity import runner
 from converters.samples import Samples, dynamic_batch, fixed_batch
 from model_store.manifest import Profile
 
 BUDGET_S = 0.25
-"""Time for each of the two batches; a model slower than this is called once after its warm-up."""
+"""Time for each of the batches; a model slower than this is called once after its warm-up."""
 MOST_CALLS = 50
 
 
-def measure_profile(model: Path, samples: Samples, largest_batch: int) -> Profile:
-    """Median milliseconds a call on one thread of ONNX Runtime, at batch one and at the largest.
+def measure_profile(
+    conversion: Conversion, optimised: dict[str, str], samples: Samples, largest_batch: int, *, trusted: bool
+) -> Profile:
+    """Medians on one thread of the version's runtime, at batch one and at the largest.
 
     A model with a fixed batch is measured at that one only.
     """
-    run = runner(open_session(model, threads=1))
+    if conversion.runtime != "onnx":
+        run, load_ms = _native(conversion, trusted)
+        return _profile(run, samples, largest_batch, load_ms)
+    plain, plain_load_ms = _session(conversion.model)
+    if conversion.model.name not in optimised:
+        return _profile(_padded(plain, conversion), samples, largest_batch, plain_load_ms)
+    run, load_ms = _session(conversion.model.parent / optimised[conversion.model.name])
+    batch = 1 if dynamic_batch(samples.signature) else fixed_batch(samples.signature)
+    return _profile(
+        _padded(run, conversion),
+        samples,
+        largest_batch,
+        load_ms,
+        plain_batch_one_ms=median_ms(_padded(plain, conversion), samples.draw(batch, 0)),
+        plain_load_ms=plain_load_ms,
+    )
+
+
+def _profile(run: Run, samples: Samples, largest_batch: int, load_ms: float, **plain: float) -> Profile:
     if not dynamic_batch(samples.signature):
         batch = fixed_batch(samples.signature)
         median = median_ms(run, samples.draw(batch, 0))
-        return Profile(median, batch, median)
+        return Profile(median, batch, median, load_ms, **plain)
     one = median_ms(run, samples.draw(1, 0))
-    return Profile(one, largest_batch, median_ms(run, samples.draw(largest_batch, 0)))
+    return Profile(one, largest_batch, median_ms(run, samples.draw(largest_batch, 0)), load_ms, **plain)
+
+
+def _session(model: Path) -> tuple[Run, float]:
+    start = time.perf_counter()
+    session = open_session(model, threads=1)
+    return runner(session), round((time.perf_counter() - start) * 1000, 3)
+
+
+def _padded(run: Run, conversion: Conversion) -> Run:
+    return run if conversion.fixed_batch is None else by_batches(run, conversion.fixed_batch)
+
+
+def _native(conversion: Conversion, trusted: bool) -> tuple[Run, float]:
+    start = time.perf_counter()
+    signatures = signatures_of(conversion)
+    model = load_native(conversion.runtime, conversion.model.parent, signatures, threads=1, trusted=trusted)
+    load_ms = round((time.perf_counter() - start) * 1000, 3)
+
+    def run(inputs: Arrays) -> Arrays:
+        return model.run(inputs, conversion.signature_name)
+
+    return _padded(run, conversion), load_ms  # type: ignore[arg-type]  # a mapping of arrays either way
 
 
 def median_ms(run: Run, inputs: Arrays) -> float:

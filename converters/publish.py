@@ -6,6 +6,7 @@ Bringing a source here is `model_store/sources.py`'s, what a conversion does is 
 from __future__ import annotations
 
 import hashlib
+import shutil
 import tempfile
 import threading
 import time
@@ -21,7 +22,7 @@ import msgspec
 from converters.base import ConversionOptions, Converter, detect
 from converters.pipeline import ConversionRequest, Converted
 from converters.sandbox import DEFAULT_LIMITS, SandboxLimits, run_in_sandbox
-from model_store.errors import ConfigError, SourceError
+from model_store.errors import ConfigError, ConversionError, SourceError, Unsupported
 from model_store.manifest import Manifest
 from model_store.sources import digest_source
 from model_store.store import Store
@@ -41,12 +42,15 @@ class Published:
 def conversion_key(source_digest: str, converter: Converter, options: ConversionOptions) -> str:
     """Digest of all that decides what a conversion gives: source bytes, converter, options.
 
-    `trust` permits and does not change the outcome, and `framework` only says what `converter` is; neither counts.
-    `examples` counts by its bytes. Raises `ConfigError` when the examples can't be read.
+    `trust` permits and does not change the outcome, `framework` only says what `converter` is, and `code_folder` where
+    the user's own code lies; none counts. `examples`, `calibration` and the user's modules in `code_folder` count by
+    their bytes. Raises `ConfigError` when those can't be read.
     """
     fields = msgspec.to_builtins(options)
-    del fields["trust"], fields["framework"]
-    fields["examples"] = _digest_examples(options.examples)
+    del fields["trust"], fields["framework"], fields["code_folder"]
+    fields["examples"] = _digest_rows("examples", options.examples)
+    fields["calibration"] = _digest_rows("convert.calibration", options.calibration)
+    fields["code"] = _digest_code(options)
     parts = {
         "source": source_digest,
         "converter": converter.framework,
@@ -56,13 +60,27 @@ def conversion_key(source_digest: str, converter: Converter, options: Conversion
     return hashlib.sha256(msgspec.json.encode(parts, order="sorted")).hexdigest()
 
 
-def _digest_examples(path: str | None) -> str | None:
+def _digest_rows(key: str, path: str | None) -> str | None:
     if path is None:
         return None
     try:
         return hashlib.sha256(Path(path).read_bytes()).hexdigest()
     except OSError as error:
-        raise ConfigError(f"examples: {path!r} can't be read: {error.strerror or error}") from error
+        raise ConfigError(f"{key}: {path!r} can't be read: {error.strerror or error}") from error
+
+
+def _digest_code(options: ConversionOptions) -> str | None:
+    """Digest of the user's own modules, so that a change of the network makes a new version; those that are installed
+    elsewhere don't count."""
+    named = sorted({place.split(":")[0] for place in (options.module, *options.custom_objects.values()) if place})
+    if options.code_folder is None or not named:
+        return None
+    stems = [Path(options.code_folder, *name.split(".")) for name in named]
+    files = [path for stem in stems for path in (stem.with_suffix(".py"), stem / "__init__.py") if path.is_file()]
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(path.read_bytes())
+    return digest.hexdigest() if files else None
 
 
 def convert_and_publish(
@@ -89,7 +107,7 @@ def convert_and_publish(
         with tempfile.TemporaryDirectory(prefix="onegate-convert-", ignore_cleanup_errors=True) as folder:
             start = time.monotonic()
             request = _request(converter, source, options, folder)
-            converted = run_in_sandbox(request, on_progress, limits)
+            converted = _run(request, on_progress, limits)
             if digest_source(source) != source_digest:
                 raise SourceError(f"source {source.name!r} changed while it was converted; convert it again")
             manifest = _manifest(name, key, source, source_digest, converter, options, converted)
@@ -98,14 +116,41 @@ def convert_and_publish(
             return Published(store.publish(manifest, _files(converted, Path(folder))), converted=True)
 
 
+def _run(request: ConversionRequest, on_progress: Callable[[str], None], limits: SandboxLimits) -> Converted:
+    """Converts; when the process died of it, once more for the framework's own runtime where that is allowed."""
+    try:
+        return run_in_sandbox(request, on_progress, limits)
+    except ConversionError as crash:
+        options = request.options
+        if "exit_code" not in crash.details or not options.may_fall_back:
+            raise
+        on_progress(f"{crash.message}; trying the framework's own runtime")
+        native = msgspec.structs.replace(request, options=msgspec.structs.replace(options, to="native"))
+        _empty(Path(request.workdir))
+        try:
+            converted = run_in_sandbox(native, on_progress, limits)
+        except (ConversionError, Unsupported):
+            raise crash from None
+        return msgspec.structs.replace(converted, reason=crash.message)
+
+
+def _empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
 def _request(converter: Converter, source: Path, options: ConversionOptions, folder: str) -> ConversionRequest:
     # The child has a working folder of its own, so relative paths would mean something else there.
-    examples = str(Path(options.examples).resolve()) if options.examples else None
+    paths = {
+        name: str(Path(path).resolve())
+        for name in ("examples", "calibration", "code_folder")
+        if (path := getattr(options, name))
+    }
     return ConversionRequest(
         framework=converter.framework,
         source=str(source.resolve()),
         workdir=str(Path(folder).resolve()),
-        options=msgspec.structs.replace(options, examples=examples),
+        options=msgspec.structs.replace(options, **paths),
     )
 
 
@@ -134,9 +179,15 @@ def _manifest(
         framework=converter.framework,
         source_digest=source_digest,
         source_name=source.name,
-        runtime="onnx",
+        runtime=converted.runtime,
+        reason=converted.reason,
+        trusted=options.trust and converted.runtime != "onnx",
         files={},
-        signatures={"serving_default": converted.signature},
+        signatures=converted.signatures,
+        default_signature=converted.default_signature,
+        graphs=converted.graphs,
+        optimised=converted.optimised,
+        fixed_batch=converted.fixed_batch,
         opset=converted.opset,
         precision=options.precision,
         parity=converted.parity,

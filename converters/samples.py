@@ -8,15 +8,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 
 from converters.base import Arrays, Range
-from model_store.datatypes import DTYPES
+from model_store.datatypes import DTYPES, is_floating
 from model_store.errors import ConfigError
 from model_store.manifest import Signature, TensorSpec
 
 DEFAULT_INTEGERS = (0, 3)
 """Indexes into a vocabulary of unknown size: small ones are safe."""
+FAR_OUT = 50.0
+"""How many times the usual range a `large` value is."""
 WORDS = (b"alpha", b"beta", b"gamma", b"delta", b"")
 
 
@@ -43,6 +46,7 @@ class Samples:
     ranges: Mapping[str, Range] = field(default_factory=dict)
     probes: Arrays = field(default_factory=dict)
     examples: Arrays = field(default_factory=dict)
+    choices: Arrays = field(default_factory=dict)
     inner_sizes: tuple[int, ...] = (5, 8)
     """For dynamic dimensions other than the batch, one for each seed."""
 
@@ -58,6 +62,35 @@ class Samples:
             spec.name: self._input(spec, generator, [pools[kind] for kind in kinds], seed, inner_size)
             for spec in self.signature.inputs
         }
+
+    def edge(self, kind: str, batch: int) -> dict[str, np.ndarray] | None:
+        """Inputs of `batch` unusual rows: `zeros`, `large` (finite, far outside of the usual range) or `missing` (NaN
+        in every second row). None where the signature has no place for them. What has `choices` stays among them."""
+        inputs = self.draw(batch, 0)
+        unusual = {
+            spec.name: edge
+            for spec in self.signature.inputs
+            if spec.name not in self.choices and (edge := self._edge(kind, spec, inputs[spec.name])) is not None
+        }
+        return inputs | unusual if unusual else None
+
+    def _edge(self, kind: str, spec: TensorSpec, usual: np.ndarray) -> np.ndarray | None:
+        low, high = self.ranges.get(spec.name, (None, None))
+        if kind == "zeros":
+            if usual.dtype.kind == "O":
+                return None
+            zeros = np.zeros_like(usual)
+            return zeros if low is None or high is None else np.clip(zeros, low, high).astype(usual.dtype)
+        if not is_floating(usual.dtype) or not usual.ndim:
+            return None
+        if kind == "missing":
+            holes = usual.copy()
+            holes[::2] = np.nan
+            return holes
+        span = 1.0 if low is None or high is None else np.asarray(high, float) - np.asarray(low, float)
+        limit = float(ml_dtypes.finfo(usual.dtype).max) / 64  # type: ignore[no-untyped-call]
+        far = usual.astype(np.float64) * FAR_OUT * np.maximum(span, 1)
+        return np.asarray(np.clip(far, -limit, limit)).astype(usual.dtype)
 
     def _input(
         self, spec: TensorSpec, generator: np.random.Generator, pools: list[Arrays], seed: int, inner_size: int
@@ -76,6 +109,8 @@ class Samples:
     def _random(self, spec: TensorSpec, generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         dtype = DTYPES[spec.datatype]
         low, high = self.ranges.get(spec.name, (None, None))
+        if spec.name in self.choices:
+            return np.asarray(generator.choice(self.choices[spec.name], shape), dtype=dtype)
         if dtype.kind == "O":
             words = np.empty(len(WORDS), dtype=object)
             words[:] = WORDS

@@ -57,8 +57,8 @@ def run_in_sandbox(
 ) -> Converted:
     """Runs one conversion in a child; `request.workdir` is its working folder and must exist.
 
-    Errors of the child come back as their own kind. Raises `ConversionError` with the reason when the child
-    crashes or reaches a limit.
+    Errors of the child come back as their own kind. Raises `ConversionError` with the reason when the child reaches a
+    limit, or ends without an answer, as by a fault in native code: then `exit_code` is among the details.
     """
     workdir = Path(request.workdir)
     read_fd, write_fd = os.pipe()
@@ -190,7 +190,7 @@ class _Watch:
         else:
             how = f"exit code {code}"
         return ConversionError(
-            f"the converter process ended with {how} while {self.last_progress}{self._last_words()}", code=code
+            f"the converter process ended with {how} while {self.last_progress}{self._last_words()}", exit_code=code
         )
 
     def _last_words(self) -> str:

@@ -27,3 +27,8 @@ DTYPES: dict[str, np.dtype] = {
 }
 
 DATATYPES: dict[np.dtype, str] = {dtype: name for name, dtype in DTYPES.items()}
+
+
+def is_floating(dtype: np.dtype) -> bool:
+    """Whether elements are floating-point numbers; numpy itself does not count BF16 among them."""
+    return dtype.kind == "f" or dtype == DTYPES["BF16"]

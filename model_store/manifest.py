@@ -52,6 +52,17 @@ class OutputParity(msgspec.Struct, frozen=True):
     max_rel_error: float
     scale: float
     class_agreement: float | None = None
+    signature: str = "serving_default"
+
+
+class EdgeParity(msgspec.Struct, frozen=True):
+    """What unusual inputs showed: `kind` is `zeros`, `large` (finite, far outside of the usual range) or `missing`
+    (NaN in every second row). `outcome` is `equal`, `refused` (by the source's framework, so nothing was compared),
+    or what differed; a difference that the gate does not forgive is in the report's `reason` too."""
+
+    kind: str
+    outcome: str
+    signature: str = "serving_default"
 
 
 class ParityReport(msgspec.Struct, frozen=True):
@@ -70,15 +81,24 @@ class ParityReport(msgspec.Struct, frozen=True):
     """Whether each row of a batch was shown to be answered as if it came alone."""
     reason: str | None = None
     """What differed, when it did not pass."""
+    deterministic: bool = True
+    """Whether the same inputs gave the same answers twice."""
+    edges: tuple[EdgeParity, ...] = ()
+    class_agreement: float | None = None
+    """The share of rows whose class had to agree, where the gate asked for one."""
 
 
 class Profile(msgspec.Struct, frozen=True):
-    """Measured once at conversion, on one CPU thread of ONNX Runtime: milliseconds a call, at batch
-    one and at the largest batch that the config allows."""
+    """Measured once at conversion, on one CPU thread of the version's runtime: milliseconds a call, at batch one and at
+    the largest batch that the config allows; milliseconds to load. The `plain_` figures are those without the saved
+    optimisation of the graph."""
 
     batch_one_ms: float
     largest_batch: int
     largest_batch_ms: float
+    load_ms: float | None = None
+    plain_batch_one_ms: float | None = None
+    plain_load_ms: float | None = None
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,9 +115,19 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     source_digest: str
     source_name: str
     runtime: str
+    reason: str | None = None
+    """Why it is not served as ONNX, where it isn't."""
+    trusted: bool = False
+    """Whether loading its files runs code that they carry, which whoever published it allowed."""
     files: dict[str, FileEntry]
     signatures: dict[str, Signature]
     default_signature: str = "serving_default"
+    graphs: dict[str, str] = {}
+    """Signature -> its ONNX file, for ONNX versions; `model.onnx` for one that is not listed."""
+    optimised: dict[str, str] = {}
+    """ONNX file -> the same graph as ONNX Runtime's CPU provider optimised it; `libraries` says for which release."""
+    fixed_batch: dict[str, int] = {}
+    """Signature -> the only batch that its graph computes; requests are padded to it and split around it."""
     opset: int | None = None
     precision: str = "float32"
     parity: ParityReport | None = None

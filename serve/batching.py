@@ -56,14 +56,18 @@ class BatchQueue:
 
     `mergeable` says that the version was proven row-independent: only then are rows of different requests merged, and
     requests larger than `max_batch_size` split. `ragged` says that dimensions other than the first may differ between
-    requests; those with equal shapes are merged.
+    requests; those with equal shapes are merged. `whole` is the batch of a version that computes only that one: as
+    many whole ones as `max_batch_size` allows are put together, so that little is padded.
     """
 
-    def __init__(self, executor: Executor, batching: Batching, *, mergeable: bool, ragged: bool) -> None:
+    def __init__(
+        self, executor: Executor, batching: Batching, *, mergeable: bool, ragged: bool, whole: int = 1
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._executor = executor
         self._mergeable = mergeable
         self._ragged = ragged
+        self._whole = whole
         self._waiting: OrderedDict[Any, deque[Waiting]] = OrderedDict()
         self._waiting_rows = 0
         self._under_way: dict[int, list[Waiting]] = {}
@@ -80,7 +84,7 @@ class BatchQueue:
 
     def configure(self, batching: Batching) -> None:
         """Takes over new limits for what comes from now on."""
-        self._max_batch_size = batching.max_batch_size
+        self._max_batch_size = max(batching.max_batch_size // self._whole, 1) * self._whole
         self._max_delay_s = batching.max_delay_ms / 1000
         self._max_queue = batching.max_queue
 

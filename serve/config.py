@@ -20,7 +20,7 @@ from serve.config_contradictions import ALL_TRAFFIC, contradictions
 from serve.config_keys import ConfigKey, keys_of
 from serve.config_layers import absolute_path, read_config_file, with_environment, with_overrides
 from serve.config_mistakes import CONTRADICTION, config_error, translate
-from serve.config_rules import Datatype, Dimension, Filled, Host, Label, LoopbackHost, ModelName, Port
+from serve.config_rules import Datatype, Dimension, Filled, Framework, Host, Label, LoopbackHost, ModelName, Port
 from serve.config_source import ConfigSource, read_config_text, render_path
 
 
@@ -89,18 +89,39 @@ class InputConfig(_Section):
 class ParityConfig(_Section):
     """How closely the converted model must agree with the source."""
 
-    rtol: float = Field(
-        default=1e-4,
+    rtol: float | None = Field(
+        default=None,
         gt=0,
         le=1,
-        description="Largest error of an output, relative to the output's own scale.",
+        description="Largest error of an output, relative to the output's own scale; by default 0.0001 for float32, "
+        "0.01 for float16 and 0.1 for int8.",
+    )
+    class_agreement: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Smallest share of rows whose class must agree; by default 0.99 for float16, 0.95 for int8, and "
+        "all integers and text equal for float32.",
     )
 
 
 class ConvertConfig(_Section):
     """How the source becomes an ONNX model."""
 
-    precision: Literal["float32"] = Field(default="float32", description="Number format of the converted model.")
+    to: Literal["onnx", "native"] = Field(
+        default="onnx", description="onnx, or native: the framework's own runtime without trying ONNX."
+    )
+    on_failure: Literal["native", "reject"] = Field(
+        default="native",
+        description="Where ONNX is impossible or not equal. native: served in its own framework; reject: refused.",
+    )
+    precision: Literal["float32", "float16", "int8"] = Field(
+        default="float32",
+        description="float32 leaves the numbers as the source has them; float16 and int8 make the model smaller.",
+    )
+    calibration: Filled | None = Field(
+        default=None, description="An `.npz` file of real inputs by name, rows first, for static int8 quantisation."
+    )
     parity: ParityConfig = Field(default=ParityConfig(), description="What the proof of equal answers asks.")
 
 
@@ -152,7 +173,7 @@ class ModelConfig(_Section):
     versions: list[VersionConfig] | None = Field(
         default=None, min_length=1, description="Several versions side by side. Excludes `source`."
     )
-    framework: Literal["pytorch", "keras", "sklearn", "boosting", "onnx"] | None = Field(
+    framework: Framework | None = Field(
         default=None, description="Framework of the source, where its content does not tell."
     )
     inputs: list[InputConfig] | None = Field(
@@ -161,6 +182,17 @@ class ModelConfig(_Section):
     examples: Filled | None = Field(
         default=None,
         description="An `.npz` file of real inputs by name, rows first, for the proof of equal answers.",
+    )
+    module: Filled | None = Field(
+        default=None,
+        description="`package.module:factory`, whose call gives the module that a PyTorch state dict belongs to.",
+    )
+    custom_objects: dict[str, str] = Field(
+        default={}, description="Keras's custom classes and functions: registered name to `package.module:name`."
+    )
+    code_folder: Filled | None = Field(
+        default=None,
+        description="Folder from which `module` and `custom_objects` are imported first; by default the config's own.",
     )
     trust: bool = Field(default=False, description="Whether code inside the source, as in a pickle, may run.")
     convert: ConvertConfig = Field(default=ConvertConfig(), description="How the source becomes an ONNX model.")
@@ -220,6 +252,11 @@ def _resolved_model(model: ModelConfig, folder: Path) -> ModelConfig:
         for name in ("source", "examples")
         if (path := getattr(model, name)) is not None
     }
+    if model.module or model.custom_objects:
+        changes["code_folder"] = absolute_path(model.code_folder or ".", folder)
+    if model.convert.calibration is not None:
+        calibration = absolute_path(model.convert.calibration, folder)
+        changes["convert"] = model.convert.model_copy(update={"calibration": calibration})
     if model.versions is not None:
         changes["versions"] = [
             version.model_copy(update={"source": absolute_path(version.source, folder)})

@@ -28,7 +28,8 @@ class ConfigKey:
 
     path: str
     item: str
-    """The value, or each value of the list: `text`, `whole number`, `number`, `true or false`, `mapping`."""
+    """The value, or each value of the list: `text`, `whole number`, `number`, `true or false`, `mapping of
+    text to text`, or `mapping` for a section."""
     is_list: bool
     default: Any
     """The string `required` where there is none."""
@@ -110,7 +111,13 @@ def _take_apart(annotation: Any, metadata: tuple[Any, ...], lists: int = 0) -> _
     return _Shape(annotation, lists, metadata)
 
 
-_ITEMS = {str: "text", int: "whole number", float: "number", bool: "true or false"}
+_ITEMS = {
+    str: "text",
+    int: "whole number",
+    float: "number",
+    bool: "true or false",
+    dict[str, str]: "mapping of text to text",
+}
 
 
 def _key(path: str, info: FieldInfo, shape: _Shape, section: bool) -> ConfigKey:

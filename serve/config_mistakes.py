@@ -40,9 +40,9 @@ def translate(error: ValidationError, source: ConfigSource, keys: Keys) -> list[
     return [_translated(detail, source, keys) for detail in details]
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
+def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     """`; did you mean 'x'?` for the likeliest of `known`, or nothing."""
-    near = difflib.get_close_matches(word, list(known), n=1)
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff)
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
@@ -50,9 +50,10 @@ def unknown_key(path: str, keys: Keys) -> str:
     """What to write instead of the unknown key at `path`, which is written as in `ConfigKey.path`."""
     section, _, name = path.rpartition(".")
     siblings = [key.name for key in keys.values() if key.section == section]
-    if near := nearest(name, siblings):
-        return f"unknown key{near}"
     homes = [key.section or "the top" for key in keys.values() if key.name == name]
+    # A key that exists elsewhere is misplaced rather than misspelt, unless a sibling is very like it.
+    if near := nearest(name, siblings, cutoff=0.8 if homes else 0.6):
+        return f"unknown key{near}"
     if homes:
         return f"unknown key here; it belongs in {' or '.join(homes)}"
     return f"unknown key; known here: {', '.join(siblings)}" if siblings else f"unknown key{nearest(path, keys)}"

@@ -15,6 +15,7 @@ from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from converters.base import CONVERTERS
 from model_store.manifest import DATATYPES
 
 
@@ -109,5 +110,7 @@ Dimension = Annotated[
 ]
 if TYPE_CHECKING:
     Datatype = str
+    Framework = str
 else:
     Datatype = Literal[DATATYPES]
+    Framework = Literal[tuple(CONVERTERS)]

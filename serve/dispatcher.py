@@ -7,10 +7,10 @@ versions that this process holds loaded; `serve/loading.py` brings them in and t
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from typing import Protocol
 
 from model_store.errors import DeadlineExceeded, ModelNotFound, ModelNotReady, Overloaded
-from model_store.manifest import Signature
 from serve.admission import SignatureCheck
 from serve.batching import BatchQueue, Executor
 from serve.inference import (
@@ -22,8 +22,9 @@ from serve.inference import (
     Query,
     ServerDescription,
     ServerQuery,
+    Tensors,
 )
-from serve.routing import Router, VersionEntry, VersionKey
+from serve.routing import Batching, Router, VersionEntry, VersionKey
 
 UNTOLD_DEADLINE_S = 30.0
 """For requests that name no deadline, while the model's own limit is not known here yet."""
@@ -33,33 +34,106 @@ MAX_WAITING = 1024
 
 
 class ClosableExecutor(Executor, Protocol):
-    """An executor that gives back what it holds."""
+    """An executor that gives back what it holds, and runs signatures other than the version's default one."""
+
+    def run(self, inputs: Tensors, deadline: float, signature: str | None = None) -> Tensors | Awaitable[Tensors]:
+        """As `Executor.run`; None stands for the default signature."""
 
     async def close(self) -> None:
         """To be called when nothing runs any more."""
 
 
-class LoadedVersion:
-    """A version that this process can run: its entry, executor, signature check and batch queue.
+class SignatureView:
+    """An executor as the batch queue of a signature other than the default sees it."""
 
-    While the way it is run changes, `successor` is the executor to come, for `next_entry`.
-    """
+    def __init__(self, executor: ClosableExecutor, signature: str) -> None:
+        self._executor = executor
+        self._signature = signature
 
-    def __init__(self, entry: VersionEntry, executor: ClosableExecutor) -> None:
+    @property
+    def slots(self) -> int:
+        """Batches that may run at once, those of other signatures included."""
+        return self._executor.slots
+
+    def run(self, inputs: Tensors, deadline: float) -> Tensors | Awaitable[Tensors]:
+        """The outputs of one batch."""
+        return self._executor.run(inputs, deadline, self._signature)
+
+
+class Lane:
+    """The way of one signature's requests: its check and its batch queue."""
+
+    __slots__ = ("check", "queue")
+
+    def __init__(self, entry: VersionEntry, name: str, executor: Executor) -> None:
         manifest = entry.manifest
-        self.entry = entry
-        self.executor = executor
-        self.successor: ClosableExecutor | None = None
-        self.next_entry = entry
-        self.signature: Signature = manifest.signatures[manifest.default_signature]
-        self.check = SignatureCheck(manifest.name, self.signature)
+        self.check = SignatureCheck(manifest.name, manifest.signatures[name])
         self.queue = BatchQueue(
             executor,
             entry.serve.batching,
             mergeable=manifest.row_independent and self.check.batched,
             ragged=self.check.ragged,
+            whole=manifest.fixed_batch.get(name, 1),
         )
+
+
+class LoadedVersion:
+    """A version that this process can run: its entry, its executor, and a lane for each signature.
+
+    While the way it is run changes, `successor` is the executor to come, for `next_entry`.
+    """
+
+    def __init__(self, entry: VersionEntry, executor: ClosableExecutor) -> None:
+        self.entry = entry
+        self.executor = executor
+        self.successor: ClosableExecutor | None = None
+        self.next_entry = entry
+        default = entry.manifest.default_signature
+        self.default = Lane(entry, default, executor)
+        self._others = {
+            name: Lane(entry, name, SignatureView(executor, name))
+            for name in entry.manifest.signatures
+            if name != default
+        }
         self.deadline_s = entry.serve.deadline_ms / 1000
+
+    def lane(self, signature: str | None) -> Lane:
+        """Where requests of that signature go, None standing for the default; raises `ModelNotFound`."""
+        manifest = self.entry.manifest
+        if signature is None or signature == manifest.default_signature:
+            return self.default
+        if signature not in self._others:
+            listed = ", ".join(manifest.signatures)
+            raise ModelNotFound(f"model {manifest.name!r} has no signature {signature!r}; signatures: {listed}")
+        return self._others[signature]
+
+    def _lanes(self) -> list[Lane]:
+        return [self.default, *self._others.values()]
+
+    def configure(self, batching: Batching) -> None:
+        """Takes over new limits for what comes from now on."""
+        for lane in self._lanes():
+            lane.queue.configure(batching)
+
+    def replace_executor(self, executor: ClosableExecutor) -> None:
+        """Later batches run in `executor`; those under way end where they are."""
+        self.executor = executor
+        self.default.queue.replace_executor(executor)
+        for name, lane in self._others.items():
+            lane.queue.replace_executor(SignatureView(executor, name))
+
+    def wake(self) -> None:
+        """To be called when the executor has got slots it did not have before."""
+        for lane in self._lanes():
+            lane.queue.wake()
+
+    async def drain(self) -> None:
+        """Returns when nothing waits and nothing runs."""
+        await asyncio.gather(*(lane.queue.drain() for lane in self._lanes()))
+
+    async def settled(self) -> None:
+        """Returns when the batches that run now have ended."""
+        await asyncio.gather(*(lane.queue.settled() for lane in self._lanes()))
 
 
 class Dispatcher:
@@ -90,9 +164,8 @@ class Dispatcher:
         version = self.loaded.get(self._resolve(request)) if self.router.table.number else None
         if version is None:
             version = await self._until_loaded(request)
-        if request.signature is not None and request.signature not in version.entry.manifest.signatures:
-            raise ModelNotFound(f"model {request.model!r} has no signature {request.signature!r}")
-        check = version.check
+        lane = version.default if request.signature is None else version.lane(request.signature)
+        check = lane.check
         wanted = check.wanted(request.wanted_outputs)
         inputs = request.inputs
         if inputs is None:
@@ -101,7 +174,7 @@ class Dispatcher:
         deadline = request.deadline
         if deadline is None:
             deadline = self._loop.time() + version.deadline_s
-        outputs = await version.queue.run(inputs, rows, deadline)
+        outputs = await lane.queue.run(inputs, rows, deadline)
         if wanted is not check.outputs:
             outputs = {name: outputs[name] for name in wanted}
         return InferenceResponse(request.model, version.entry.manifest.version, request.id, outputs)

@@ -26,7 +26,7 @@ class InferenceClient:
         answer: dict[str, Any] = json.loads(self._call(self._path(model, version))[0])
         return answer
 
-    def infer(self, model: str, inputs: Tensors, version: int | None = None) -> Tensors:
+    def infer(self, model: str, inputs: Tensors, version: int | None = None, signature: str | None = None) -> Tensors:
         """All outputs for `inputs`; raises what the endpoint refuses."""
         raw = [to_raw(tensor) for tensor in inputs.values()]
         described = [
@@ -38,7 +38,10 @@ class InferenceClient:
             }
             for (name, tensor), content in zip(inputs.items(), raw, strict=True)
         ]
-        header = json.dumps({"inputs": described, "parameters": {"binary_data_output": True}}).encode()
+        parameters: dict[str, Any] = {"binary_data_output": True}
+        if signature is not None:
+            parameters["signature"] = signature
+        header = json.dumps({"inputs": described, "parameters": parameters}).encode()
         body, length = self._call(
             f"{self._path(model, version)}/infer", b"".join((header, *raw)), {_HEADER_LENGTH: str(len(header))}
         )

@@ -81,9 +81,9 @@ class VersionLoader:
         """Hands over to the executor that is to follow, from when it can run; tells how far the version is."""
         successor, key = version.successor, version.entry.key
         if successor is not None and successor.slots:
-            retired, version.executor, version.successor = version.executor, successor, None
+            retired, version.successor = version.executor, None
             version.entry = version.next_entry
-            version.queue.replace_executor(successor)
+            version.replace_executor(successor)
             self._close_later(version, retired)
         wanted = self._wanted.get(key)
         if wanted is None or version.successor is not None or runs_differently(version.entry, wanted):
@@ -94,7 +94,7 @@ class VersionLoader:
 
     def _close_later(self, version: LoadedVersion, retired: ClosableExecutor) -> None:
         async def close() -> None:
-            await version.queue.settled()
+            await version.settled()
             await retired.close()
 
         task = asyncio.get_running_loop().create_task(close())
@@ -103,7 +103,7 @@ class VersionLoader:
 
     async def drain(self) -> None:
         """Returns when nothing waits and nothing runs in any version."""
-        await asyncio.gather(*(version.queue.drain() for version in list(self._dispatcher.loaded.values())))
+        await asyncio.gather(*(version.drain() for version in list(self._dispatcher.loaded.values())))
 
     def _replace_task(self, key: VersionKey, work: Coroutine[Any, Any, None]) -> None:
         previous = self._tasks.get(key)
@@ -143,7 +143,7 @@ class VersionLoader:
 
     async def _adjust(self, store_url: str, loaded: LoadedVersion, entry: VersionEntry) -> None:
         """A loaded version whose replicas, limits or executor changed. One that answers goes on answering meanwhile."""
-        loaded.queue.configure(entry.serve.batching)
+        loaded.configure(entry.serve.batching)
         loaded.deadline_s = entry.serve.deadline_ms / 1000
         if not runs_differently(loaded.entry, entry):
             await self._drop_successor(loaded)
@@ -168,7 +168,7 @@ class VersionLoader:
 
     def _wake_on_slots(self, version: LoadedVersion, executor: ClosableExecutor) -> None:
         if isinstance(executor, ReplicasExecutor):
-            executor.on_slots = version.queue.wake
+            executor.on_slots = version.wake
 
     async def _executor(self, store_url: str, entry: VersionEntry) -> ClosableExecutor:
         if entry.serve.executor == "replicas":
@@ -187,7 +187,7 @@ class VersionLoader:
             self.states.pop(key, None)
             return
         self.states[key] = DRAINING
-        await version.queue.drain()
+        await version.drain()
         del self._dispatcher.loaded[key]
         await self._drop_successor(version)
         await version.executor.close()

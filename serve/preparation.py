@@ -13,7 +13,7 @@ from pathlib import Path
 
 from converters.base import ConversionOptions, detect
 from converters.publish import conversion_key, convert_and_publish
-from model_store.errors import ModelNotFound
+from model_store.errors import ModelNotFound, TrustRequired
 from model_store.manifest import Manifest
 from model_store.sources import digest_source, resolve_source
 from model_store.store import Store
@@ -30,10 +30,17 @@ def conversion_options(model: ModelConfig) -> ConversionOptions:
     return ConversionOptions(
         framework=model.framework,
         inputs=tuple(declared.spec() for declared in model.inputs) if model.inputs else None,
+        to=model.convert.to,
+        on_failure=model.convert.on_failure,
         precision=model.convert.precision,
+        calibration=model.convert.calibration,
         rtol=model.convert.parity.rtol,
+        class_agreement=model.convert.parity.class_agreement,
         largest_batch=model.serve.batching.max_batch_size,
         examples=model.examples,
+        module=model.module,
+        custom_objects=dict(model.custom_objects),
+        code_folder=model.code_folder,
         trust=model.trust,
     )
 
@@ -102,8 +109,7 @@ def _take_outcome(work: asyncio.Future[tuple[Wanted, ...]]) -> None:
 def stored_version(store: Store, model: ModelConfig, version: VersionConfig) -> Manifest | None:
     """The version as far as the store has it already; None when a conversion would be needed. Raises as above."""
     if version.source is None:
-        assert version.version is not None
-        return store.manifest(model.name, version.version)
+        return _by_number(store, model, version)
     options = conversion_options(model)
     with tempfile.TemporaryDirectory(prefix="onegate-source-") as folder:
         source = resolve_source(version.source, Path("/"), Path(folder))
@@ -116,7 +122,9 @@ def serve_options(serve: ServeConfig, manifest: Manifest) -> ServeOptions:
     executor = serve.executor
     if executor == "auto":
         profile = manifest.profile
-        executor = "inline" if profile is not None and profile.batch_one_ms < INLINE_LIMIT_MS else "replicas"
+        # A framework's own runtime stays out of the gateway: it takes threads and memory of its own, and may crash.
+        light = manifest.runtime == "onnx" and profile is not None and profile.batch_one_ms < INLINE_LIMIT_MS
+        executor = "inline" if light else "replicas"
     batching = serve.batching
     return ServeOptions(
         executor=executor,
@@ -129,10 +137,21 @@ def serve_options(serve: ServeConfig, manifest: Manifest) -> ServeOptions:
 
 def _manifest(store: Store, model: ModelConfig, version: VersionConfig, on_progress: Callable[[str], None]) -> Manifest:
     if version.source is None:
-        if version.version is None:
-            raise ModelNotFound(f"model {model.name!r}: the config names neither a source nor a version")
-        return store.manifest(model.name, version.version)
+        return _by_number(store, model, version)
     with tempfile.TemporaryDirectory(prefix="onegate-source-") as folder:
         source = resolve_source(version.source, Path("/"), Path(folder))
         options = conversion_options(model)
         return convert_and_publish(store, model.name, source, options, on_progress=on_progress).manifest
+
+
+def _by_number(store: Store, model: ModelConfig, version: VersionConfig) -> Manifest:
+    """A version that is in the store. Whoever can write there could bring a pickle, so the config must trust it too."""
+    if version.version is None:
+        raise ModelNotFound(f"model {model.name!r}: the config names neither a source nor a version")
+    manifest = store.manifest(model.name, version.version)
+    if manifest.trusted and not model.trust:
+        raise TrustRequired(
+            f"version {version.version} of {model.name!r} was made with `trust: true`: loading it may run code that "
+            "it carries; say `trust: true` for this model too"
+        )
+    return manifest

@@ -10,17 +10,16 @@ from typing import Any
 
 import click
 import msgspec
-from rich.table import Table
 
 from converters.base import ConversionOptions
 from converters.publish import Published, convert_and_publish
 from model_store.errors import ConfigError, OnegateError
-from model_store.manifest import DATATYPES, Manifest, TensorSpec
+from model_store.manifest import DATATYPES, TensorSpec
 from model_store.sources import resolve_source
 from model_store.store import Store
 from serve.commands.options import fail, json_option, store_option
+from serve.commands.parity_report import print_report
 from serve.commands.progress import progress
-from serve.commands.tables import console
 from serve.config import ModelConfig, load_config
 
 
@@ -111,7 +110,7 @@ def _success(published: Published) -> dict[str, Any]:
         "inputs": msgspec.to_builtins(signature.inputs),
         "outputs": msgspec.to_builtins(signature.outputs),
         "seconds": manifest.seconds,
-        "reason": None,
+        "reason": manifest.reason,
         "converted": published.converted,
     }
 
@@ -133,22 +132,4 @@ def _print_report(published: Published) -> None:
     manifest = published.manifest
     verb = "converted to" if published.converted else "was converted before:"
     click.echo(f"{manifest.name}: {manifest.framework} {verb} version {manifest.version} ({manifest.seconds:.1f} s)")
-    _print_parity(manifest)
-
-
-def _print_parity(manifest: Manifest) -> None:
-    parity = manifest.parity
-    if parity is None:
-        return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("OUTPUT", "MAX ABS ERROR", "MAX REL ERROR", "SCALE", "CLASSES AGREE"):
-        table.add_column(heading)
-    for output in parity.outputs:
-        agreement = "" if output.class_agreement is None else f"{output.class_agreement:.2%}"
-        table.add_row(
-            output.name, f"{output.max_abs_error:.2e}", f"{output.max_rel_error:.2e}", f"{output.scale:.3g}", agreement
-        )
-    console().print(table)
-    batches = ", ".join(map(str, parity.batches))
-    rows = "independent" if parity.row_independent else "not independent: requests are not merged"
-    click.echo(f"compared with {parity.reference} at batches {batches}, bound {parity.rtol:g}; rows are {rows}")
+    print_report(manifest)

@@ -9,6 +9,7 @@ from typing import Any
 import click
 import numpy as np
 
+from model_store.errors import ModelNotFound
 from serve.commands.input_files import read_inputs
 from serve.commands.options import json_option, management_option
 from serve.inference_client import InferenceClient
@@ -28,6 +29,7 @@ MAX_SHOWN_VALUES = 20
     help="A .npz, .npy, .json or image file.",
 )
 @click.option("--version", type=click.IntRange(min=1), help="A version other than the default one.")
+@click.option("--signature", help="One of the model's signatures other than the default one.")
 @click.option("--url", help="The endpoint; by default what the gateway's management port names.")
 @click.option(
     "--scale", type=float, default=1.0, show_default=True, help="Factor for the pixels (0 to 255) of an image."
@@ -35,7 +37,14 @@ MAX_SHOWN_VALUES = 20
 @management_option
 @json_option
 def command(
-    model: str, file: Path, version: int | None, url: str | None, scale: float, client: ManagementClient, as_json: bool
+    model: str,
+    file: Path,
+    version: int | None,
+    signature: str | None,
+    url: str | None,
+    scale: float,
+    client: ManagementClient,
+    as_json: bool,
 ) -> None:
     """Call MODEL with the tensors of a file and print what it answers.
 
@@ -48,12 +57,21 @@ def command(
     """
     endpoint = InferenceClient(url or client.state()["gateway"]["http"])
     metadata = endpoint.metadata(model, version)
-    outputs = endpoint.infer(model, read_inputs(file, metadata["inputs"], scale), version)
+    inputs = read_inputs(file, _inputs_of(metadata, signature), scale)
+    outputs = endpoint.infer(model, inputs, version, signature)
     if as_json:
         click.echo(json.dumps({"model": model, "outputs": [_as_json(name, t) for name, t in outputs.items()]}))
         return
     for name, tensor in outputs.items():
         click.echo(f"{name}: {datatype_of(tensor)}{list(tensor.shape)} {_as_text(tensor)}")
+
+
+def _inputs_of(metadata: dict[str, Any], signature: str | None) -> list[dict[str, Any]]:
+    signatures: dict[str | None, Any] = {None: metadata, **metadata.get("signatures", {})}
+    if signature not in signatures:
+        known = ", ".join(name for name in signatures if name) or "only the default one"
+        raise ModelNotFound(f"model {metadata['name']!r} has no signature {signature!r}; signatures: {known}")
+    return list(signatures[signature]["inputs"])
 
 
 def _as_json(name: str, tensor: np.ndarray) -> dict[str, Any]:

@@ -12,26 +12,34 @@ from model_store.errors import ModelNotFound
 from model_store.manifest import Manifest
 from model_store.store import Store
 from serve.commands.options import json_option, store_option
+from serve.commands.parity_report import print_report
 from serve.commands.tables import console
 
 
 @click.command()
 @click.argument("model")
+@click.option("--version", type=click.IntRange(min=1), help="Show the whole report of this version.")
 @store_option
 @json_option
-def command(model: str, store: str, as_json: bool) -> None:
+def command(model: str, version: int | None, store: str, as_json: bool) -> None:
     """List the stored versions of MODEL with their parity reports.
 
     \b
     Example:
       onegate versions digits --store ./store
+      onegate versions digits --version 2 --store ./store
     """
     opened = Store(store)
+    if version is not None and not as_json:
+        manifest = opened.manifest(model, version)
+        click.echo(f"{model} version {version}: {manifest.framework} {manifest.source_name}, {manifest.created}")
+        print_report(manifest)
+        return
     numbers = opened.versions(model)
     if not numbers:
         known = ", ".join(opened.models()) or "none"
         raise ModelNotFound(f"store {store!r} has no model {model!r}; models: {known}")
-    manifests = [opened.manifest(model, number) for number in numbers]
+    manifests = [opened.manifest(model, number) for number in (numbers if version is None else [version])]
     if as_json:
         click.echo(json.dumps([msgspec.to_builtins(manifest) for manifest in manifests]))
         return

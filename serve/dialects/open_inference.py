@@ -4,6 +4,9 @@ from __future__ import annotations
 
 SERVER_NAME = "onegate"
 
+SIGNATURE = "signature"
+"""Request parameter, onegate's own: which of the model's signatures is called, where it has several."""
+
 HTTP_EXTENSIONS = ("binary_tensor_data",)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from model_store.errors import InvalidInput, Unsupported
 from model_store.manifest import TensorSpec
 from serve import tensors
-from serve.dialects.open_inference import SERVER_NAME, is_number, platform_of
+from serve.dialects.open_inference import SERVER_NAME, SIGNATURE, is_number, platform_of
 from serve.inference import (
     InferenceRequest,
     InferenceResponse,
@@ -64,6 +64,7 @@ def decode_request(
     return InferenceRequest(
         message.model_name,
         version_number(message.model_version),
+        signature=(message.parameters[SIGNATURE].string_param or None) if SIGNATURE in message.parameters else None,
         id=message.id,
         inputs=_decode_tensors(message.inputs, message.raw_input_contents, regions),
         wanted_outputs=tuple(output.name for output in message.outputs),
@@ -86,9 +87,17 @@ def encode_response(response: InferenceResponse, raw: bool) -> Any:
     return message
 
 
-def encode_request(model: str, version: int, inputs: Tensors, shared: Mapping[str, Placed] = NOTHING_SHARED) -> Any:
+def encode_request(
+    model: str,
+    version: int,
+    inputs: Tensors,
+    shared: Mapping[str, Placed] = NOTHING_SHARED,
+    signature: str | None = None,
+) -> Any:
     """A `ModelInferRequest` for a replica: raw contents, but for the inputs that lie in shared memory."""
     message = messages.ModelInferRequest(model_name=model, model_version=str(version))
+    if signature is not None:
+        message.parameters[SIGNATURE].string_param = signature
     for name, tensor in inputs.items():
         described = message.inputs.add(name=name, datatype=tensors.datatype_of(tensor), shape=tensor.shape)
         if name in shared:

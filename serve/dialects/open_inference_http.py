@@ -15,10 +15,10 @@ import msgspec
 import numpy as np
 
 from model_store.errors import InvalidInput, ModelNotReady, OnegateError
-from model_store.manifest import TensorSpec
+from model_store.manifest import Signature, TensorSpec
 from serve import tensors
 from serve.dialects.base import HttpReply, HttpRequest, NoSuchRoute
-from serve.dialects.open_inference import HTTP_EXTENSIONS, SERVER_NAME, is_number, platform_of
+from serve.dialects.open_inference import HTTP_EXTENSIONS, SERVER_NAME, SIGNATURE, is_number, platform_of
 from serve.errors import status_of
 from serve.inference import (
     Answer,
@@ -167,11 +167,19 @@ def _decode_inference(request: HttpRequest, model: str, version: int | None) -> 
     return InferenceRequest(
         model,
         version,
+        signature=_signature(message.parameters),
         id=message.id,
         inputs=inputs,
         wanted_outputs=tuple(output.name for output in message.outputs) if message.outputs else (),
         reply_form=_binary_wish(message),
     )
+
+
+def _signature(parameters: dict[str, Any] | None) -> str | None:
+    name = parameters.get(SIGNATURE) if parameters else None
+    if name is not None and not isinstance(name, str):
+        raise InvalidInput(f"parameter {SIGNATURE!r} is the name of a signature, got {name!r:.40}")
+    return name
 
 
 def _split_body(request: HttpRequest) -> tuple[bytes | memoryview, memoryview]:
@@ -255,15 +263,22 @@ def _encode_model(request: HttpRequest, answer: ModelDescription) -> HttpReply:
     manifest = answer.manifest
     if request.path.endswith("/ready"):
         return HttpReply(200, _encode_json({"name": manifest.name, "ready": True}), _JSON)
-    signature = manifest.signatures[manifest.default_signature]
     body = {
         "name": manifest.name,
         "versions": [str(version) for version in answer.versions],
         "platform": platform_of(manifest.runtime),
+        **_signature_metadata(manifest.signatures[manifest.default_signature]),
+    }
+    if len(manifest.signatures) > 1:
+        body["signatures"] = {name: _signature_metadata(each) for name, each in manifest.signatures.items()}
+    return HttpReply(200, _encode_json(body), _JSON)
+
+
+def _signature_metadata(signature: Signature) -> dict[str, Any]:
+    return {
         "inputs": [_tensor_metadata(spec) for spec in signature.inputs],
         "outputs": [_tensor_metadata(spec) for spec in signature.outputs],
     }
-    return HttpReply(200, _encode_json(body), _JSON)
 
 
 def _tensor_metadata(spec: TensorSpec) -> dict[str, Any]:

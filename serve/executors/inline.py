@@ -35,11 +35,11 @@ class InlineExecutor:
         self.slots = 1 if on_loop else 2
         """Batches that may run at once."""
 
-    def run(self, inputs: Tensors, deadline: float) -> Tensors | Awaitable[Tensors]:
+    def run(self, inputs: Tensors, deadline: float, signature: str | None = None) -> Tensors | Awaitable[Tensors]:
         """The outputs, at once or from the thread. A batch that runs can't be cut short: `deadline` is the queue's."""
         if self._thread is None:
-            return self._runtime.run(inputs)
-        return asyncio.get_running_loop().run_in_executor(self._thread, self._runtime.run, inputs)
+            return self._runtime.run(inputs, signature)
+        return asyncio.get_running_loop().run_in_executor(self._thread, self._runtime.run, inputs, signature)
 
     async def close(self) -> None:
         """Lets the thread go; to be called when nothing runs any more."""
@@ -49,9 +49,12 @@ class InlineExecutor:
 
 def build_inline_executor(runtime: Runtime, manifest: Manifest, max_batch_size: int) -> InlineExecutor:
     """Warms the runtime up at the batch sizes in use and decides, by what it measures, where batches run."""
-    signature = manifest.signatures[manifest.default_signature]
     largest = max_batch_size if manifest.row_independent else 1
-    longest_ms = max(_measure_ms(runtime, zero_inputs(signature, rows)) for rows in (1, largest))
+    longest_ms = max(
+        _measure_ms(runtime, zero_inputs(signature, rows), name)
+        for name, signature in manifest.signatures.items()
+        for rows in (1, largest)
+    )
     return InlineExecutor(runtime, on_loop=longest_ms < LOOP_LIMIT_MS)
 
 
@@ -68,13 +71,13 @@ def _zeros(shape: tuple[int, ...], datatype: str, rows: int) -> np.ndarray:
     return tensor
 
 
-def _measure_ms(runtime: Runtime, inputs: Tensors) -> float:
+def _measure_ms(runtime: Runtime, inputs: Tensors, signature: str) -> float:
     """The best of a few runs; infinite for a model that refuses zeros, which then never runs on the loop."""
     best = float("inf")
     try:
         for _ in range(10):
             start = time.perf_counter()
-            runtime.run(inputs)
+            runtime.run(inputs, signature)
             best = min(best, (time.perf_counter() - start) * 1000)
             if best > 10 * LOOP_LIMIT_MS:
                 break

@@ -130,7 +130,7 @@ class ReplicasExecutor:
         failed = [client for client in self._clients.values() if client.failed]
         await asyncio.gather(*map(self._connect, missing), *map(self._revive, failed))
 
-    async def run(self, inputs: Tensors, deadline: float) -> Tensors:
+    async def run(self, inputs: Tensors, deadline: float, signature: str | None = None) -> Tensors:
         """The outputs of one batch.
 
         Raises `DeadlineExceeded`, or the error that the replica answered with.
@@ -144,15 +144,15 @@ class ReplicasExecutor:
             if client is None:
                 continue
             try:
-                return await self._call(client, inputs, deadline - loop.time())
+                return await self._call(client, inputs, deadline - loop.time(), signature)
             except grpc.RpcError as error:
                 await self._after_failure(client, error)
 
-    async def _call(self, client: ReplicaClient, inputs: Tensors, timeout_s: float) -> Tensors:
+    async def _call(self, client: ReplicaClient, inputs: Tensors, timeout_s: float, signature: str | None) -> Tensors:
         regions = self._place(inputs) if client.same_node else {}
         try:
             shared = {name: Placed(region.name, 0, inputs[name].nbytes) for name, region in regions.items()}
-            message = dialect.encode_request(*self._key, inputs, shared)
+            message = dialect.encode_request(*self._key, inputs, shared, signature)
             return dialect.decode_response(await client.infer(message, timeout_s))
         finally:
             for region in regions.values():

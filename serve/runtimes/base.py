@@ -1,11 +1,12 @@
-"""What a runtime is, and the table of them. A runtime's library is imported when its class is first needed."""
+"""What a runtime is, and how one is found. A runtime's library is imported when its class is first needed."""
 
 from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
+from converters.native import NATIVE_RUNTIMES
 from model_store.errors import ModelNotReady
 from model_store.manifest import Manifest
 from serve.inference import Tensors
@@ -14,22 +15,32 @@ from serve.inference import Tensors
 class Runtime(Protocol):
     """A loaded version. `run` may be called from any thread, several at once."""
 
-    def run(self, inputs: Tensors) -> Tensors:
-        """All outputs of the default signature for one batch, in the signature's order."""
+    def run(self, inputs: Tensors, signature: str | None = None) -> Tensors:
+        """All outputs of a signature for one batch, in the signature's order; None stands for the default one."""
 
 
-RUNTIMES = {"onnx": "serve.runtimes.onnx:OnnxRuntime"}
+RUNTIMES = {
+    "onnx": "serve.runtimes.onnx:OnnxRuntime",
+    **dict.fromkeys(NATIVE_RUNTIMES, "serve.runtimes.native:NativeRuntime"),
+}
 """Name in a manifest -> where its class is. The class takes (folder, manifest, threads)."""
 
 
 def load_runtime(folder: Path, manifest: Manifest, threads: int) -> Runtime:
     """The version whose files lie in `folder`, ready to run on `threads` CPU threads.
 
-    Raises `ModelNotReady` when the manifest names a runtime that this release does not have.
+    Raises `ModelNotReady` when this release does not have the runtime that the manifest names, or its library is not
+    installed.
     """
     if manifest.runtime not in RUNTIMES:
         known = ", ".join(sorted(RUNTIMES))
         raise ModelNotReady(f"version needs the runtime {manifest.runtime!r}; this release has: {known}")
-    module, name = RUNTIMES[manifest.runtime].split(":")
-    runtime: Runtime = getattr(import_module(module), name)(folder, manifest, threads)
+    runtime: Runtime = _class(RUNTIMES[manifest.runtime])(folder, manifest, threads)
+    if manifest.fixed_batch:
+        runtime = _class("serve.runtimes.fixed_batch:FixedBatchRuntime")(runtime, manifest)
     return runtime
+
+
+def _class(place: str) -> Any:
+    module, name = place.split(":")
+    return getattr(import_module(module), name)

@@ -12,32 +12,41 @@ import numpy as np
 import onnxruntime
 
 from model_store.errors import InvalidInput
-from model_store.manifest import Manifest
+from model_store.manifest import Manifest, Signature
 from serve.inference import Tensors
 
 MODEL_FILE = "model.onnx"
 
 
 class OnnxRuntime:
-    """A session on `threads` intra-op threads. Graph optimisation is ONNX Runtime's default, all of it."""
+    """Sessions on `threads` intra-op threads, one for each signature.
+
+    Graph optimisation is ONNX Runtime's default, all of it; where the version brings a graph that this very release has
+    optimised, that one is loaded, and only what is specific to the processor is left to do.
+    """
 
     def __init__(self, folder: Path, manifest: Manifest, threads: int) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        # Threads that go on spinning after a run take the CPU from whatever prepares the next batch.
-        options.add_session_config_entry("session.force_spinning_stop", "1")
-        self._session = onnxruntime.InferenceSession(
-            str(folder / MODEL_FILE), sess_options=options, providers=["CPUExecutionProvider"]
-        )
-        signature = manifest.signatures[manifest.default_signature]
+        self._default = manifest.default_signature
+        self._graphs = {
+            name: _Graph(_session(folder / _graph_file(manifest, name), threads), signature)
+            for name, signature in manifest.signatures.items()
+        }
+
+    def run(self, inputs: Tensors, signature: str | None = None) -> Tensors:
+        """All outputs of a signature for one batch; raises `InvalidInput` for values that the graph refuses."""
+        return self._graphs[signature or self._default].run(inputs)
+
+
+class _Graph:
+    """The session of one signature."""
+
+    def __init__(self, session: onnxruntime.InferenceSession, signature: Signature) -> None:
+        self._session = session
         self._output_names = [spec.name for spec in signature.outputs]
         self._bytes_inputs = frozenset(spec.name for spec in signature.inputs if spec.datatype == "BYTES")
         self._bytes_outputs = frozenset(spec.name for spec in signature.outputs if spec.datatype == "BYTES")
 
     def run(self, inputs: Tensors) -> Tensors:
-        """All outputs for one batch; raises `InvalidInput` for values that the graph refuses."""
         if self._bytes_inputs:
             inputs = {name: _to_text(name, t) if name in self._bytes_inputs else t for name, t in inputs.items()}
         try:
@@ -48,6 +57,23 @@ class OnnxRuntime:
         for name in self._bytes_outputs:
             answer[name] = _to_bytes(answer[name])
         return answer
+
+
+def _graph_file(manifest: Manifest, signature: str) -> str:
+    plain = manifest.graphs.get(signature, MODEL_FILE)
+    if manifest.libraries.get("onnxruntime") != onnxruntime.__version__:
+        return plain
+    return manifest.optimised.get(plain, plain)
+
+
+def _session(model: Path, threads: int) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # Threads that go on spinning after a run take the CPU from whatever prepares the next batch.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    return onnxruntime.InferenceSession(str(model), sess_options=options, providers=["CPUExecutionProvider"])
 
 
 def _to_text(name: str, tensor: np.ndarray) -> np.ndarray:

@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from converters.lightgbm_text import LightGBMText
+from converters.boosting.lightgbm_text import LightGBMText
 from converters.publish import Published
 from converters.thresholds import float32_not_above, group_by_feature, probe_range, probe_rows
-from converters.xgboost_json import XGBoostJson
+from converters.boosting.xgboost_json import XGBoostJson
 from model_store.errors import ConversionError, SourceError
 
 Exports = Callable[[str], Path]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from converters.keras_archive import vet_config
+from converters.keras.archive import vet_config
 from converters.publish import Published
 from model_store.errors import SourceError, TrustRequired
 

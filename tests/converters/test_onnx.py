@@ -7,7 +7,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from converters.base import ConversionOptions
-from converters.onnx import OnnxConverter
+from converters.onnx.converter import OnnxConverter
 from converters.publish import Published
 from model_store.errors import ConversionError, SourceError
 

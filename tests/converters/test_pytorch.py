@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from converters.pickles import UnreadablePickle, harmless, pickle_globals
-from converters.pt2_archive import vet_archive
+from converters.pytorch.pt2_archive import vet_archive
 from converters.publish import Published
 from model_store.errors import SourceError, TrustRequired
 

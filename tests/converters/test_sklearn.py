@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from converters.estimators import input_range, steps, vet_trees
+from converters.sklearn.estimators import input_range, steps, vet_trees
 from converters.publish import Published
-from converters.skops_types import allowed
+from converters.sklearn.skops_types import allowed
 from model_store.errors import ConversionError, SourceError, TrustRequired
 
 Exports = Callable[[str], Path]

@@ -64,7 +64,16 @@ def test_defaults_fill_what_is_not_written(tmp_path: Path) -> None:
         "inputs": None,
         "examples": None,
         "trust": False,
-        "convert": {"precision": "float32", "parity": {"rtol": 1e-4}},
+        "module": None,
+        "custom_objects": {},
+        "code_folder": None,
+        "convert": {
+            "to": "onnx",
+            "on_failure": "native",
+            "precision": "float32",
+            "calibration": None,
+            "parity": {"rtol": None, "class_agreement": None},
+        },
         "serve": {
             "executor": "auto",
             "cpus": 1,

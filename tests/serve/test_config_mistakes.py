@@ -116,8 +116,8 @@ def test_a_name_that_yaml_leaves_as_text_needs_no_quotes(name: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("framework: torch", "framework: expected pytorch, keras, sklearn, boosting or onnx, got 'torch'; did you mean 'pytorch'?"),
-        ("framework: mxnet", "framework: expected pytorch, keras, sklearn, boosting or onnx, got 'mxnet'"),
+        ("framework: torch", "framework: expected pytorch, keras, tensorflow, sklearn, boosting or onnx, got 'torch'; did you mean 'pytorch'?"),
+        ("framework: mxnet", "framework: expected pytorch, keras, tensorflow, sklearn, boosting or onnx, got 'mxnet'"),
         ("trust: 1", "trust: expected true or false, got 1"),
         ("trust: 'true'", "trust: expected true or false, got 'true'; write it without quotes"),
         ("serve:", "serve: expected a mapping, got nothing; give it a value or leave the key out"),
@@ -138,7 +138,10 @@ def test_a_name_that_yaml_leaves_as_text_needs_no_quotes(name: str) -> None:
             "inputs: [{name: x, datatype: FP32, shape: []}, {name: x, datatype: FP32, shape: []}]",
             "inputs[1].name: the name 'x' is taken by models[0].inputs[0]; inputs need different names",
         ),
-        ("convert: {precision: float16}", "convert.precision: expected float32, got 'float16'; did you mean 'float32'?"),
+        (
+            "convert: {precision: float64}",
+            "convert.precision: expected float32, float16 or int8, got 'float64'; did you mean 'float16'?",
+        ),
         ("convert: {parity: {rtol: 0}}", "convert.parity.rtol: expected a number above 0 and at most 1, got 0"),
         ("convert: {rtol: 1e-4}", "convert.rtol: unknown key here; it belongs in models[].convert.parity"),
         ("serve: {batchng: {}}", "serve.batchng: unknown key; did you mean 'batching'?"),

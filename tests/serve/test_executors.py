@@ -48,7 +48,7 @@ class Witness:
     def __init__(self) -> None:
         self.thread = ""
 
-    def run(self, inputs: Tensors) -> Tensors:
+    def run(self, inputs: Tensors, signature: str | None = None) -> Tensors:
         self.thread = threading.current_thread().name
         return double(inputs)
 

@@ -247,7 +247,7 @@ async def test_the_caller_s_deadline_is_the_request_s() -> None:
 
 async def test_a_deadline_that_passes_is_exceeded_and_its_rows_leave_the_queue() -> None:
     dispatcher = dispatcher_of(entry(), executor=GatedExecutor(slots=0))
-    queue = dispatcher.loaded[("double", 1)].queue
+    queue = dispatcher.loaded[("double", 1)].default.queue
     async with served(dispatcher.answer) as client:
         call = client.start("ModelInfer", infer(), timeout=0.2)
         await eventually(lambda: queue.waiting_rows == 1)
@@ -265,7 +265,7 @@ async def test_the_model_s_own_limit_holds_for_a_call_without_deadline() -> None
 
 async def test_a_client_that_cancels_takes_its_rows_out_of_the_queue() -> None:
     dispatcher = dispatcher_of(entry(), executor=GatedExecutor(slots=0))
-    queue = dispatcher.loaded[("double", 1)].queue
+    queue = dispatcher.loaded[("double", 1)].default.queue
     async with served(dispatcher.answer) as client:
         call = client.start("ModelInfer", infer())
         await eventually(lambda: queue.waiting_rows == 1)

@@ -277,7 +277,7 @@ async def test_a_connection_carries_several_requests_and_survives_refusals(port:
 async def test_requests_of_several_connections_share_a_batch(free_port: int) -> None:
     executor = GatedExecutor(slots=0)
     dispatcher = dispatcher_of(entry(), executor=executor)
-    queue = dispatcher.loaded[("double", 1)].queue
+    queue = dispatcher.loaded[("double", 1)].default.queue
     async with listening(dispatcher, free_port):
         calls = [asyncio.ensure_future(call(free_port, "POST", INFER, body(tensor(data=[n, 0])))) for n in range(4)]
         await eventually(lambda: queue.waiting_rows == 4)
@@ -316,7 +316,7 @@ async def stuck(free_port: int) -> AsyncIterator[Stuck]:
     executor = GatedExecutor(slots=0)
     dispatcher = dispatcher_of(entry(), executor=executor)
     async with listening(dispatcher, free_port):
-        yield free_port, executor, dispatcher.loaded[("double", 1)].queue
+        yield free_port, executor, dispatcher.loaded[("double", 1)].default.queue
 
 
 def release(executor: GatedExecutor, queue: BatchQueue) -> None:

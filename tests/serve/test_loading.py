@@ -129,7 +129,7 @@ async def test_a_version_that_left_the_table_is_taken_out_after_its_last_request
     gateway.follow(first, second, route=2)
     await gateway.states({V1: READY, V2: READY})
     gate = GatedExecutor()
-    gateway.dispatcher.loaded[V1].queue.replace_executor(gate)
+    gateway.dispatcher.loaded[V1].replace_executor(gate)
     last = asyncio.ensure_future(gateway.answer(1))
     await eventually(lambda: gate.started == 1)
     gateway.follow(second, route=2)
@@ -147,7 +147,7 @@ async def test_a_version_that_comes_back_while_it_drains_is_loaded_again(gateway
     gateway.follow(first, route=1)
     await gateway.states({V1: READY})
     gate = GatedExecutor()
-    gateway.dispatcher.loaded[V1].queue.replace_executor(gate)
+    gateway.dispatcher.loaded[V1].replace_executor(gate)
     last = asyncio.ensure_future(gateway.answer(1))
     await eventually(lambda: gate.started == 1)
     gateway.follow()
@@ -337,7 +337,7 @@ async def test_batches_under_way_end_in_the_executor_that_is_left(gateway: Gatew
     await gateway.states({V1: READY})
     loaded, gate = gateway.dispatcher.loaded[V1], ClosingGate()
     loaded.executor = gate
-    loaded.queue.replace_executor(gate)
+    loaded.replace_executor(gate)
     under_way = asyncio.ensure_future(gateway.answer())
     await eventually(lambda: gate.started == 1)
 

@@ -150,7 +150,7 @@ def test_values_that_the_graph_refuses_are_invalid_input_in_one_line(tmp_path: P
 
 def test_the_session_has_the_threads_that_it_was_given(tmp_path: Path) -> None:
     described = write_model(tmp_path, [helper.make_node("Add", ["x", "x"], ["y"])], [X], [Y])
-    options = OnnxRuntime(tmp_path, described, threads=3)._session.get_session_options()
+    options = OnnxRuntime(tmp_path, described, threads=3)._graphs["serving_default"]._session.get_session_options()
     assert (options.intra_op_num_threads, options.inter_op_num_threads) == (3, 1)
 
 

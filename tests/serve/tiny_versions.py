@@ -64,7 +64,7 @@ class FunctionRuntime:
         self._function = function
         self.batches: list[int] = []
 
-    def run(self, inputs: Tensors) -> Tensors:
+    def run(self, inputs: Tensors, signature: str | None = None) -> Tensors:
         self.batches.append(len(next(iter(inputs.values()))))
         return self._function(inputs)
 
@@ -78,7 +78,7 @@ class GatedExecutor:
         self.cancelled = 0
         self.gate = asyncio.Event()
 
-    async def run(self, inputs: Tensors, deadline: float) -> Tensors:
+    async def run(self, inputs: Tensors, deadline: float, signature: str | None = None) -> Tensors:
         self.started += 1
         try:
             await self.gate.wait()

@@ -16,7 +16,7 @@ import numpy as np
 from converters.base import Arrays, Conversion, ConversionOptions, Converter, Range
 from converters.graph import alias_outputs, open_session, read_signature, rename, save_model
 from converters.headers import zip_members
-from converters.pt2_archive import vet_archive
+from converters.pytorch.pt2_archive import vet_archive
 from model_store.errors import ConversionError, SourceError
 
 OPSET = 20

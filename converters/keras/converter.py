@@ -17,7 +17,7 @@ import numpy as np
 from converters.base import Arrays, Conversion, ConversionOptions, Converter, Range
 from converters.graph import open_session, read_signature, save_model
 from converters.headers import zip_members
-from converters.keras_archive import vet_config
+from converters.keras.archive import vet_config
 from model_store.errors import ConversionError, SourceError
 
 OPSET = 18

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from converters.pickles import UnreadablePickle, harmless, pickle_globals
+from converters.pytorch.operators import COMPUTING, REACHING_OUT
 from model_store.errors import SourceError, TrustRequired
 
 ROOT = "vetted"
@@ -26,7 +27,7 @@ LARGEST_RATIO = 200
 """PyTorch stores its members as they are; a member that inflates this much is a bomb."""
 
 _OPERATOR = re.compile(
-    r"torch\.ops\.(aten|prims|prim|quantized|quantized_decomposed|torchvision|higher_order)\.\w+(\.\w+)?"
+    rf"torch\.ops\.({'|'.join(COMPUTING)}|higher_order)\.\w+(\.\w+)?"
     r"|torch\.(_?sym_\w+|_check|_check_is_size)"
     r"|_operator\.(add|sub|mul|truediv|floordiv|mod|pow|neg|pos|abs|eq|ne|lt|le|gt|ge|and_|or_|not_|getitem)"
     r"|math\.(ceil|floor|trunc|sqrt|pow|log|log2|exp|sin|cos|tan)"
@@ -71,7 +72,7 @@ def vet_archive(source: Path, target: Path, *, trust: bool) -> Path:
 
 def _vetted_members(archive: zipfile.ZipFile, source_name: str) -> Iterator[tuple[str, bytes]]:
     infos = [info for info in archive.infolist() if not info.is_dir()]
-    _check_sizes(infos, source_name)
+    check_sizes(infos, source_name)
     roots = {info.filename.split("/", 1)[0] for info in infos if "/" in info.filename}
     if len(roots) != 1:
         raise SourceError(
@@ -84,7 +85,8 @@ def _vetted_members(archive: zipfile.ZipFile, source_name: str) -> Iterator[tupl
             yield name, vetted
 
 
-def _check_sizes(infos: list[zipfile.ZipInfo], source_name: str) -> None:
+def check_sizes(infos: list[zipfile.ZipInfo], source_name: str) -> None:
+    """Raises `SourceError` for an archive that unpacks to too much or holds a member twice."""
     if sum(info.file_size for info in infos) > LARGEST_ARCHIVE_BYTES:
         raise SourceError(f"source {source_name!r} unpacks to more than {LARGEST_ARCHIVE_BYTES >> 30} GiB")
     for info in infos:
@@ -164,6 +166,10 @@ def _vet_program(data: bytes, where: str) -> None:
             raise TrustRequired(
                 f"{where} calls {value!r}, which is no operator of PyTorch; say `trust: true` to allow it",
                 name=value,
+            )
+        if key == "target" and value.split(".")[3:4] and value.split(".")[3] in REACHING_OUT:
+            raise TrustRequired(
+                f"{where} calls {value!r}, which reaches beyond the model; say `trust: true` to allow it", name=value
             )
         if key == "expr_str" and not _safe_expression(value):
             raise TrustRequired(

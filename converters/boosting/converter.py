@@ -16,10 +16,10 @@ import numpy as np
 from converters.base import Arrays, Conversion, ConversionOptions, Converter
 from converters.graph import alias_outputs, open_session, read_signature, save_model, set_shape
 from converters.headers import read_head
-from converters.lightgbm_text import LightGBMText
+from converters.boosting.lightgbm_text import LightGBMText
 from converters.parity import Run
 from converters.thresholds import probe_range, probe_rows
-from converters.xgboost_json import XGBoostJson
+from converters.boosting.xgboost_json import XGBoostJson
 from model_store.errors import ConversionError, SourceError
 
 _XGBOOST_JSON = re.compile(rb'\s*\{\s*"(learner|version)"\s*:')

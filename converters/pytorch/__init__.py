@@ -1,0 +1,1 @@
+"""PyTorch: what `torch.export`, `torch.jit` and `torch.save` write."""

@@ -1,0 +1,1 @@
+"""scikit-learn: skops files, and pickles where they are trusted."""

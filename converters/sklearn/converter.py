@@ -1,0 +1,120 @@
+"""scikit-learn models: skops files and trusted pickles, to ONNX or to scikit-learn itself.
+
+Classifiers give `label` and, where they have them, `probabilities` (FP32[-1, classes]); cluster models and outlier
+detectors `label` and `scores`; regressors and transformers `output` (FP32[-1, columns]). What the inputs are is
+`inputs.py`'s to say, what is read `reading.py`'s, and which rows the gate tries `trials.py`'s.
+"""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from converters.base import Conversion, ConversionOptions, Converter
+from converters.graph import open_session, read_signature, save_model
+from converters.sklearn.inputs import plan_inputs
+from converters.sklearn.predictor import Predictor
+from converters.sklearn.reading import PICKLE_FILE, SKOPS_FILE, is_estimator_pickle, is_skops, load_estimator
+from converters.sklearn.trials import Trials, one_row
+from model_store.errors import ConversionError
+
+
+class SklearnConverter(Converter):
+    """Fitted estimators and pipelines, boosting libraries' estimators among them."""
+
+    framework = "sklearn"
+    extra = "sklearn"
+    kinds = "a scikit-learn model saved by skops (.skops), or pickled (.pkl, .joblib) and trusted"
+    revision = 2
+
+    def detects(self, source: Path) -> bool:
+        """A skops archive, or a pickle that is not another framework's."""
+        return is_skops(source) or is_estimator_pickle(source)
+
+    def convert(self, source: Path, options: ConversionOptions, workdir: Path) -> Conversion:
+        """Converts with FP32 inputs, or those of the options."""
+        return next(self.alternatives(source, options, workdir))
+
+    def alternatives(self, source: Path, options: ConversionOptions, workdir: Path) -> Iterator[Conversion]:
+        """FP32 first; where that can't meet the tolerance, the wider FP64 may (scikit-learn computes in it)."""
+        warnings.simplefilter("ignore")  # of versions that differ; the gate measures what that does
+        estimator = load_estimator(source, trust=options.trust)
+        plans = [plan_inputs(estimator, options.inputs, datatype) for datatype in ("FP32", "FP64")]
+        for plan in dict.fromkeys(plans):
+            predictor = Predictor.of(estimator, plan)
+            wide = any(spec.datatype == "FP64" for spec in plan.specs)
+            yield _convert(predictor, workdir / ("onnx-fp64" if wide else "onnx-fp32"))
+
+    def native(self, source: Path, options: ConversionOptions, workdir: Path) -> Conversion:
+        """The file itself. Numbers are FP32 unless the estimator takes FP64 alone."""
+        warnings.simplefilter("ignore")
+        estimator = load_estimator(source, trust=options.trust)
+        predictor = _native_predictor(estimator, options)
+        folder = workdir / "native"
+        folder.mkdir(parents=True)
+        model = folder / (SKOPS_FILE if is_skops(source) else PICKLE_FILE)
+        shutil.copyfile(source, model)
+        signature = predictor.signature(one_row(predictor))
+        return _conversion(predictor, model=model, signature=signature, runtime="sklearn")
+
+
+def _native_predictor(estimator: Any, options: ConversionOptions) -> Predictor:
+    refusal: Exception | None = None
+    for datatype in ("FP32", "FP64"):
+        predictor = Predictor.of(estimator, plan_inputs(estimator, options.inputs, datatype))
+        try:
+            predictor.run(one_row(predictor))
+            return predictor
+        except Exception as error:  # scikit-learn's refusals have no type of their own
+            refusal = refusal or error
+    line = (str(refusal).strip().splitlines() or [type(refusal).__name__])[0]
+    raise ConversionError(
+        f"{type(estimator).__name__} fails on a row of its own kind: {line[:300]}; give `examples:` or `inputs:` that fit"
+    ) from refusal
+
+
+def _convert(predictor: Predictor, folder: Path) -> Conversion:
+    from converters.sklearn.export import to_onnx
+
+    proto = to_onnx(predictor.estimator, predictor.plan, [output.name for output in predictor.outputs])
+    saved = save_model(proto, folder)
+    return _conversion(predictor, model=saved, signature=read_signature(open_session(saved)), runtime="onnx")
+
+
+def _conversion(predictor: Predictor, **fields: Any) -> Conversion:
+    import sklearn
+
+    trials = Trials.of(predictor)
+    return Conversion(
+        reference=predictor.run,
+        reference_name=f"scikit-learn {sklearn.__version__}",
+        labels=_labels(predictor.estimator),
+        libraries=_versions(),
+        ranges=trials.ranges,
+        probes=trials.probes,
+        choices=trials.choices,
+        accepts_missing=True,  # what scikit-learn does not refuse means something to it
+        **fields,
+    )
+
+
+def _labels(estimator: Any) -> tuple[str, ...] | None:
+    classes = getattr(estimator, "classes_", None)
+    return tuple(map(str, classes)) if isinstance(classes, np.ndarray) else None
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    found: dict[str, str] = {}
+    for name in ("scikit-learn", "skl2onnx", "skops"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

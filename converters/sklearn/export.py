@@ -1,0 +1,95 @@
+"""From a fitted estimator to an ONNX graph with public names, through skl2onnx.
+
+What each estimator becomes is written in `ops/`, `text.py` and `boosters.py`; skl2onnx is the frame around them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import onnx
+
+from converters.graph import alias_outputs, rename
+from converters.sklearn.inputs import InputPlan
+from model_store.errors import ConversionError
+from model_store.manifest import TensorSpec
+
+OPSETS = {"": 18, "ai.onnx.ml": 3}
+"""The newest that every converter of skl2onnx 1.20 writes."""
+
+
+def to_onnx(estimator: Any, plan: InputPlan, outputs: Sequence[str]) -> onnx.ModelProto:
+    """The graph, its inputs those of the plan in its order and its outputs named `outputs`.
+
+    Raises `ConversionError` with skl2onnx's reason where it can't convert.
+    """
+    import skl2onnx
+
+    columns = _columns(plan)
+    _register(estimator)
+    try:
+        proto = skl2onnx.to_onnx(
+            estimator,
+            initial_types=[(f"c{index}", _variable_type(spec)) for index, spec in enumerate(columns)],
+            target_opset=OPSETS,
+            options={"zipmap": False} if hasattr(estimator, "predict_proba") else None,
+        )
+    except Exception as error:  # skl2onnx has several bases for its errors
+        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ConversionError(f"{type(estimator).__name__} has no ONNX form: {line[:400]}") from error
+    if len(proto.graph.output) < len(outputs):
+        raise ConversionError(
+            f"skl2onnx gives {len(proto.graph.output)} outputs where the model has {', '.join(outputs)}"
+        )
+    del proto.graph.output[len(outputs) :]
+    alias_outputs(proto, list(outputs))
+    _name_inputs(proto, plan, columns)
+    return proto
+
+
+def _columns(plan: InputPlan) -> list[TensorSpec]:
+    """What skl2onnx is told: all columns that the model was fitted on, also those that it drops."""
+    if not plan.columns:
+        return [TensorSpec(spec.name, spec.datatype, spec.shape) for spec in plan.specs]
+    return [column.spec or TensorSpec("", "FP32", (-1, 1)) for column in plan.columns]
+
+
+def _variable_type(spec: TensorSpec) -> Any:
+    from skl2onnx.common import data_types
+
+    types = {
+        "FP32": data_types.FloatTensorType,
+        "FP64": data_types.DoubleTensorType,
+        "INT64": data_types.Int64TensorType,
+        "BYTES": data_types.StringTensorType,
+        "BOOL": data_types.BooleanTensorType,
+    }
+    return types[spec.datatype]([None if size == -1 else size for size in spec.shape])
+
+
+def _name_inputs(proto: onnx.ModelProto, plan: InputPlan, columns: Sequence[TensorSpec]) -> None:
+    """Gives inputs their public names; those of dropped columns go, and so does what skl2onnx left out comes back:
+    the interface is the plan's, whatever the model makes of a column."""
+    used = {value.name: value for value in proto.graph.input}
+    del proto.graph.input[:]
+    names: dict[str, str] = {}
+    for index, spec in enumerate(columns):
+        inner = f"c{index}"
+        if not spec.name:
+            if any(inner in node.input for node in proto.graph.node):
+                raise ConversionError(f"column {plan.columns[index].name!r} is dropped by the model and yet used")
+            continue
+        value = used.get(inner)
+        if value is None:
+            value = onnx.helper.make_tensor_value_info(inner, _variable_type(spec).to_onnx_type().tensor_type.elem_type, None)
+        proto.graph.input.append(value)
+        names[inner] = spec.name
+    rename(proto, names)
+
+
+def _register(estimator: Any) -> None:
+    from converters.sklearn import ops, text
+
+    text.register()
+    ops.register(estimator)

@@ -1,0 +1,191 @@
+"""tf2onnx, asked so that it tells what it could not do.
+
+tf2onnx 1.17 logs what goes wrong and may report success with operators of TensorFlow left in the graph. Here the log
+is heard, the graph is looked through, and the reason becomes one line. Whether the numbers are right is the gate's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from converters.graph import alias_outputs, rename, set_shape
+from converters.tensorflow.freezing import FrozenGraph
+from converters.tensorflow.session import one_line, quiet
+from converters.tensorflow.signatures import GraphSignature
+from model_store.errors import ConversionError
+from model_store.manifest import Signature
+
+OPSET = 18
+"""The newest that tf2onnx 1.17 writes."""
+DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml"})
+
+
+def export_graph(frozen: FrozenGraph, wanted: GraphSignature) -> Any:
+    """The ONNX model of one signature, with its public names.
+
+    Raises `ConversionError` that names what tf2onnx does not convert.
+    """
+    import tf2onnx.convert
+    import tensorflow
+
+    register()
+    with _listening() as problems, quiet(), tensorflow.device("/cpu:0"):
+        try:
+            model, _ = tf2onnx.convert._convert_common(
+                frozen.graph_def,
+                name=wanted.name,
+                continue_on_error=True,
+                opset=OPSET,
+                extra_opset=[tf2onnx.utils.make_opsetid("ai.onnx.ml", 3)],
+                input_names=list(wanted.inputs.values()),
+                output_names=list(wanted.outputs.values()),
+                initialized_tables=frozen.tables,
+            )
+        except Exception as error:
+            raise ConversionError(_reason(problems, error)) from error
+    refuse_leftovers(model, problems)
+    name_publicly(model, wanted.inputs, wanted.outputs, wanted.signature)
+    return model
+
+
+def export_tflite(path: Path, inputs: Mapping[str, str], outputs: Mapping[str, str], signature: Signature) -> Any:
+    """The same for the main subgraph of a TFLite file; `inputs` and `outputs` map public names to its tensors."""
+    import tf2onnx.convert
+    import tensorflow
+
+    register()
+    with _listening() as problems, quiet(), tensorflow.device("/cpu:0"):
+        try:
+            model, _ = tf2onnx.convert._convert_common(
+                None, tflite_path=str(path), name="tflite", continue_on_error=True, opset=OPSET
+            )
+        except Exception as error:
+            raise ConversionError(_reason(problems, error)) from error
+    refuse_leftovers(model, problems)
+    name_publicly(model, inputs, outputs, signature)
+    return model
+
+
+def register() -> None:
+    """Makes tf2onnx 1.17 run with numpy 2, by the patch that Keras keeps, and adds the operators of this package."""
+    import keras
+
+    from converters.tensorflow import operators
+
+    keras.src.export.tf2onnx_lib.patch_tf2onnx()
+    operators.register()
+
+
+def refuse_leftovers(model: Any, problems: Sequence[str]) -> None:
+    """Raises `ConversionError` that counts the operators which ONNX does not have."""
+    import onnx
+
+    left = Counter(
+        node.op_type
+        for node in _nodes(model.graph)
+        if node.domain not in DOMAINS or not onnx.defs.has(node.op_type, node.domain)
+    )
+    if left:
+        names = ", ".join(f"{name} ({count})" if count > 1 else name for name, count in sorted(left.items()))
+        why = f"; {problems[0]}" if problems else ""
+        raise ConversionError(
+            f"tf2onnx leaves operators of TensorFlow in the graph: {names}{why}", operators=dict(left)
+        )
+    if problems:
+        raise ConversionError(f"tf2onnx fails to convert the graph: {problems[0]}")
+
+
+def _nodes(graph: Any) -> Iterator[Any]:
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            for inner in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
+                yield from _nodes(inner)
+
+
+def _reason(problems: Sequence[str], error: Exception) -> str:
+    return f"tf2onnx fails to convert the graph: {problems[0] if problems else one_line(error)}"
+
+
+@contextlib.contextmanager
+def _listening() -> Iterator[list[str]]:
+    """Collects what tf2onnx logs as failed, one line each, in place of its printing it."""
+    problems: list[str] = []
+
+    class Ear(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if text := _problem(record):
+                problems.append(text)
+
+    root = logging.getLogger()
+    logger = logging.getLogger("tf2onnx")
+    before = logger.handlers[:], logger.propagate, logger.level, root.level
+    logger.handlers[:], logger.propagate = [Ear(logging.ERROR)], False
+    logger.setLevel(logging.ERROR)
+    try:
+        yield problems
+    finally:
+        logger.handlers[:], logger.propagate = before[:2]
+        logger.setLevel(before[2])
+        root.setLevel(before[3])
+
+
+def _problem(record: logging.LogRecord) -> str | None:
+    if record.exc_info and record.exc_info[1]:
+        node = re.search(r"node '?([^'\s]+)'?", record.getMessage())
+        where = f"operator {node[1]!r}: " if node else ""
+        return f"{where}{type(record.exc_info[1]).__name__}: {one_line(record.exc_info[1])}"
+    text = record.getMessage().splitlines()[0]
+    # Operators without a handler are counted in the finished graph, where those that went away do not show.
+    return None if "not supported" in text or text.startswith("Unsupported ops") else text[:300]
+
+
+def name_publicly(model: Any, inputs: Mapping[str, str], outputs: Mapping[str, str], signature: Signature) -> None:
+    """Public names and shapes in place of the graph's own; raises `ConversionError` for an input that went missing."""
+    by_tensor = {tensor: name for name, tensor in inputs.items()}
+    present = {value.name for value in model.graph.input}
+    missing = [name for tensor, name in by_tensor.items() if tensor not in present]
+    extra = sorted(present - set(by_tensor))
+    if missing or extra:
+        raise ConversionError(
+            f"the graph never uses its input {missing[0]!r}; export a signature without it"
+            if missing
+            else f"the graph needs a value for {extra[0]!r}, which is no input of the signature"
+        )
+    private = {value.name: f"onegate_in_{index}" for index, value in enumerate(model.graph.input)}
+    _rename_all(model, private)
+    rename(model, {private[tensor]: name for tensor, name in by_tensor.items()})
+    _order(model.graph.input, list(inputs))
+    alias_outputs(model, [name for name in outputs])
+    for value, spec in (*zip(model.graph.input, signature.inputs, strict=True), *_known(model, signature)):
+        set_shape(
+            value,
+            [
+                "batch" if (axis, size) == (0, -1) else f"{spec.name}_{axis}" if size < 0 else size
+                for axis, size in enumerate(spec.shape)
+            ],
+        )
+
+
+def _rename_all(model: Any, names: Mapping[str, str]) -> None:
+    rename(model, names)
+
+
+def _order(values: Any, names: Sequence[str]) -> None:
+    by_name = {value.name: value for value in values}
+    ordered = [by_name[name] for name in names]
+    copies = [type(value).FromString(value.SerializeToString()) for value in ordered]
+    del values[:]
+    values.extend(copies)
+
+
+def _known(model: Any, signature: Signature) -> Iterator[Any]:
+    for value, spec in zip(model.graph.output, signature.outputs, strict=True):
+        if spec.shape is not None:
+            yield value, spec
