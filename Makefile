@@ -17,6 +17,8 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "Setting up $(VENV): the first time takes a few minutes (frameworks are large)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
+	@# Only the nets that ship in it are wanted: its own requirements are years old.
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps basic-pitch
 	@touch $@
 
 run: $(STAMP) ## Serve the quickstart's five models (Ctrl-C ends)
@@ -33,6 +35,7 @@ check: $(STAMP) ## Format, lint, types, generated files fresh
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/onegate schema --markdown | diff -u docs/config.md - || { echo "docs/config.md is stale; run: make docs" >&2; exit 1; }
+	@$(BIN)/python -m tests.sources.coverage | diff -u docs/frameworks.md - || { echo "docs/frameworks.md is stale; run: make docs" >&2; exit 1; }
 	@$(BIN)/python -m grpc_tools.protoc -Iserve/protocols --descriptor_set_out=/dev/stdout open_inference.proto \
 	  | cmp --quiet - serve/protocols/open_inference.binpb || { echo "serve/protocols is stale; run: make proto" >&2; exit 1; }
 
@@ -44,6 +47,7 @@ models: $(STAMP) ## Train and export the quickstart's models again
 
 docs: $(STAMP) ## Write the generated pages
 	@$(BIN)/onegate schema --markdown > docs/config.md
+	@$(BIN)/python -m tests.sources.coverage > docs/frameworks.md
 
 proto: $(STAMP) ## Compile the protocol files
 	@$(BIN)/python -m grpc_tools.protoc -Iserve/protocols --descriptor_set_out=serve/protocols/open_inference.binpb open_inference.proto

@@ -73,12 +73,18 @@ def free_batch(model: Path, batch: int, folder: Path) -> Path | None:
     """
     session = open_session(model)
     signature, frozen = read_signature(session), runner(session)
+    known_shapes = _runtime_shapes(_inlined(onnx.load(model)))
+    tried: set[bytes] = set()
     for preference in PREFERENCES:
         proto = _inlined(onnx.load(model))
         try:
-            BatchRelease(proto, batch, _runtime_shapes(proto), preference).release()
+            BatchRelease(proto, batch, known_shapes, preference).release()
         except FrozenBatch:
             continue
+        nodes = b"".join(node.SerializeToString(deterministic=True) for node in proto.graph.node)
+        if nodes in tried:
+            continue
+        tried.add(nodes)
         freed = save_model(proto, folder)
         if _computes_the_same(frozen, freed, signature, batch):
             return freed

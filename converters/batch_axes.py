@@ -12,13 +12,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx
-import onnx.reference
-from onnx import TensorProto, helper, numpy_helper
+import onnxruntime
+from onnx import helper, numpy_helper
 
 GROWTH = 1009
 """The larger batch is so many times the frozen one: a prime that no layer has for a size: nothing fits by luck."""
 OTHER_SIZE = 64
 """Stands for dynamic dimensions other than the batch."""
+IR_VERSION = 8
+"""Of the graphs of one node that are computed here."""
 MOST_FOLDED = 1 << 22
 """Elements of a constant that is still computed here."""
 
@@ -89,9 +91,13 @@ class Preference:
     """The axis that it was on, where a reshape keeps the number of axes and those before it."""
     last: bool
     """Among axes of size one the last, and not the first."""
+    counted: bool
+    """An integer 0 for a batch of one is the number of the row, and not a constant."""
 
 
-PREFERENCES = tuple(Preference(kept, last) for kept in (True, False) for last in (False, True))
+PREFERENCES = tuple(
+    Preference(kept, last, counted) for counted in (False, True) for kept in (True, False) for last in (False, True)
+)
 
 
 def axis_after(before: Traced, out: Shape, batch: int, preference: Preference) -> int:
@@ -197,19 +203,21 @@ def fold(node: onnx.NodeProto, inputs: Sequence[Traced | None], opsets: Mapping[
 def _computed(
     node: onnx.NodeProto, inputs: Sequence[np.ndarray | None], opsets: Mapping[str, int]
 ) -> list[np.ndarray] | None:
-    given = [(name, value) for name, value in zip(node.input, inputs, strict=True) if name and value is not None]
-    known = dict(given)
+    known = {name: value for name, value in zip(node.input, inputs, strict=True) if name and value is not None}
     graph = helper.make_graph(
         [node],
         "one",
         [helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(v.dtype), v.shape) for n, v in known.items()],
-        [helper.make_tensor_value_info(name, TensorProto.UNDEFINED, None) for name in node.output if name],
+        [onnx.ValueInfoProto(name=name) for name in node.output if name],
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid(d, v) for d, v in opsets.items()])
+    imports = [helper.make_opsetid(domain, version) for domain, version in opsets.items()]
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
     try:
-        outputs = onnx.reference.ReferenceEvaluator(model).run(None, known)
-    except Exception:  # the evaluator lacks operators, and says so in many ways
+        model = helper.make_model(graph, opset_imports=imports, ir_version=IR_VERSION)
+        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        arrays = [np.asarray(output) for output in session.run(None, known)]
+    except Exception:  # ONNX Runtime's errors have no base of their own; the value stays unknown
         return None
-    arrays = [np.asarray(output) for output in outputs]
     small = all(array.size <= MOST_FOLDED and array.dtype.kind in "biuf" for array in arrays)
     return arrays if small and len(arrays) == len(node.output) else None

@@ -5,6 +5,7 @@ Every converter ends here, so that signatures are read in one way from what ONNX
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,12 @@ from model_store.manifest import Signature, TensorSpec
 MODEL_FILE = "model.onnx"
 LARGEST_INLINE_BYTES = 1 << 30
 """Weights beyond this lie in a file beside the graph: protobuf ends at 2 GiB."""
+
+SESSION_ENTRIES = {
+    # Weights of four bits are multiplied in float32: by default activations would be cut to int8 on the way.
+    "session.qdq_matmulnbits_accuracy_level": "1",
+}
+"""What every session of ONNX Runtime is told, so that the gate proves what a replica computes."""
 
 DATATYPES: dict[str, str] = {
     "bool": "BOOL",
@@ -42,6 +49,8 @@ def open_session(model: Path, *, threads: int = 0, optimise: bool = True) -> onn
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = threads
+    for key, value in SESSION_ENTRIES.items():
+        options.add_session_config_entry(key, value)
     if not optimise:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
@@ -120,15 +129,20 @@ def set_shape(value: onnx.ValueInfoProto, shape: Sequence[int | str]) -> None:
             dim.dim_value = size
 
 
-def save_model(model: onnx.ModelProto, folder: Path) -> Path:
-    """Writes `model.onnx` into a new folder, with large weights in `model.onnx.data` beside it."""
-    folder.mkdir(parents=True)
-    path = folder / MODEL_FILE
-    if model.ByteSize() < LARGEST_INLINE_BYTES:
+def save_model(model: onnx.ModelProto, folder: Path, name: str = MODEL_FILE) -> Path:
+    """Writes the model into `folder`, which is made, with large weights in `<name>.data` beside it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / name
+    if weight_bytes(model) < LARGEST_INLINE_BYTES:
         onnx.save(model, path)
     else:
-        onnx.save(model, path, save_as_external_data=True, location=f"{MODEL_FILE}.data")
+        onnx.save(model, path, save_as_external_data=True, location=f"{name}.data")
     return path
+
+
+def weight_bytes(model: onnx.ModelProto) -> int:
+    """Size of the initializers; protobuf itself can't measure a model beyond 2 GiB."""
+    return sum(len(tensor.raw_data) or 8 * math.prod(tensor.dims) for tensor in model.graph.initializer)
 
 
 def opset_of(model: Path) -> int:

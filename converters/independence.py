@@ -39,15 +39,18 @@ def rows_independent(run: Run, signature: Signature, samples: Samples, batch: in
             for name in together
         )
 
-    for row in sorted({0, batch // 2, batch - 1}):
-        place = (row + 1) % batch
-        alone = run({name: array[row : row + 1] for name, array in first.items()})
-        mixed = {name: array.copy() for name, array in second.items()}
-        for name, array in mixed.items():
+    rows = sorted({0, batch // 2, batch - 1})
+    places = {row: (row + 1) % batch for row in rows}
+    mixed = {name: array.copy() for name, array in second.items()}
+    for name, array in mixed.items():
+        for row, place in places.items():
             array[place] = first[name][row]
-        if not same(alone, 0, row) or not same(run(mixed), place, row):
-            return False
-    return True
+    moved = run(mixed)
+    return all(
+        same(run({name: array[row : row + 1] for name, array in first.items()}), 0, row)
+        and same(moved, places[row], row)
+        for row in rows
+    )
 
 
 def repeats(call: Callable[[], Arrays]) -> str | None:

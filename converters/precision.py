@@ -1,11 +1,19 @@
 """Making a converted model smaller: float16 inside, or int8 weights; and how exact each precision has to be.
 
-Public names and datatypes stay as they are. Whether the smaller model is still right is the parity gate's to say.
+Public names and datatypes stay as they are. How it is done is in `float16.py` and `quantising.py`; whether the smaller
+model is still right is the parity gate's to say.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from converters.base import Conversion, ConversionOptions
+    from converters.samples import Samples
 
 
 @dataclass(frozen=True)
@@ -25,3 +33,45 @@ TOLERANCES: dict[str, Tolerance] = {
     "int8": Tolerance(rtol=0.1, class_agreement=0.95),
 }
 """Precision -> what the gate asks unless the config says otherwise."""
+
+
+def reduce_precision(conversion: Conversion, options: ConversionOptions, samples: Samples, folder: Path) -> Conversion:
+    """The conversion with its graphs in `options.precision`, written into the new `folder`; signature and reference
+    stay. `samples` are inputs that the default signature's graph accepts.
+
+    Raises `ConversionError` when nothing in a graph could be made smaller, or ONNX Runtime does not run the result;
+    `ConfigError` when the calibration data do not fit.
+    """
+    folder.mkdir(parents=True)
+    reduced = [_reduced(each, options, folder) for each in (conversion, *conversion.others)]
+    _check_runs(reduced[0], options.precision, samples)
+    return dataclasses.replace(reduced[0], others=tuple(reduced[1:]))
+
+
+def _reduced(conversion: Conversion, options: ConversionOptions, folder: Path) -> Conversion:
+    # The gate takes its tolerances from here, and these two load ONNX's tools.
+    from converters.float16 import to_float16
+    from converters.quantising import to_int8
+
+    target = folder / conversion.model.name
+    if options.precision == "float16":
+        to_float16(conversion.model, target)
+    else:
+        to_int8(conversion, options.calibration, target)
+    return dataclasses.replace(conversion, model=target)
+
+
+def _check_runs(conversion: Conversion, precision: str, samples: Samples) -> None:
+    from converters.graph import open_session
+    from converters.parity import runner
+    from converters.samples import dynamic_batch, fixed_batch
+    from model_store.errors import ConversionError
+
+    batch = conversion.fixed_batch or (1 if dynamic_batch(samples.signature) else fixed_batch(samples.signature))
+    try:
+        runner(open_session(conversion.model))(samples.draw(batch, 0))
+    except ConversionError:
+        raise
+    except Exception as error:  # ONNX Runtime's errors have no base of their own
+        line = str(error).strip().splitlines()[0]
+        raise ConversionError(f"at {precision} the model does not run: {line}; leave it at float32") from error

@@ -123,6 +123,12 @@ class ConvertConfig(_Section):
         default=None, description="An `.npz` file of real inputs by name, rows first, for static int8 quantisation."
     )
     parity: ParityConfig = Field(default=ParityConfig(), description="What the proof of equal answers asks.")
+    timeout_s: float = Field(
+        default=600.0, gt=0, le=86_400, description="Seconds that a conversion may take; a longer one is ended."
+    )
+    memory_gib: float = Field(
+        default=8.0, gt=0, le=4096, description="GiB of memory that a conversion may use; one that needs more is ended."
+    )
 
 
 class BatchingConfig(_Section):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from converters.base import ConversionOptions, detect
 from converters.publish import conversion_key, convert_and_publish
+from converters.sandbox import SandboxLimits
 from model_store.errors import ModelNotFound, TrustRequired
 from model_store.manifest import Manifest
 from model_store.sources import digest_source, resolve_source
@@ -43,6 +44,11 @@ def conversion_options(model: ModelConfig) -> ConversionOptions:
         code_folder=model.code_folder,
         trust=model.trust,
     )
+
+
+def conversion_limits(model: ModelConfig) -> SandboxLimits:
+    """When the model's conversion is ended."""
+    return SandboxLimits(timeout_s=model.convert.timeout_s, memory_bytes=int(model.convert.memory_gib * 2**30))
 
 
 def prepare_model(store: Store, model: ModelConfig, on_progress: Callable[[str], None]) -> tuple[Wanted, ...]:
@@ -141,7 +147,10 @@ def _manifest(store: Store, model: ModelConfig, version: VersionConfig, on_progr
     with tempfile.TemporaryDirectory(prefix="onegate-source-") as folder:
         source = resolve_source(version.source, Path("/"), Path(folder))
         options = conversion_options(model)
-        return convert_and_publish(store, model.name, source, options, on_progress=on_progress).manifest
+        published = convert_and_publish(
+            store, model.name, source, options, on_progress=on_progress, limits=conversion_limits(model)
+        )
+        return published.manifest
 
 
 def _by_number(store: Store, model: ModelConfig, version: VersionConfig) -> Manifest:

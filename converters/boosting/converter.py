@@ -1,170 +1,123 @@
-"""XGBoost (`.json`, `.ubj`) and LightGBM (`.txt`) to ONNX through onnxmltools.
+"""XGBoost (`.json`, `.ubj`), LightGBM (`.txt`) and CatBoost (`.cbm`, `.json`) to ONNX, and to their own libraries.
 
-The reference is each library's own Booster. Classifiers give `label` (INT64[-1]) and `probabilities`
-(FP32[-1, classes]), everything else `output` (FP32[-1, targets]); the input is `input`, FP32[-1, features].
+The trees are read from the file and written by this package itself (`trees.py`, `onnx_graph.py`): onnxmltools 1.16
+refuses categories, linear boosters and most objectives, and gets several others silently wrong. The input is `input`,
+FP32[-1, features] unless the config says otherwise; categories are given as their numbers, missing values as NaN.
+Classifiers give `label` (INT64, or the class names) and `probabilities` (FP32[-1, classes]), everything else `output`
+(FP32[-1, targets]).
 """
 
 from __future__ import annotations
 
-import re
-import warnings
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from converters.base import Arrays, Conversion, ConversionOptions, Converter
-from converters.graph import alias_outputs, open_session, read_signature, save_model, set_shape
-from converters.headers import read_head
-from converters.boosting.lightgbm_text import LightGBMText
-from converters.parity import Run
+from converters.base import Conversion, ConversionOptions, Converter
+from converters.boosting.formats import is_boosting, served_format
+from converters.boosting.loaded import LoadedModel, load_model
+from converters.boosting.onnx_graph import write_onnx
+from converters.boosting.trees import BoostedModel
+from converters.graph import open_session, read_signature, save_model
 from converters.thresholds import probe_range, probe_rows
-from converters.boosting.xgboost_json import XGBoostJson
-from model_store.errors import ConversionError, SourceError
+from model_store.datatypes import DTYPES
+from model_store.errors import ConfigError, ConversionError
+from model_store.manifest import TensorSpec
 
-_XGBOOST_JSON = re.compile(rb'\s*\{\s*"(learner|version)"\s*:')
-_XGBOOST_UBJ = re.compile(rb"\{(L.{8}|l.{4}|I.{2}|[iU].)(learner|version)", re.DOTALL)
-_LIGHTGBM = re.compile(rb"tree\r?\nversion=v\d")
+SIGNATURE = "serving_default"
 
 
 class BoostingConverter(Converter):
-    """Models saved by XGBoost's and LightGBM's own `save_model`."""
+    """Models saved by the libraries' own `save_model`."""
 
     framework = "boosting"
     extra = "boosting"
-    kinds = "an XGBoost model (.json, .ubj) or a LightGBM model (.txt)"
+    kinds = "an XGBoost model (.json, .ubj), a LightGBM model (.txt) or a CatBoost model (.cbm, .json)"
+    revision = 2
 
     def detects(self, source: Path) -> bool:
-        """By the first key of XGBoost's JSON or UBJSON, or LightGBM's first two lines."""
-        head = read_head(source)
-        return any(pattern.match(head) for pattern in (_XGBOOST_JSON, _XGBOOST_UBJ, _LIGHTGBM))
+        """By the first keys, lines or bytes that each library writes."""
+        return is_boosting(source)
 
     def convert(self, source: Path, options: ConversionOptions, workdir: Path) -> Conversion:
-        """Converts with FP32 inputs; raises `ConversionError` for categorical splits of XGBoost."""
-        warnings.simplefilter("ignore")
-        if _LIGHTGBM.match(read_head(source)):
-            return _convert_lightgbm(source, workdir)
-        return _convert_xgboost(source, workdir)
+        """The first of the alternatives."""
+        return next(self.alternatives(source, options, workdir))
 
+    def alternatives(self, source: Path, options: ConversionOptions, workdir: Path) -> Iterator[Conversion]:
+        """Sums in FP32 first; LightGBM adds in FP64, which follows where FP32 can't meet the tolerance.
 
-def _convert_xgboost(source: Path, workdir: Path) -> Conversion:
-    import xgboost
-    from onnxmltools import convert_xgboost
+        Raises `SourceError` for a file that can't be read, `ConversionError` for what ONNX has no operators for.
+        """
+        loaded = load_model(source)
+        model = loaded.read()
+        spec = _input(loaded, model, options)
+        # Inputs of FP32 stay so with wider sums: what clients send does not depend on a tolerance.
+        for double in (False, True) if model.double and spec.datatype == "FP32" else (model.double,):
+            saved = save_model(write_onnx(model, spec, double=double), workdir / f"onnx-{'fp64' if double else 'fp32'}")
+            yield _conversion(loaded, model, spec, saved)
 
-    try:
-        booster = xgboost.Booster(model_file=bytearray(source.read_bytes()))
-        parsed = XGBoostJson.parse(bytes(booster.save_raw("json")))
-    except (xgboost.core.XGBoostError, ValueError, KeyError, TypeError) as error:
-        raise _unreadable(source, "XGBoost", error) from error
-    parsed.refuse_unsupported()
-    # onnxmltools takes no names but f0, f1, ...; they play no part in the answers.
-    booster.feature_names = None
-    booster.feature_types = None
-    readable = xgboost.Booster(model_file=bytearray(parsed.with_probabilities()))
-    readable.feature_names = None
-    proto = _to_onnx(convert_xgboost, readable, parsed.features)
-    classes = parsed.classes
-
-    def predict(arrays: Arrays) -> dict[str, np.ndarray]:
-        matrix = xgboost.DMatrix(arrays["input"])
-        if not classes:
-            return {"output": _columns(booster.predict(matrix))}
-        margin = booster.predict(matrix, output_margin=True)
-        return _class_outputs(_sigmoid(margin) if margin.ndim == 1 else _softmax(margin))
-
-    groups = parsed.thresholds()
-    versions = {"xgboost": xgboost.__version__}
-    return _finish(proto, predict, classes, groups, workdir, versions, missing=True, targets=parsed.targets)
-
-
-def _convert_lightgbm(source: Path, workdir: Path) -> Conversion:
-    import lightgbm
-    from onnxmltools import convert_lightgbm
-
-    try:
-        text = source.read_text("utf-8")
-        parsed = LightGBMText(text)
-        booster = lightgbm.Booster(model_str=text)
-        # onnxmltools rounds thresholds to the nearest float32; given ones that are float32 already it can't err.
-        rounded = lightgbm.Booster(model_str=parsed.with_float32_thresholds())
-    except (lightgbm.basic.LightGBMError, ValueError, KeyError, UnicodeDecodeError) as error:
-        raise _unreadable(source, "LightGBM", error) from error
-    proto = _to_onnx(convert_lightgbm, rounded, booster.num_feature(), zipmap=False)
-    classes = parsed.classes
-
-    def predict(arrays: Arrays) -> dict[str, np.ndarray]:
-        values = np.asarray(booster.predict(arrays["input"]))
-        return _class_outputs(values) if classes else {"output": _columns(values)}
-
-    versions = {"lightgbm": lightgbm.__version__}
-    return _finish(proto, predict, classes, parsed.thresholds(), workdir, versions, missing=parsed.missing)
-
-
-def _unreadable(source: Path, library: str, error: Exception) -> SourceError:
-    lines = [line for line in str(error).strip().splitlines() if line.strip()] or [type(error).__name__]
-    return SourceError(f"source {source.name!r} is cut off or damaged: {library} says {lines[0][:300]}")
-
-
-def _to_onnx(convert: Any, booster: Any, features: int, **arguments: Any) -> Any:
-    from onnxmltools.convert.common.data_types import FloatTensorType
-
-    try:
-        return convert(booster, initial_types=[("input", FloatTensorType([None, features]))], **arguments)
-    except Exception as error:  # onnxmltools raises RuntimeError, ValueError, NotImplementedError, KeyError
-        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ConversionError(f"onnxmltools can't convert the model: {line[:400]}") from error
-
-
-def _finish(
-    proto: Any,
-    predict: Run,
-    classes: int,
-    groups: list[np.ndarray],
-    workdir: Path,
-    versions: dict[str, str],
-    *,
-    missing: bool,
-    targets: int = 1,
-) -> Conversion:
-    import onnxmltools
-
-    names = ["label", "probabilities"] if classes else ["output"]
-    if len(proto.graph.output) != len(names):
-        raise ConversionError(
-            f"onnxmltools gives {len(proto.graph.output)} outputs where the model has {', '.join(names)}"
+    def native(self, source: Path, options: ConversionOptions, workdir: Path) -> Conversion:
+        """The file as it is, with the same names."""
+        loaded = load_model(source)
+        model = _read_if_possible(loaded)
+        folder = workdir / "native"
+        folder.mkdir(parents=True)
+        file = folder / f"model{served_format(source).value}"
+        shutil.copyfile(source, file)
+        spec = _input(loaded, model, options)
+        return Conversion(
+            model=file,
+            signature=loaded.signature(spec),
+            runtime="boosting",
+            **_facts(loaded, model, spec),
         )
-    alias_outputs(proto, names)
-    # onnxmltools declares one label whatever the batch, and one column whatever the targets.
-    set_shape(proto.graph.output[0], ["batch"] if classes else ["batch", targets])
-    saved = save_model(proto, workdir / "onnx")
-    library, version = next(iter(versions.items()))
-    return Conversion(
-        model=saved,
-        signature=read_signature(open_session(saved)),
-        reference=predict,
-        reference_name=f"{library} {version}",
-        labels=tuple(map(str, range(classes))) if classes else None,
-        libraries={**versions, "onnxmltools": onnxmltools.__version__},
-        ranges={"input": probe_range(groups)},
-        probes={"input": probe_rows(groups, np.float32, missing=missing)},
-    )
 
 
-def _columns(values: np.ndarray) -> np.ndarray:
-    return np.asarray(values).reshape(len(values), -1)
+def _read_if_possible(loaded: LoadedModel) -> BoostedModel | None:
+    try:
+        return loaded.read()
+    except ConversionError:
+        return None
 
 
-def _class_outputs(probabilities: np.ndarray) -> dict[str, np.ndarray]:
-    """Labels and probabilities of all classes; a single column is the second class's."""
-    if probabilities.ndim == 1:
-        probabilities = np.stack([1 - probabilities, probabilities], axis=1)
-    return {"label": probabilities.argmax(1).astype(np.int64), "probabilities": probabilities}
+def _input(loaded: LoadedModel, model: BoostedModel | None, options: ConversionOptions) -> TensorSpec:
+    """The matrix: FP32, or FP64 where float32 can't tell what LightGBM tells apart."""
+    shape = (-1, loaded.features)
+    if options.inputs:
+        if loaded.named_inputs():
+            raise ConfigError("inputs: the model names its inputs itself, one for each feature; leave `inputs` out")
+        return _vetted(options.inputs, shape)
+    wide = model is not None and model.double and model.needs_double()
+    return TensorSpec("input", "FP64" if wide else "FP32", shape)
 
 
-def _sigmoid(margin: np.ndarray) -> np.ndarray:
-    return np.asarray(1 / (1 + np.exp(-margin.astype(np.float64))))
+def _vetted(inputs: tuple[TensorSpec, ...], shape: tuple[int, int]) -> TensorSpec:
+    if len(inputs) != 1 or inputs[0].shape != shape or inputs[0].datatype not in ("FP32", "FP64"):
+        given = ", ".join(f"{spec.name}:{spec.datatype}:{','.join(map(str, spec.shape))}" for spec in inputs)
+        raise ConfigError(f"inputs: the model takes one matrix, FP32 or FP64 of shape {list(shape)}; got {given}")
+    return inputs[0]
 
 
-def _softmax(margin: np.ndarray) -> np.ndarray:
-    powers = np.exp(margin.astype(np.float64) - margin.max(1, keepdims=True))
-    return np.asarray(powers / powers.sum(1, keepdims=True))
+def _conversion(loaded: LoadedModel, model: BoostedModel, spec: TensorSpec, saved: Path) -> Conversion:
+    return Conversion(model=saved, signature=read_signature(open_session(saved)), **_facts(loaded, model, spec))
+
+
+def _facts(loaded: LoadedModel, model: BoostedModel | None, spec: TensorSpec) -> dict[str, Any]:
+    """What is known of a model however it is served."""
+    facts: dict[str, Any] = {
+        "reference": loaded.answer,
+        "reference_name": f"{loaded.library} {loaded.version}",
+        "libraries": {loaded.library: loaded.version},
+        "labels": tuple(map(str, loaded.labels)) if loaded.labels is not None else None,
+        "accepts_missing": not loaded.named_inputs(),
+    }
+    if model is not None:
+        groups = model.thresholds()
+        # Those that round to FP32 see nothing between two of its numbers.
+        dtype = np.float64 if spec.datatype == "FP64" and model.double else np.float32
+        rows = probe_rows(groups, dtype, missing=True).astype(DTYPES[spec.datatype])
+        facts |= {"ranges": {spec.name: probe_range(groups)}, "probes": {spec.name: rows}}
+    return facts

@@ -37,14 +37,18 @@ _FIELD = re.compile(r"^(\w+)=(.*)$", re.MULTILINE)
 
 
 class LightGBMText:
-    """A model's text. Raises `KeyError` or `ValueError` when it is none."""
+    """A model's text. Raises `KeyError` or `ValueError` when it is none, or not whole: LightGBM 4.7 ends the process
+    when it reads such a text."""
 
     def __init__(self, text: str) -> None:
-        head, *trees = re.split(r"^(?=Tree=\d)", text.partition("\nend of trees")[0], flags=re.MULTILINE)
+        head, *trees = re.split(r"^(?=Tree=\d)", text.partition("end of trees\n")[0], flags=re.MULTILINE)
         self._fields: dict[str, str] = dict(_FIELD.findall(head))
+        _vet_sizes(trees, self._fields)
         self._trees: list[dict[str, str]] = [dict(_FIELD.findall(tree)) for tree in trees]
         self._averaged = re.search(r"^average_output$", head, re.MULTILINE) is not None
         self.features = int(self._fields["max_feature_idx"]) + 1
+        for number, fields in enumerate(self._trees):
+            _vet_tree(number, fields, self.features)
         self.targets = int(self._fields.get("num_tree_per_iteration", self._fields["num_class"]))
         self._objective_words = self._fields.get("objective", "").split()
 
@@ -79,6 +83,7 @@ class LightGBMText:
             labels=self.labels,
             scale=self._parameter("sigmoid", 1.0),
             treatments={feature: each for feature, each in treatments.items() if each is not None},
+            double=True,
             linear_leaves=_linear_leaves(self._trees, self.features, scale) if linear else None,
         )
 
@@ -93,6 +98,34 @@ class LightGBMText:
         """A parameter of the objective, which stands behind it as 'name:value'."""
         parameters = dict(word.split(":", 1) for word in self._objective_words[1:] if ":" in word)
         return float(parameters.get(name, default))
+
+
+def _vet_sizes(trees: list[str], fields: dict[str, str]) -> None:
+    if "tree_sizes" not in fields:
+        return
+    wanted = [int(size) for size in fields["tree_sizes"].split()]
+    sizes = [len(tree.encode()) for tree in trees]
+    # Behind the last tree old versions go on without a line between.
+    if wanted[:-1] != sizes[:-1] or len(wanted) != len(sizes) or wanted[-1:] > sizes[-1:]:
+        raise ValueError(f"expected {len(wanted)} trees of the sizes in the header, found {len(sizes)} of others")
+
+
+def _vet_tree(number: int, fields: dict[str, str], features: int) -> None:
+    """Raises `ValueError` where lists are shorter than the tree, or nodes lead outside of it."""
+    leaves = int(fields["num_leaves"])
+    inner = leaves - 1
+    wanted = {"leaf_value": leaves}
+    if inner:
+        wanted |= dict.fromkeys(("split_feature", "threshold", "decision_type", "left_child", "right_child"), inner)
+    for name, count in wanted.items():
+        if len(fields.get(name, "").split()) != count:
+            raise ValueError(f"tree {number} has {leaves} leaves, but its list {name!r} is of another length")
+    children = np.concatenate([_numbers(fields, name, np.int64) for name in ("left_child", "right_child")])
+    parents = np.tile(np.arange(inner), 2)
+    columns = _numbers(fields, "split_feature", np.int64)
+    inside = np.where(children < 0, ~children < leaves, (children > parents) & (children < inner))
+    if not inside.all() or not ((columns >= 0) & (columns < features)).all():
+        raise ValueError(f"tree {number} has nodes that lead outside of it")
 
 
 def _numbers(fields: dict[str, str], name: str, dtype: Any) -> np.ndarray:
@@ -129,7 +162,7 @@ def _tree(fields: dict[str, str], target: int, scale: float, treatments: dict[in
 
 def _about_zero(thresholds: np.ndarray) -> np.ndarray:
     """Thresholds that treat all values next to zero as zero itself, as LightGBM rounds those before it looks."""
-    below = np.nextafter(np.float32(-ZERO_THRESHOLD), np.float32(-1)).astype(np.float64)
+    below = np.nextafter(-ZERO_THRESHOLD, -1)
     near = np.abs(thresholds) <= ZERO_THRESHOLD
     return np.where(near & (thresholds < 0), below, np.where(near, ZERO_THRESHOLD, thresholds))
 
@@ -137,7 +170,8 @@ def _about_zero(thresholds: np.ndarray) -> np.ndarray:
 def _nan_goes_left(decisions: np.ndarray, thresholds: np.ndarray, categorical: np.ndarray) -> np.ndarray:
     default_left = (decisions & DEFAULT_LEFT_BIT) != 0
     # Where nothing is missing NaN is taken for zero; among categories it is unknown, and unknown goes right.
-    return np.where(_missing(decisions) == 0, thresholds >= 0, default_left) & ~categorical
+    goes_left: np.ndarray = np.where(_missing(decisions) == 0, thresholds >= 0, default_left) & ~categorical
+    return goes_left
 
 
 def _missing(decisions: np.ndarray) -> np.ndarray:
@@ -171,7 +205,11 @@ def _members(fields: dict[str, str], thresholds: np.ndarray, categorical: np.nda
 
 
 def _linear_leaves(trees: list[dict[str, str]], features: int, scale: float) -> LinearLeaves:
-    constants, fallbacks, terms, coefficients, first = [], [], [], [], []
+    first: list[int] = []
+    constants: list[float] = []
+    fallbacks: list[float] = []
+    terms: list[np.ndarray] = []
+    coefficients: list[np.ndarray] = []
     for fields in trees:
         values = _numbers(fields, "leaf_value", np.float64)
         linear = fields.get("is_linear", "0").strip() == "1"

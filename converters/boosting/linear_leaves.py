@@ -13,24 +13,25 @@ from onnx import TensorProto
 
 from converters.boosting.operators import Operators
 from converters.boosting.tree_ensemble import tree_ensemble
-from converters.boosting.trees import LEAF, BoostedModel, Tree
+from converters.boosting.trees import LARGEST_WHOLE_NUMBER, LEAF, BoostedModel, Tree
 from model_store.errors import ConversionError
 
-LARGEST_LEAF_NUMBER = 1 << 24
-"""Whole numbers beyond it are not all float32, in which the trees answer."""
 
-
-def linear_leaf_sums(ops: Operators, model: BoostedModel, data: str, *, double: bool) -> str:
+def linear_leaf_sums(ops: Operators, model: BoostedModel, data: str, treated: str, *, double: bool) -> str:
     """FP32[-1, targets]: for each target the sum of its trees' linear leaves.
 
+    The trees look at the columns as they are `treated`, the leaves at `data` itself.
     Raises `ConversionError` for more leaves than float32 can number.
     """
     leaves = model.linear_leaves
     assert leaves is not None
-    if len(leaves.constants) > LARGEST_LEAF_NUMBER:
+    if len(leaves.constants) > LARGEST_WHOLE_NUMBER:
         raise ConversionError(f"the model has {len(leaves.constants)} linear leaves; at most 2^24 can be converted")
-    numbered = [_numbered(tree, first, index) for index, (tree, first) in enumerate(zip(model.trees, leaves.first_leaf, strict=True))]
-    numbers = ops.add(tree_ensemble(numbered, model.comparison, len(numbered), data, double=double))
+    numbered = [
+        _numbered(tree, first, index)
+        for index, (tree, first) in enumerate(zip(model.trees, leaves.first_leaf, strict=True))
+    ]
+    numbers = ops.add(tree_ensemble(numbered, model.comparison, len(numbered), treated, double=double))
     leaf = ops("Cast", numbers, to=TensorProto.INT64)
     trees, terms = len(numbered), leaves.features.shape[1]
     constant = ops("Gather", ops.constant(leaves.constants, np.float64), leaf)
@@ -42,9 +43,9 @@ def linear_leaf_sums(ops: Operators, model: BoostedModel, data: str, *, double: 
         unknown = ops("ReduceMax", unknown, ops.constant([2], np.int64), keepdims=0)
         fallback = ops("Gather", ops.constant(leaves.fallbacks, np.float64), leaf)
         constant = ops("Where", ops("Cast", unknown, to=TensorProto.BOOL), fallback, linear)
-    owner = np.zeros((trees, model.targets))
-    owner[np.arange(trees), [tree.target for tree in model.trees]] = 1
-    return ops("Cast", ops("MatMul", constant, ops.constant(owner, np.float64)), to=TensorProto.FLOAT)
+    # Trees take turns over the targets. A product with a table of owners would spread infinities to all of them.
+    rounds = ops("Reshape", constant, ops.constant([0, -1, model.targets], np.int64))
+    return ops("Cast", ops("ReduceSum", rounds, ops.constant([1], np.int64), keepdims=0), to=TensorProto.FLOAT)
 
 
 def _terms(ops: Operators, data: str, leaf: str, features: np.ndarray, trees: int, double: bool) -> str:

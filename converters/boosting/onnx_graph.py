@@ -29,8 +29,7 @@ def write_onnx(model: BoostedModel, spec: TensorSpec, *, double: bool) -> onnx.M
     width = np.float64 if double else np.float32
     narrow = spec.datatype == "FP32"
     data = spec.name if narrow is not double else ops("Cast", spec.name, to=ELEMENTS["FP64" if double else "FP32"])
-    data = _treat(ops, model, data, width)
-    score = _score(ops, model, data, double)
+    score = _score(ops, model, data, _treat(ops, model, data, width), double)
     outputs = _classify(ops, model, score) if model.labels is not None else _answer(ops, model, score)
     element = ELEMENTS[spec.datatype]
     inputs = [helper.make_tensor_value_info(spec.name, element, ["batch", model.features])]
@@ -69,15 +68,15 @@ _CHANGES: dict[Treatment, Callable[[Operators, str, type[np.floating]], str]] = 
 }
 
 
-def _score(ops: Operators, model: BoostedModel, data: str, double: bool) -> str:
-    """FP32[-1, targets]: what the link is applied to."""
+def _score(ops: Operators, model: BoostedModel, data: str, treated: str, double: bool) -> str:
+    """FP32[-1, targets]: what the link is applied to. Trees look at `treated`, linear models at `data`."""
     if model.linear_leaves is not None:
-        score = linear_leaf_sums(ops, model, data, double=double)
+        score = linear_leaf_sums(ops, model, data, treated, double=double)
     elif model.weights is not None:
         known = ops("Where", ops("IsNaN", data), ops.constant(0, np.float32), data)
         score = ops("MatMul", known, ops.constant(model.weights, np.float32))
     else:
-        score = ops.add(tree_ensemble(model.trees, model.comparison, model.targets, data, double=double))
+        score = ops.add(tree_ensemble(model.trees, model.comparison, model.targets, treated, double=double))
     if not model.base.any():
         return score
     return ops("Add", score, ops.constant(model.base.reshape(1, -1), np.float32))
@@ -92,7 +91,9 @@ def _classify(ops: Operators, model: BoostedModel, score: str) -> list[onnx.Valu
     labels = model.labels
     assert labels is not None
     if model.targets == 1:
-        above = ops("Greater", ops("Squeeze", score, ops.constant([1], np.int64)), ops.constant(model.boundary, np.float32))
+        above = ops(
+            "Greater", ops("Squeeze", score, ops.constant([1], np.int64)), ops.constant(model.boundary, np.float32)
+        )
         index = ops("Cast", above, to=TensorProto.INT64)
         second = _LINKS[model.link](ops, model, score)
         ops("Concat", ops("Sub", ops.constant(1, np.float32), second), second, axis=1, output="probabilities")

@@ -35,7 +35,11 @@ class Operators:
     def constant(self, values: Any, dtype: Any) -> str:
         """A constant tensor; equal ones are one."""
         array = np.asarray(values, dtype=dtype)
-        key = (array.dtype.str, array.shape, repr(array.tolist()).encode() if array.dtype == object else array.tobytes())
+        key = (
+            array.dtype.str,
+            array.shape,
+            repr(array.tolist()).encode() if array.dtype == object else array.tobytes(),
+        )
         if key not in self._constants:
             self._constants[key] = numpy_helper.from_array(array, f"constant_{len(self._constants)}")
         return str(self._constants[key].name)

@@ -1,6 +1,6 @@
 """Boosted trees as all three libraries mean them: what their files are read into and ONNX is written from.
 
-Says nothing of any file format (`xgboost_json.py`, `lightgbm_text.py`, `catboost_json.py`) nor of ONNX (`onnx_graph.py`).
+Says nothing of file formats (`xgboost_json.py`, `lightgbm_text.py`, `catboost_json.py`) nor of ONNX (`onnx_graph.py`).
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import numpy as np
 from converters.thresholds import float32_not_above, group_by_feature
 
 LEAF = -1
+LARGEST_WHOLE_NUMBER = 1 << 24
+"""Beyond it float32 does not hold all whole numbers."""
 
 
 class Comparison(Enum):
@@ -106,6 +108,8 @@ class BoostedModel:
     treatments: Mapping[int, Treatment] = field(default_factory=dict)
     """By feature."""
     linear_leaves: LinearLeaves | None = None
+    double: bool = False
+    """Whether the library compares and adds in FP64; otherwise it rounds its inputs to FP32 itself."""
     weights: np.ndarray | None = None
     """float64[features, targets] of a linear booster; a missing value counts as 0 there."""
 
@@ -129,13 +133,12 @@ class BoostedModel:
         return group_by_feature(features, values, self.features)
 
     def needs_double(self) -> bool:
-        """Whether thresholds that differ would be the same float32: such inputs can't tell what the model tells."""
-        pairs = list(self.splits())
+        """Whether float32 inputs can't tell what the model tells: thresholds that differ would be the same float32, or
+        lie where float32 does not hold all whole numbers (times, identifiers)."""
         limit = float(np.finfo(np.float32).max)  # LightGBM writes 1e300 for "any number"
-        groups = group_by_feature(
-            (feature for each, _ in pairs for feature in each.tolist()),
-            (value for _, each in pairs for value in each.tolist()),
-            self.features,
-        )
-        inside = [group[np.abs(group) < limit] for group in groups]
-        return any(len(np.unique(float32_not_above(group))) < len(group) for group in inside)
+        for group in self.thresholds():
+            inside = group[np.abs(group) < limit]
+            same = len(np.unique(float32_not_above(inside))) < len(inside)
+            if same or (np.abs(inside) > LARGEST_WHOLE_NUMBER).any():
+                return True
+        return False

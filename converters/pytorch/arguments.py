@@ -25,6 +25,15 @@ class Parameter:
     def __str__(self) -> str:
         return f"{self.name}: {self.kind}" if self.kind else self.name
 
+    def leaves(self) -> list[tuple[str, str]]:
+        """Names and types of the inputs that stand for it, as far as its type tells."""
+        if self.kind.startswith("Tuple["):
+            kinds = self.kind.removeprefix("Tuple[").removesuffix("]").split(", ")
+            return [(f"{self.name}_{index}", kind) for index, kind in enumerate(kinds)]
+        if self.kind.startswith("List["):
+            return [(f"{self.name}_0", "")]
+        return [(f"{self.name}_<key>" if self.kind.startswith("Dict[") else self.name, self.kind)]
+
 
 @dataclass(frozen=True)
 class Argument:

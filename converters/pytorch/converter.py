@@ -1,175 +1,142 @@
-"""PyTorch: programs saved by `torch.export.save` (`.pt2`) to ONNX through the exporter's own graph.
+"""PyTorch: programs of torch.export (`.pt2`), TorchScript, state dicts and pickled modules, to ONNX.
 
-What is in the archive is vetted, and written anew, by `pt2_archive.py` before PyTorch sees it.
+Which kind a source is, is told here from the names of its members; what a kind offers is in `exports.py` and
+`modules.py`. Archives are vetted before PyTorch sees them.
 """
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from converters.base import Arrays, Conversion, ConversionOptions, Converter, Range
-from converters.graph import alias_outputs, open_session, read_signature, rename, save_model
-from converters.headers import zip_members
-from converters.pytorch.pt2_archive import vet_archive
+from converters.base import Conversion, ConversionOptions, Converter
+from converters.graph import open_session, read_signature
+from converters.headers import is_torch_pickle, is_torchscript, read_head, zip_members
 from model_store.errors import ConversionError, SourceError
+from model_store.manifest import Signature
 
-OPSET = 20
-"""Recent, and implemented in full by ONNX Runtime 1.22 and later."""
+if TYPE_CHECKING:
+    from converters.pytorch.exports import Export
+
+_LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+"""torch.save before PyTorch 1.6, and with _use_new_zipfile_serialization=False: a pickle of this number comes first."""
 
 
 class PyTorchConverter(Converter):
-    """`.pt2` archives of torch.export."""
+    """What `torch.export.save`, `torch.jit.save` and `torch.save` write."""
 
     framework = "pytorch"
     extra = "torch"
-    kinds = "a PyTorch program saved by torch.export.save (.pt2)"
+    kinds = (
+        "a PyTorch program saved by torch.export.save (.pt2), TorchScript (.pt), "
+        "or weights (.pth) with the `module` that they belong to"
+    )
+    revision = 2
 
     def detects(self, source: Path) -> bool:
-        """The archive holds the program as `<root>/models/<name>.json`, or in PyTorch 2.7 and before at its top."""
-        members = zip_members(source)
-        return any(name.split("/", 1)[-1].startswith("models/") and name.endswith(".json") for name in members) or (
-            "serialized_exported_program.json" in members
-        )
+        """By the names of a zip's members, or the first bytes of the older torch.save."""
+        return _is_program(source) or is_torchscript(source) or is_torch_pickle(source) or _is_legacy_pickle(source)
 
     def convert(self, source: Path, options: ConversionOptions, workdir: Path) -> Conversion:
-        """Exports the program as it was captured; a dimension is dynamic when it was dynamic there."""
-        clean = vet_archive(source, workdir / "vetted.pt2", trust=options.trust)
-        import torch
+        """The first of `alternatives`."""
+        return next(self.alternatives(source, options, workdir))
 
-        _quieten()
-        program = _load(clean, source)
-        inputs = _input_names(program)
-        outputs = output_names(program.call_spec.out_spec, len(program.graph_signature.user_outputs))
-        model = _export(program, inputs)
-        alias_outputs(model, outputs)
-        saved = save_model(model, workdir / "onnx")
-        return Conversion(
-            model=saved,
-            signature=read_signature(open_session(saved)),
-            reference=_reference(program, inputs, outputs),
-            reference_name=f"pytorch {torch.__version__.split('+')[0]}",
-            libraries=_versions(),
-            ranges=_index_ranges(program),
-        )
+    def alternatives(self, source: Path, options: ConversionOptions, workdir: Path) -> Iterator[Conversion]:
+        """Through torch.export first; TorchScript and modules also through the exporter that reads TorchScript.
+
+        Raises `ConfigError` that says what to declare where the source does not tell its inputs.
+        """
+        export = _read(source, options, workdir)
+        failures: list[ConversionError] = []
+        made = 0
+        graphs = export.graphs(workdir)
+        while True:
+            try:
+                model = next(graphs, None)
+                if model is None:
+                    break
+                signature = read_signature(open_session(model))
+                _check_freedom(signature, export.signature)
+            except ConversionError as error:
+                failures.append(error)
+                continue
+            made += 1
+            yield _conversion(export, model, signature, "onnx")
+        if failures and not made:
+            raise failures[0]
+
+    def native(self, source: Path, options: ConversionOptions, workdir: Path) -> Conversion:
+        """The program or TorchScript itself; for modules of the user's, what torch.export or a trace makes."""
+        export = _read(source, options, workdir)
+        return _conversion(export, export.native(workdir), export.signature, "pytorch")
 
 
-def _quieten() -> None:
-    """The exporter logs what it skips and warns of its own deprecations; neither is the user's concern."""
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    warnings.simplefilter("ignore")
+def _is_program(source: Path) -> bool:
+    """The archive holds the program as `<root>/models/<name>.json`, or in PyTorch 2.7 and before at its top."""
+    members = zip_members(source)
+    return any(name.split("/", 1)[-1].startswith("models/") and name.endswith(".json") for name in members) or (
+        "serialized_exported_program.json" in members
+    )
 
 
-def _load(clean: Path, source: Path) -> Any:
+def _is_legacy_pickle(source: Path) -> bool:
+    return read_head(source, len(_LEGACY_MAGIC)) == _LEGACY_MAGIC
+
+
+def _read(source: Path, options: ConversionOptions, workdir: Path) -> Export:
+    from converters.pytorch.exports import ProgramExport, ScriptExport
+
+    if _is_program(source):
+        return ProgramExport(source, workdir, trust=options.trust)
+    if is_torchscript(source):
+        return ScriptExport(source, workdir, options)
+    return _read_pickle(source, options)
+
+
+def _read_pickle(source: Path, options: ConversionOptions) -> Export:
     import torch
 
-    try:
-        return torch.export.load(clean)
-    except Exception as error:  # anything from KeyError to C++ errors
-        line = str(error).strip().splitlines()[:1] or [type(error).__name__]
+    from converters.pytorch.loading import load_pickled
+    from converters.pytorch.modules import ModuleExport, first_on_path, module_of_weights
+
+    with first_on_path(options.code_folder):
+        held = load_pickled(source, source.name, trust=options.trust)
+    if isinstance(held, Mapping):
+        held = module_of_weights(held, options, source.name)
+    if not isinstance(held, torch.nn.Module):
         raise SourceError(
-            f"source {source.name!r} can't be loaded by PyTorch {torch.__version__}: {line[0][:300]}"
-        ) from error
-
-
-def _input_names(program: Any) -> list[str]:
-    """Names of the inputs in calling order, as the program's signature has them."""
-    placeholders = {node.name: node for node in program.graph.nodes if node.op == "placeholder"}
-    names: list[str] = []
-    for name in program.graph_signature.user_inputs:
-        value = placeholders[name].meta.get("val") if isinstance(name, str) else name
-        if not hasattr(value, "shape"):
-            raise ConversionError(
-                f"input {name!r} of the program is {type(value).__name__}, not a tensor; "
-                "export it with tensors as its only inputs"
-            )
-        names.append(name)
-    return names
-
-
-def output_names(out_spec: Any, count: int) -> list[str]:
-    """Public names of a program's flat outputs.
-
-    The keys of a dict (of nested ones joined by '_'), `output_0..` for a tuple or list, `output` for a tensor.
-    """
-    names = _leaf_names(out_spec, "")
-    names = [name or "output" for name in names]
-    if len(names) != count or len(set(names)) != count:
-        names = [f"output_{index}" for index in range(count)]
-    return names
-
-
-def _leaf_names(spec: Any, prefix: str) -> list[str]:
-    if spec.is_leaf():
-        return [prefix]
-    children = spec.children()
-    keys: Sequence[Any] = range(len(children))
-    if spec.type is not None and issubclass(spec.type, Mapping):
-        keys = spec.context if isinstance(spec.context, list) else list(spec.context)
-        base = prefix
-    else:
-        base = prefix or "output"
-    return [
-        leaf
-        for key, child in zip(keys, children, strict=True)
-        for leaf in _leaf_names(child, f"{base}_{key}" if base else str(key))
-    ]
-
-
-def _export(program: Any, inputs: list[str]) -> Any:
-    import torch
-
-    try:
-        exported = torch.onnx.export(program, dynamo=True, opset_version=OPSET, verbose=False, external_data=False)
-        model = exported.model_proto
-    except Exception as error:
-        lines = [line for line in str(error).strip().splitlines() if line.strip()]
-        cause = error.__cause__ or error
-        detail = str(cause).strip().splitlines()[:1] or lines[:1] or [type(error).__name__]
-        raise ConversionError(f"PyTorch's ONNX exporter fails: {detail[0][:400]}") from error
-    if len(model.graph.input) != len(inputs):
-        raise ConversionError(
-            f"the ONNX graph has {len(model.graph.input)} inputs and the program {len(inputs)}; "
-            "an input that the model never uses can't be kept"
+            f"source {source.name!r} holds {type(held).__name__}; expected a state dict or a torch.nn.Module"
         )
-    rename(model, {value.name: name for value, name in zip(model.graph.input, inputs, strict=True)})
-    return model
+    return ModuleExport(held.eval(), source.name, options)
 
 
-def _reference(program: Any, inputs: list[str], outputs: list[str]) -> Any:
+def _check_freedom(found: Signature, wanted: Signature) -> None:
+    """An exporter may fix a dimension that is free in the source; the next way may not."""
+    given = {spec.name: spec for spec in found.inputs}
+    for spec in wanted.inputs:
+        for axis, size in enumerate(spec.shape):
+            if size == -1 and given[spec.name].shape[axis] != -1:
+                raise ConversionError(
+                    f"the exporter fixes dimension {axis} of input {spec.name!r} at {given[spec.name].shape[axis]}, "
+                    "which is dynamic in the source"
+                )
+
+
+def _conversion(export: Export, model: Path, signature: Signature, runtime: str) -> Conversion:
     import torch
 
-    module = program.module(check_guards=False)
-    in_spec = program.call_spec.in_spec
-
-    def run(arrays: Arrays) -> dict[str, np.ndarray]:
-        leaves = [torch.from_numpy(np.ascontiguousarray(arrays[name])) for name in inputs]
-        args, kwargs = torch.utils._pytree.tree_unflatten(leaves, in_spec)
-        with torch.no_grad():
-            flat, _ = torch.utils._pytree.tree_flatten(module(*args, **kwargs))
-        return {
-            name: value.detach().cpu().numpy() if hasattr(value, "detach") else np.asarray(value)
-            for name, value in zip(outputs, flat, strict=True)
-        }
-
-    return run
-
-
-def _index_ranges(program: Any) -> dict[str, Range]:
-    """Inputs that go straight into an embedding index its rows; random values must stay inside."""
-    ranges: dict[str, Range] = {}
-    for node in program.graph.nodes:
-        if "embedding" not in str(node.target) or len(node.args) < 2:
-            continue
-        weight, index = node.args[:2]
-        if getattr(index, "op", None) == "placeholder" and "val" in getattr(weight, "meta", {}):
-            ranges[index.name] = (0, int(weight.meta["val"].shape[0]) - 1)
-    return ranges
+    state = " as if just loaded" if export.keeps_state else ""
+    return Conversion(
+        model=model,
+        signature=signature,
+        reference=export.answer,
+        reference_name=f"pytorch {torch.__version__.split('+')[0]}{state}",
+        runtime=runtime,
+        libraries=_versions(),
+        ranges=export.ranges,
+        choices=export.choices,
+    )
 
 
 def _versions() -> dict[str, str]:

@@ -7,13 +7,19 @@ The keys of a dict, or the fields of a dataclass (of nested ones joined by '_'),
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 
 def leaf_names(spec: Any) -> list[str]:
     """Names of the leaves of a `TreeSpec` (torch.utils._pytree), in order; numbered when two would be the same."""
     return _distinct([name or "output" for name in _spec_names(spec, "")])
+
+
+def apart(outputs: Iterable[str], inputs: Iterable[str]) -> list[str]:
+    """Names of outputs, with `_out` behind those that are names of inputs too: in ONNX a name is one value."""
+    taken = set(inputs)
+    return [f"{name}_out" if name in taken else name for name in outputs]
 
 
 def _distinct(names: list[str]) -> list[str]:

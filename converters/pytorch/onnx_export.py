@@ -10,19 +10,21 @@ import io
 import logging
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import onnx
 
-from converters.graph import alias_outputs, rename, save_model
+from converters.graph import alias_outputs, rename, save_model, set_shape
 from converters.pytorch.program import Program, without_constants
+from converters.pytorch.symbolics import register_symbolics
 from model_store.errors import ConversionError
 from model_store.manifest import TensorSpec
 
 OPSET = 20
 """Recent, and implemented in full by ONNX Runtime 1.22 and later."""
+NO_OPERATOR = "it has no operator for"
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _MISSING = re.compile(r"No (?:ONNX )?(?:decompositions|function|dispatch)[^\n]*?(?:for|found)[^\n]*")
 _TARGET = re.compile(r"<OpOverload\(op='([\w.]+)', overload='(\w+)'\)>|torch\.ops\.([\w.]+)|operator '?([\w:]+)'?")
@@ -44,8 +46,14 @@ def quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def export_program(program: Program, folder: Path) -> Path:
-    """Writes the program as ONNX into a new folder, with its public names.
+def export_program(
+    program: Program,
+    folder: Path,
+    *,
+    inputs: Sequence[TensorSpec] | None = None,
+    outputs: Sequence[str] | None = None,
+) -> Path:
+    """Writes the program as ONNX into a new folder, with its own names or, in its own order, those that are given.
 
     Raises `ConversionError` that names the operator where the exporter has none for it.
     """
@@ -59,25 +67,31 @@ def export_program(program: Program, folder: Path) -> Path:
             ).model_proto
     except Exception as error:  # the exporter raises many kinds
         raise ConversionError(f"PyTorch's ONNX exporter fails: {why(error)}") from error
-    return _finish(model, program.inputs, list(program.outputs.values()), folder, program.signature.inputs)
+    own = program.signature.inputs
+    specs = own if inputs is None else inputs
+    _restore_inputs(model, own)
+    for value, spec in zip(model.graph.input, own, strict=True):
+        _fix_sizes(value, spec)
+    rename(model, {mine.name: spec.name for mine, spec in zip(own, specs, strict=True)})
+    return _finish(model, list(program.outputs.values()) if outputs is None else outputs, folder)
 
 
 def export_script(
     script: Any,
     arguments: tuple[Any, ...],
     inputs: Sequence[TensorSpec],
-    outputs: Mapping[str, int],
+    outputs: Sequence[TensorSpec],
     folder: Path,
 ) -> Path:
     """Writes a TorchScript module as ONNX into a new folder through the exporter that reads TorchScript graphs.
 
-    `arguments` are those of one call; `inputs` and `outputs` (name -> rank) are in the order in which they flatten.
+    `arguments` are those of one call; `inputs` and `outputs` are in the order in which they flatten.
     Raises `ConversionError` that names the operator where the exporter has none for it.
     """
     import torch
 
-    axes = {spec.name: [axis for axis, size in enumerate(spec.shape) if size == -1] for spec in inputs}
-    axes |= {name: list(range(rank)) for name, rank in outputs.items()}
+    register_symbolics()
+    axes = {spec.name: [axis for axis, size in enumerate(spec.shape) if size == -1] for spec in (*inputs, *outputs)}
     buffer = io.BytesIO()
     try:
         with quiet():
@@ -88,23 +102,20 @@ def export_script(
                 dynamo=False,
                 opset_version=OPSET,
                 input_names=[spec.name for spec in inputs],
-                output_names=list(outputs),
+                output_names=[spec.name for spec in outputs],
                 dynamic_axes={name: each for name, each in axes.items() if each},
             )
         model = onnx.load_from_string(buffer.getvalue())
     except Exception as error:
         raise ConversionError(f"PyTorch's ONNX exporter for TorchScript fails: {why(error)}") from error
-    return _finish(model, [spec.name for spec in inputs], list(outputs), folder, inputs)
+    _restore_inputs(model, inputs)
+    for value, spec in zip(model.graph.output, outputs, strict=False):
+        if not value.type.tensor_type.HasField("shape"):  # lost behind an If
+            set_shape(value, [size if size >= 0 else f"{spec.name}_{axis}" for axis, size in enumerate(spec.shape)])
+    return _finish(model, [spec.name for spec in outputs], folder)
 
 
-def _finish(
-    model: onnx.ModelProto, inputs: Sequence[str], outputs: Sequence[str], folder: Path, specs: Sequence[TensorSpec]
-) -> Path:
-    graph_inputs = [value.name for value in model.graph.input]
-    if len(graph_inputs) == len(inputs):
-        rename(model, dict(zip(graph_inputs, inputs, strict=True)))
-    else:
-        _restore_inputs(model, graph_inputs, specs)
+def _finish(model: onnx.ModelProto, outputs: Sequence[str], folder: Path) -> Path:
     if len(model.graph.output) != len(outputs):
         raise ConversionError(
             f"the ONNX graph has {len(model.graph.output)} outputs, and the model {len(outputs)}: {', '.join(outputs)}"
@@ -113,9 +124,16 @@ def _finish(
     return save_model(model, folder)
 
 
-def _restore_inputs(model: onnx.ModelProto, present: Sequence[str], specs: Sequence[TensorSpec]) -> None:
-    """Inputs that nothing uses are dropped by the exporters; callers still send them."""
-    names = [spec.name for spec in specs]
+def _restore_inputs(model: onnx.ModelProto, specs: Sequence[TensorSpec]) -> None:
+    """Gives the graph all inputs, in order: those that nothing uses are dropped by the exporters, and callers still
+    send them."""
+    names, present = [spec.name for spec in specs], [value.name for value in model.graph.input]
+    if len(present) == len(names):
+        # An output that is an input takes its name, and the input another.
+        clashing = set(names).difference(present) & {value.name for value in model.graph.output}
+        rename(model, {name: f"{name}__inner" for name in clashing})
+        rename(model, dict(zip(present, names, strict=True)))
+        return
     unknown = [name for name in present if name not in names]
     if unknown:
         raise ConversionError(f"the ONNX graph has an input {unknown[0]!r} that is none of {', '.join(names)}")
@@ -128,6 +146,14 @@ def _restore_inputs(model: onnx.ModelProto, present: Sequence[str], specs: Seque
     model.graph.input.extend(ordered)
 
 
+def _fix_sizes(value: onnx.ValueInfoProto, spec: TensorSpec) -> None:
+    """The exporter (torch 2.13) writes a size that torch.export has fixed, though it was asked for as dynamic, as a
+    symbol that is called '7'."""
+    for dim, size in zip(value.type.tensor_type.shape.dim, spec.shape, strict=True):
+        if size >= 0 and dim.dim_value != size:
+            dim.dim_value = size
+
+
 def _value_info(spec: TensorSpec) -> onnx.ValueInfoProto:
     from model_store.datatypes import DTYPES
 
@@ -136,9 +162,14 @@ def _value_info(spec: TensorSpec) -> onnx.ValueInfoProto:
     return onnx.helper.make_tensor_value_info(spec.name, element, shape)
 
 
+def most_telling(failures: Sequence[ConversionError]) -> ConversionError:
+    """The failure that names a missing operator, else the first."""
+    return next((each for each in failures if NO_OPERATOR in each.message), failures[0])
+
+
 def why(error: BaseException) -> str:
     """The reason at the bottom of a chain of errors, in one line; the operator's name where one is missing."""
-    texts = []
+    texts: list[str] = []
     link: BaseException | None = error
     while link is not None and len(texts) < 8:
         texts.append(_COLOUR.sub("", str(link)).strip() or type(link).__name__)
@@ -147,8 +178,8 @@ def why(error: BaseException) -> str:
         if missing := _MISSING.search(text):
             target = _TARGET.search(text)
             name = next((each for each in target.groups() if each), "") if target else ""
-            return f"it has no operator for {name}" if name else missing[0][:300]
+            return f"{NO_OPERATOR} {name}" if name else missing[0][:300]
     line = next(line.strip() for line in texts[-1].splitlines() if line.strip())
     if unsupported := re.search(r"operator '([\w:]+)'", line):
-        return f"it has no operator for {unsupported[1]}"
+        return f"{NO_OPERATOR} {unsupported[1]}"
     return line[:300]

@@ -5,6 +5,8 @@ Loading is `loading.py`'s, the exporter's own quirks are `onnx_export.py`'s.
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import threading
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from converters.base import Arrays
-from converters.pytorch.names import leaf_names
+from converters.pytorch.names import apart, leaf_names
+from converters.pytorch.ranges import placeholder_of
 from converters.pytorch.tensors import datatype_of, to_array, to_tensor
 from model_store.errors import ConversionError
 from model_store.manifest import Signature, TensorSpec
@@ -46,6 +49,7 @@ class Program:
         names = leaf_names(self.exported.call_spec.out_spec)
         if len(names) != len(self.output_specs):
             names = [f"output_{index}" for index in range(len(self.output_specs))]
+        names = apart(names, self.inputs)
         return {place: names[place] for place, arg in enumerate(self.output_specs) if _is_public(arg)}
 
     @cached_property
@@ -61,8 +65,19 @@ class Program:
 
     @property
     def keeps_state(self) -> bool:
-        """Whether a call changes the program's own buffers."""
-        return bool(self.exported.graph_signature.buffers_to_mutate)
+        """Whether a call changes the program's own buffers.
+
+        The signature names them once the program is functional; what torch.export gives at first has operators that
+        work in place.
+        """
+        signature = self.exported.graph_signature
+        own = {spec.arg.name for spec in signature.input_specs if spec.kind.name != "USER_INPUT"}
+        return bool(signature.buffers_to_mutate) or any(
+            node.op == "call_function"
+            and getattr(getattr(node.target, "_schema", None), "is_mutable", False)
+            and placeholder_of(node.args[0]) in own
+            for node in self.exported.graph.nodes
+        )
 
 
 def _is_public(arg: Any) -> bool:
@@ -89,6 +104,7 @@ class ProgramCall:
 
     def __init__(self, program: Program) -> None:
         self._program = program
+        self.keeps_state = program.keeps_state
         # Guards repeat what the signature says, and refuse a batch of one where two were seen.
         self._module = program.exported.module(check_guards=False)
         self._lock = threading.Lock() if program.keeps_state else None
@@ -97,6 +113,7 @@ class ProgramCall:
         )
 
     def __call__(self, arrays: Arrays) -> dict[str, np.ndarray]:
+        """The program's outputs for arrays by input name."""
         import torch
 
         leaves = [self._leaf(arg, arrays) for arg in self._program.input_specs]
@@ -125,8 +142,6 @@ def without_constants(program: Program) -> Any:
     exported = program.exported
     if len(program.outputs) == len(program.output_specs):
         return exported
-    import copy
-
     import torch
     from torch.utils import _pytree
 
@@ -136,17 +151,13 @@ def without_constants(program: Program) -> Any:
     specs = signature.output_specs
     first = next(index for index, spec in enumerate(specs) if spec.kind.name == "USER_OUTPUT")
     kept = [
-        index
-        for index, spec in enumerate(specs)
-        if spec.kind.name != "USER_OUTPUT" or index - first in program.outputs
+        index for index, spec in enumerate(specs) if spec.kind.name != "USER_OUTPUT" or index - first in program.outputs
     ]
     output.args = (tuple(output.args[0][index] for index in kept),)
     signature.output_specs = [specs[index] for index in kept]
     graph_module.recompile()
     entry = exported.module_call_graph[0]
     flat_spec = _pytree.tree_flatten(tuple(range(len(program.outputs))))[1]
-    import dataclasses
-
     call = dataclasses.replace(
         entry,
         signature=dataclasses.replace(

@@ -8,7 +8,6 @@ a list, and the archive is written anew, so that PyTorch reads what was vetted a
 
 from __future__ import annotations
 
-import io
 import json
 import re
 import zipfile
@@ -17,11 +16,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from converters.pickles import UnreadablePickle, harmless, pickle_globals
+from converters.pytorch.old_weights import clean_weights
 from converters.pytorch.operators import COMPUTING, REACHING_OUT
 from model_store.errors import SourceError, TrustRequired
 
 ROOT = "vetted"
+OLD_PROGRAM = "serialized_exported_program.json"
+OLD_TENSORS = ("serialized_state_dict.pt", "serialized_constants.pt", "serialized_example_inputs.pt")
 LARGEST_ARCHIVE_BYTES = 64 << 30
 LARGEST_RATIO = 200
 """PyTorch stores its members as they are; a member that inflates this much is a bomb."""
@@ -44,6 +45,7 @@ _FUNCTIONS = frozenset(
         RoundDecimal ToFloat IntTrueDiv FloatTrueDiv FloatPow PowByNatural IsNonOverlappingAndDenseIndicator
         Identity int_oo oo True False LShift RShift BitwiseFn_bitwise_and BitwiseFn_bitwise_or
         OpaqueUnaryFn_sqrt OpaqueUnaryFn_exp OpaqueUnaryFn_log OpaqueUnaryFn_log2 and or not
+        LessThan GreaterThan StrictLessThan StrictGreaterThan Equality Unequality
         commutative positive nonnegative negative nonzero zero integer real finite even odd
         """,
     )
@@ -64,25 +66,49 @@ def vet_archive(source: Path, target: Path, *, trust: bool) -> Path:
     try:
         with zipfile.ZipFile(source) as archive, zipfile.ZipFile(target, "w") as clean:
             for name, data in _vetted_members(archive, source.name):
-                clean.writestr(f"{ROOT}/{name}", data)
+                clean.writestr(name, data)
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
         raise SourceError(f"source {source.name!r} is cut off or damaged: {error}") from error
     return target
+
+
+def check_archive(path: Path) -> None:
+    """Raises as `vet_archive` does, for an archive that is loaded as it is."""
+    with zipfile.ZipFile(path) as archive:
+        for _ in _vetted_members(archive, path.name):
+            pass
 
 
 def _vetted_members(archive: zipfile.ZipFile, source_name: str) -> Iterator[tuple[str, bytes]]:
     infos = [info for info in archive.infolist() if not info.is_dir()]
     check_sizes(infos, source_name)
     roots = {info.filename.split("/", 1)[0] for info in infos if "/" in info.filename}
+    if any(info.filename == OLD_PROGRAM for info in infos):
+        yield from _vetted_old_members(archive, infos, source_name)
+        return
     if len(roots) != 1:
-        raise SourceError(
-            f"source {source_name!r} has the layout of an old PyTorch; export it again with PyTorch 2.9 or later"
-        )
+        raise SourceError(f"source {source_name!r} is no archive of torch.export: its members are in several folders")
     prefix = f"{roots.pop()}/"
     for info in infos:
         name = info.filename.removeprefix(prefix)
         if (vetted := _vet_member(name, archive, info, source_name)) is not None:
-            yield name, vetted
+            yield f"{ROOT}/{name}", vetted
+
+
+def _vetted_old_members(
+    archive: zipfile.ZipFile, infos: list[zipfile.ZipInfo], source_name: str
+) -> Iterator[tuple[str, bytes]]:
+    """The layout of PyTorch 2.7 and before: the program and three files of torch.save, in no folder."""
+    for info in infos:
+        where = f"source {source_name!r}: member {info.filename!r}"
+        if info.filename == OLD_PROGRAM:
+            data = archive.read(info)
+            _vet_program(data, where)
+            yield info.filename, data
+        elif info.filename == "version":
+            yield info.filename, archive.read(info)
+        elif info.filename in OLD_TENSORS:
+            yield info.filename, clean_weights(archive.read(info), where)
 
 
 def check_sizes(infos: list[zipfile.ZipInfo], source_name: str) -> None:
@@ -107,7 +133,7 @@ def _vet_member(name: str, archive: zipfile.ZipFile, info: zipfile.ZipInfo, sour
         _vet_program(data, where)
         return data
     if name.startswith("data/sample_inputs/"):
-        _vet_pickle(archive.read(info), where)
+        clean_weights(archive.read(info), where)
         return b""  # the exporter needs no sample inputs
     if name.startswith(("data/weights/", "data/constants/")):
         return _vet_payload(name.rsplit("/", 1)[1], archive.read(info), where)
@@ -117,13 +143,17 @@ def _vet_member(name: str, archive: zipfile.ZipFile, info: zipfile.ZipInfo, sour
 
 
 def _vet_payload(name: str, data: bytes, where: str) -> bytes:
-    """Raw tensors and their table, which is all that PyTorch may read: nothing is left to unpickle."""
+    """Raw tensors and their table, which is all that PyTorch may read: nothing is left to unpickle but tensors.
+
+    PyTorch's own reader of archives does not tell large letters from small ones.
+    """
+    name = name.lower()
     if name.startswith(("custom_obj_", "opaque_obj_")):
         raise TrustRequired(
             f"{where} is an object of a custom class, and loading it runs code; say `trust: true` to allow it"
         )
-    if name.endswith(".pt"):
-        raise SourceError(f"{where} is pickled by an old PyTorch; export the model again with 2.9 or later")
+    if name.endswith(".pt"):  # PyTorch 2.8
+        return clean_weights(data, where)
     if name.endswith("_config.json"):
         _refuse_pickled(data, where)
     return data
@@ -136,27 +166,6 @@ def _refuse_pickled(config: bytes, where: str) -> None:
             raise TrustRequired(
                 f"{where} has pickled tensors (subclasses of torch.Tensor), and loading them runs code; "
                 "export plain tensors, or say `trust: true`"
-            )
-
-
-def _vet_pickle(data: bytes, where: str) -> None:
-    """`torch.save` writes a zip of its own with the pickle as `<root>/data.pkl`; anything else is refused."""
-    if not data:
-        return
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as inner:
-            pickles = [inner.read(name) for name in inner.namelist() if name.endswith(".pkl")]
-        names = [name for each in pickles for name in pickle_globals(each)]
-    except (zipfile.BadZipFile, UnreadablePickle, zlib.error, EOFError) as error:
-        raise TrustRequired(
-            f"{where} is a pickle that can't be read safely ({error}); say `trust: true` to load it anyway"
-        ) from error
-    for name in names:
-        if not harmless(name):
-            raise TrustRequired(
-                f"{where} is a pickle that imports {name!r}, which could run code; "
-                "export the model anew with plain tensors, or say `trust: true`",
-                name=name,
             )
 
 

@@ -57,7 +57,7 @@ def check_script(path: Path) -> None:
 def _vetted_members(archive: zipfile.ZipFile, source_name: str) -> Iterator[tuple[str, bytes]]:
     infos = [info for info in archive.infolist() if not info.is_dir()]
     check_sizes(infos, source_name)
-    root = next((info.filename[: -len("constants.pkl")] for info in infos if info.filename.endswith("constants.pkl")))
+    root = next(info.filename[: -len("constants.pkl")] for info in infos if info.filename.endswith("constants.pkl"))
     for info in infos:
         name = info.filename.removeprefix(root)
         if not info.filename.startswith(root) or not _KEPT.fullmatch(name):

@@ -46,10 +46,10 @@ def datatype_of(dtype: Any, name: str) -> str:
 
 
 def to_tensor(array: np.ndarray) -> Any:
-    """A tensor over a copy of the array's bytes where they are read-only or not contiguous, else over the bytes."""
+    """A tensor with a copy of the array's values: a model may work in place on what it is given."""
     import torch
 
-    plain = np.require(array, requirements=["C", "W"])
+    plain = np.array(array, order="C")
     if plain.dtype == _BFLOAT16:
         # PyTorch takes no arrays of ml_dtypes' element types.
         return torch.from_numpy(plain.view(np.int16)).view(torch.bfloat16)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from converters.sklearn.boosters import category_columns
 from converters.sklearn.ops.table import column_indices
 from model_store.errors import ConversionError
 
@@ -18,6 +19,7 @@ TEXT_VECTORIZERS = ("CountVectorizer", "TfidfVectorizer", "HashingVectorizer")
 NOT_TABLES = {
     "DictVectorizer": "dicts",
     "FeatureHasher": "dicts or lists of pairs",
+    "MultiLabelBinarizer": "sets of labels",
     "PatchExtractor": "images of any size",
 }
 """Transformers whose input no tensor can hold, and what it is."""
@@ -52,6 +54,8 @@ class Consumer:
     def categories(self, index: int) -> np.ndarray | None:
         """The categories that an encoder knows for the model's column."""
         position = self.position(index)
+        if (booster := category_columns(self.estimator).get(-1 if position is None else position)) is not None:
+            return np.array(booster, dtype=object)
         found = getattr(self.estimator, "categories_", None)
         if type(self.estimator).__name__ not in ENCODERS or found is None or position is None:
             return None
@@ -62,9 +66,9 @@ class Consumer:
         if self.position(index) is None:
             return False
         if type(self.estimator).__name__ == "SimpleImputer":
-            return _is_nan(self.estimator.missing_values)
+            return is_nan(self.estimator.missing_values)
         known = self.categories(index)
-        return known is not None and any(map(_is_nan, known)) and "" not in known.tolist()
+        return known is not None and any(map(is_nan, known)) and "" not in known.tolist()
 
 
 def consumers(estimator: Any, columns: tuple[int, ...] | None = None) -> Iterator[Consumer]:
@@ -95,6 +99,8 @@ def picks_columns(estimator: Any) -> bool:
         return picks_columns(first)
     if hasattr(estimator, "transformers_") or getattr(estimator, "_preprocessor", None) is not None:
         return True
+    if category_columns(estimator):
+        return True
     if isinstance(getattr(estimator, "transformer_list", None), list):
         return any(picks_columns(transformer) for _, transformer in estimator.transformer_list)
     return any(map(picks_columns, _inner(estimator)))
@@ -104,8 +110,18 @@ def reads_texts(estimator: Any) -> bool:
     """Whether it is a text vectorizer; raises `ConversionError` for one that takes no table at all."""
     kind = type(estimator).__name__
     if kind in NOT_TABLES:
-        raise ConversionError(f"{kind} takes {NOT_TABLES[kind]}, which no tensor holds; put what follows it into a model")
+        raise ConversionError(
+            f"{kind} takes {NOT_TABLES[kind]}, which no tensor holds; put what follows it into a model"
+        )
     return kind in TEXT_VECTORIZERS
+
+
+def pandas_categories(consumer: Consumer) -> set[int]:
+    """The model's columns that a boosting library wants as pandas' type `category`; CatBoost takes text as it is."""
+    if type(consumer.estimator).__module__.partition(".")[0] == "catboost":
+        return set()
+    own = category_columns(consumer.estimator)
+    return {column if consumer.columns is None else consumer.columns[column] for column in own}
 
 
 def datatypes(seen: Sequence[Consumer], count: int, number: str) -> list[str | None]:
@@ -131,11 +147,13 @@ def _opinion(consumer: Consumer, index: int) -> str | None:
         return "BYTES"
     if kind.__module__.partition(".")[0] not in LIBRARIES:
         return None
+    if (booster := category_columns(estimator)) and consumer.position(index) in booster:
+        return _datatype_of(np.array(known, object)) if (known := consumer.categories(index)) is not None else "BYTES"
     if kind.__name__ in ENCODERS:
         known = consumer.categories(index)
         return _datatype_of(known) if known is not None else None
     if kind.__name__ == "SimpleImputer":
-        return "BYTES" if _fitted_on_objects(estimator) else FLOATING
+        return "BYTES" if fitted_on_objects(estimator) else FLOATING
     if kind.__name__ == "FunctionTransformer":
         function = estimator.func
         return NUMBER if function is None or type(function).__name__ == "ufunc" else None
@@ -143,13 +161,15 @@ def _opinion(consumer: Consumer, index: int) -> str | None:
 
 
 def _datatype_of(categories: np.ndarray) -> str | None:
-    known = [item for item in categories.tolist() if not _is_nan(item)]
+    known = [item for item in categories.tolist() if not is_nan(item)]
     kinds = {type(item) for item in known}
     if kinds <= {str}:
         return "BYTES"
     if kinds <= {bool}:
         return "BOOL"
-    if categories.dtype.kind in "iu" or (categories.dtype.kind == "O" and kinds <= {int} and len(known) == len(categories)):
+    if categories.dtype.kind in "iu" or (
+        categories.dtype.kind == "O" and kinds <= {int} and len(known) == len(categories)
+    ):
         return "INT64"
     if kinds <= {int, float}:
         wide = np.array(known, np.float64)
@@ -160,9 +180,8 @@ def _datatype_of(categories: np.ndarray) -> str | None:
 def _pipeline(pipeline: Any, columns: tuple[int, ...] | None) -> Iterator[Consumer]:
     steps = [step for _, step in pipeline.steps if step not in (None, "passthrough")]
     yield from consumers(steps[0] if steps else "passthrough", columns)
-    if len(steps) > 1 and type(steps[0]).__name__ == "SimpleImputer":
-        if type(steps[1]).__name__ in ENCODERS:
-            yield Consumer(steps[1], columns)
+    if len(steps) > 1 and type(steps[0]).__name__ == "SimpleImputer" and type(steps[1]).__name__ in ENCODERS:
+        yield Consumer(steps[1], columns)
 
 
 def _column_transformer(transformer: Any, columns: tuple[int, ...] | None) -> Iterator[Consumer]:
@@ -188,11 +207,13 @@ def _inner(estimator: Any) -> list[Any]:
     return fitted[:1]
 
 
-def _fitted_on_objects(imputer: Any) -> bool:
+def fitted_on_objects(imputer: Any) -> bool:
+    """Whether a SimpleImputer was fitted on text."""
     dtype = getattr(imputer, "_fit_dtype", None)
     kind = dtype.kind if isinstance(dtype, np.dtype) else imputer.statistics_.dtype.kind
     return str(kind) in "OSU"
 
 
-def _is_nan(value: Any) -> bool:
+def is_nan(value: Any) -> bool:
+    """Whether it is a missing value as numpy and pandas write it."""
     return isinstance(value, float) and value != value

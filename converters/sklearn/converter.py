@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 import warnings
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,12 @@ import numpy as np
 
 from converters.base import Conversion, ConversionOptions, Converter
 from converters.graph import open_session, read_signature, save_model
-from converters.sklearn.inputs import plan_inputs
+from converters.sklearn.inputs import InputPlan, plan_inputs
 from converters.sklearn.predictor import Predictor
 from converters.sklearn.reading import PICKLE_FILE, SKOPS_FILE, is_estimator_pickle, is_skops, load_estimator
 from converters.sklearn.trials import Trials, one_row
 from model_store.errors import ConversionError
+from model_store.manifest import Signature
 
 
 class SklearnConverter(Converter):
@@ -45,10 +47,8 @@ class SklearnConverter(Converter):
         warnings.simplefilter("ignore")  # of versions that differ; the gate measures what that does
         estimator = load_estimator(source, trust=options.trust)
         plans = [plan_inputs(estimator, options.inputs, datatype) for datatype in ("FP32", "FP64")]
-        for plan in dict.fromkeys(plans):
-            predictor = Predictor.of(estimator, plan)
-            wide = any(spec.datatype == "FP64" for spec in plan.specs)
-            yield _convert(predictor, workdir / ("onnx-fp64" if wide else "onnx-fp32"))
+        # No generator, which would be over once it raised: the second has its chance when the first can't be made.
+        return map(partial(_convert, estimator, workdir), dict.fromkeys(plans))
 
     def native(self, source: Path, options: ConversionOptions, workdir: Path) -> Conversion:
         """The file itself. Numbers are FP32 unless the estimator takes FP64 alone."""
@@ -59,31 +59,43 @@ class SklearnConverter(Converter):
         folder.mkdir(parents=True)
         model = folder / (SKOPS_FILE if is_skops(source) else PICKLE_FILE)
         shutil.copyfile(source, model)
-        signature = predictor.signature(one_row(predictor))
-        return _conversion(predictor, model=model, signature=signature, runtime="sklearn")
+        return _conversion(predictor, model=model, signature=_signature(predictor), runtime="sklearn")
 
 
 def _native_predictor(estimator: Any, options: ConversionOptions) -> Predictor:
-    refusal: Exception | None = None
+    failures: list[ConversionError] = []
     for datatype in ("FP32", "FP64"):
         predictor = Predictor.of(estimator, plan_inputs(estimator, options.inputs, datatype))
         try:
-            predictor.run(one_row(predictor))
+            _signature(predictor)
             return predictor
-        except Exception as error:  # scikit-learn's refusals have no type of their own
-            refusal = refusal or error
-    line = (str(refusal).strip().splitlines() or [type(refusal).__name__])[0]
-    raise ConversionError(
-        f"{type(estimator).__name__} fails on a row of its own kind: {line[:300]}; give `examples:` or `inputs:` that fit"
-    ) from refusal
+        except ConversionError as error:
+            failures.append(error)
+    raise failures[0]
 
 
-def _convert(predictor: Predictor, folder: Path) -> Conversion:
+def _convert(estimator: Any, workdir: Path, plan: InputPlan) -> Conversion:
     from converters.sklearn.export import to_onnx
 
-    proto = to_onnx(predictor.estimator, predictor.plan, [output.name for output in predictor.outputs])
+    predictor = Predictor.of(estimator, plan)
+    proto = to_onnx(predictor.estimator, predictor.plan, _signature(predictor).outputs)
+    folder = workdir / ("onnx-fp32" if predictor.narrow else "onnx-fp64")
     saved = save_model(proto, folder)
     return _conversion(predictor, model=saved, signature=read_signature(open_session(saved)), runtime="onnx")
+
+
+def _signature(predictor: Predictor) -> Signature:
+    """Read off the answer to a row as the model may get it."""
+    try:
+        return predictor.signature(one_row(predictor))
+    except ConversionError:
+        raise
+    except Exception as error:  # scikit-learn's refusals have no type of their own
+        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ConversionError(
+            f"{type(predictor.estimator).__name__} fails on a row of its own kind: {line[:300]}; name its inputs and "
+            "what they hold under `inputs:`"
+        ) from error
 
 
 def _conversion(predictor: Predictor, **fields: Any) -> Conversion:

@@ -1,4 +1,4 @@
-"""What fitted scikit-learn estimators say of sensible inputs, and whether their trees are sound.
+"""What fitted scikit-learn estimators say of sensible inputs, and whether their trees and splines are sound.
 
 Works on attributes alone and imports nothing of scikit-learn.
 """
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from converters.base import Range
-from converters.thresholds import group_by_feature, probe_range, probe_rows
+from converters.thresholds import PROBE_ROWS, group_by_feature, probe_range, probe_rows
 from model_store.errors import SourceError
 
 LEAF = -1
@@ -25,44 +25,160 @@ def steps(estimator: Any) -> list[Any]:
     return [each for _, step in inner if step not in (None, "passthrough") for each in steps(step)]
 
 
+NOT_NEGATIVE = (
+    "AdditiveChi2Sampler",
+    "ComplementNB",
+    "LatentDirichletAllocation",
+    "MiniBatchNMF",
+    "MultinomialNB",
+    "NMF",
+    "TfidfTransformer",
+)
+"""Estimators that refuse negative numbers."""
+COUNTS = (0.0, 6.0)
+
+
 def input_range(estimator: Any) -> Range | None:
-    """Where a fitted scaler or the trees in front of the pipeline saw their data; None when neither is there."""
+    """Where the first step of the pipeline saw its numbers, or may see them; None when nothing tells."""
     first = (steps(estimator) or [None])[0]
+    for tells in (_allowed_range, _scaled_range, _threshold_range, _range_of_rows):
+        span = tells(first)
+        if span is not None:
+            return span
+    return None
+
+
+def _allowed_range(first: Any) -> Range | None:
+    """For estimators that refuse other numbers."""
+    kind = type(first).__name__
+    if kind in NOT_NEGATIVE:
+        return COUNTS
+    if kind == "CategoricalNB":
+        return np.zeros(len(first.n_categories_)), np.asarray(first.n_categories_) - 0.01
+    if kind == "PowerTransformer" and first.method == "box-cox":
+        return 0.1, 6.0
+    if kind == "SkewedChi2Sampler":
+        return 0.01 - first.skewedness, 6.0
+    if kind == "IsotonicRegression":
+        aside = 0.0 if first.out_of_bounds == "raise" else 0.2 * (first.X_max_ - first.X_min_)
+        return float(first.X_min_) - aside, float(first.X_max_) + aside
+    return None
+
+
+def _scaled_range(first: Any) -> Range | None:
     mean, scale = getattr(first, "mean_", None), getattr(first, "scale_", None)
     if isinstance(mean, np.ndarray) and isinstance(scale, np.ndarray):
         return mean - 3 * scale, mean + 3 * scale
     low, high = getattr(first, "data_min_", None), getattr(first, "data_max_", None)
     if isinstance(low, np.ndarray) and isinstance(high, np.ndarray):
         return low, np.maximum(low, high)
+    return None
+
+
+def _threshold_range(first: Any) -> Range | None:
     groups = _thresholds(first)
     return probe_range(groups) if groups else None
 
 
+def _range_of_rows(first: Any) -> Range | None:
+    rows = _training_rows(first)
+    return (rows.min(axis=0), rows.max(axis=0)) if rows is not None else None
+
+
+def _training_rows(first: Any) -> np.ndarray | None:
+    """The rows that a neighbours' model keeps, where all numbers are there."""
+    rows = getattr(first, "_fit_X", None)
+    if not isinstance(rows, np.ndarray) or rows.ndim != 2 or rows.dtype.kind != "f" or not len(rows):
+        return None
+    return rows if bool(np.isfinite(rows).all()) else None
+
+
 def probes(estimator: Any, dtype: Any) -> np.ndarray | None:
-    """Rows at the thresholds of the trees in front of the pipeline, `dtype[rows, features]`; None without trees."""
-    groups = _thresholds((steps(estimator) or [None])[0])
-    # scikit-learn's trees round their input to float32, so values between two of those tell nothing.
-    return probe_rows(groups, np.float32, missing=False).astype(dtype) if groups else None
+    """Rows at the thresholds of the first step of the pipeline, or such as it was trained on, `dtype[rows, features]`;
+    None where it has neither."""
+    first = (steps(estimator) or [None])[0]
+    groups = _thresholds(first)
+    if groups:
+        # scikit-learn's trees round their input to float32, so values between two of those tell nothing.
+        width = np.float32 if dtype is np.float32 or next(trees(first), None) is not None else np.float64
+        return probe_rows(groups, width, missing=False).astype(dtype)
+    rows = _training_rows(first)
+    return rows[:PROBE_ROWS].astype(dtype) if rows is not None else None
 
 
 def vet_trees(estimator: Any) -> None:
-    """Raises `SourceError` when a tree's indexes lead outside of it: scikit-learn follows them without looking."""
-    for tree in trees(estimator):
-        count = int(tree.node_count)
-        own = np.arange(count)
-        for children in (tree.children_left[:count], tree.children_right[:count]):
-            # Children come after their parent; this also excludes cycles.
-            if not ((children == LEAF) | ((children > own) & (children < count))).all():
-                raise SourceError("the file holds a decision tree whose nodes lead outside of it; it is damaged")
-        inner = tree.children_left[:count] != LEAF
-        features = tree.feature[:count][inner]
-        leaves_agree = (inner == (tree.children_right[:count] != LEAF)).all()
-        if not leaves_agree or not ((features >= 0) & (features < tree.n_features)).all():
+    """Raises `SourceError` when a tree's indexes lead outside of it, or a spline has too few coefficients: what is
+    compiled in scikit-learn and SciPy follows them without looking."""
+    for item in parts(estimator):
+        if _is_tree(item):
+            _vet_tree(item)
+        elif type(item).__name__ == "TreePredictor" or hasattr(item, "_predictors"):
+            _vet_predictors(item)
+        elif type(item).__name__ == "BSpline":
+            _vet_spline(item)
+
+
+def _vet_tree(tree: Any) -> None:
+    count = int(tree.node_count)
+    left, right = tree.children_left[:count], tree.children_right[:count]
+    inner = left != LEAF
+    if not (inner == (right != LEAF)).all():
+        raise SourceError("the file holds a decision tree that asks for columns it does not have; it is damaged")
+    _vet_nodes(left[inner], right[inner], np.flatnonzero(inner), count)
+    _vet_columns(tree.feature[:count][inner], tree.n_features)
+
+
+def _vet_nodes(left: np.ndarray, right: np.ndarray, own: np.ndarray, count: int) -> None:
+    for children in (left, right):
+        # Children come after their parent; this also excludes cycles.
+        if not ((children > own) & (children < count)).all():
+            raise SourceError("the file holds a decision tree whose nodes lead outside of it; it is damaged")
+
+
+def _vet_columns(features: np.ndarray, count: int) -> None:
+    if not ((features >= 0) & (features < count)).all():
+        raise SourceError("the file holds a decision tree that asks for columns it does not have; it is damaged")
+
+
+def _vet_predictors(estimator: Any) -> None:
+    """The trees of HistGradientBoosting; a lone one has no estimator that says how many columns there are."""
+    if not hasattr(estimator, "_predictors"):
+        return
+    columns = int(getattr(estimator, "n_features_in_", 0))
+    mapper = getattr(estimator, "_bin_mapper", None)
+    categorical = np.asarray(getattr(mapper, "is_categorical_", np.zeros(columns)), bool)
+    for predictor in (each for stage in estimator._predictors for each in stage):
+        nodes = predictor.nodes
+        inner = nodes["is_leaf"] == 0
+        split = nodes[inner]
+        _vet_nodes(split["left"].astype(int), split["right"].astype(int), np.flatnonzero(inner), len(nodes))
+        _vet_columns(split["feature_idx"].astype(int), columns)
+        sets = split[split["is_categorical"] != 0]
+        if len(categorical) != columns or not categorical[sets["feature_idx"].astype(int)].all():
             raise SourceError("the file holds a decision tree that asks for columns it does not have; it is damaged")
+        _vet_columns(sets["bitset_idx"].astype(int), len(predictor.raw_left_cat_bitsets))
+
+
+def _vet_spline(spline: Any) -> None:
+    knots, coefficients, order = np.asarray(spline.t), np.asarray(spline.c), int(spline.k)
+    enough = (
+        knots.ndim == 1 and coefficients.ndim >= 1 and order >= 0 and len(coefficients) >= len(knots) - order - 1 > 0
+    )
+    if not enough or not bool((np.diff(knots) >= 0).all()):
+        raise SourceError("the file holds a spline whose knots and coefficients do not fit; it is damaged")
 
 
 def trees(estimator: Any) -> Iterator[Any]:
     """Every fitted `Tree` below an estimator, wherever it is nested."""
+    return (item for item in parts(estimator) if _is_tree(item))
+
+
+def _is_tree(item: Any) -> bool:
+    return hasattr(item, "children_left") and hasattr(item, "threshold")
+
+
+def parts(estimator: Any) -> Iterator[Any]:
+    """The estimator and all objects below it, wherever they are nested."""
     seen: set[int] = set()
     stack = [estimator]
     while stack:
@@ -70,24 +186,43 @@ def trees(estimator: Any) -> Iterator[Any]:
         if id(item) in seen:
             continue
         seen.add(id(item))
-        if hasattr(item, "children_left") and hasattr(item, "threshold"):
-            yield item
-        elif isinstance(item, dict):
+        if isinstance(item, dict):
             stack.extend(item.values())
         elif isinstance(item, list | tuple) or (isinstance(item, np.ndarray) and item.dtype == object):
             stack.extend(list(item))
-        elif type(item).__module__.startswith("sklearn.") and hasattr(item, "__dict__"):
-            stack.extend(vars(item).values())
+        else:
+            yield item
+            if type(item).__module__.startswith("sklearn.") and hasattr(item, "__dict__"):
+                stack.extend(vars(item).values())
 
 
 def _thresholds(estimator: Any) -> list[np.ndarray]:
-    pairs = [
-        (int(feature), float(threshold))
-        for tree in trees(estimator)
-        for feature, threshold in zip(tree.feature, tree.threshold, strict=True)
-        if feature >= 0
-    ]
+    """Numbers at which the estimator decides, for each of its columns; an empty list when there are none."""
     columns = getattr(estimator, "n_features_in_", 0)
+    pairs = [*_tree_thresholds(estimator), *_edges(estimator)]
     if not pairs or any(feature >= columns for feature, _ in pairs):
         return []
     return group_by_feature([pair[0] for pair in pairs], [pair[1] for pair in pairs], columns)
+
+
+def _tree_thresholds(estimator: Any) -> Iterator[tuple[int, float]]:
+    for tree in trees(estimator):
+        for feature, threshold in zip(tree.feature, tree.threshold, strict=True):
+            if feature >= 0:
+                yield int(feature), float(threshold)
+    if getattr(estimator, "_preprocessor", None) is not None:
+        return  # its columns are in another order
+    for predictor in (each for stage in getattr(estimator, "_predictors", ()) for each in stage):
+        nodes = predictor.nodes[(predictor.nodes["is_leaf"] == 0) & (predictor.nodes["is_categorical"] == 0)]
+        for node in nodes:
+            yield int(node["feature_idx"]), float(node["num_threshold"])
+
+
+def _edges(estimator: Any) -> Iterator[tuple[int, float]]:
+    """Of bins and quantiles."""
+    columns: Any = getattr(estimator, "bin_edges_", None)
+    if columns is None and isinstance(getattr(estimator, "quantiles_", None), np.ndarray):
+        columns = estimator.quantiles_.T
+    for feature, edges in enumerate(columns if columns is not None else ()):
+        for edge in edges:
+            yield feature, float(edge)

@@ -5,12 +5,15 @@ What each estimator becomes is written in `ops/`, `text.py` and `boosters.py`; s
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import onnx
 
-from converters.graph import alias_outputs, rename
+from converters.graph import alias_outputs, rename, set_shape
+from converters.sklearn.columns import ENCODERS, consumers, fitted_on_objects, is_nan
 from converters.sklearn.inputs import InputPlan
 from model_store.errors import ConversionError
 from model_store.manifest import TensorSpec
@@ -19,8 +22,8 @@ OPSETS = {"": 18, "ai.onnx.ml": 3}
 """The newest that every converter of skl2onnx 1.20 writes."""
 
 
-def to_onnx(estimator: Any, plan: InputPlan, outputs: Sequence[str]) -> onnx.ModelProto:
-    """The graph, its inputs those of the plan in its order and its outputs named `outputs`.
+def to_onnx(estimator: Any, plan: InputPlan, outputs: Sequence[TensorSpec]) -> onnx.ModelProto:
+    """The graph, its inputs those of the plan in its order and its outputs with the names and shapes of `outputs`.
 
     Raises `ConversionError` with skl2onnx's reason where it can't convert.
     """
@@ -28,6 +31,8 @@ def to_onnx(estimator: Any, plan: InputPlan, outputs: Sequence[str]) -> onnx.Mod
 
     columns = _columns(plan)
     _register(estimator)
+    if plan.missing_texts:
+        estimator = _with_empty_for_missing(estimator)
     try:
         proto = skl2onnx.to_onnx(
             estimator,
@@ -40,12 +45,35 @@ def to_onnx(estimator: Any, plan: InputPlan, outputs: Sequence[str]) -> onnx.Mod
         raise ConversionError(f"{type(estimator).__name__} has no ONNX form: {line[:400]}") from error
     if len(proto.graph.output) < len(outputs):
         raise ConversionError(
-            f"skl2onnx gives {len(proto.graph.output)} outputs where the model has {', '.join(outputs)}"
+            f"skl2onnx gives {len(proto.graph.output)} outputs where the model has {', '.join(s.name for s in outputs)}"
         )
     del proto.graph.output[len(outputs) :]
-    alias_outputs(proto, list(outputs))
+    alias_outputs(proto, [spec.name for spec in outputs])
+    for value, spec in zip(proto.graph.output, outputs, strict=True):
+        set_shape(value, ["batch" if size == -1 else size for size in spec.shape])
     _name_inputs(proto, plan, columns)
     return proto
+
+
+def _with_empty_for_missing(estimator: Any) -> Any:
+    """A copy whose first transformers of text take the empty text for missing, as the inputs do: ONNX's text has no
+    NaN. (`InputPlan.rows` makes NaN of it for scikit-learn itself.)"""
+    changed = copy.deepcopy(estimator)
+    for consumer in consumers(changed):
+        inner = consumer.estimator
+        if type(inner).__name__ == "SimpleImputer" and is_nan(inner.missing_values) and fitted_on_objects(inner):
+            inner.missing_values = ""
+        elif type(inner).__name__ in ENCODERS:
+            inner.categories_ = [_without_nan(known) for known in inner.categories_]
+    return changed
+
+
+def _without_nan(categories: np.ndarray) -> np.ndarray:
+    if categories.dtype.kind != "O":
+        return categories
+    known = np.empty(len(categories), dtype=object)
+    known[:] = ["" if is_nan(item) else item for item in categories]
+    return known
 
 
 def _columns(plan: InputPlan) -> list[TensorSpec]:
@@ -82,14 +110,16 @@ def _name_inputs(proto: onnx.ModelProto, plan: InputPlan, columns: Sequence[Tens
             continue
         value = used.get(inner)
         if value is None:
-            value = onnx.helper.make_tensor_value_info(inner, _variable_type(spec).to_onnx_type().tensor_type.elem_type, None)
+            value = onnx.helper.make_tensor_value_info(
+                inner, _variable_type(spec).to_onnx_type().tensor_type.elem_type, None
+            )
         proto.graph.input.append(value)
         names[inner] = spec.name
     rename(proto, names)
 
 
 def _register(estimator: Any) -> None:
-    from converters.sklearn import ops, text
+    from converters.sklearn import boosters, functions, ops, text  # noqa: F401
 
-    text.register()
+    boosters.register()
     ops.register(estimator)

@@ -8,6 +8,7 @@ that see them first (`columns.py`).
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,12 +17,20 @@ from typing import Any, Literal
 import numpy as np
 
 from converters.base import Arrays
-from converters.sklearn.columns import Consumer, consumers, datatypes, picks_columns, reads_texts
+from converters.sklearn.columns import (
+    Consumer,
+    consumers,
+    datatypes,
+    pandas_categories,
+    picks_columns,
+    reads_texts,
+)
 from model_store.errors import ConversionError
 from model_store.manifest import TensorSpec
 
-Kind = Literal["matrix", "texts", "frame", "objects"]
-NUMBERS = ("FP32", "FP64")
+Kind = Literal["matrix", "texts", "targets", "frame", "objects"]
+TARGET_ENCODERS = ("LabelEncoder", "LabelBinarizer")
+"""Estimators that take the labels of a target, one a row."""
 SERVED = ("FP32", "FP64", "INT64", "BOOL", "BYTES")
 _UNSAFE = re.compile(r"[^\w.\-]+")
 
@@ -34,6 +43,8 @@ class Column:
     """As in the DataFrame."""
     spec: TensorSpec | None
     """Its input; None for one that the estimator drops."""
+    categorical: bool = False
+    """Whether it is of pandas' type `category`."""
 
 
 @dataclass(frozen=True)
@@ -52,14 +63,16 @@ class InputPlan:
         given = {spec.name: self._decoded(spec.name, arrays[spec.name]) for spec in self.specs}
         if self.kind == "matrix":
             return given[self.specs[0].name]
-        if self.kind == "texts":
+        if self.kind in ("texts", "targets"):
             return given[self.specs[0].name].reshape(-1)
         count = len(next(iter(given.values())))
         flat = {
             column.name: given[column.spec.name].reshape(-1) if column.spec else np.full(count, np.nan)
             for column in self.columns
         }
-        return _objects(flat) if self.kind == "objects" else _frame(flat)
+        if self.kind == "objects":
+            return _objects(flat)
+        return _frame(flat, {column.name for column in self.columns if column.categorical})
 
     def _decoded(self, name: str, array: np.ndarray) -> np.ndarray:
         if array.dtype.kind not in "OSU":
@@ -80,7 +93,9 @@ def plan_inputs(estimator: Any, given: Sequence[TensorSpec] | None, datatype: st
     seen = list(consumers(estimator))
     if any(reads_texts(each.estimator) and each.columns is None for each in seen):
         return InputPlan("texts", (_given_text(given),))
-    names = [str(name) for name in getattr(estimator, "feature_names_in_", ())] or _names_inside(seen)
+    if type(estimator).__name__ in TARGET_ENCODERS:
+        return InputPlan("targets", (given[0] if given else _targets(estimator),))
+    names = _names(estimator) or _names_inside(seen)
     count = len(names) or _column_count(estimator)
     if given and len(given) > 1 and not names:
         names = [spec.name for spec in given]
@@ -90,10 +105,14 @@ def plan_inputs(estimator: Any, given: Sequence[TensorSpec] | None, datatype: st
     found = datatypes(seen, count, datatype)
     by_name = picks_columns(estimator) and bool(names)
     differing = len({each for each in found if each not in (None, "dropped")}) > 1
-    if by_name or differing or (given is not None and len(given) > 1):
+    asks = bool(names) and None in found and not given
+    if by_name or differing or asks or (given is not None and len(given) > 1):
         labels = names or [f"x{index}" for index in range(count)]  # as scikit-learn itself calls unnamed ones
         return _by_column("frame" if names else "objects", labels, found, given, seen)
-    return InputPlan("matrix", (_matrix(estimator, given, found, count),))
+    if given:
+        return InputPlan("matrix", (_checked(given[0]),))
+    # What a transformer of the user's own takes is a matrix of numbers, as far as its columns have no names.
+    return InputPlan("matrix", (TensorSpec("input", next((each for each in found if each), datatype), (-1, count)),))
 
 
 def public_names(names: Sequence[str]) -> list[str]:
@@ -129,7 +148,9 @@ def _by_column(
     specs = tuple(column.spec for column in columns if column.spec is not None)
     _refuse_unknown(specs, told)
     missing = _missing_texts(columns, seen)
-    return InputPlan(kind, specs, tuple(columns), missing)
+    categorical = {index for each in seen for index in pandas_categories(each)}
+    marked = (dataclasses.replace(each, categorical=index in categorical) for index, each in enumerate(columns))
+    return InputPlan(kind, specs, tuple(marked), missing)
 
 
 def _refuse_unknown(specs: Sequence[TensorSpec], told: dict[str, TensorSpec]) -> None:
@@ -158,18 +179,6 @@ def _missing_texts(columns: Sequence[Column], seen: Sequence[Consumer]) -> froze
     )
 
 
-def _matrix(estimator: Any, given: Sequence[TensorSpec] | None, found: Sequence[str | None], count: int) -> TensorSpec:
-    if given:
-        return _checked(given[0])
-    datatype = next((each for each in found if each != "dropped"), "FP32")
-    if datatype is None:
-        raise ConversionError(
-            f"{type(estimator).__name__} does not tell what its columns hold; give "
-            f"`inputs: [{{name: input, datatype: FP32, shape: [-1, {count}]}}]`"
-        )
-    return TensorSpec("input", datatype, (-1, count))
-
-
 def _checked(spec: TensorSpec) -> TensorSpec:
     if spec.datatype not in SERVED:
         raise ConversionError(f"input {spec.name!r}: datatype {spec.datatype}; scikit-learn takes {', '.join(SERVED)}")
@@ -184,6 +193,11 @@ def _given_text(given: Sequence[TensorSpec] | None) -> TensorSpec:
     return given[0]
 
 
+def _targets(encoder: Any) -> TensorSpec:
+    kind = np.asarray(encoder.classes_).dtype.kind
+    return TensorSpec("input", {"f": "FP32", "i": "INT64", "u": "INT64", "b": "BOOL"}.get(kind, "BYTES"), (-1,))
+
+
 def _given_count(estimator: Any, given: Sequence[TensorSpec] | None) -> int:
     if given and len(given) == 1 and len(given[0].shape) == 2:
         return given[0].shape[1]
@@ -194,8 +208,19 @@ def _given_count(estimator: Any, given: Sequence[TensorSpec] | None) -> int:
 
 
 def _column_count(estimator: Any) -> int:
-    count = getattr(estimator, "n_features_in_", 0)
+    # A CatBoost estimator that was unpickled says 0, and knows its names.
+    count = getattr(estimator, "n_features_in_", 0) or len(getattr(estimator, "feature_names_", None) or ())
+    if not count and hasattr(estimator, "X_thresholds_"):  # IsotonicRegression has one column, and does not say so
+        return 1
     return int(count) if isinstance(count, int | np.integer) else 0
+
+
+def _names(estimator: Any) -> list[str]:
+    """Names of the columns that the estimator was fitted on; none when they had none."""
+    found = getattr(estimator, "feature_names_in_", None)
+    if found is None and type(estimator).__module__.partition(".")[0] == "catboost":
+        found = [name for name in estimator.feature_names_ if not name.isdecimal()]  # a number is no name
+    return [str(name) for name in (found if found is not None else ())]
 
 
 def _names_inside(seen: Sequence[Consumer]) -> list[str]:
@@ -211,8 +236,11 @@ def _objects(columns: dict[str, np.ndarray]) -> np.ndarray:
     return rows
 
 
-def _frame(columns: dict[str, np.ndarray]) -> Any:
+def _frame(columns: dict[str, np.ndarray], categorical: set[str]) -> Any:
     import pandas
 
-    # Without a dtype of their own texts would become pandas' strings, which some transformers treat otherwise.
-    return pandas.DataFrame({name: pandas.Series(values, dtype=values.dtype) for name, values in columns.items()})
+    def series(name: str, values: np.ndarray) -> Any:
+        # Without a dtype of their own texts would become pandas' strings, which some transformers treat otherwise.
+        return pandas.Series(values, dtype="category" if name in categorical else values.dtype)
+
+    return pandas.DataFrame({name: series(name, values) for name, values in columns.items()})

@@ -50,7 +50,9 @@ def keep_in_thread(estimator: Any) -> None:
         parameters = estimator.get_params(deep=True)
     except Exception:  # other libraries' estimators need not be scikit-learn's in every way
         return
-    jobs = {name: 1 for name, value in parameters.items() if name.split("__")[-1] == "n_jobs" and value not in (None, 1)}
+    jobs = {
+        name: 1 for name, value in parameters.items() if name.split("__")[-1] == "n_jobs" and value not in (None, 1)
+    }
     if jobs:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

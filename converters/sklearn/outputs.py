@@ -38,7 +38,8 @@ class Output:
         dense = values.toarray() if hasattr(values, "toarray") else np.asarray(values)
         if self.is_label:
             dense = whole_numbers(dense)
-        return dense.reshape(dense.shape[0], -1) if self.column else dense
+        # By the rows that were asked about: scikit-learn 1.9's sparse PCA answers one row with a plain vector.
+        return dense.reshape(len(rows), -1) if self.column else dense
 
 
 def outputs(estimator: Any) -> list[Output]:
@@ -68,7 +69,7 @@ def whole_numbers(values: np.ndarray) -> np.ndarray:
 
 
 def _probabilities(estimator: Any) -> list[Output]:
-    if not hasattr(estimator, "predict_proba"):
+    if not hasattr(estimator, "predict_proba") or _refuses_probabilities(estimator):
         return []
     if _answers_a_list(estimator):
         parts = range(len(estimator.classes_))
@@ -76,14 +77,25 @@ def _probabilities(estimator: Any) -> list[Output]:
     return [Output("probabilities", "predict_proba")]
 
 
+def _refuses_probabilities(estimator: Any) -> bool:
+    """Whether it has the method and raises: Gaussian processes for pairs of more than two classes do."""
+    final = _final(estimator)
+    return type(final).__name__ == "GaussianProcessClassifier" and (
+        final.multi_class == "one_vs_one" and len(final.classes_) > 2
+    )
+
+
+def _final(estimator: Any) -> Any:
+    """The estimator at the end of pipelines and searches."""
+    while inner := getattr(estimator, "best_estimator_", None) or getattr(estimator, "_final_estimator", None):
+        estimator = inner
+    return estimator
+
+
 def _answers_a_list(estimator: Any) -> bool:
     """Whether `predict_proba` gives one array for each target. A chain gives one matrix although its classes are
     lists too."""
-    final = estimator
-    while True:
-        final = getattr(final, "best_estimator_", None) or getattr(final, "_final_estimator", final)
-        if not (hasattr(final, "best_estimator_") or hasattr(final, "_final_estimator")):
-            break
+    final = _final(estimator)
     return isinstance(getattr(final, "classes_", None), list) and not hasattr(final, "order_")
 
 

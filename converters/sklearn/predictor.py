@@ -39,7 +39,7 @@ class Predictor:
         rows = self.plan.rows(arrays)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return {output.name: self._served(output.compute(self.estimator, rows)) for output in self.outputs}
+            return {output.name: self._served(output, output.compute(self.estimator, rows)) for output in self.outputs}
 
     def signature(self, arrays: Arrays) -> Signature:
         """Read off the answers to one batch. Raises `ConversionError` when they are wider than a server should give
@@ -59,13 +59,15 @@ class Predictor:
             raise ConversionError(f"output {name!r} has the type {array.dtype}, which no tensor of a server has")
         return TensorSpec(name, DATATYPES[array.dtype], (-1, *array.shape[1:]))
 
-    def _served(self, values: np.ndarray) -> np.ndarray:
+    def _served(self, output: Output, values: np.ndarray) -> np.ndarray:
+        if output.is_label and not output.column and values.ndim == 2 and values.shape[1] == 1:
+            values = values.reshape(-1)  # CatBoost's classes of more than two
         if values.dtype.kind in "OSU":
             texts = np.empty(values.shape, dtype=object)
             texts.reshape(-1)[:] = [
                 item if isinstance(item, bytes) else str(item).encode() for item in values.reshape(-1)
             ]
             return texts
-        if values.dtype.kind == "f":
+        if not output.is_label and values.dtype.kind in "fiub":  # counts and codes too, as in ONNX
             return values.astype(np.float32 if self.narrow else np.float64, copy=False)
-        return values.astype(np.int64) if values.dtype.kind in "iu" and values.dtype != np.int64 else values
+        return values

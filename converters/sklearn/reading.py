@@ -94,8 +94,8 @@ def _load_pickle(source: Path, trust: bool) -> Any:
         ) from error
     except AttributeError as error:
         raise SourceError(
-            f"source {source.name!r} names a class or function that is not where it was ({_first_line(error)}); what was "
-            "defined in a script or notebook has to move into an importable module before the model is saved"
+            f"source {source.name!r} names a class or function that is not where it was ({_first_line(error)}); what "
+            "was defined in a script or notebook has to move into an importable module before the model is saved"
         ) from error
     except Exception as error:  # whatever the code of the pickle raises
         raise SourceError(f"source {source.name!r} can't be unpickled: {_first_line(error)}") from error

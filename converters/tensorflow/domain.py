@@ -5,14 +5,18 @@ Read off a frozen graph as data; it is a hint for the parity gate's random input
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from converters.base import Range
+from converters.base import Arrays, Range, Run
+from converters.samples import Samples
+from converters.tensorflow.examples import serialised_examples
 from converters.tensorflow.freezing import FrozenGraph
 from converters.tensorflow.signatures import GraphSignature, node_name
+from model_store.manifest import Signature
 
 SAME_VALUES = frozenset(
     {"Identity", "Cast", "Reshape", "ExpandDims", "Squeeze", "Transpose", "StopGradient", "EnsureShape", "StringLower"}
@@ -21,6 +25,17 @@ SAME_VALUES = frozenset(
 """Operators whose result holds values of their first input."""
 GATHERS = frozenset({"Gather", "GatherV2", "ResourceGather"})
 FINDS = frozenset({"LookupTableFind", "LookupTableFindV2"})
+PARSES = frozenset({"ParseExample", "ParseExampleV2"})
+WIDE: dict[str, Range] = {
+    "INT8": (-128, 127),
+    "UINT8": (0, 255),
+    "UINT16": (0, 300),
+    "UINT32": (0, 300),
+    "UINT64": (0, 300),
+    "INT16": (-100, 100),
+    "INT32": (-100, 100),
+    "INT64": (-100, 100),
+}
 LARGEST_VOCABULARY = 1000
 UNKNOWN_WORD = b"unheard-of"
 
@@ -40,7 +55,25 @@ def read_domain(frozen: FrozenGraph, wanted: GraphSignature) -> tuple[dict[str, 
             for name in _sources(nodes, node.input[1], inputs):
                 if _same_kind(keys, types[name]):
                     choices[name] = keys
+        elif node.op in PARSES:
+            for name in _sources(nodes, node.input[0], inputs):
+                choices[name] = serialised_examples(nodes, node)
     return {name: value for name, value in ranges.items() if not types[name].startswith("FP")}, choices
+
+
+def widen(signature: Signature, run: Run, ranges: Mapping[str, Range], choices: Arrays) -> dict[str, Range]:
+    """`ranges`, with wide ones for the integer inputs of unknown meaning with which the model runs, negative numbers
+    included. What indexes rows of a table is refused by TensorFlow, and stays with the gate's small numbers."""
+    wide = dict(ranges)
+    for spec in signature.inputs:
+        if spec.datatype not in WIDE or not spec.shape or spec.name in ranges or spec.name in choices:
+            continue
+        tried = {**wide, spec.name: WIDE[spec.datatype]}
+        with contextlib.suppress(Exception):  # a framework's refusal of a value has no type of its own
+            for seed in (0, 1):
+                run(Samples(signature, tried, choices=choices).draw(8, seed))
+            wide = tried
+    return wide
 
 
 def _rows(nodes: Mapping[str, Any], gather: Any) -> int:

@@ -17,7 +17,8 @@ from model_store.errors import ConversionError
 
 KEEPS_APART = ("_XlaMustCompile", "_XlaCompile", "_XlaScope", "_noinline", "_class", "api_implements", "_output_shapes")
 """Attributes that say how to run a part, none of what it computes. With them a call is not inlined: of a function
-with `jit_compile=True` the call would be left over as an operator. Shapes are inferred anew: those of a loop change with its variables."""
+with `jit_compile=True` the call would be left over as an operator. Shapes are inferred anew, as those of a loop
+change with its variables."""
 TABLES = frozenset({"HashTable", "HashTableV2", "MutableHashTable", "MutableHashTableV2"})
 VARIABLES = "VarHandleOp"
 
@@ -56,6 +57,7 @@ def _with_variables_as_constants(session: Any, wanted: GraphSignature) -> Any:
         session.graph.as_graph_def(), [*nodes, *(_read_name(node) for node in variables)]
     )
     _forget_placement(needed)
+    _settle_inputs(needed, wanted)
     inlined = _optimised(needed, wanted, ("function",), [f"{_read_name(node)}:0" for node in variables])
     frozen = convert_variables_to_constants_from_session_graph(session, inlined, nodes)
     _forget_placement(frozen)
@@ -89,6 +91,23 @@ def _forget_placement(graph_def: Any) -> None:
         if "_lower_using_switch_merge" in node.attr:
             # tf2onnx reads control flow as functions.
             node.attr["_lower_using_switch_merge"].b = False
+
+
+def _settle_inputs(graph_def: Any, wanted: GraphSignature) -> None:
+    """Gives placeholders the signature's shapes. One that may be left out is an input where the signature has it,
+    and its default where not."""
+    specs = {node_name(wanted.inputs[spec.name]): spec for spec in wanted.signature.inputs}
+    for node in graph_def.node:
+        if node.op == "PlaceholderWithDefault" and node.name not in specs:
+            node.op = "Identity"
+            node.attr["T"].type = node.attr["dtype"].type
+            del node.attr["dtype"], node.attr["shape"]
+        elif node.op.startswith("Placeholder") and node.name in specs:
+            node.op = "Placeholder"
+            del node.input[:]
+            node.attr["shape"].shape.Clear()
+            for size in specs[node.name].shape:
+                node.attr["shape"].shape.dim.add(size=size)
 
 
 def _read_tables(session: Any, graph_def: Any) -> Tables:

@@ -10,16 +10,16 @@ import contextlib
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from converters.graph import alias_outputs, rename, set_shape
+from converters.tensorflow import operators
 from converters.tensorflow.freezing import FrozenGraph
+from converters.tensorflow.public_names import name_publicly
 from converters.tensorflow.session import one_line, quiet
 from converters.tensorflow.signatures import GraphSignature
 from model_store.errors import ConversionError
-from model_store.manifest import Signature
 
 OPSET = 18
 """The newest that tf2onnx 1.17 writes."""
@@ -31,8 +31,8 @@ def export_graph(frozen: FrozenGraph, wanted: GraphSignature) -> Any:
 
     Raises `ConversionError` that names what tf2onnx does not convert.
     """
-    import tf2onnx.convert
     import tensorflow
+    import tf2onnx.convert
 
     register()
     with _listening() as problems, quiet(), tensorflow.device("/cpu:0"):
@@ -42,41 +42,58 @@ def export_graph(frozen: FrozenGraph, wanted: GraphSignature) -> Any:
                 name=wanted.name,
                 continue_on_error=True,
                 opset=OPSET,
-                extra_opset=[tf2onnx.utils.make_opsetid("ai.onnx.ml", 3)],
-                input_names=list(wanted.inputs.values()),
-                output_names=list(wanted.outputs.values()),
+                extra_opset=[tf2onnx.utils.make_opsetid(operators.ML_DOMAIN, operators.ML_OPSET)],
+                input_names=_distinct(wanted.inputs.values()),
+                output_names=_distinct(wanted.outputs.values()),
+                optimizers=_optimizers(),
                 initialized_tables=frozen.tables,
             )
         except Exception as error:
             raise ConversionError(_reason(problems, error)) from error
     refuse_leftovers(model, problems)
-    name_publicly(model, wanted.inputs, wanted.outputs, wanted.signature)
+    name_publicly(model, wanted)
     return model
 
 
-def export_tflite(path: Path, inputs: Mapping[str, str], outputs: Mapping[str, str], signature: Signature) -> Any:
-    """The same for the main subgraph of a TFLite file; `inputs` and `outputs` map public names to its tensors."""
-    import tf2onnx.convert
+def export_tflite(path: Path, wanted: GraphSignature) -> Any:
+    """The same for the main subgraph of a TFLite file, whose tensors `wanted` names."""
     import tensorflow
+    import tf2onnx.convert
 
     register()
     with _listening() as problems, quiet(), tensorflow.device("/cpu:0"):
         try:
             model, _ = tf2onnx.convert._convert_common(
-                None, tflite_path=str(path), name="tflite", continue_on_error=True, opset=OPSET
+                None,
+                tflite_path=str(path),
+                name=wanted.name,
+                continue_on_error=True,
+                opset=OPSET,
+                output_names=_distinct(wanted.outputs.values()),
+                optimizers=_optimizers(),
             )
         except Exception as error:
             raise ConversionError(_reason(problems, error)) from error
     refuse_leftovers(model, problems)
-    name_publicly(model, inputs, outputs, signature)
+    name_publicly(model, wanted)
     return model
+
+
+def _optimizers() -> Any:
+    """tf2onnx's own, but for the one that takes `Einsum` apart: it tries for seconds what ONNX Runtime does itself."""
+    from tf2onnx import optimizer
+
+    return {name: make for name, make in optimizer._get_optimizers().items() if "einsum" not in name}
+
+
+def _distinct(tensors: Iterable[str]) -> list[str]:
+    """One value may be given out under two names."""
+    return list(dict.fromkeys(tensors))
 
 
 def register() -> None:
     """Makes tf2onnx 1.17 run with numpy 2, by the patch that Keras keeps, and adds the operators of this package."""
     import keras
-
-    from converters.tensorflow import operators
 
     keras.src.export.tf2onnx_lib.patch_tf2onnx()
     operators.register()
@@ -144,48 +161,3 @@ def _problem(record: logging.LogRecord) -> str | None:
     text = record.getMessage().splitlines()[0]
     # Operators without a handler are counted in the finished graph, where those that went away do not show.
     return None if "not supported" in text or text.startswith("Unsupported ops") else text[:300]
-
-
-def name_publicly(model: Any, inputs: Mapping[str, str], outputs: Mapping[str, str], signature: Signature) -> None:
-    """Public names and shapes in place of the graph's own; raises `ConversionError` for an input that went missing."""
-    by_tensor = {tensor: name for name, tensor in inputs.items()}
-    present = {value.name for value in model.graph.input}
-    missing = [name for tensor, name in by_tensor.items() if tensor not in present]
-    extra = sorted(present - set(by_tensor))
-    if missing or extra:
-        raise ConversionError(
-            f"the graph never uses its input {missing[0]!r}; export a signature without it"
-            if missing
-            else f"the graph needs a value for {extra[0]!r}, which is no input of the signature"
-        )
-    private = {value.name: f"onegate_in_{index}" for index, value in enumerate(model.graph.input)}
-    _rename_all(model, private)
-    rename(model, {private[tensor]: name for tensor, name in by_tensor.items()})
-    _order(model.graph.input, list(inputs))
-    alias_outputs(model, [name for name in outputs])
-    for value, spec in (*zip(model.graph.input, signature.inputs, strict=True), *_known(model, signature)):
-        set_shape(
-            value,
-            [
-                "batch" if (axis, size) == (0, -1) else f"{spec.name}_{axis}" if size < 0 else size
-                for axis, size in enumerate(spec.shape)
-            ],
-        )
-
-
-def _rename_all(model: Any, names: Mapping[str, str]) -> None:
-    rename(model, names)
-
-
-def _order(values: Any, names: Sequence[str]) -> None:
-    by_name = {value.name: value for value in values}
-    ordered = [by_name[name] for name in names]
-    copies = [type(value).FromString(value.SerializeToString()) for value in ordered]
-    del values[:]
-    values.extend(copies)
-
-
-def _known(model: Any, signature: Signature) -> Iterator[Any]:
-    for value, spec in zip(model.graph.output, signature.outputs, strict=True):
-        if spec.shape is not None:
-            yield value, spec

@@ -6,8 +6,9 @@ global settings alone. What may be loaded is decided by `vetting.py` before.
 
 from __future__ import annotations
 
+import contextlib
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,22 +97,20 @@ def _session(threads: int) -> Any:
     return tensorflow.compat.v1.Session(graph=tensorflow.Graph(), config=config)
 
 
-class quiet(warnings.catch_warnings):  # noqa: N801  # reads as a statement
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
     """TensorFlow's deprecations are not the user's."""
+    import tensorflow
 
-    def __enter__(self) -> None:  # type: ignore[override]
-        super().__enter__()
-        import tensorflow
-
-        warnings.simplefilter("ignore")
-        self._level = tensorflow.get_logger().level
-        tensorflow.get_logger().setLevel("ERROR")
-
-    def __exit__(self, *details: object) -> None:
-        import tensorflow
-
-        tensorflow.get_logger().setLevel(self._level)
-        super().__exit__(*details)
+    logger = tensorflow.get_logger()
+    level = logger.level
+    logger.setLevel("ERROR")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def one_line(error: BaseException) -> str:

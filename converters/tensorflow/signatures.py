@@ -61,6 +61,7 @@ def read_signatures(meta_graph: Any, source: str) -> dict[str, GraphSignature]:
             f"source {source!r} has no signature to call; save it with "
             "tf.saved_model.save(model, folder, signatures=...), or a Keras model with model.export(folder)"
         )
+    _refuse_composites(meta_graph, found, source)
     first = DEFAULT_SIGNATURE if DEFAULT_SIGNATURE in found else next(iter(found))
     return {first: found.pop(first), **found}
 
@@ -79,6 +80,27 @@ def _read(name: str, definition: Any, source: str) -> GraphSignature:
     )
 
 
+def _refuse_composites(meta_graph: Any, found: Mapping[str, GraphSignature], source: str) -> None:
+    """TensorFlow 2 takes a ragged or sparse argument apart into dense inputs `x`, `x_1`, which mean nothing alone."""
+    functions = meta_graph.object_graph_def.concrete_functions.values()
+    composite = any(_has_composite(function.canonicalized_input_signature) for function in functions)
+    for graph in found.values() if composite else ():
+        parts = next((name for name in graph.inputs if f"{name}_1" in graph.inputs), None)
+        if parts is not None:
+            raise ConversionError(
+                f"source {source!r}, signature {graph.name!r} takes a ragged or sparse tensor ({parts}, {parts}_1); "
+                "export a signature of dense tensors (RaggedTensor.to_tensor, tf.sparse.to_dense)"
+            )
+
+
+def _has_composite(value: Any) -> bool:
+    """Whether a `StructuredValue` holds the spec of a tensor that is kept in several."""
+    if value.HasField("type_spec_value"):
+        return bool(value.type_spec_value.num_flat_components > 1)
+    inner = [*value.tuple_value.values, *value.list_value.values, *value.dict_value.fields.values()]
+    return any(map(_has_composite, inner))
+
+
 def natural_order(name: str) -> list[Any]:
     """Sorts `output_2` before `output_10`."""
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
@@ -92,7 +114,13 @@ def _spec(key: str, info: Any, role: str) -> TensorSpec:
             f"{role} {key!r} is {kind} tensor; export a signature of dense tensors "
             "(tf.sparse.to_dense, RaggedTensor.to_tensor)"
         )
-    return TensorSpec(key, datatype_of(info.dtype, f"{role} {key!r}"), dims_of(info.tensor_shape))
+    return tensor_spec(key, info.dtype, info.tensor_shape, f"{role} {key!r}")
+
+
+def tensor_spec(name: str, dtype: int, shape: Any, role: str) -> TensorSpec:
+    """A tensor of a `DataType` and a `TensorShapeProto`. Its shape is None while the rank is unknown, which
+    `shapes.py` ends."""
+    return TensorSpec(name, datatype_of(dtype, role), dims_of(shape))  # type: ignore[arg-type]
 
 
 def datatype_of(dtype: int, role: str) -> str:

@@ -26,6 +26,7 @@ CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
 WRITES_VARIABLE = re.compile(r"^(Assign|Resource(Scatter|Strided|Apply|Sparse))")
 PASSES_ON = frozenset({"Identity", "StopGradient", "EnsureShape"})
 PRINTS_TO_LOG = frozenset({b"", b"stderr", b"stdout", b"log(info)", b"log(warning)", b"log(error)"})
+ASSETS = "saved_model_assets"
 INIT_COLLECTIONS = ("saved_model_main_op", "legacy_init_op")
 
 
@@ -35,9 +36,10 @@ def vet_meta_graph(meta_graph: Any, source: str, *, trust: bool) -> None:
     Raises `TrustRequired` naming the operators that reach outside of the graph, `ConversionError` naming those that
     TensorFlow does not have, `SourceError` for an asset outside of the folder.
     """
-    _vet_assets(meta_graph, source)
+    files = _asset_files(meta_graph)
+    _vet_assets(files, source)
     graph = Graph(meta_graph.graph_def)
-    assets = {node_name(asset.tensor_info.name) for asset in meta_graph.asset_file_def}
+    assets = {node_name(asset.tensor_info.name) for asset in files}
     served = graph.ran_by(_entry_points(meta_graph))
     restored = graph.ran_by([meta_graph.saver_def.restore_op_name] if meta_graph.HasField("saver_def") else [])
     _refuse_unknown([*served, *restored], graph, source)
@@ -57,12 +59,6 @@ def vet_graph(graph_def: Any, outputs: Iterable[str], source: str, *, trust: boo
     _refuse_unknown(ran, graph, source)
     if not trust:
         _refuse({node.op for owner, node in ran if _reaches_out(owner, node, graph, set())}, source)
-
-
-def vet_operators(names: Iterable[str], source: str, *, trust: bool) -> None:
-    """The same for bare names of operators, as a TFLite file lists those that it borrows from TensorFlow."""
-    if not trust:
-        _refuse({name for name in names if REACHES_OUT.search(name)}, source)
 
 
 def _refuse(outside: Iterable[str], source: str) -> None:
@@ -101,8 +97,16 @@ def _entry_points(meta_graph: Any) -> list[str]:
     return tensors
 
 
-def _vet_assets(meta_graph: Any, source: str) -> None:
-    for asset in meta_graph.asset_file_def:
+def _asset_files(meta_graph: Any) -> list[Any]:
+    """The `AssetFileDef`s, which TensorFlow 1 kept in a collection."""
+    from tensorflow.core.protobuf import meta_graph_pb2
+
+    packed = meta_graph.collection_def[ASSETS].any_list.value if ASSETS in meta_graph.collection_def else ()
+    return list(meta_graph.asset_file_def) or [meta_graph_pb2.AssetFileDef.FromString(each.value) for each in packed]
+
+
+def _vet_assets(files: Iterable[Any], source: str) -> None:
+    for asset in files:
         path = PurePosixPath(asset.filename)
         if path.is_absolute() or ".." in path.parts:
             raise SourceError(f"source {source!r}: its asset {asset.filename!r} leads out of the folder")

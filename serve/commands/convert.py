@@ -21,6 +21,7 @@ from serve.commands.options import fail, json_option, store_option
 from serve.commands.parity_report import print_report
 from serve.commands.progress import progress
 from serve.config import ModelConfig, load_config
+from serve.preparation import conversion_limits, conversion_options
 
 
 def _input_spec(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[TensorSpec, ...] | None:
@@ -46,6 +47,17 @@ def _input_spec(ctx: click.Context, param: click.Parameter, values: tuple[str, .
     callback=_input_spec,
     help="An input, for sources that carry no shapes; -1 for a dimension that may differ.",
 )
+@click.option("--examples", type=click.Path(path_type=Path), help="An .npz of real inputs by name, rows first.")
+@click.option("--module", metavar="PACKAGE.MODULE:FACTORY", help="What makes the module of a PyTorch state dict.")
+@click.option("--to", type=click.Choice(["onnx", "native"]), help="native: the framework's own runtime, without ONNX.")
+@click.option(
+    "--on-failure",
+    type=click.Choice(["native", "reject"]),
+    help="Where ONNX is impossible or not equal. By default native: served in its own framework.",
+)
+@click.option(
+    "--precision", type=click.Choice(["float32", "float16", "int8"]), help="Number format of the converted model."
+)
 @click.option("--config", type=click.Path(path_type=Path), help="Take the options of model --name from this config.")
 @json_option
 def command(
@@ -53,22 +65,28 @@ def command(
     name: str | None,
     store: str,
     trust: bool,
-    inputs: tuple[TensorSpec, ...] | None,
     config: Path | None,
     as_json: bool,
+    **asked: Any,
 ) -> None:
     """Convert SOURCE to ONNX, prove that it computes the same, and store it as a version.
+
+    What can't be proven equal is stored for its framework's own runtime, and the report says why.
 
     \b
     Example:
       onegate convert digits.pt2 --name digits --store ./store
+      onegate convert net.pth --module nets:build --input x:FP32:-1,3,32,32
     """
     name = name or re.sub(r"[^A-Za-z0-9._-]", "-", Path(source.rstrip("/")).stem).lstrip("._-") or "model"
-    options = _options(config, name, trust, inputs)
+    model = _model(config, name)
+    options = _options(model, trust, asked)
     try:
         with tempfile.TemporaryDirectory(prefix="onegate-source-") as folder, progress() as line:
             path = resolve_source(source, Path.cwd(), Path(folder))
-            published = convert_and_publish(Store.open(store), name, path, options, on_progress=line.show)
+            published = convert_and_publish(
+                Store.open(store), name, path, options, on_progress=line.show, limits=conversion_limits(model)
+            )
     except OnegateError as error:
         if not as_json:
             raise
@@ -81,18 +99,24 @@ def command(
         _print_report(published)
 
 
-def _options(config: Path | None, name: str, trust: bool, inputs: tuple[TensorSpec, ...] | None) -> ConversionOptions:
-    from serve.preparation import conversion_options
-
+def _model(config: Path | None, name: str) -> ModelConfig:
     if config is None:
-        model = ModelConfig(name=name, source="-")
-    else:
-        named = {model.name: model for model in load_config(config).models}
-        if name not in named:
-            raise ConfigError(f"{config}: no model {name!r}; models: {', '.join(named) or 'none'}; --name picks one")
-        model = named[name]
+        return ModelConfig(name=name, source="-")
+    named = {model.name: model for model in load_config(config).models}
+    if name not in named:
+        raise ConfigError(f"{config}: no model {name!r}; models: {', '.join(named) or 'none'}; --name picks one")
+    return named[name]
+
+
+def _options(model: ModelConfig, trust: bool, asked: dict[str, Any]) -> ConversionOptions:
+    """The config's options, and over them what the command line says."""
     options = conversion_options(model)
-    return msgspec.structs.replace(options, trust=trust or options.trust, inputs=inputs or options.inputs)
+    said = {key: value for key, value in asked.items() if value is not None}
+    if examples := said.get("examples"):
+        said["examples"] = str(examples)
+    if "module" in said and options.code_folder is None:
+        said["code_folder"] = str(Path.cwd())
+    return msgspec.structs.replace(options, trust=trust or options.trust, **said)
 
 
 def _success(published: Published) -> dict[str, Any]:
@@ -130,6 +154,7 @@ def _failure(name: str, error: OnegateError) -> dict[str, Any]:
 
 def _print_report(published: Published) -> None:
     manifest = published.manifest
-    verb = "converted to" if published.converted else "was converted before:"
+    verb = "converted to" if manifest.runtime == "onnx" else "made into"
+    verb = verb if published.converted else "was converted before:"
     click.echo(f"{manifest.name}: {manifest.framework} {verb} version {manifest.version} ({manifest.seconds:.1f} s)")
     print_report(manifest)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from converters.base import ConversionOptions
 from converters.publish import Published, convert_and_publish
 from model_store.store import Store
+from tests.sources.hostile import calling_skops
 
 QUICKSTART = Path(__file__).parent.parent.parent / "examples" / "quickstart"
 
@@ -127,34 +126,9 @@ def onnx_model() -> Callable[..., Path]:
     return make_onnx
 
 
-def hostile_skops(path: Path, module: str, name: str, *arguments: str | int) -> Path:
-    """A skops file that calls `module.name(*arguments)` when it is loaded."""
-    values = [
-        {
-            "__class__": "str",
-            "__module__": "builtins",
-            "__loader__": "JsonNode",
-            "content": json.dumps(argument),
-            "is_json": True,
-        }
-        for argument in arguments
-    ]
-    schema = {
-        "__class__": name,
-        "__module__": module,
-        "__loader__": "ConstructorFromReduceNode",
-        "content": {"__class__": "tuple", "__module__": "builtins", "__loader__": "TupleNode", "content": values},
-        "protocol": 2,
-        "_skops_version": "0.16.0",
-    }
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("schema.json", json.dumps(schema))
-    return path
-
-
 @pytest.fixture
 def call_on_load() -> Callable[..., Path]:
-    return hostile_skops
+    return calling_skops
 
 
 @pytest.fixture

@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -5,11 +6,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from converters.boosting.lightgbm_text import LightGBMText
+from converters.base import ConversionOptions
+from converters.boosting.converter import BoostingConverter
+from converters.boosting.loaded import LoadedModel
+from converters.boosting.trees import BoostedModel
+from converters.graph import open_session
+from converters.parity import runner
 from converters.publish import Published
 from converters.thresholds import float32_not_above, group_by_feature, probe_range, probe_rows
-from converters.boosting.xgboost_json import XGBoostJson
-from model_store.errors import ConversionError, SourceError
+from model_store.errors import ConfigError, ConversionError, SourceError
+from model_store.manifest import TensorSpec
 
 Exports = Callable[[str], Path]
 Publish = Callable[..., Published]
@@ -24,6 +30,7 @@ CLASSES = {"label": ("INT64", (-1,)), "probabilities": ("FP32", (-1, 3))}
         ("xgb-height.json", {"output": ("FP32", (-1, 1))}, "xgboost"),
         ("lgb-classes.txt", CLASSES, "lightgbm"),
         ("lgb-height.txt", {"output": ("FP32", (-1, 1))}, "lightgbm"),
+        ("cat-classes.cbm", CLASSES, "catboost"),
     ],
 )
 def test_answers_are_the_booster_s(
@@ -37,11 +44,14 @@ def test_answers_are_the_booster_s(
 ) -> None:
     folder = exports("boosting")
     published = publish(folder / file)
-    signature = published.manifest.signatures["serving_default"]
+    manifest = published.manifest
+    signature = manifest.signatures["serving_default"]
+    assert manifest.runtime == "onnx"
     assert [(spec.name, spec.datatype, spec.shape) for spec in signature.inputs] == [("input", "FP32", (-1, 4))]
     assert {spec.name: (spec.datatype, spec.shape) for spec in signature.outputs} == outputs
-    assert published.manifest.row_independent
-    assert set(published.manifest.libraries) == {library, "onnxmltools"}
+    assert manifest.row_independent
+    assert library in manifest.libraries
+    assert [edge.outcome for edge in manifest.parity.edges] == ["equal"] * 3
     inputs, expected = record(folder / f"{Path(file).stem}.npz")
     got = answers(published, inputs)
     for output, array in expected.items():
@@ -67,6 +77,72 @@ def test_a_cut_off_model_is_told(exports: Exports, tmp_path: Path, publish: Publ
         publish(tmp_path / "m.json")
 
 
+@pytest.mark.parametrize(("file", "said"), [("lgb-height.txt", "LightGBM says"), ("cat-classes.cbm", "CatBoost says")])
+def test_half_a_model_is_refused_in_one_line(exports: Exports, tmp_path: Path, file: str, said: str) -> None:
+    data = (exports("boosting") / file).read_bytes()
+    (tmp_path / file).write_bytes(data[: len(data) // 2])
+    with pytest.raises(SourceError, match=said) as refusal:
+        BoostingConverter().convert(tmp_path / file, ConversionOptions(), tmp_path)
+    assert "\n" not in refusal.value.message
+
+
+@pytest.mark.parametrize("file", ["xgb-height.json", "lgb-height.txt"])
+def test_the_config_names_the_input_and_its_width(
+    exports: Exports, tmp_path: Path, record: Callable[[Path], Any], file: str
+) -> None:
+    folder = exports("boosting")
+    options = ConversionOptions(inputs=(TensorSpec("rows", "FP64", (-1, 4)),))
+    conversion = BoostingConverter().convert(folder / file, options, tmp_path)
+    assert conversion.signature.inputs == (TensorSpec("rows", "FP64", (-1, 4)),)
+    inputs, expected = record(folder / f"{Path(file).stem}.npz")
+    got = conversion.reference({"rows": inputs["input"].astype(np.float64)})
+    np.testing.assert_allclose(got["output"], expected["output"], rtol=1e-6)
+
+
+def test_lightgbm_is_offered_with_wider_sums_too(
+    exports: Exports, tmp_path: Path, record: Callable[[Path], Any]
+) -> None:
+    folder = exports("boosting")
+    narrow, wide = BoostingConverter().alternatives(folder / "lgb-height.txt", ConversionOptions(), tmp_path)
+    assert wide.signature == narrow.signature
+    inputs, expected = record(folder / "lgb-height.npz")
+    errors = [
+        np.abs(runner(open_session(each.model))(inputs)["output"] - expected["output"]).max() for each in (narrow, wide)
+    ]
+    assert errors[1] <= errors[0] < 1e-5
+    # What is left is the rounding of the answer to FP32.
+    assert errors[1] <= np.abs(expected["output"]).max() * 2.0**-24
+
+
+class LaterForm(LoadedModel):
+    library, version = "xgboost", "9.0"
+
+    def predict(self, rows: np.ndarray) -> np.ndarray:
+        return rows
+
+    def _read(self) -> BoostedModel:
+        return json.loads('{"forest": []}')["trees"]  # type: ignore[no-any-return]
+
+
+def test_a_form_that_is_not_known_is_no_defect() -> None:
+    with pytest.raises(
+        ConversionError, match=r"xgboost 9\.0 writes the model in a form that is not known: KeyError: 't"
+    ):
+        LaterForm().read()
+
+
+@pytest.mark.parametrize(
+    ("datatype", "shape", "given"), [("INT64", (-1, 4), "rows:INT64:-1,4"), ("FP32", (-1, 5), "rows:FP32:-1,5")]
+)
+def test_inputs_that_do_not_fit_are_refused(
+    exports: Exports, tmp_path: Path, datatype: str, shape: tuple[int, ...], given: str
+) -> None:
+    options = ConversionOptions(inputs=(TensorSpec("rows", datatype, shape),))
+    wanted = rf"inputs: the model takes one matrix, FP32 or FP64 of shape \[-1, 4\]; got {given}"
+    with pytest.raises(ConfigError, match=wanted):
+        BoostingConverter().convert(exports("boosting") / "xgb-height.json", options, tmp_path)
+
+
 def test_thresholds_are_rounded_down_to_float32() -> None:
     rounded = float32_not_above(np.array([0.1, 0.5, -0.1, 1e308, -np.inf]))
     assert rounded.dtype == np.float32
@@ -88,55 +164,3 @@ def test_probes_lie_at_and_beside_thresholds() -> None:
     low, high = probe_range(groups)
     assert np.array_equal(low < [1.5, -1, -1], [True, True, True])
     assert np.array_equal(high > [2.5, 1, 1], [True, True, True])
-
-
-LIGHTGBM = """tree
-version=v4
-num_class=1
-max_feature_idx=1
-objective=binary sigmoid:1
-feature_infos=[0:1] 3:5:9
-tree_sizes=100
-
-Tree=0
-num_leaves=3
-split_feature=0 1
-threshold=0.1 0
-decision_type=2 1
-leaf_value=1 2 3
-
-Tree=1
-num_leaves=1
-leaf_value=1
-
-end of trees
-"""
-
-
-def test_a_lightgbm_text_tells_its_thresholds() -> None:
-    model = LightGBMText(LIGHTGBM)
-    assert (model.objective, model.classes, model.missing) == ("binary", 2, False)
-    assert [group.tolist() for group in model.thresholds()] == [[0.1], [3.0, 5.0, 9.0]]
-    rounded = model.with_float32_thresholds()
-    assert "tree_sizes" not in rounded
-    assert "threshold=0.09999999403953552 0\n" in rounded
-    assert rounded.count("Tree=") == 2
-
-
-def xgboost_model(booster: str, tree: dict[str, Any]) -> XGBoostJson:
-    learner = {
-        "objective": {"name": "reg:squarederror"},
-        "learner_model_param": {"num_feature": "2", "num_class": "0"},
-        "gradient_booster": {"name": booster, "model": {"trees": [tree]}},
-    }
-    return XGBoostJson(learner, [3, 2, 0])
-
-
-def test_categorical_splits_of_xgboost_are_refused() -> None:
-    with pytest.raises(ConversionError, match="splits on categories"):
-        xgboost_model("gbtree", {"categories": [1]}).refuse_unsupported()
-
-
-def test_linear_boosters_are_refused() -> None:
-    with pytest.raises(ConversionError, match="'gblinear' can't be converted; expected 'gbtree' or 'dart'"):
-        xgboost_model("gblinear", {}).refuse_unsupported()

@@ -6,9 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from converters import publish as publish_module
 from converters.base import ConversionOptions, load_converter
+from converters.pipeline import ConversionRequest, Converted
 from converters.publish import Published, conversion_key, convert_and_publish
 from model_store.errors import ConfigError, ConversionError
+from model_store.manifest import ParityReport, Profile, Signature, TensorSpec
 from model_store.store import Store
 
 
@@ -74,20 +77,20 @@ def test_a_failed_conversion_leaves_nothing(store: Store, tmp_path: Path, monkey
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     # A tolerance below what float32 can hold: the gate can't be passed.
-    source = Path(__file__).parent.parent.parent / "examples" / "quickstart" / "digits-mlp.onnx"
+    source = Path(__file__).parent.parent.parent / "examples" / "quickstart" / "digits.pt2"
     with pytest.raises(
         ConversionError,
-        match=r"does not compute what onnx reference evaluator .* computes: output 'scores' differs at batch \d+, seed",
+        match=r"does not compute what pytorch .* computes: output 'scores' differs at batch \d+, seed",
     ) as caught:
-        convert_and_publish(store, "digits", source, ConversionOptions(rtol=1e-12))
+        convert_and_publish(store, "digits", source, ConversionOptions(rtol=1e-12, on_failure="reject"))
     assert caught.value.details["parity"]["passed"] is False
     assert store.versions("digits") == []
     assert list(folder.iterdir()) == []
 
 
 def test_another_precision_is_refused(store: Store, linear_onnx: Path) -> None:
-    with pytest.raises(ConfigError, match=r"convert\.precision: this release converts at 'float32' only, not 'int8'"):
-        convert_and_publish(store, "linear", linear_onnx, ConversionOptions(precision="int8"))
+    with pytest.raises(ConfigError, match=r"convert\.precision: 'int4' is not one of float32, float16, int8"):
+        convert_and_publish(store, "linear", linear_onnx, ConversionOptions(precision="int4"))
 
 
 def test_the_key_depends_on_source_converter_and_options(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,7 +102,7 @@ def test_the_key_depends_on_source_converter_and_options(monkeypatch: pytest.Mon
         conversion_key("abd", converter, ConversionOptions()),
         conversion_key("abc", load_converter("keras"), ConversionOptions()),
     }
-    monkeypatch.setattr(converter, "revision", 2, raising=False)
+    monkeypatch.setattr(converter, "revision", 99, raising=False)
     keys.add(key())
     assert len(keys) == 6
 
@@ -129,3 +132,85 @@ def test_limits_are_for_whoever_asks(store: Store, linear_onnx: Path) -> None:
         convert_and_publish(
             store, "linear", linear_onnx, ConversionOptions(), limits=replace(DEFAULT_LIMITS, timeout_s=0.01)
         )
+
+
+# -- when the converter process dies ---------------------------------------------------------------------------------
+
+
+class Sandbox:
+    """Stands for the sandbox: its process dies of every conversion to ONNX, and of native ones too when told."""
+
+    def __init__(self, *, native_dies: bool = False) -> None:
+        self.asked: list[str] = []
+        self._native_dies = native_dies
+
+    def __call__(self, request: ConversionRequest, on_progress: object, limits: object) -> Converted:
+        self.asked.append(request.options.to)
+        leftover = Path(request.workdir, "onnx")
+        assert not leftover.exists()
+        leftover.mkdir()
+        if request.options.to == "onnx" or self._native_dies:
+            raise ConversionError("the converter process ended with signal 11 (SIGSEGV)", exit_code=-11)
+        model = Path(request.workdir, "onnx", "model.pt2")
+        model.write_bytes(b"program")
+        signature = Signature((TensorSpec("x", "FP32", (-1, 2)),), (TensorSpec("y", "FP32", (-1, 2)),))
+        return Converted(
+            runtime="pytorch",
+            reason="asked for by `convert: {to: native}`",
+            files={"model.pt2": str(model)},
+            signatures={"serving_default": signature},
+            default_signature="serving_default",
+            graphs={},
+            optimised={},
+            fixed_batch={},
+            opset=None,
+            parity=ParityReport(True, 0.0, 0.0, 1e-4, (1,), (0,), (), "pytorch", True),
+            profile=Profile(1.0, 64, 2.0),
+            labels=None,
+            libraries={},
+        )
+
+
+def test_a_model_whose_exporter_crashes_is_served_natively(
+    store: Store, linear_onnx: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sandbox = Sandbox()
+    monkeypatch.setattr(publish_module, "run_in_sandbox", sandbox)
+    manifest = convert_and_publish(store, "linear", linear_onnx, ConversionOptions()).manifest
+    assert sandbox.asked == ["onnx", "native"]
+    assert (manifest.runtime, list(manifest.files)) == ("pytorch", ["model.pt2"])
+    assert manifest.reason == "the converter process ended with signal 11 (SIGSEGV)"
+
+
+@pytest.mark.parametrize(
+    ("options", "native_dies", "asked"),
+    [
+        (ConversionOptions(on_failure="reject"), False, ["onnx"]),
+        (ConversionOptions(precision="int8"), False, ["onnx"]),
+        (ConversionOptions(), True, ["onnx", "native"]),
+    ],
+)
+def test_the_crash_is_the_reason_where_nothing_else_may_or_can_serve(
+    store: Store,
+    linear_onnx: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: ConversionOptions,
+    native_dies: bool,
+    asked: list[str],
+) -> None:
+    sandbox = Sandbox(native_dies=native_dies)
+    monkeypatch.setattr(publish_module, "run_in_sandbox", sandbox)
+    with pytest.raises(ConversionError, match="SIGSEGV"):
+        convert_and_publish(store, "linear", linear_onnx, options)
+    assert sandbox.asked == asked
+    assert store.versions("linear") == []
+
+
+def test_the_users_own_code_is_part_of_the_key(tmp_path: Path) -> None:
+    def asked(folder: str) -> str:
+        return key(module="nets:build", code_folder=str(tmp_path / folder))
+
+    for folder, code in (("a", "x = 1"), ("b", "x = 1"), ("c", "x = 2")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "nets.py").write_text(code)
+    assert asked("a") == asked("b") != asked("c")

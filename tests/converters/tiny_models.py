@@ -120,6 +120,7 @@ def sklearn(folder: Path) -> None:
 
 
 def boosting(folder: Path) -> None:
+    import catboost
     import lightgbm
     import xgboost
 
@@ -144,6 +145,9 @@ def boosting(folder: Path) -> None:
         model = lightgbm.train({**base, **objective, "verbose": -1}, lightgbm.Dataset(rows, target), 6)
         model.save_model(folder / f"{name}.txt")
         record(folder, name, {"input": some}, outputs_of(model.predict(some), name))
+    forest = catboost.CatBoostClassifier(iterations=6, depth=3, verbose=0, allow_writing_files=False)
+    forest.fit(rows, classes).save_model(str(folder / "cat-classes.cbm"))
+    record(folder, "cat-classes", {"input": some}, outputs_of(forest.predict_proba(some), "cat-classes"))
     # Thresholds such as 0.1 are no float32; the float32 nearest to it is above, and belongs on the other side.
     column = np.repeat(np.arange(0.1, 1.1, 0.1), 30)[:, None]
     steps = lightgbm.train(

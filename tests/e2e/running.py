@@ -27,8 +27,15 @@ STOP_S = 60.0
 class Running:
     """A running `onegate up`; `config` may be changed and applied again."""
 
-    def __init__(self, folder: Path, config: dict[str, Any], environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        config: dict[str, Any],
+        environment: dict[str, str] | None = None,
+        onegate: Path = ONEGATE,
+    ) -> None:
         self.folder = folder
+        self.onegate = onegate
         self.config = config
         ports = free_ports(3)
         names = ("http_port", "grpc_port", "management_port")
@@ -41,7 +48,7 @@ class Running:
         self.log = folder / "up.log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [ONEGATE, "up", "onegate.yaml"],
+                [onegate, "up", "onegate.yaml"],
                 cwd=folder,
                 env=self.environment,
                 stdout=log,
@@ -71,7 +78,7 @@ class Running:
     def command(self, *words: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
         """Another `onegate` command against this gateway."""
         return subprocess.run(
-            [ONEGATE, *words],
+            [self.onegate, *words],
             cwd=folder or self.folder,
             env=self.environment,
             capture_output=True,

@@ -73,6 +73,8 @@ def test_defaults_fill_what_is_not_written(tmp_path: Path) -> None:
             "precision": "float32",
             "calibration": None,
             "parity": {"rtol": None, "class_agreement": None},
+            "timeout_s": 600.0,
+            "memory_gib": 8.0,
         },
         "serve": {
             "executor": "auto",

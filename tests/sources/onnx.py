@@ -1,5 +1,7 @@
-"""Sources of this kind (being written)."""
+"""ONNX sources: `onnx_versions.py` (opsets, IR versions, files, number formats), `onnx_operators.py` (operators of all
+domains, quantised graphs) and `onnx_batches.py` (frozen batches, what is refused)."""
 
+from tests.sources import onnx_batches, onnx_operators, onnx_versions
 from tests.sources.table import SourceCase
 
-CASES: list[SourceCase] = []
+CASES: list[SourceCase] = [*onnx_versions.CASES, *onnx_operators.CASES, *onnx_batches.CASES]

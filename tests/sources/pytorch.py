@@ -1,5 +1,147 @@
-"""Sources of this kind (being written)."""
+"""PyTorch sources: programs of torch.export, TorchScript, state dicts and pickled modules.
 
+The networks are in `pytorch_layers.py`, `pytorch_sequences.py` and `pytorch_structure.py`, and what a user ships with
+a package in `pytorch_pretrained.py`.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from model_store.manifest import TensorSpec
+from tests.sources import pytorch_layers as layers
+from tests.sources import pytorch_sequences as sequences
+from tests.sources import pytorch_structure as structure
+from tests.sources.pytorch_pretrained import PRETRAINED
+from tests.sources.pytorch_writing import case
 from tests.sources.table import SourceCase
 
-CASES: list[SourceCase] = []
+
+def floats(name: str, *shape: int) -> TensorSpec:
+    return TensorSpec(name, "FP32", shape)
+
+
+def ids(name: str, *shape: int) -> TensorSpec:
+    return TensorSpec(name, "INT64", shape)
+
+
+IMAGE = (floats("input", -1, 3, 16, 16),)
+BFLOAT16 = "ONNX Runtime has no bfloat16 kernels for the CPU; cast the model to float32 to have it as ONNX"
+
+CASES: list[SourceCase] = [
+    case("mlp", "program", layers.mlp),
+    case("cnn-batch-norm", "program", layers.cnn),
+    case("resnet-block", "program", layers.resnet),
+    case("depthwise-grouped", "program", layers.mobile),
+    case("transposed-convolutions", "program", layers.decoder),
+    case("convolution-3d", "program", layers.volume),
+    case("norms", "program", layers.norms),
+    case("interpolate", "program", layers.interpolate),
+    case("free-height-and-width", "program", layers.any_size),
+    case("grid-sample", "program", layers.grid_sample),
+    case("pixel-shuffle", "program", layers.pixel_shuffle),
+    case("topk-scatter-cumsum-einsum", "program", layers.selection),
+    case(
+        "topk-places",
+        "program",
+        layers.ties,
+        expect="native",
+        remark="PyTorch places equal values differently than ONNX Runtime; give out the values to have ONNX",
+        reason="'zeros': output 'output' differs",
+    ),
+    case("stft", "program", layers.spectrum),
+    case("fft", "program", layers.fourier),
+    case("frozen-batch-1", "program", partial(layers.frozen, 1)),
+    case("frozen-batch-4", "program", partial(layers.frozen, 4)),
+    case("lstm-bidirectional", "program", sequences.lstm),
+    case("lstm-tagger", "program", sequences.lstm_tagger),
+    case("gru-with-state", "program", sequences.gru),
+    case("rnn", "program", sequences.rnn),
+    case("lstm-cell-steps", "program", sequences.cells),
+    case("multihead-attention", "program", sequences.attention),
+    case("transformer-encoder", "program", sequences.encoder),
+    case("causal-attention", "program", sequences.causal),
+    case("embedding-bag", "program", sequences.embedding_bag),
+    case("transformers-bert", "program", sequences.bert),
+    case("transformers-vit", "program", sequences.vit),
+    case("transformers-gpt2", "program", sequences.gpt2),
+    case("float16", "program", partial(structure.linear, "float16"), rtol=4e-3),  # 8 units in the last place
+    case("float64", "program", partial(structure.linear, "float64")),
+    case(
+        "bfloat16",
+        "program",
+        partial(structure.linear, "bfloat16"),
+        expect="native",
+        remark=BFLOAT16,
+        reason="NOT_IMPLEMENTED|BF16|bfloat16",
+        rtol=4e-2,  # one unit in the last place is 8e-3
+    ),
+    case("integers-and-flags", "program", structure.integers),
+    case("nested-inputs-and-outputs", "program", structure.nested),
+    case("unused-input", "program", structure.unused),
+    case("torch-cond", "program", structure.cond),
+    case("traced-cnn", "trace", layers.cnn, inputs=IMAGE),
+    case("traced-mobile", "trace", layers.mobile, inputs=(floats("x", -1, 8, 9, 9),)),
+    case("traced-interpolate", "trace", layers.interpolate, inputs=(floats("x", -1, 3, 4, 6),)),
+    case("traced-lstm-free-steps", "trace", sequences.lstm_tagger, inputs=(ids("ids", -1, -1),)),
+    case("traced-transformer", "trace", sequences.encoder, inputs=(floats("src", -1, -1, 8),)),
+    case("traced-stft", "trace", layers.spectrum, inputs=(floats("audio", -1, 160),)),
+    case(
+        "traced-embedding-bag",
+        "trace",
+        sequences.embedding_bag,
+        inputs=(ids("ids", -1, 3), TensorSpec("places", "INT32", (-1,))),
+    ),
+    case("scripted-mlp", "script", layers.mlp, inputs=(floats("input", -1, 8),)),
+    case("scripted-resnet", "script", layers.resnet, inputs=(floats("x", -1, 4, 12, 12),)),
+    case("scripted-loop-and-branch", "script", structure.loop, inputs=(floats("x", -1, -1, 3),)),
+    case("scripted-optional-argument", "script", structure.optional, inputs=(floats("x", -1, 4),)),
+    case("scripted-number", "script", structure.power, inputs=(floats("x", -1, 4), ids("times"))),
+    case("scripted-gru", "script", sequences.gru, inputs=(floats("x", -1, -1, 3), floats("state", -1, 5))),
+    case("scripted-tagger", "script", sequences.lstm_tagger, inputs=(ids("ids", -1, -1),)),
+    case(
+        "script-without-shapes",
+        "script",
+        layers.mlp,
+        expect="refused",
+        remark="TorchScript says no shapes: declare `inputs:` in the config or `--input`, or give `examples:`",
+        reason=r"carries no shapes of its inputs; forward takes input: Tensor: write `inputs: \[\{name: input, "
+        r"datatype: FP32, shape: \[-1, \.\.\.\]\}\]` in the config, or `--input input:FP32:-1,\.\.\.`",
+    ),
+    case(
+        "state-dict-cnn", "weights", layers.cnn, inputs=IMAGE, options={"module": "tests.sources.pytorch_factories:cnn"}
+    ),
+    case(
+        "state-dict-tagger",
+        "weights",
+        sequences.lstm_tagger,
+        inputs=(ids("ids", -1, 6),),
+        options={"module": "tests.sources.pytorch_factories:lstm_tagger"},
+    ),
+    case(
+        "state-dict-transformer",
+        "weights",
+        sequences.encoder,
+        inputs=(floats("src", -1, -1, 8),),
+        options={"module": "tests.sources.pytorch_factories:encoder"},
+    ),
+    case(
+        "state-dict-alone",
+        "weights",
+        layers.cnn,
+        expect="refused",
+        remark="weights without their module: name its factory as `module: package.module:factory`",
+        reason=r"holds weights without the module that they belong to: write `module: package\.module:factory`",
+    ),
+    case("pickled-module", "module", layers.mlp, inputs=(floats("input", -1, 8),), options={"trust": True}),
+    case(
+        "pickled-module-untrusted",
+        "module",
+        layers.mlp,
+        inputs=(floats("input", -1, 8),),
+        expect="refused",
+        remark="loading it runs code: say `trust: true`, or export the model with torch.export.save",
+        reason="is a pickle: loading it runs code",
+    ),
+    *PRETRAINED,
+]

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from converters.sklearn.ops.graph import Graph, Value
+from converters.sklearn.ops.encoders import category_index
+from converters.sklearn.ops.graph import Graph, Value, floats
 from converters.sklearn.ops.linear import binary_labels
 from converters.sklearn.ops.registry import NotTranslated, call, has_method, translates
 from converters.sklearn.ops.table import Table
@@ -58,12 +59,12 @@ def _columns_of(x: Value, features: Sequence[int], est: Any) -> Value:
 
 
 @translates("predict", "BaggingClassifier")
-def predict_bagging_class(g: Graph, est: Any, x: Value) -> Value:
+def _predict_bagging_class(g: Graph, est: Any, x: Value) -> Value:
     return g.labels(est.classes_, bagging_probabilities(g, est, x).argmax())
 
 
 @translates("predict", "BaggingRegressor")
-def predict_bagging_number(g: Graph, est: Any, x: Value) -> Value:
+def _predict_bagging_number(g: Graph, est: Any, x: Value) -> Value:
     members = est.estimators_
     if all(type(each).__name__ in TREES_OF_NUMBERS for each in members):
         return tree_values(g, members, x, est.estimators_features_).sum(axis=1, keepdims=False) / float(
@@ -81,21 +82,26 @@ def predict_bagging_number(g: Graph, est: Any, x: Value) -> Value:
 def adaboost_scores(g: Graph, est: Any, x: Value) -> Value:
     """SAMME (Zhu et al., 2009): a member's weight for the class it names, -weight / (K - 1) for the others."""
     count = int(est.n_classes_)
-    total: Any = None
-    for member, weight in zip(est.estimators_, est.estimator_weights_, strict=False):
-        named = call(g, member, "predict", x).reshape(-1, 1).equals(_known_labels(est.classes_)[None])
-        part = g.where(named, np.float64(weight), np.float64(-1 / (count - 1) * weight))
-        total = part if total is None else total + part
-    scores: Value = total / float(est.estimator_weights_.sum())
+    members = est.estimators_
+    weights = floats(est.estimator_weights_[: len(members)])[None, :, None]
+    named = _named_classes(g, est, x).expand_dims(2).equals(np.arange(count)[None, None])
+    scores = g.where(named, weights, weights * (-1 / (count - 1))).sum(1, keepdims=False)
+    scores = scores / float(est.estimator_weights_.sum())
     return scores.column(1) - scores.column(0) if count == 2 else scores
 
 
-def _known_labels(classes: np.ndarray) -> np.ndarray:
-    return classes.astype(np.int64) if classes.dtype.kind in "iubf" else classes.astype(object)
+def _named_classes(g: Graph, est: Any, x: Value) -> Value:
+    """Which class each member names, int64[N, members]."""
+    members = est.estimators_
+    count = int(est.n_classes_)
+    if all(type(each).__name__ in TREES_OF_CLASSES and each.n_classes_ == count for each in members):
+        return tree_values(g, members, x).argmax(2)
+    answers = [call(g, member, "predict", x).reshape(-1, 1) for member in members]
+    return g.concat([category_index(g, answer, est.classes_) for answer in answers])
 
 
 @translates("predict", "AdaBoostClassifier")
-def predict_adaboost_class(g: Graph, est: Any, x: Value) -> Value:
+def _predict_adaboost_class(g: Graph, est: Any, x: Value) -> Value:
     scores = adaboost_scores(g, est, x)
     if len(est.classes_) == 2:
         return binary_labels(g, est.classes_, scores > 0.0)
@@ -103,7 +109,7 @@ def predict_adaboost_class(g: Graph, est: Any, x: Value) -> Value:
 
 
 @translates("predict_proba", "AdaBoostClassifier")
-def adaboost_probabilities(g: Graph, est: Any, x: Value) -> Value:
+def _adaboost_probabilities(g: Graph, est: Any, x: Value) -> Value:
     scores = adaboost_scores(g, est, x)
     if len(est.classes_) == 2:
         return g.softmax(g.concat([-scores, scores]) / 2.0)
@@ -118,10 +124,8 @@ def predict_adaboost_number(g: Graph, est: Any, x: Value) -> Value:
     else:
         values = g.concat([call(g, member, "predict", x).reshape(-1, 1) for member in est.estimators_])
     count = len(est.estimators_)
-    ordered, order = g.ops(
-        "TopK", values, np.array([count]), dtypes=[None, np.int64], axis=1, largest=0, sorted=1
-    )
-    weights = g.constant(np.asarray(est.estimator_weights_[:count], np.float64)).take(order, axis=0)
+    ordered, order = g.ops("TopK", values, np.array([count]), dtypes=[None, np.int64], axis=1, largest=0, sorted=1)
+    weights = g.constant(floats(est.estimator_weights_[:count])).take(order, axis=0)
     reached = g.op("CumSum", weights, np.array(1))
     enough = (reached >= reached.column(count - 1) * 0.5).cast(np.int32)
     return g.op("GatherElements", ordered, enough.argmax().reshape(-1, 1), axis=1)
@@ -133,7 +137,7 @@ def _votes(g: Graph, est: Any, table: Table) -> list[Value]:
 
 
 def _average(g: Graph, values: Sequence[Value], weights: Any) -> Value:
-    weights = np.ones(len(values)) if weights is None else np.asarray(weights, np.float64)
+    weights = np.ones(len(values)) if weights is None else floats(weights)
     total: Any = None
     for value, weight in zip(values, weights, strict=True):
         part = value * float(weight)
@@ -143,7 +147,7 @@ def _average(g: Graph, values: Sequence[Value], weights: Any) -> Value:
 
 
 @translates("predict_proba", "VotingClassifier", table=True)
-def voting_probabilities(g: Graph, est: Any, table: Table) -> Value:
+def _voting_probabilities(g: Graph, est: Any, table: Table) -> Value:
     return _average(g, [call(g, each, "predict_proba", table) for each in est.estimators_], est._weights_not_none)
 
 
@@ -151,7 +155,7 @@ def voting_probabilities(g: Graph, est: Any, table: Table) -> Value:
 def predict_voting_class(g: Graph, est: Any, table: Table) -> Value:
     """Soft: the largest mean probability. Hard: the class of most (weighted) votes, the first of equal ones."""
     if est.voting == "soft":
-        return g.labels(est.classes_, voting_probabilities(g, est, table).argmax())
+        return g.labels(est.classes_, _voting_probabilities(g, est, table).argmax())
     count = len(est.classes_)
     ballots = [one_hot(g, vote, count) for vote in _votes(g, est, table)]
     weights = est._weights_not_none or [1.0] * len(ballots)
@@ -162,7 +166,7 @@ def predict_voting_class(g: Graph, est: Any, table: Table) -> Value:
 
 
 @translates("transform", "VotingClassifier", table=True)
-def transform_voting_class(g: Graph, est: Any, table: Table) -> Value:
+def _transform_voting_class(g: Graph, est: Any, table: Table) -> Value:
     if est.voting == "hard":
         return g.concat(_votes(g, est, table)).double()
     if not est.flatten_transform:
@@ -171,12 +175,12 @@ def transform_voting_class(g: Graph, est: Any, table: Table) -> Value:
 
 
 @translates("predict", "VotingRegressor", table=True)
-def predict_voting_number(g: Graph, est: Any, table: Table) -> Value:
+def _predict_voting_number(g: Graph, est: Any, table: Table) -> Value:
     return _average(g, _votes(g, est, table), est._weights_not_none)
 
 
 @translates("transform", "VotingRegressor", table=True)
-def transform_voting_number(g: Graph, est: Any, table: Table) -> Value:
+def _transform_voting_number(g: Graph, est: Any, table: Table) -> Value:
     return g.concat(_votes(g, est, table))
 
 
@@ -198,7 +202,7 @@ def stacked(g: Graph, est: Any, table: Table) -> Value:
 
 
 @translates("predict_proba", "StackingClassifier", table=True)
-def stacking_probabilities(g: Graph, est: Any, table: Table) -> Value:
+def _stacking_probabilities(g: Graph, est: Any, table: Table) -> Value:
     answer = call(g, est.final_estimator_, "predict_proba", stacked(g, est, table))
     if isinstance(est._label_encoder, list):
         return g.concat([each.column(0) for each in answer])
@@ -207,7 +211,7 @@ def stacking_probabilities(g: Graph, est: Any, table: Table) -> Value:
 
 
 @translates("decision_function", "StackingClassifier", table=True)
-def stacking_scores(g: Graph, est: Any, table: Table) -> Value:
+def _stacking_scores(g: Graph, est: Any, table: Table) -> Value:
     result: Value = call(g, est.final_estimator_, "decision_function", stacked(g, est, table))
     return result
 
@@ -225,6 +229,6 @@ def predict_stacking_class(g: Graph, est: Any, table: Table) -> Value:
 
 
 @translates("predict", "StackingRegressor", table=True)
-def predict_stacking_number(g: Graph, est: Any, table: Table) -> Value:
+def _predict_stacking_number(g: Graph, est: Any, table: Table) -> Value:
     result: Value = call(g, est.final_estimator_, "predict", stacked(g, est, table))
     return result

@@ -19,8 +19,8 @@ SLOTS = {"predict": 0, "transform": 0, "predict_proba": 1}
 def call_foreign(g: Graph, estimator: Any, method: str, table: Table) -> Value:
     """The result of a method that skl2onnx writes. Raises what skl2onnx raises for an estimator unknown to it."""
     from skl2onnx import _parse
-    from skl2onnx.common.exceptions import MissingConverter
     from skl2onnx._supported_operators import sklearn_operator_name_map
+    from skl2onnx.common.exceptions import MissingConverter
 
     known = {*_parse.sklearn_parsers_map, *sklearn_operator_name_map}
     if method not in SLOTS or type(estimator) not in known:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from converters.sklearn.ops.graph import Graph, Value
+from converters.sklearn.ops.graph import Graph, Value, floats
 from converters.sklearn.ops.linear import binary_labels, two_columns
 from converters.sklearn.ops.registry import NotTranslated, call, translates
 from converters.sklearn.ops.table import Table
@@ -49,17 +49,17 @@ def _link(g: Graph, loss: Any, shares: Value) -> Value:
 
 
 @translates("predict", "GradientBoostingRegressor")
-def predict_gradient_number(g: Graph, est: Any, x: Value) -> Value:
+def _predict_gradient_number(g: Graph, est: Any, x: Value) -> Value:
     return gradient_scores(g, est, x)
 
 
 @translates("predict", "GradientBoostingClassifier")
-def predict_gradient_class(g: Graph, est: Any, x: Value) -> Value:
+def _predict_gradient_class(g: Graph, est: Any, x: Value) -> Value:
     return _label(g, est, gradient_scores(g, est, x))
 
 
 @translates("predict_proba", "GradientBoostingClassifier")
-def gradient_probabilities(g: Graph, est: Any, x: Value) -> Value:
+def _gradient_probabilities(g: Graph, est: Any, x: Value) -> Value:
     return _probabilities(g, est, gradient_scores(g, est, x))
 
 
@@ -95,7 +95,7 @@ def histogram_scores(g: Graph, est: Any, table: Table) -> Value:
     held = [predictor.nodes["value"][:, None] for predictor in predictors]
     values = g.constant(leaf_table(trees, held)).take(leaves(g, trees, x, exact=True), axis=0)
     total = values.reshape(0, -1, columns).sum(axis=1, keepdims=False)
-    return total + np.asarray(est._baseline_prediction, np.float64).reshape(1, -1)
+    return total + floats(est._baseline_prediction).reshape(1, -1)
 
 
 def x_columns(est: Any) -> int:
@@ -145,9 +145,7 @@ def _nodes(predictor: Any, sets: _CategorySets, columns: int) -> Nodes:
     is_leaf = nodes["is_leaf"].astype(bool)
     for index in np.flatnonzero(nodes["is_categorical"].astype(bool) & ~is_leaf):
         bitset = predictor.raw_left_cat_bitsets[nodes["bitset_idx"][index]]
-        feature[index] = columns + sets.add(
-            int(feature[index]), bitset, bool(nodes["missing_go_to_left"][index])
-        )
+        feature[index] = columns + sets.add(int(feature[index]), bitset, bool(nodes["missing_go_to_left"][index]))
         threshold[index] = 0.5
     return Nodes(
         nodes["left"].astype(np.int64),
@@ -160,7 +158,7 @@ def _nodes(predictor: Any, sets: _CategorySets, columns: int) -> Nodes:
 
 
 @translates("predict", "HistGradientBoostingRegressor", table=True)
-def predict_histogram_number(g: Graph, est: Any, table: Table) -> Value:
+def _predict_histogram_number(g: Graph, est: Any, table: Table) -> Value:
     raw = histogram_scores(g, est, table)
     link = type(est._loss.link).__name__
     if link == "IdentityLink":
@@ -171,10 +169,10 @@ def predict_histogram_number(g: Graph, est: Any, table: Table) -> Value:
 
 
 @translates("predict", "HistGradientBoostingClassifier", table=True)
-def predict_histogram_class(g: Graph, est: Any, table: Table) -> Value:
+def _predict_histogram_class(g: Graph, est: Any, table: Table) -> Value:
     return _label(g, est, histogram_scores(g, est, table))
 
 
 @translates("predict_proba", "HistGradientBoostingClassifier", table=True)
-def histogram_probabilities(g: Graph, est: Any, table: Table) -> Value:
+def _histogram_probabilities(g: Graph, est: Any, table: Table) -> Value:
     return _probabilities(g, est, histogram_scores(g, est, table))

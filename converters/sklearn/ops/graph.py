@@ -14,8 +14,13 @@ from typing import Any, Union
 import numpy as np
 import onnx
 
-Operand = Union["Value", np.ndarray, float, int]
+Operand = Union["Value", np.ndarray, "np.generic[Any]", float, int]
 TEXT = np.dtype(object)
+
+
+def floats(values: Any) -> np.ndarray:
+    """What a fitted estimator holds, as float64."""
+    return np.asarray(values, np.float64)
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,9 @@ class Value:
     dtype: np.dtype[Any]
     narrow: bool = False
     """Whether scikit-learn holds these numbers as float32: what keeps its input's type rounds to that."""
+
+    __array_ufunc__ = None
+    """numpy's arrays leave `array - value` to the value, instead of trying it element by element."""
 
     def __add__(self, other: Operand) -> Value:
         return self.graph.op("Add", self, other)
@@ -61,16 +69,16 @@ class Value:
     def __matmul__(self, other: Operand) -> Value:
         return self.graph.op("MatMul", self, other)
 
-    def __lt__(self, other: Operand) -> Value:
+    def __lt__(self, other: Any) -> Value:
         return self.graph.op("Less", self, other, dtype=bool)
 
-    def __le__(self, other: Operand) -> Value:
+    def __le__(self, other: Any) -> Value:
         return self.graph.op("LessOrEqual", self, other, dtype=bool)
 
-    def __gt__(self, other: Operand) -> Value:
+    def __gt__(self, other: Any) -> Value:
         return self.graph.op("Greater", self, other, dtype=bool)
 
-    def __ge__(self, other: Operand) -> Value:
+    def __ge__(self, other: Any) -> Value:
         return self.graph.op("GreaterOrEqual", self, other, dtype=bool)
 
     def equals(self, other: Operand) -> Value:
@@ -94,18 +102,23 @@ class Value:
         return self.graph.op(op_type, self)
 
     def exp(self) -> Value:
+        """e to the power of every element."""
         return self.apply("Exp")
 
     def log(self) -> Value:
+        """Natural logarithm."""
         return self.apply("Log")
 
     def sqrt(self) -> Value:
+        """Square root."""
         return self.apply("Sqrt")
 
     def abs(self) -> Value:
+        """Absolute value."""
         return self.apply("Abs")
 
     def is_nan(self) -> Value:
+        """Where a number is missing, bool."""
         return self.graph.op("IsNaN", self, dtype=bool)
 
     def clip(self, low: float | None = None, high: float | None = None) -> Value:
@@ -125,6 +138,7 @@ class Value:
         return self.graph.op("Cast", self, dtype=wanted, to=onnx.helper.np_dtype_to_tensor_dtype(wanted))
 
     def double(self) -> Value:
+        """As float64."""
         return self.cast(np.float64)
 
     def rounded(self) -> Value:
@@ -132,6 +146,7 @@ class Value:
         return self.cast(np.float32).cast(np.float64).as_narrow()
 
     def as_narrow(self, narrow: bool = True) -> Value:
+        """The same numbers, held by scikit-learn as float32 or not."""
         return Value(self.graph, self.name, self.dtype, narrow)
 
     def reshape(self, *shape: int) -> Value:
@@ -139,12 +154,15 @@ class Value:
         return self.graph.op("Reshape", self, np.array(shape, np.int64))
 
     def transpose(self, *axes: int) -> Value:
+        """With the axes in another order."""
         return self.graph.op("Transpose", self, perm=list(axes))
 
     def expand_dims(self, *axes: int) -> Value:
+        """With new axes of size 1 at these places of the result."""
         return self.graph.op("Unsqueeze", self, np.array(axes, np.int64))
 
     def squeeze(self, axis: int) -> Value:
+        """Without an axis of size 1."""
         return self.graph.op("Squeeze", self, np.array([axis], np.int64))
 
     def take(self, indices: Value | np.ndarray | Sequence[int], axis: int = 1) -> Value:
@@ -158,15 +176,19 @@ class Value:
         return self.take([index])
 
     def sum(self, axis: int = 1, keepdims: bool = True) -> Value:
+        """Along one axis."""
         return self._reduce("ReduceSum", axis, keepdims)
 
     def mean(self, axis: int = 1, keepdims: bool = True) -> Value:
+        """Along one axis."""
         return self._reduce("ReduceMean", axis, keepdims)
 
     def max(self, axis: int = 1, keepdims: bool = True) -> Value:
+        """Along one axis."""
         return self._reduce("ReduceMax", axis, keepdims)
 
     def min(self, axis: int = 1, keepdims: bool = True) -> Value:
+        """Along one axis."""
         return self._reduce("ReduceMin", axis, keepdims)
 
     def argmax(self, axis: int = 1) -> Value:
@@ -208,7 +230,9 @@ class Graph:
         self.container.initializers.append(tensor)
         return Value(self, name, values.dtype)
 
-    def op(self, op_type: str, *inputs: Operand | None, dtype: Any = None, domain: str = "", **attributes: Any) -> Value:
+    def op(
+        self, op_type: str, *inputs: Operand | None, dtype: Any = None, domain: str = "", **attributes: Any
+    ) -> Value:
         """One operator of one output. The result has the first value's type unless `dtype` says otherwise; plain
         numbers among the inputs get it too, arrays of integers excepted."""
         return self.ops(op_type, *inputs, dtypes=[dtype], domain=domain, **attributes)[0]
@@ -237,7 +261,7 @@ class Graph:
     def _operand(self, operand: Operand | None, dtype: np.dtype[Any]) -> Value | None:
         if operand is None or isinstance(operand, Value):
             return operand
-        if isinstance(operand, np.ndarray) and operand.dtype.kind in "ib" and dtype.kind == "f":
+        if isinstance(operand, np.ndarray) and operand.dtype.kind in "iu" and dtype.kind in "fb":
             return self.constant(operand)
         return self.constant(operand, dtype if dtype.kind in "fib" else None)
 
@@ -245,9 +269,7 @@ class Graph:
         """Element by element. At least one side is a value or an array that tells the type."""
         sides = [each if isinstance(each, Value) else None for each in (yes, no)]
         known = next((each.dtype for each in sides if each), None)
-        left, right = (
-            each if isinstance(each, Value) else self.constant(each, known) for each in (yes, no)
-        )
+        left, right = (each if isinstance(each, Value) else self.constant(each, known) for each in (yes, no))
         return self.op("Where", condition, left, right, dtype=left.dtype)
 
     def concat(self, values: Sequence[Value], axis: int = 1) -> Value:
@@ -257,9 +279,11 @@ class Graph:
         return self.op("Concat", *values, axis=axis).as_narrow(all(each.narrow for each in values))
 
     def maximum(self, left: Value, right: Operand) -> Value:
+        """The larger of both, element by element; NaN where one is."""
         return self.op("Max", left, right)
 
     def minimum(self, left: Value, right: Operand) -> Value:
+        """The smaller of both, element by element; NaN where one is."""
         return self.op("Min", left, right)
 
     def rows(self, like: Value) -> Value:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from converters.sklearn.ops.graph import Graph, Value
+from converters.sklearn.ops.graph import Graph, Value, floats
 from converters.sklearn.ops.registry import NotTranslated, call, translates
 
 REGRESSORS = (
@@ -44,8 +44,8 @@ RIDGE = ("RidgeClassifier", "RidgeClassifierCV")
 
 def affine(x: Value, coef: np.ndarray, intercept: Any) -> Value:
     """x coef' + intercept, [N, targets]. coef: [targets, columns] or [columns]."""
-    matrix = np.atleast_2d(np.asarray(coef, np.float64))
-    return x @ np.ascontiguousarray(matrix.T) + np.ravel(np.asarray(intercept, np.float64))
+    matrix = np.atleast_2d(floats(coef))
+    return x @ np.ascontiguousarray(matrix.T) + np.ravel(floats(intercept))
 
 
 def binary_labels(g: Graph, classes: Any, positive: Value) -> Value:
@@ -61,7 +61,7 @@ def labels_of_scores(g: Graph, classes: Any, scores: Value) -> Value:
 
 
 @translates("predict", *REGRESSORS)
-def predict_linear(g: Graph, est: Any, x: Value) -> Value:
+def _predict_linear(g: Graph, est: Any, x: Value) -> Value:
     return affine(x, est.coef_, est.intercept_)
 
 
@@ -78,7 +78,7 @@ def predict_glm(g: Graph, est: Any, x: Value) -> Value:
 
 
 @translates("predict", "RANSACRegressor")
-def predict_ransac(g: Graph, est: Any, x: Value) -> Value:
+def _predict_ransac(g: Graph, est: Any, x: Value) -> Value:
     result: Value = call(g, est.estimator_, "predict", x)
     return result
 
@@ -90,7 +90,7 @@ def linear_scores(g: Graph, est: Any, x: Value) -> Value:
 
 
 @translates("predict", *CLASSIFIERS, *LOGISTIC, "LinearDiscriminantAnalysis")
-def predict_linear_class(g: Graph, est: Any, x: Value) -> Value:
+def _predict_linear_class(g: Graph, est: Any, x: Value) -> Value:
     return labels_of_scores(g, est.classes_, linear_scores(g, est, x))
 
 
@@ -124,7 +124,7 @@ def normalised_sigmoids(g: Graph, scores: Value) -> Value:
 
 
 @translates("predict_proba", "LinearDiscriminantAnalysis")
-def lda_probabilities(g: Graph, est: Any, x: Value) -> Value:
+def _lda_probabilities(g: Graph, est: Any, x: Value) -> Value:
     scores = linear_scores(g, est, x)
     return two_columns(g, g.sigmoid(scores)) if len(est.classes_) == 2 else g.softmax(scores)
 
@@ -147,13 +147,13 @@ def sgd_probabilities(g: Graph, est: Any, x: Value) -> Value:
 
 
 @translates("decision_function", "SGDOneClassSVM")
-def one_class_scores(g: Graph, est: Any, x: Value) -> Value:
+def _one_class_scores(g: Graph, est: Any, x: Value) -> Value:
     return affine(x, est.coef_, -np.asarray(est.offset_))
 
 
 @translates("predict", "SGDOneClassSVM")
-def predict_one_class(g: Graph, est: Any, x: Value) -> Value:
-    return inliers(g, one_class_scores(g, est, x))
+def _predict_one_class(g: Graph, est: Any, x: Value) -> Value:
+    return inliers(g, _one_class_scores(g, est, x))
 
 
 def inliers(g: Graph, scores: Value) -> Value:

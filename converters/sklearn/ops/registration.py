@@ -62,6 +62,8 @@ def _convert(scope: Any, operator: Any, container: Any) -> None:
             results[output.method] = call(g, model, output.method, table)
         value = results[output.method]
         value = value if output.part is None else value[output.part]
+        if isinstance(value, Table):
+            value = value.text() if value.is_text() else value.matrix()
         if output.column:
             value = value.reshape(0, -1)
         if output.is_label and value.dtype != TEXT:

@@ -8,12 +8,13 @@ estimators are named, not imported; a subclass of an estimator is another estima
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from converters.sklearn.ops.graph import Graph, Value
 from converters.sklearn.ops.table import Table
 
 Translation = Callable[[Graph, Any, Any], Any]
+Function = TypeVar("Function", bound=Translation)
 
 TRANSLATIONS: dict[tuple[str, str], Translation] = {}
 """(estimator, method) -> translation."""
@@ -24,10 +25,10 @@ class NotTranslated(Exception):
     """The estimator, or this setting of it, has no translation; the message says which and why."""
 
 
-def translates(method: str, *estimators: str, table: bool = False) -> Callable[[Translation], Translation]:
+def translates(method: str, *estimators: str, table: bool = False) -> Callable[[Function], Function]:
     """Registers a function for a method of the named estimators. Twice for one of them is an error."""
 
-    def register(function: Translation) -> Translation:
+    def register(function: Function) -> Function:
         for name in estimators:
             if (name, method) in TRANSLATIONS:
                 raise ValueError(f"{name}.{method} is translated twice")

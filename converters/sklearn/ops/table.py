@@ -23,10 +23,12 @@ class Table:
 
     @classmethod
     def of(cls, value: Value, width: int | None = None) -> Table:
+        """A matrix as a table of one block."""
         return cls((value,), (width,))
 
     @property
     def graph(self) -> Graph:
+        """That its columns are part of."""
         return self.blocks[0].graph
 
     def is_text(self) -> bool:

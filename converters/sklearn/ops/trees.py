@@ -133,13 +133,13 @@ def class_values(g: Graph, est: Any, x: Value) -> list[Value]:
 
 
 @translates("predict_proba", *TREES_OF_CLASSES, *FORESTS_OF_CLASSES)
-def tree_probabilities(g: Graph, est: Any, x: Value) -> Any:
+def _tree_probabilities(g: Graph, est: Any, x: Value) -> Any:
     parts = class_values(g, est, x)
     return parts[0] if est.n_outputs_ == 1 else parts
 
 
 @translates("predict", *TREES_OF_CLASSES, *FORESTS_OF_CLASSES)
-def predict_tree_class(g: Graph, est: Any, x: Value) -> Value:
+def _predict_tree_class(g: Graph, est: Any, x: Value) -> Value:
     parts = class_values(g, est, x)
     if est.n_outputs_ == 1:
         return g.labels(est.classes_, parts[0].argmax())
@@ -148,7 +148,7 @@ def predict_tree_class(g: Graph, est: Any, x: Value) -> Value:
 
 
 @translates("predict", *TREES_OF_NUMBERS, *FORESTS_OF_NUMBERS)
-def predict_tree_number(g: Graph, est: Any, x: Value) -> Value:
+def _predict_tree_number(g: Graph, est: Any, x: Value) -> Value:
     trees = getattr(est, "estimators_", None) or [est]
     values = tree_values(g, trees, x)
     return values.sum(axis=1, keepdims=False) / float(len(trees)) if len(trees) > 1 else values.squeeze(1)

@@ -1,0 +1,122 @@
+"""Looks at a model's config before Keras builds anything from it: what would run code, what needs classes from outside.
+
+Keras 3's safe mode refuses lambdas too; looking first gives one clear message, and holds for `.h5` files of Keras 2,
+where tf_keras runs a lambda without asking.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+from typing import Any
+
+from model_store.errors import SourceError, TrustRequired
+
+RUNS_CODE = frozenset({"Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "FlaxLayer", "JaxLayer"})
+"""Classes whose config carries code, or the path of a program to load."""
+OWN_MODULES = frozenset({"keras", "tf_keras", "tensorflow", "builtins"})
+KERAS_MODULE = re.compile(
+    r"(tensorflow\.python\.)?(tf_)?keras(\.api)?(\._tf_keras\.keras)?(\.src)?(\.engine|\.legacy)?"
+    r"(\.(layers|models|activations|initializers|regularizers|constraints|dtype_policies|random|losses|metrics"
+    r"|optimizers|ops|quantizers|mixed_precision|applications|backend|saving\.serialization_lib)(\..+)?"
+    r"|\.(functional|sequential|training))?"
+)
+"""Where Keras keeps what a model is made of; its modules that read files or the network are none of them."""
+BUILTINS = frozenset({"function", "type", "slice", "tuple", "list", "dict", "Ellipsis"})
+SYMBOL_LAYERS = frozenset({"TFOpLambda", "SlicingOpLambda", "ClassMethod", "InstanceMethod", "InstanceProperty"})
+"""Layers of Keras 2 that call a function of TensorFlow by its name."""
+HARMLESS_SYMBOL = re.compile(
+    r"(compat\.v[12]\.)?((math|nn|linalg|signal|strings|image|bitwise|keras\.activations|keras\.backend|__operators__)"
+    r"\.[\w.]+|abs|acos|add|add_n|argmax|argmin|argsort|asin|atan|boolean_mask|broadcast_to|cast|clip_by_value|concat"
+    r"|constant|convert_to_tensor|cos|cosh|cumsum|divide|einsum|equal|exp|expand_dims|eye|fill|floor|gather|gather_nd"
+    r"|greater|greater_equal|identity|less|less_equal|linspace|logical_and|logical_not|logical_or|matmul|maximum"
+    r"|minimum|multiply|negative|norm|not_equal|one_hot|ones|ones_like|pad|pow|range|rank|realdiv|reduce_\w+"
+    r"|repeat|reshape|reverse|roll|round|scatter_nd|sequence_mask|shape|sigmoid|sign|sin|sinh|size|slice|sort|split"
+    r"|sqrt|square|squeeze|stack|stop_gradient|strided_slice|subtract|switch_case|tan|tanh|tensordot|tile|transpose"
+    r"|truediv|truncatediv|unstack|where|zeros|zeros_like)"
+)
+"""Functions of TensorFlow that compute on tensors and do nothing else."""
+READS_FILES = frozenset({"vocabulary", "vocabulary_file", "vocab_path"})
+"""Keys of lookup layers that hold a list of words, or the path of a file of them."""
+
+
+def vet_config(config: Any, source: str, custom: Collection[str] = ()) -> None:
+    """`custom` holds the names that the user gave classes for.
+
+    Raises `TrustRequired`, naming layer and class, when building the model would run code of the file or read
+    other files, and `SourceError` when it needs classes that are not Keras's own.
+    """
+    missing: dict[str, None] = {}
+    for item in objects_of(config):
+        name, module = str(item["class_name"]), item.get("module")
+        registered = item.get("registered_name")
+        if name in RUNS_CODE:
+            raise _trust(source, item, f"is a {name}, which carries code; replace it by a layer of Keras")
+        if name in SYMBOL_LAYERS:
+            _vet_symbol(source, item)
+        _vet_files(source, item)
+        if {name, str(registered), str(registered).rpartition(">")[2]} & set(custom):
+            continue
+        if isinstance(module, str) and not _is_own(module, name):
+            missing[f"{module}.{name}" if module.split(".")[0] not in OWN_MODULES else f"{module}:{name}"] = None
+        elif module is None and isinstance(registered, str) and registered != name:
+            missing[registered] = None
+    if missing:
+        raise _missing(source, list(missing))
+
+
+def _is_own(module: str, name: str) -> bool:
+    if module == "builtins":
+        return name in BUILTINS
+    return KERAS_MODULE.fullmatch(module) is not None
+
+
+def _missing(source: str, names: list[str]) -> SourceError:
+    first = re.split(r"[.:>]", names[0])[-1]
+    return SourceError(
+        f"source {source!r} needs the class {', '.join(names)}, whose code is not in the file; name it in the config "
+        f'as `custom_objects: {{{first}: "package.module:{first}"}}`',
+        name=names[0],
+        names=names,
+    )
+
+
+def _trust(source: str, item: dict[str, Any], what: str) -> TrustRequired:
+    name = str(item["class_name"])
+    return TrustRequired(f"source {source!r}: layer {_layer_name(item)!r} {what}, or say `trust: true`", name=name)
+
+
+def _layer_name(item: dict[str, Any]) -> str:
+    config = item.get("config")
+    name = config.get("name") if isinstance(config, dict) else None
+    return str(name or item.get("name") or item["class_name"])
+
+
+def _vet_symbol(source: str, item: dict[str, Any]) -> None:
+    config = item.get("config")
+    config = config if isinstance(config, dict) else {}
+    symbol = config.get("function", config.get("symbol"))
+    if item["class_name"] == "SlicingOpLambda" and symbol is None:
+        return
+    if not isinstance(symbol, str) or not HARMLESS_SYMBOL.fullmatch(symbol):
+        raise _trust(source, item, f"calls the function {symbol!r} of TensorFlow, which does more than compute")
+
+
+def _vet_files(source: str, item: dict[str, Any]) -> None:
+    config = item.get("config")
+    for key in READS_FILES & set(config) if isinstance(config, dict) else ():
+        if isinstance(config[key], str):
+            raise _trust(source, item, f"reads the file {config[key]!r}; adapt() it or give it a list of words")
+
+
+def objects_of(value: Any) -> Iterator[dict[str, Any]]:
+    """Every serialised object of the config, wherever it is nested."""
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, dict):
+            if "class_name" in item:
+                yield item
+            stack.extend(item.values())
+        elif isinstance(item, list):
+            stack.extend(item)

@@ -1,0 +1,109 @@
+"""Making ONNX Runtime load a model: as it is, with a lower IR version, or in another opset, in this order.
+
+ONNX Runtime 1.31 has no kernels for operators before opset 7 and refuses IR versions newer than its own.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import onnx
+import onnx.version_converter
+
+from converters.graph import open_session, save_model
+from converters.onnx.old_broadcasts import FIRST_NUMPY_OPSET, spell_out_axes
+from model_store.errors import ConversionError, SourceError
+
+TARGETS = (17, 21, 13)
+"""Opsets for which ONNX Runtime has all kernels, tried in turn."""
+BOUND_SIZE = 8
+_LARGEST_IR = re.compile(r"max supported IR version: (\d+)")
+
+
+def save_loadable(model: onnx.ModelProto, folder: Path, name: str) -> tuple[Path, str | None]:
+    """Writes the model as `model.onnx` into the new `folder`, changed no more than ONNX Runtime asks for. The text
+    says what was changed, if anything.
+
+    Raises `SourceError` naming the source by `name` when it is no valid model, `ConversionError` when ONNX Runtime
+    can't run it.
+    """
+    saved = save_model(model, folder)
+    refusal = _refusal(saved)
+    if refusal is None:
+        return saved, None
+    newest = _LARGEST_IR.search(refusal.message)
+    if newest:
+        model.ir_version = int(newest.group(1))
+        saved, refusal = _saved_again(model, folder)
+        if refusal is None:
+            return saved, None
+    _check(saved, name)
+    opset = _opset(model)
+    for target in TARGETS:
+        upgraded = _in_opset(model, target)
+        if upgraded is not None:
+            saved, still_refused = _saved_again(upgraded, folder)
+            if still_refused is None:
+                return saved, f"after ONNX's own conversion from opset {opset} to {target}"
+    raise ConversionError(
+        f"ONNX Runtime does not run the model as it is (opset {opset}: {_reason(refusal)}), and ONNX can't bring it to "
+        f"another opset: export it again, to opset {TARGETS[0]} or newer"
+    )
+
+
+def _reason(refusal: ConversionError) -> str:
+    """What ONNX Runtime says without its codes."""
+    return refusal.message.rsplit(" : ", 1)[-1].strip()
+
+
+def _refusal(path: Path) -> ConversionError | None:
+    try:
+        open_session(path, optimise=False)
+        open_session(path)
+    except ConversionError as error:
+        return error
+    return None
+
+
+def _saved_again(model: onnx.ModelProto, folder: Path) -> tuple[Path, ConversionError | None]:
+    for path in folder.iterdir():
+        path.unlink()
+    folder.rmdir()
+    saved = save_model(model, folder)
+    return saved, _refusal(saved)
+
+
+def _check(path: Path, name: str) -> None:
+    try:
+        onnx.checker.check_model(str(path))
+    except Exception as error:  # ValidationError, and others for what it does not expect
+        line = str(error).strip().splitlines()[0]
+        raise SourceError(f"source {name!r} is not a valid ONNX model: {line}") from error
+
+
+def _opset(model: onnx.ModelProto) -> int:
+    return next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 1)
+
+
+def _in_opset(model: onnx.ModelProto, target: int) -> onnx.ModelProto | None:
+    """The model in another opset; None where ONNX has no adapter for one of its operators.
+
+    The adapters of onnx 1.23 refuse symbolic dimensions, so these are numbers meanwhile.
+    """
+    bound = onnx.ModelProto.FromString(model.SerializeToString())
+    for value in (*bound.graph.input, *bound.graph.output):
+        for dim in value.type.tensor_type.shape.dim:
+            if not dim.HasField("dim_value"):
+                dim.dim_value = BOUND_SIZE
+    if _opset(bound) < FIRST_NUMPY_OPSET:
+        spell_out_axes(bound)
+    try:
+        upgraded = onnx.version_converter.convert_version(bound, target)
+    except Exception:  # the converter says so in many ways
+        return None
+    del upgraded.graph.value_info[:]
+    originals = {value.name: value for value in (*model.graph.input, *model.graph.output)}
+    for value in (*upgraded.graph.input, *upgraded.graph.output):
+        value.CopyFrom(originals[value.name])
+    return upgraded

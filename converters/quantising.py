@@ -1,0 +1,162 @@
+"""A float32 graph with int8 weights: dynamic quantisation, or static where the user gives real inputs.
+
+Dynamic quantisation measures activations at each call. Static quantisation fixes their ranges from the calibration
+data, and writes QuantizeLinear/DequantizeLinear pairs that ONNX Runtime fuses. Weights use 7 of the 8 bits: x86
+processors without VNNI would overflow 16-bit sums otherwise, and answer differently from others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx.inliner
+import onnx.version_converter
+
+from converters.base import Arrays, Conversion
+from converters.graph import LARGEST_INLINE_BYTES, MODEL_FILE, open_session, opset_of, save_model, weight_bytes
+from converters.samples import dynamic_batch, fixed_batch, load_examples
+from model_store.errors import ConfigError, ConversionError
+
+OLDEST_OPSET = 13
+"""Scales for each channel came with it."""
+OPSET = 17
+ROWS_A_CALL = 8
+QUANTISED = {
+    "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "ConvInteger", "QLinearMatMul",
+    "QLinearConv", "DynamicQuantizeLSTM", "DynamicQuantizeMatMul", "MatMulIntegerToFloat", "QAttention", "QGemm",
+}  # fmt: skip
+
+
+def to_int8(conversion: Conversion, calibration: str | None, target: Path) -> None:
+    """Writes the conversion's graph with int8 weights as `target`. `calibration` is the path of an `.npz` of real
+    inputs by name, rows first.
+
+    Raises `ConversionError` when nothing could be quantised or the result does not load, `ConfigError` when the
+    calibration data do not fit.
+    """
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch, _quiet():
+        prepared = _prepared(conversion.model, Path(scratch))
+        large = weight_bytes(onnx.load(prepared)) > LARGEST_INLINE_BYTES
+        try:
+            if calibration is None:
+                _quantise_dynamically(prepared, target, large)
+            else:
+                _quantise_statically(prepared, target, large, _Calibration(conversion, calibration))
+        except ConfigError:
+            raise
+        except Exception as error:  # the library raises in many ways
+            line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise ConversionError(f"the model can't be quantised to int8: {line}; leave it at float32") from error
+    if not QUANTISED & _operators(target):
+        raise ConversionError(
+            "nothing in the model can be int8: products with constant matrices, convolutions, embeddings and LSTMs "
+            "are quantised, trees are not; leave it at float32"
+        )
+    try:
+        open_session(target)
+    except ConversionError as error:
+        raise ConversionError(f"at int8: {error.message}; leave it at float32") from error
+
+
+def _prepared(path: Path, scratch: Path) -> Path:
+    """The model in an opset that can be quantised; raises `ConversionError` when it is quantised already."""
+    found = QUANTISED & _operators(path)
+    if found:
+        raise ConversionError(f"the model is quantised already ({', '.join(sorted(found))}): leave it at float32")
+    opset = opset_of(path)
+    model = onnx.load(path)
+    if opset >= OLDEST_OPSET and not model.functions:
+        return path
+    model = onnx.inliner.inline_local_functions(model) if model.functions else model
+    if opset < OLDEST_OPSET:
+        try:
+            model = onnx.version_converter.convert_version(model, OPSET)
+        except Exception as error:  # it has no adapter for some operators, and says so in many ways
+            raise ConversionError(
+                f"int8 needs opset {OLDEST_OPSET} or newer, and the model's {opset} can't be converted: export it again"
+            ) from error
+    return save_model(model, scratch / "prepared", MODEL_FILE)
+
+
+def _operators(path: Path) -> set[str]:
+    return {node.op_type for node in onnx.load(path, load_external_data=False).graph.node}
+
+
+def _quantise_dynamically(model: Path, target: Path, large: bool) -> None:
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    quantize_dynamic(
+        model,
+        target,
+        per_channel=True,
+        reduce_range=True,
+        weight_type=QuantType.QInt8,
+        use_external_data_format=large,
+    )
+
+
+def _quantise_statically(model: Path, target: Path, large: bool, reader: _Calibration) -> None:
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+
+    quantize_static(
+        model,
+        target,
+        reader,
+        quant_format=QuantFormat.QDQ,
+        per_channel=True,
+        reduce_range=True,
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+        use_external_data_format=large,
+    )
+
+
+class _Calibration:
+    """The user's rows, a few at a time, as ONNX Runtime's `CalibrationDataReader` gives them."""
+
+    def __init__(self, conversion: Conversion, path: str) -> None:
+        signature = conversion.signature
+        try:
+            rows = load_examples(path, signature)
+        except ConfigError as error:
+            raise ConfigError(error.message.replace("examples:", "calibration:", 1), **error.details) from error
+        missing = [spec.name for spec in signature.inputs if spec.name not in rows]
+        if missing:
+            raise ConfigError(f"calibration: {path!r} holds no rows for the inputs {', '.join(missing)}")
+        batch = conversion.fixed_batch or (ROWS_A_CALL if dynamic_batch(signature) else fixed_batch(signature))
+        count = min(len(array) for array in rows.values())
+        exact = conversion.fixed_batch is not None or not dynamic_batch(signature)
+        if exact and count < batch:
+            raise ConfigError(f"calibration: {path!r} holds {count} rows; the model takes {batch} at a time")
+        ends = range(batch, count + 1, batch) if exact else range(batch, count + batch, batch)
+        self._parts: Iterator[Arrays] = iter(
+            [{name: array[end - batch : min(end, count)] for name, array in rows.items()} for end in ends]
+        )
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        """The next rows, None after the last."""
+        part = next(self._parts, None)
+        return None if part is None else dict(part)
+
+    def __len__(self) -> int:
+        return 0
+
+    def set_range(self, start_index: int, end_index: int) -> None:
+        """Not used: all rows are read in one go."""
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[Any]:
+    """The library logs advice through the root logger."""
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
