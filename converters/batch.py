@@ -14,7 +14,7 @@ import onnx.inliner
 import onnxruntime
 
 from converters.base import Arrays, Run
-from converters.batch_axes import PREFERENCES, FrozenBatch, Shape
+from converters.batch_axes import PREFERENCES, Shape
 from converters.batch_release import BatchRelease
 from converters.comparison import equal_rows
 from converters.graph import LARGEST_INLINE_BYTES, open_session, read_signature, save_model
@@ -79,7 +79,7 @@ def free_batch(model: Path, batch: int, folder: Path) -> Path | None:
         proto = _inlined(onnx.load(model))
         try:
             BatchRelease(proto, batch, known_shapes, preference).release()
-        except FrozenBatch:
+        except Exception:  # `FrozenBatch`, or a graph that nobody thought of: it is padded then, or served as it is
             continue
         nodes = b"".join(node.SerializeToString(deterministic=True) for node in proto.graph.node)
         if nodes in tried:

@@ -133,7 +133,7 @@ def infer(node: onnx.NodeProto, values: Mapping[str, Traced], opsets: Mapping[st
         return None
     try:
         frozen = _outputs(schema, node, {name: (v.elem_type, v.shape, v.value) for name, v in inputs.items()})
-    except onnx.shape_inference.InferenceError:
+    except Exception:  # inference says in several ways that it can't tell
         return None
     grown = _outputs(schema, node, {name: (v.elem_type, v.grown, v.grown_value) for name, v in inputs.items()})
     return [

@@ -73,7 +73,8 @@ class BatchRelease:
             if traced.shape is not None and traced.axis != 0:
                 raise FrozenBatch(f"output {value.name!r} does not grow with the batch")
         for value in (*self._graph.input, *self._graph.output):
-            value.type.tensor_type.shape.dim[0].dim_param = SYMBOL
+            if value.type.tensor_type.shape.dim:
+                value.type.tensor_type.shape.dim[0].dim_param = SYMBOL
         for place, node in enumerate(self._writer.preamble(self._graph.input[0].name)):
             self._graph.node.insert(place, node)
         _drop_unused(self._graph)

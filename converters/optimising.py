@@ -32,7 +32,7 @@ def save_optimised(model: Path, folder: Path) -> Path | None:
     """
     target = folder / f"{model.stem}.cpu.onnx"
     try:
-        _write(model, target)
+        write_optimised(model, target, onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED)
         if _nodes(target) == _nodes(model):
             _remove(target)
             return None
@@ -60,10 +60,12 @@ def _load_ms(model: Path) -> float:
     return (time.perf_counter() - start) * 1000
 
 
-def _write(model: Path, target: Path) -> None:
+def write_optimised(model: Path, target: Path, level: onnxruntime.GraphOptimizationLevel) -> None:
+    """Writes the graph as ONNX Runtime's CPU provider optimises it up to `level` (`ORT_ENABLE_BASIC` keeps to ONNX's
+    own operators), with weights beyond 1 GiB beside it. Raises what ONNX Runtime raises."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.graph_optimization_level = level
     options.optimized_model_filepath = str(target)
     for key, value in SESSION_ENTRIES.items():
         options.add_session_config_entry(key, value)

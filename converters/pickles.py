@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pickletools
 import re
+from pathlib import Path
+from typing import BinaryIO
 
 HARMLESS = frozenset(
     {
@@ -26,8 +28,14 @@ class UnreadablePickle(ValueError):
     """The bytes are no pickle, or one whose imports can't be told without running it."""
 
 
-def pickle_globals(data: bytes) -> list[str]:
-    """Dotted names that unpickling `data` would import, in order.
+TORCH_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+"""What torch.save wrote before PyTorch 1.6 opens with: a pickle of one number."""
+TORCH_STREAM_PICKLES = 5
+"""The number, the protocol, the machine, the object, the keys of its tensors; then raw tensors."""
+
+
+def pickle_globals(data: bytes | BinaryIO) -> list[str]:
+    """Dotted names that unpickling `data` would import, in order; of a file, it reads one pickle from where it stands.
 
     Opcodes that take a name from the stack or from the extension registry are not followed: they raise
     `UnreadablePickle`. PyTorch writes protocol 2, which has none of them.
@@ -53,3 +61,13 @@ def pickle_globals(data: bytes) -> list[str]:
 def harmless(name: str) -> bool:
     """Whether importing and calling `name` can only rebuild tensors and plain containers."""
     return name in HARMLESS or _TORCH_DATA.fullmatch(name) is not None
+
+
+def torch_stream_globals(source: Path) -> list[str]:
+    """Dotted names that loading a file of the older torch.save would import. Raises `UnreadablePickle` for another
+    file, and `OSError`."""
+    with source.open("rb") as file:
+        if file.read(len(TORCH_MAGIC)) != TORCH_MAGIC:
+            raise UnreadablePickle("it is no file of the older torch.save")
+        file.seek(0)
+        return [name for _ in range(TORCH_STREAM_PICKLES) for name in pickle_globals(file)]

@@ -16,11 +16,12 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnx.inliner
 import onnx.version_converter
+import onnxruntime
 
 from converters.base import Arrays, Conversion
-from converters.graph import LARGEST_INLINE_BYTES, MODEL_FILE, open_session, opset_of, save_model, weight_bytes
+from converters.graph import LARGEST_INLINE_BYTES, open_session, opset_of, save_model, weight_bytes
+from converters.optimising import write_optimised
 from converters.samples import dynamic_batch, fixed_batch, load_examples
 from model_store.errors import ConfigError, ConversionError
 
@@ -28,6 +29,11 @@ OLDEST_OPSET = 13
 """Scales for each channel came with it."""
 OPSET = 17
 ROWS_A_CALL = 8
+STATIC = (
+    "Conv", "ConvTranspose", "MatMul", "Gemm", "MaxPool", "AveragePool", "GlobalAveragePool", "Relu", "Clip",
+    "Concat", "Resize", "Flatten", "Pad",
+)  # fmt: skip
+"""Operators between fixed ranges; Softmax, normalisations and recurrences lose too much."""
 QUANTISED = {
     "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "ConvInteger", "QLinearMatMul",
     "QLinearConv", "DynamicQuantizeLSTM", "DynamicQuantizeMatMul", "MatMulIntegerToFloat", "QAttention", "QGemm",
@@ -66,23 +72,23 @@ def to_int8(conversion: Conversion, calibration: str | None, target: Path) -> No
 
 
 def _prepared(path: Path, scratch: Path) -> Path:
-    """The model in an opset that can be quantised; raises `ConversionError` when it is quantised already."""
+    """The model in an opset that can be quantised, its constants folded and normalisations merged into convolutions;
+    raises `ConversionError` when it is quantised already."""
     found = QUANTISED & _operators(path)
     if found:
         raise ConversionError(f"the model is quantised already ({', '.join(sorted(found))}): leave it at float32")
     opset = opset_of(path)
-    model = onnx.load(path)
-    if opset >= OLDEST_OPSET and not model.functions:
-        return path
-    model = onnx.inliner.inline_local_functions(model) if model.functions else model
     if opset < OLDEST_OPSET:
         try:
-            model = onnx.version_converter.convert_version(model, OPSET)
+            upgraded = onnx.version_converter.convert_version(onnx.load(path), OPSET)
         except Exception as error:  # it has no adapter for some operators, and says so in many ways
             raise ConversionError(
                 f"int8 needs opset {OLDEST_OPSET} or newer, and the model's {opset} can't be converted: export it again"
             ) from error
-    return save_model(model, scratch / "prepared", MODEL_FILE)
+        path = save_model(upgraded, scratch)
+    prepared = scratch / "prepared.onnx"
+    write_optimised(path, prepared, onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC)
+    return prepared
 
 
 def _operators(path: Path) -> set[str]:
@@ -110,6 +116,7 @@ def _quantise_statically(model: Path, target: Path, large: bool, reader: _Calibr
         target,
         reader,
         quant_format=QuantFormat.QDQ,
+        op_types_to_quantize=list(STATIC),
         per_channel=True,
         reduce_range=True,
         activation_type=QuantType.QUInt8,

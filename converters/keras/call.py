@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -87,13 +87,14 @@ def model_call(loaded: LoadedModel, options: ConversionOptions, source: Path) ->
 
         return subclassed_call(loaded.model, options, source)
     structure, results = graph
+    inputs = tuple(
+        _spec(name, tensor, source)
+        for name, tensor in zip(public_names(structure, _own_name), flat(structure), strict=True)
+    )
     return ModelCall(
         loaded.model,
-        tuple(
-            _spec(name, tensor, source)
-            for name, tensor in zip(public_names(structure, _own_name), flat(structure), strict=True)
-        ),
-        tuple(public_names(results, _producer)),
+        inputs,
+        tuple(public_names(results, _producer, [spec.name for spec in inputs])),
         structure,
         compiled=loaded.library == "tf_keras",
     )
@@ -127,15 +128,20 @@ def flat(structure: Any) -> list[Any]:
     return list(keras.tree.flatten(structure))
 
 
-def public_names(structure: Any, own_name: Any) -> list[str]:
-    """Keys where the structure has some (`heads`, `heads_0`), the tensors' own names elsewhere; all different."""
+def public_names(structure: Any, own_name: Callable[[Any], str], taken: Collection[str] = ()) -> list[str]:
+    """Keys where the structure has some (`heads`, `heads_0`), the tensors' own names elsewhere; all different.
+
+    Own names make room for those that are `taken`; keys are the model's word.
+    """
     import keras
 
     names: list[str] = []
+    keyed = False
     for path, tensor in keras.tree.flatten_with_path(structure):
-        keyed = any(isinstance(part, str) for part in path)
-        names.append(plain("_".join(map(str, path)) if keyed else own_name(tensor)))
-    return _distinct(names)
+        has_key = any(isinstance(part, str) for part in path)
+        keyed = keyed or has_key
+        names.append(plain("_".join(map(str, path)) if has_key else own_name(tensor)))
+    return _distinct(names, () if keyed else taken)
 
 
 def plain(name: str) -> str:
@@ -153,12 +159,12 @@ def _producer(tensor: Any) -> str:
     return str((getattr(history, "operation", None) and history.operation.name) or history.layer.name)
 
 
-def _distinct(names: Sequence[str]) -> list[str]:
+def _distinct(names: Sequence[str], before: Collection[str]) -> list[str]:
     """Repeated names get `_1`, `_2`, ... as Keras 2 numbers the outputs of one layer."""
-    taken: set[str] = set()
+    taken = set(before)
     different = []
     for name in names:
-        candidates = [name, *(f"{name}_{index}" for index in range(1, len(names) + 1))]
+        candidates = [name, *(f"{name}_{index}" for index in range(1, len(names) + len(before) + 1))]
         free = next(each for each in candidates if each not in taken and (each == name or each not in names))
         taken.add(free)
         different.append(free)

@@ -72,7 +72,7 @@ def _read_archive(source: Path) -> tuple[Any, Any]:
         members = {}
         for name in ("config.json", "metadata.json"):
             if name in archive.namelist():
-                members[name] = _parse(archive.getinfo(name).file_size, lambda name=name: archive.read(name), source)  # type: ignore[misc]
+                members[name] = _parse(archive.getinfo(name).file_size, lambda name=name: archive.read(name), source)
     return members["config.json"], members.get("metadata.json")
 
 
@@ -91,7 +91,7 @@ def _parse(size_bytes: int, read: Any, source: Path) -> Any:
 
 
 def _read_hdf5(source: Path) -> KerasFile:
-    import h5py
+    import h5py  # type: ignore[import-untyped]
 
     with h5py.File(source, "r") as file:
         _refuse_links(file, source)
@@ -111,15 +111,19 @@ def _refuse_links(file: Any, source: Path) -> None:
     """HDF5 can name other files as the place of its data; a model of Keras never does."""
     import h5py
 
-    groups = [file]
-    while groups:
-        group = groups.pop()
+    waiting, seen = [file], set()
+    while waiting:
+        group = waiting.pop()
+        place = h5py.h5o.get_info(group.id).addr
+        if place in seen:  # a group may hold itself
+            continue
+        seen.add(place)
         for name in group:
             if isinstance(group.get(name, getlink=True), h5py.ExternalLink):
                 raise SourceError(f"source {source.name!r}: its member {name!r} points into another file")
             member = group.get(name)
             if isinstance(member, h5py.Group):
-                groups.append(member)
+                waiting.append(member)
             elif isinstance(member, h5py.Dataset) and (member.external or member.is_virtual):
                 raise SourceError(f"source {source.name!r}: the data of its member {name!r} lies in another file")
 

@@ -5,6 +5,7 @@ Layout stays as the model has it (channels last). Reading files is `loading.py`'
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -15,6 +16,7 @@ from converters.base import Conversion, ConversionOptions, Converter
 from converters.graph import open_session, read_signature, save_model
 from converters.keras.configs import kind_of
 from model_store.errors import ConversionError
+from model_store.manifest import Signature
 
 
 class KerasConverter(Converter):
@@ -43,8 +45,17 @@ class KerasConverter(Converter):
         yield loaded.to_onnx("onnx", nullcontext())
 
     def native(self, source: Path, options: ConversionOptions, workdir: Path) -> Conversion:
-        """A SavedModel with the same names; the code of custom layers is in its graph."""
-        return _LoadedSource(source, options, workdir).to_saved_model()
+        """A SavedModel with the same names; the code of custom layers is in its graph.
+
+        Where there is no graph, the source itself, provided that all code it needs is in it.
+        """
+        loaded = _LoadedSource(source, options, workdir)
+        try:
+            return loaded.to_saved_model()
+        except ConversionError:
+            if options.custom_objects or source.is_dir():
+                raise
+            return loaded.as_it_is(source)
 
 
 def _made(make: Any) -> Iterator[Conversion]:
@@ -98,9 +109,17 @@ class _LoadedSource:
             choices=choices,
         )
 
-    def _conversion(self, model: Path) -> Conversion:
-        from model_store.manifest import Signature
+    def as_it_is(self, source: Path) -> Conversion:
+        """The file for Keras itself; what it gives is found by calling it."""
+        from converters.keras.native import FILE
+        from converters.keras.subclassed import called_signature
 
+        folder = self._workdir / "native-keras"
+        folder.mkdir()
+        shutil.copyfile(source, folder / FILE)
+        return replace(self._conversion(folder / FILE), runtime="tensorflow", signature=called_signature(self.call))
+
+    def _conversion(self, model: Path) -> Conversion:
         return Conversion(
             model=model,
             signature=Signature((), ()),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from converters.base import ConversionOptions
@@ -17,10 +18,20 @@ def import_custom_objects(options: ConversionOptions) -> dict[str, Any]:
 
     Raises `ConfigError` for a path that is not `package.module:name`, or that can't be imported.
     """
-    if options.custom_objects and options.code_folder and options.code_folder not in sys.path:
-        # It stays there: the classes may import more when they are called.
-        sys.path.insert(0, options.code_folder)
-    return {name: _imported(name, path, options.code_folder) for name, path in options.custom_objects.items()}
+    with _first_on_path(options.code_folder if options.custom_objects else None):
+        return {name: _imported(name, path, options.code_folder) for name, path in options.custom_objects.items()}
+
+
+@contextlib.contextmanager
+def _first_on_path(folder: str | None) -> Iterator[None]:
+    if folder is None:
+        yield
+        return
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        sys.path.remove(folder)
 
 
 def _imported(name: str, path: str, folder: str | None) -> Any:

@@ -34,7 +34,7 @@ def read_layers(call: ModelCall) -> tuple[dict[str, Range], dict[str, np.ndarray
         if name is not None and limits is not None:
             low, high = limits
             before = ranges.get(name, limits)
-            ranges[name] = (max(low, float(before[0])), min(high, float(before[1])))  # type: ignore[arg-type]
+            ranges[name] = (max(low, float(before[0])), min(high, float(before[1])))
     return ranges, {}
 
 
@@ -75,7 +75,7 @@ def _origin(tensor: Any, names: dict[int, str]) -> int:
             return id(tensor)
         history = getattr(tensor, "_keras_history", None)
         operation = getattr(history, "operation", None) or getattr(history, "layer", None)
-        if operation is None or type(operation).__name__ not in SAME_VALUES:
+        if history is None or operation is None or type(operation).__name__ not in SAME_VALUES:
             return 0
         node = operation._inbound_nodes[history.node_index]
         inputs = flat(node.input_tensors if hasattr(node, "input_tensors") else node.keras_inputs)

@@ -19,7 +19,7 @@ from converters.base import ConversionOptions
 from converters.keras.configs import KerasFile, read_keras_file
 from converters.keras.custom_objects import import_custom_objects, with_registered_names
 from converters.keras.theano import flip_kernels
-from converters.keras.vetting import objects_of, vet_config
+from converters.keras.vetting import missing_classes, objects_of, vet_config
 from model_store.errors import ConversionError, SourceError
 
 UNKNOWN = (
@@ -43,9 +43,10 @@ def load_model(source: Path, options: ConversionOptions, workdir: Path) -> Loade
     """Raises `TrustRequired` for code in the file, `SourceError` for a file that can't be read or needs classes that
     the config does not name, `ConfigError` for classes that can't be imported."""
     file = read_keras_file(source)
-    custom = import_custom_objects(options)
     if not options.trust:
         vet_config(file.config, source.name, tuple(options.custom_objects))
+    import_keras()  # before the user's folder is on the path, which may hold a file of a library's name
+    custom = import_custom_objects(options)
     custom = with_registered_names(custom, file.config)
     named = _with_suffix(source, file, workdir)
     if file.generation < 3 and _is_installed("tf_keras"):
@@ -77,9 +78,10 @@ def _load_with_keras(path: Path, source: Path, file: KerasFile, custom: Mapping[
 def _load_with_tf_keras(
     path: Path, source: Path, file: KerasFile, custom: Mapping[str, Any], trust: bool
 ) -> LoadedModel:
-    import_keras()
+    """Layers that ran on GPUs alone become those that run anywhere; tf_keras turns their weights round by itself."""
     import tf_keras
 
+    custom = {"CuDNNLSTM": tf_keras.layers.LSTM, "CuDNNGRU": tf_keras.layers.GRU, **custom}
     try:
         if file.kind == "hdf5":
             model = tf_keras.models.load_model(path, custom_objects=dict(custom), compile=False)
@@ -126,15 +128,11 @@ def _is_installed(name: str) -> bool:
 
 
 def _unreadable(source: Path, file: KerasFile, reader: str, error: Exception) -> SourceError:
-    text = str(error)
+    text = str(error).rpartition("Exception encountered: ")[2]  # Keras 3 tells every layer around it first
     for pattern in UNKNOWN:
         if found := re.search(pattern, text):
             name = found["name"].rpartition(">")[2].rpartition(".")[2]
-            return SourceError(
-                f"source {source.name!r} needs {name!r}, whose code is not in the file; name it in the config as "
-                f'`custom_objects: {{{name}: "package.module:{name}"}}`',
-                name=name,
-            )
+            return missing_classes(source.name, {name: f"package.module:{name}"})
     if file.generation == 1:
         return SourceError(
             f"source {source.name!r} was written by Keras 1, whose layers {reader} does not know; "

@@ -1,4 +1,4 @@
-"""Models of a class of their own: the config says what they take, or the file tells with which shapes they were built."""
+"""Models of a class of their own: the config says what they take, or the file tells what they were built with."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from converters.base import ConversionOptions
 from converters.keras.call import ModelCall, flat, plain, public_names
 from converters.tensorflow.signatures import DATATYPES
-from model_store.errors import ConversionError
-from model_store.manifest import TensorSpec
+from model_store.datatypes import DATATYPES as PROTOCOL_TYPES
+from model_store.errors import SourceError
+from model_store.manifest import Signature, TensorSpec
 
 TRIAL_SIZE = 2
 """For dynamic dimensions of the one call that finds the outputs."""
@@ -20,11 +23,11 @@ TRIAL_SIZE = 2
 def subclassed_call(model: Any, options: ConversionOptions, source: Path) -> ModelCall:
     """Calls the model once, with zeros, to see what it gives.
 
-    Raises `ConversionError` where nothing tells what the model takes, or it does not take that.
+    Raises `SourceError` where nothing tells what the model takes, or it does not take that.
     """
     specs = options.inputs or _built_with(model)
     if not specs:
-        raise ConversionError(
+        raise SourceError(
             f"source {source.name!r} is a model that does not say what it takes; add "
             "`inputs: [{name: ..., datatype: FP32, shape: [-1, ...]}]` for this model in the config"
         )
@@ -34,18 +37,33 @@ def subclassed_call(model: Any, options: ConversionOptions, source: Path) -> Mod
         values = call.values([_zeros(spec) for spec in specs])
     except Exception as error:  # the user's code, and Keras on its behalf
         line = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        taken = ", ".join(_arguments(model))
         given = ", ".join(f"{spec.name} {spec.datatype}{list(spec.shape)}" for spec in specs)
-        raise ConversionError(
-            f"source {source.name!r} can't be called with {given}: {line[:300]}; say what it takes with `inputs:` in "
-            "the config"
+        raise SourceError(
+            f"source {source.name!r} can't be called with {given}: {line[:300]}; say what call({taken}) takes with "
+            "`inputs:` in the config"
         ) from error
     return ModelCall(model, tuple(specs), tuple(_output_names(values)), structure, by_keyword)
 
 
-def _zeros(spec: TensorSpec) -> Any:
+def called_signature(call: ModelCall) -> Signature:
+    """The signature of a call as two runs show it: a size that changes with the batch is dynamic."""
+    first, second = ([np.asarray(value) for value in call([_zeros(s, size) for s in call.inputs])] for size in (2, 3))
+    outputs = tuple(
+        TensorSpec(
+            name,
+            "BYTES" if one.dtype.kind in "OS" else PROTOCOL_TYPES[one.dtype],
+            tuple(size if size == other_size else -1 for size, other_size in zip(one.shape, other.shape, strict=True)),
+        )
+        for name, one, other in zip(call.outputs, first, second, strict=True)
+    )
+    return Signature(call.inputs, outputs)
+
+
+def _zeros(spec: TensorSpec, size: int = TRIAL_SIZE) -> Any:
     import tensorflow
 
-    shape = [TRIAL_SIZE if size < 0 else size for size in spec.shape]
+    shape = [size if each < 0 else each for each in spec.shape]
     if spec.datatype == "BYTES":
         return tensorflow.fill(shape, b"")
     return tensorflow.zeros(shape, {protocol: name for name, protocol in DATATYPES.items()}[spec.datatype])
@@ -72,7 +90,7 @@ def _built_with(model: Any) -> tuple[TensorSpec, ...]:
     dtype = getattr(model, "input_dtype", None) or getattr(model, "compute_dtype", None) or "float32"
     return tuple(
         TensorSpec(name, DATATYPES[dtype], (-1, *(-1 if size is None else int(size) for size in list(sizes)[1:])))
-        for name, sizes in _named(_only_argument(shapes), _first_argument(model))
+        for name, sizes in _named(_only_argument(shapes), next(iter(_arguments(model)), "inputs"))
     )
 
 
@@ -90,16 +108,18 @@ def _named(value: Any, name: str) -> list[tuple[str, Any]]:
     return [(f"{name}_{index}", shape) for index, shape in enumerate(sizes)]
 
 
-def _first_argument(model: Any) -> str:
-    return next((name for name in inspect.signature(model.call).parameters if name != "self"), "inputs")
+def _arguments(model: Any) -> list[str]:
+    """What `call` takes besides switches of Keras."""
+    return [name for name in inspect.signature(model.call).parameters if name not in ("self", "training", "mask")]
 
 
 def _structure(model: Any, names: list[str]) -> tuple[Any, bool]:
-    """One tensor as it is, several as the dict, list or arguments that the model was built with."""
+    """One tensor as it is; several as arguments, or as the dict or list that the model was built with."""
     if len(names) == 1:
         return names[0], False
+    as_dict = {name: name for name in names}
+    if set(names) <= set(_arguments(model)):
+        return as_dict, True
     shapes = _shapes(model)
-    keyed = isinstance(_only_argument(shapes), Mapping) if shapes is not None else True
-    if not keyed:
-        return names, False
-    return {name: name for name in names}, isinstance(shapes, Mapping) and len(shapes) > 1
+    is_list = shapes is not None and not isinstance(_only_argument(shapes), Mapping)
+    return (names, False) if is_list else (as_dict, False)

@@ -34,9 +34,8 @@ def flipped(kernel: np.ndarray) -> np.ndarray:
 
 
 def _layers(model: Any) -> Iterator[Any]:
-    flatten = getattr(model, "_flatten_layers", None)
     seen: set[int] = set()
-    for layer in flatten():
+    for layer in model._flatten_layers():
         if id(layer) not in seen:
             seen.add(id(layer))
             yield layer

@@ -77,4 +77,4 @@ def first_line(error: Exception) -> str:
     lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip() for line in str(error).splitlines()]
     noise = ("Exception encountered when calling", "in user code", "File ", "Arguments received", "Traceback", "•", "*")
     told = [line for line in lines if line and not line.startswith(noise)]
-    return told[0][:300] if told else type(error).__name__
+    return told[0].split(". ")[0][:300] if told else type(error).__name__

@@ -7,7 +7,7 @@ where tf_keras runs a lambda without asking.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from model_store.errors import SourceError, TrustRequired
@@ -46,23 +46,52 @@ def vet_config(config: Any, source: str, custom: Collection[str] = ()) -> None:
     Raises `TrustRequired`, naming layer and class, when building the model would run code of the file or read
     other files, and `SourceError` when it needs classes that are not Keras's own.
     """
-    missing: dict[str, None] = {}
+    missing: dict[str, str] = {}
     for item in objects_of(config):
-        name, module = str(item["class_name"]), item.get("module")
-        registered = item.get("registered_name")
-        if name in RUNS_CODE:
+        name = str(item["class_name"])
+        function = _called_function(item)
+        if function is not None:
+            if not {function, function.rpartition(">")[2]} & set(custom):
+                missing[function] = f"{_importable(None)}:{function}"
+        elif name in RUNS_CODE:
             raise _trust(source, item, f"is a {name}, which carries code; replace it by a layer of Keras")
         if name in SYMBOL_LAYERS:
             _vet_symbol(source, item)
         _vet_files(source, item)
-        if {name, str(registered), str(registered).rpartition(">")[2]} & set(custom):
-            continue
-        if isinstance(module, str) and not _is_own(module, name):
-            missing[f"{module}.{name}" if module.split(".")[0] not in OWN_MODULES else f"{module}:{name}"] = None
-        elif module is None and isinstance(registered, str) and registered != name:
-            missing[registered] = None
+        short, path = _of_the_user(item) or (name, None)
+        if path is not None and not {name, str(item.get("registered_name")), short} & set(custom):
+            missing[short] = path
     if missing:
-        raise _missing(source, list(missing))
+        raise missing_classes(source, missing)
+
+
+def _called_function(item: dict[str, Any]) -> str | None:
+    """The function that a Lambda layer names, where it holds the name and no code."""
+    config = item.get("config")
+    if item["class_name"] != "Lambda" or not isinstance(config, dict):
+        return None
+    if any(config.get(key) == "lambda" for key in ("function_type", "output_shape_type", "mask_type")):
+        return None
+    function = config.get("function")
+    if isinstance(function, dict) and function.get("class_name") == "function":
+        function = function.get("config")
+    elif config.get("function_type") != "function":
+        return None
+    return function if isinstance(function, str) else None
+
+
+def _of_the_user(item: dict[str, Any]) -> tuple[str, str] | None:
+    """Name and likely import path of a class that is not Keras's."""
+    name, module, registered = str(item["class_name"]), item.get("module"), item.get("registered_name")
+    if isinstance(module, str):
+        return None if _is_own(module, name) else (name, f"{_importable(module)}:{name}")
+    if isinstance(registered, str) and registered != name:
+        return name, f"{_importable(None)}:{name}"
+    return None
+
+
+def _importable(module: str | None) -> str:
+    return module if module and module != "__main__" and module.split(".")[0] not in OWN_MODULES else "package.module"
 
 
 def _is_own(module: str, name: str) -> bool:
@@ -71,13 +100,13 @@ def _is_own(module: str, name: str) -> bool:
     return KERAS_MODULE.fullmatch(module) is not None
 
 
-def _missing(source: str, names: list[str]) -> SourceError:
-    first = re.split(r"[.:>]", names[0])[-1]
+def missing_classes(source: str, paths: Mapping[str, str]) -> SourceError:
+    """What to say where classes or functions are missing: name -> import path, as far as it is known."""
+    config = ", ".join(f'{name}: "{path}"' for name, path in paths.items())
     return SourceError(
-        f"source {source!r} needs the class {', '.join(names)}, whose code is not in the file; name it in the config "
-        f'as `custom_objects: {{{first}: "package.module:{first}"}}`',
-        name=names[0],
-        names=names,
+        f"source {source!r} needs {', '.join(paths)}, whose code is not in the file; name it in the config as "
+        f"`custom_objects: {{{config}}}`",
+        names=list(paths),
     )
 
 
@@ -104,7 +133,9 @@ def _vet_symbol(source: str, item: dict[str, Any]) -> None:
 
 def _vet_files(source: str, item: dict[str, Any]) -> None:
     config = item.get("config")
-    for key in READS_FILES & set(config) if isinstance(config, dict) else ():
+    if not isinstance(config, dict):
+        return
+    for key in READS_FILES & set(config):
         if isinstance(config[key], str):
             raise _trust(source, item, f"reads the file {config[key]!r}; adapt() it or give it a list of words")
 

@@ -15,8 +15,10 @@ from converters.graph import open_session, save_model
 from converters.onnx.old_broadcasts import FIRST_NUMPY_OPSET, spell_out_axes
 from model_store.errors import ConversionError, SourceError
 
-TARGETS = (17, 21, 13)
-"""Opsets for which ONNX Runtime has all kernels, tried in turn."""
+UPWARDS = (17, 21, 13)
+"""Opsets for which ONNX Runtime has all kernels, tried in turn for an older model."""
+DOWNWARDS = (26, 24, 23, 21, 17)
+"""The same for a newer model, so that it loses none of its operators."""
 BOUND_SIZE = 8
 _LARGEST_IR = re.compile(r"max supported IR version: (\d+)")
 
@@ -40,15 +42,18 @@ def save_loadable(model: onnx.ModelProto, folder: Path, name: str) -> tuple[Path
             return saved, None
     _check(saved, name)
     opset = _opset(model)
-    for target in TARGETS:
+    for target in (each for each in DOWNWARDS if each < opset) if opset > max(UPWARDS) else UPWARDS:
         upgraded = _in_opset(model, target)
         if upgraded is not None:
             saved, still_refused = _saved_again(upgraded, folder)
             if still_refused is None:
                 return saved, f"after ONNX's own conversion from opset {opset} to {target}"
+    hint = "export it without that operator"
+    if opset < UPWARDS[0]:
+        hint = f"export it again, to opset {UPWARDS[0]} or newer"
     raise ConversionError(
         f"ONNX Runtime does not run the model as it is (opset {opset}: {_reason(refusal)}), and ONNX can't bring it to "
-        f"another opset: export it again, to opset {TARGETS[0]} or newer"
+        f"another opset: {hint}"
     )
 
 

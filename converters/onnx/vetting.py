@@ -68,6 +68,7 @@ def _refuse_custom_domains(model: onnx.ModelProto) -> None:
 def _refuse_training_mode(model: onnx.ModelProto) -> None:
     """A `Dropout` that drops, or a `BatchNormalization` that takes statistics of the batch, is an export made without
     `eval()`: ONNX Runtime would run it, and answer at random or by the company a row has."""
+    opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 1)
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     constants |= {
         node.output[0]: attribute.t
@@ -77,7 +78,7 @@ def _refuse_training_mode(model: onnx.ModelProto) -> None:
         if attribute.name == "value"
     }
     for node in all_nodes(model):
-        if node.domain in ("", "ai.onnx") and _trains(node, constants):
+        if node.domain in ("", "ai.onnx") and (_trains(node, constants) or (opset < 7 and _trained_of_old(node))):
             raise ConversionError(
                 f"the model was exported in training mode ({node.op_type} {node.name or node.output[0]!r}): "
                 "export it for inference (PyTorch: after model.eval(); Keras: training=False)"
@@ -92,6 +93,11 @@ def _trains(node: onnx.NodeProto, constants: dict[str, onnx.TensorProto]) -> boo
     training = bool(np.all(numpy_helper.to_array(constants[node.input[2]])))
     ratio = constants.get(node.input[1])
     return training and not (ratio is not None and float(numpy_helper.to_array(ratio)) == 0)
+
+
+def _trained_of_old(node: onnx.NodeProto) -> bool:
+    """Before opset 7 both trained unless `is_test` was set."""
+    return node.op_type in ("Dropout", "BatchNormalization") and not describe_attribute(node, "is_test")
 
 
 def _refuse_types(model: onnx.ModelProto) -> None:

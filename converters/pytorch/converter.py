@@ -13,14 +13,12 @@ from typing import TYPE_CHECKING
 from converters.base import Conversion, ConversionOptions, Converter
 from converters.graph import open_session, read_signature
 from converters.headers import is_torch_pickle, is_torchscript, read_head, zip_members
+from converters.pickles import TORCH_MAGIC
 from model_store.errors import ConversionError, SourceError
 from model_store.manifest import Signature
 
 if TYPE_CHECKING:
     from converters.pytorch.exports import Export
-
-_LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
-"""torch.save before PyTorch 1.6, and with _use_new_zipfile_serialization=False: a pickle of this number comes first."""
 
 
 class PyTorchConverter(Converter):
@@ -81,7 +79,7 @@ def _is_program(source: Path) -> bool:
 
 
 def _is_legacy_pickle(source: Path) -> bool:
-    return read_head(source, len(_LEGACY_MAGIC)) == _LEGACY_MAGIC
+    return read_head(source, len(TORCH_MAGIC)) == TORCH_MAGIC
 
 
 def _read(source: Path, options: ConversionOptions, workdir: Path) -> Export:

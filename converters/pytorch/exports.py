@@ -7,7 +7,7 @@ and making conversions of them is `converter.py`'s.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,7 +20,7 @@ from converters.pytorch.native import PROGRAM_FILE, SCRIPT_FILE
 from converters.pytorch.program import Program, ProgramCall
 from converters.pytorch.ranges import named_ranges, program_ranges, script_ranges
 from converters.pytorch.tensors import to_tensor
-from model_store.errors import ConversionError
+from model_store.errors import ConversionError, TrustRequired
 from model_store.manifest import Signature, TensorSpec
 
 NATIVE_FOLDER = "native"
@@ -57,7 +57,7 @@ class ProgramExport:
         from converters.pytorch.pt2_archive import vet_archive
 
         self._file = _own_file(workdir, PROGRAM_FILE)
-        _copy_trusted(vet_archive(source, self._file, trust=trust), self._file)
+        vet_or_trust(vet_archive, source, self._file, trust=trust)
         self._program = load_program(self._file, source.name)
         self._call = ProgramCall(self._program)
         self.keeps_state = self._program.keeps_state
@@ -94,7 +94,7 @@ class ScriptExport:
         from converters.pytorch.script_archive import vet_script
 
         self._file = _own_file(workdir, SCRIPT_FILE)
-        _copy_trusted(vet_script(source, self._file, trust=options.trust), self._file)
+        vet_or_trust(vet_script, source, self._file, trust=options.trust)
         script = load_script(self._file, source.name)
         parameters = parameters_of(script)
         inputs = declared_inputs(options, f"source {source.name!r} is TorchScript, which", parameters)
@@ -161,6 +161,11 @@ def _own_file(workdir: Path, name: str) -> Path:
     return folder / name
 
 
-def _copy_trusted(vetted: Path, target: Path) -> None:
-    if vetted != target:
-        shutil.copyfile(vetted, target)
+def vet_or_trust(vet: Callable[[Path, Path], Path], source: Path, target: Path, *, trust: bool) -> None:
+    """Writes the vetted archive; the source as it is only where it needs the trust that was given."""
+    try:
+        vet(source, target)
+    except TrustRequired:
+        if not trust:
+            raise
+        shutil.copyfile(source, target)

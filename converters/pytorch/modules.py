@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import inspect
-import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
@@ -21,7 +20,7 @@ from converters.base import Arrays, ConversionOptions, Range
 from converters.pytorch.arguments import Parameter, arrange
 from converters.pytorch.capture import capture_module, named_module, traced
 from converters.pytorch.declared import Draws, declared_inputs, measured_outputs
-from converters.pytorch.exports import NATIVE_FOLDER, ranges_of
+from converters.pytorch.exports import NATIVE_FOLDER, ranges_of, vet_or_trust
 from converters.pytorch.native import PROGRAM_FILE, SCRIPT_FILE
 from converters.pytorch.onnx_export import quiet
 from converters.pytorch.program import Program
@@ -29,7 +28,7 @@ from converters.pytorch.pt2_archive import vet_archive
 from converters.pytorch.ranges import named_ranges
 from converters.pytorch.script import ScriptCall
 from converters.pytorch.tensors import to_array, to_tensor
-from model_store.errors import ConfigError, ConversionError, SourceError, TrustRequired
+from model_store.errors import ConfigError, ConversionError, SourceError
 from model_store.manifest import Signature, TensorSpec
 
 _NESTED_KEYS = ("state_dict", "model_state_dict", "model", "net", "module", "params", "ema", "weights")
@@ -150,12 +149,17 @@ class ModuleExport:
         self.signature = Signature(self._inputs, measured_outputs(self.answer, self._draws))
 
     def answer(self, arrays: Arrays) -> dict[str, np.ndarray]:
-        """The module's answer."""
+        """The module's answer, as if it had just been made: buffers that a call changes are put back."""
         import torch
 
+        before = [(buffer, buffer._version, buffer.clone()) for buffer in self._named.buffers()]
         with torch.no_grad():
             result = self._named(*(to_tensor(arrays[spec.name]) for spec in self._inputs))
-        return {name: to_array(leaf) for name, leaf in result.items()}
+            answers = {name: to_array(leaf).copy() for name, leaf in result.items()}
+            for buffer, version, saved in before:
+                if buffer._version != version:
+                    buffer.copy_(saved)
+        return answers
 
     @property
     def ranges(self) -> Mapping[str, Range]:
@@ -198,19 +202,11 @@ class ModuleExport:
             if isinstance(self._captured, Program):
                 captured = workdir / "captured.pt2"
                 torch.export.save(self._captured.exported, captured)
-                return self._vetted(captured, folder / PROGRAM_FILE)
+                # Without the sample inputs, and held against what the server will hold it against.
+                vet_or_trust(vet_archive, captured, folder / PROGRAM_FILE, trust=self._trust)
+                return folder / PROGRAM_FILE
             torch.jit.save(self._script, folder / SCRIPT_FILE)
             return folder / SCRIPT_FILE
-
-    def _vetted(self, captured: Path, target: Path) -> Path:
-        """Without the sample inputs, and checked as the server will; what needs trust there needs it here."""
-        try:
-            return vet_archive(captured, target, trust=False)
-        except TrustRequired:
-            if not self._trust:
-                raise
-        shutil.copyfile(captured, target)
-        return target
 
     def _program(self) -> Program:
         if isinstance(self._captured, ConversionError):

@@ -39,6 +39,8 @@ def _spec_names(spec: Any, prefix: str) -> list[str]:
 def _keys(spec: Any) -> Sequence[Any] | None:
     """What the children of a node are called, where they are: keys of a dict, fields of a dataclass or namedtuple."""
     kind, context = spec.type, spec.context
+    if fields := getattr(context, "_fields", None):  # PyTorch's kind for all named tuples is a function
+        return tuple(fields)
     if not isinstance(kind, type):
         return None
     if issubclass(kind, Mapping) and isinstance(context, list | tuple):
@@ -47,8 +49,6 @@ def _keys(spec: Any) -> Sequence[Any] | None:
         # torch.export.register_dataclass keeps the fields that were set, then those that were None.
         present = context[0] if isinstance(context, list | tuple) and context else None
         return present if isinstance(present, list | tuple) else [field.name for field in dataclasses.fields(kind)]
-    if kind.__name__ == "namedtuple" or issubclass(kind, tuple):
-        return getattr(context, "_fields", None)
     return None
 
 

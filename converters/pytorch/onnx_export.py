@@ -17,6 +17,7 @@ from typing import Any
 import onnx
 
 from converters.graph import alias_outputs, rename, save_model, set_shape
+from converters.pytorch.fused_attention import without_fused
 from converters.pytorch.program import Program, without_constants
 from converters.pytorch.symbolics import register_symbolics
 from model_store.errors import ConversionError
@@ -61,7 +62,7 @@ def export_program(
 
     try:
         with quiet():
-            exported = without_constants(program)
+            exported = without_fused(without_constants(program))
             model = torch.onnx.export(
                 exported, dynamo=True, opset_version=OPSET, verbose=False, external_data=False
             ).model_proto

@@ -18,6 +18,7 @@ from typing import Any
 
 from converters.pytorch.old_weights import clean_weights
 from converters.pytorch.operators import COMPUTING, REACHING_OUT
+from converters.pytorch.tree_specs import with_plain_specs
 from model_store.errors import SourceError, TrustRequired
 
 ROOT = "vetted"
@@ -55,14 +56,12 @@ _QUOTED_SYMBOL = re.compile(rf"\bSymbol\('({_SYMBOL.pattern})'")
 """sympy writes symbols as `Symbol('s40', positive=True)`; no other text in quotes is let through."""
 
 
-def vet_archive(source: Path, target: Path, *, trust: bool) -> Path:
-    """Writes the archive that PyTorch may load to `target` and returns it; with `trust`, it is the source itself.
+def vet_archive(source: Path, target: Path) -> Path:
+    """Writes the archive that PyTorch may load to `target` and returns it.
 
     Raises `TrustRequired`, naming the import, operator or expression, when loading would run code that the file
     brings, and `SourceError` when the archive is damaged or of a PyTorch that wrote another layout.
     """
-    if trust:
-        return source
     try:
         with zipfile.ZipFile(source) as archive, zipfile.ZipFile(target, "w") as clean:
             for name, data in _vetted_members(archive, source.name):
@@ -102,9 +101,7 @@ def _vetted_old_members(
     for info in infos:
         where = f"source {source_name!r}: member {info.filename!r}"
         if info.filename == OLD_PROGRAM:
-            data = archive.read(info)
-            _vet_program(data, where)
-            yield info.filename, data
+            yield info.filename, _vet_program(archive.read(info), where)
         elif info.filename == "version":
             yield info.filename, archive.read(info)
         elif info.filename in OLD_TENSORS:
@@ -129,9 +126,7 @@ def _vet_member(name: str, archive: zipfile.ZipFile, info: zipfile.ZipInfo, sour
     if name in ("archive_format", "archive_version", "byteorder", ".data/version"):
         return archive.read(info)
     if name.startswith("models/") and name.endswith(".json"):
-        data = archive.read(info)
-        _vet_program(data, where)
-        return data
+        return _vet_program(archive.read(info), where)
     if name.startswith("data/sample_inputs/"):
         clean_weights(archive.read(info), where)
         return b""  # the exporter needs no sample inputs
@@ -169,8 +164,10 @@ def _refuse_pickled(config: bytes, where: str) -> None:
             )
 
 
-def _vet_program(data: bytes, where: str) -> None:
-    for key, value in _strings(_json(data, where)):
+def _vet_program(data: bytes, where: str) -> bytes:
+    """The program, without classes of other libraries among its inputs and outputs."""
+    program = _json(data, where)
+    for key, value in _strings(program):
         if key == "target" and not _OPERATOR.fullmatch(value):
             raise TrustRequired(
                 f"{where} calls {value!r}, which is no operator of PyTorch; say `trust: true` to allow it",
@@ -185,6 +182,8 @@ def _vet_program(data: bytes, where: str) -> None:
                 f"{where} has a symbolic size {value[:80]!r} that is no arithmetic; say `trust: true` to allow it",
                 name=value,
             )
+    plain = with_plain_specs(program)
+    return data if plain == program else json.dumps(plain).encode()
 
 
 def _safe_expression(text: str) -> bool:

@@ -30,14 +30,12 @@ _CLASS = re.compile(r"torch\s*\.\s*classes\s*\.\s*(\w+(?:\s*\.\s*\w+)?)")
 _ALIAS = re.compile(r"(?<![\w.])torch[ \t]*(?:[,);=\]}#]|$)", re.MULTILINE)
 
 
-def vet_script(source: Path, target: Path, *, trust: bool) -> Path:
-    """Writes the archive that PyTorch may load to `target` and returns it; with `trust`, it is the source itself.
+def vet_script(source: Path, target: Path) -> Path:
+    """Writes the archive that PyTorch may load to `target` and returns it.
 
     Raises `TrustRequired`, naming the operator or class, when the code could do more than compute, and `SourceError`
     when the archive is damaged.
     """
-    if trust:
-        return source
     try:
         with zipfile.ZipFile(source) as archive, zipfile.ZipFile(target, "w") as clean:
             for name, data in _vetted_members(archive, source.name):

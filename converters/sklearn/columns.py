@@ -24,7 +24,7 @@ NOT_TABLES = {
 }
 """Transformers whose input no tensor can hold, and what it is."""
 ENCODERS = ("OneHotEncoder", "OrdinalEncoder", "TargetEncoder")
-LIBRARIES = ("sklearn", "xgboost", "lightgbm", "catboost", "imblearn", "numpy")
+LIBRARIES = ("sklearn", "xgboost", "lightgbm", "catboost", "imblearn", "numpy", "scipy", "pandas")
 NUMBER, FLOATING = "number", "floating"
 _RANKS = {"BYTES": 6, "FP64": 5, FLOATING: 4, "BOOL": 3, "INT64": 2, NUMBER: 1}
 """Which of several opinions on a column decides: the larger."""
@@ -95,7 +95,9 @@ def consumers(estimator: Any, columns: tuple[int, ...] | None = None) -> Iterato
 def picks_columns(estimator: Any) -> bool:
     """Whether it takes columns apart by name or type before anything else happens."""
     if isinstance(getattr(estimator, "steps", None), list):
-        first = next((step for _, step in estimator.steps if step not in (None, "passthrough")), None)
+        steps = [step for _, step in estimator.steps if step not in (None, "passthrough")]
+        # A function of a DataFrame usually gives one, so that the next step may still pick by name.
+        first = next((step for step in steps if type(step).__name__ != "FunctionTransformer"), None)
         return picks_columns(first)
     if hasattr(estimator, "transformers_") or getattr(estimator, "_preprocessor", None) is not None:
         return True

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from types import FunctionType
 from typing import Any
 
 import numpy as np
 import onnx
 
 from converters.graph import alias_outputs, rename, set_shape
-from converters.sklearn.columns import ENCODERS, consumers, fitted_on_objects, is_nan
+from converters.sklearn.columns import ENCODERS, LIBRARIES, consumers, fitted_on_objects, is_nan
 from converters.sklearn.inputs import InputPlan
 from model_store.errors import ConversionError
 from model_store.manifest import TensorSpec
@@ -30,7 +31,7 @@ def to_onnx(estimator: Any, plan: InputPlan, outputs: Sequence[TensorSpec]) -> o
     import skl2onnx
 
     columns = _columns(plan)
-    _register(estimator)
+    translated = _register(estimator)
     if plan.missing_texts:
         estimator = _with_empty_for_missing(estimator)
     try:
@@ -38,11 +39,14 @@ def to_onnx(estimator: Any, plan: InputPlan, outputs: Sequence[TensorSpec]) -> o
             estimator,
             initial_types=[(f"c{index}", _variable_type(spec)) for index, spec in enumerate(columns)],
             target_opset=OPSETS,
-            options={"zipmap": False} if hasattr(estimator, "predict_proba") else None,
+            # With options skl2onnx 1.20 looks through all of a model, vocabularies included: seconds for large ones.
+            options=None if translated else _options(estimator),
         )
     except Exception as error:  # skl2onnx has several bases for its errors
         line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ConversionError(f"{type(estimator).__name__} has no ONNX form: {line[:400]}") from error
+        raise ConversionError(
+            f"{type(estimator).__name__} has no ONNX form: {own_code(estimator) or line[:400]}"
+        ) from error
     if len(proto.graph.output) < len(outputs):
         raise ConversionError(
             f"skl2onnx gives {len(proto.graph.output)} outputs where the model has {', '.join(s.name for s in outputs)}"
@@ -53,6 +57,21 @@ def to_onnx(estimator: Any, plan: InputPlan, outputs: Sequence[TensorSpec]) -> o
         set_shape(value, ["batch" if size == -1 else size for size in spec.shape])
     _name_inputs(proto, plan, columns)
     return proto
+
+
+def own_code(estimator: Any) -> str:
+    """What of a model is the user's own Python, in words; empty where nothing is."""
+    try:
+        parts = [estimator, *estimator.get_params(deep=True).values()]
+    except Exception:  # estimators of other libraries need not have parameters
+        return ""
+    found: dict[str, str] = {}
+    for part in parts:
+        kind = part if isinstance(part, FunctionType) else type(part)
+        if (hasattr(part, "fit") or kind is part) and kind.__module__.partition(".")[0] not in LIBRARIES:
+            found[kind.__name__] = kind.__module__
+    told = ", ".join(f"{name} (module {module})" for name, module in found.items())
+    return f"{told} is Python of your own, which has to be installed wherever the model is served" if told else ""
 
 
 def _with_empty_for_missing(estimator: Any) -> Any:
@@ -118,8 +137,13 @@ def _name_inputs(proto: onnx.ModelProto, plan: InputPlan, columns: Sequence[Tens
     rename(proto, names)
 
 
-def _register(estimator: Any) -> None:
+def _options(estimator: Any) -> dict[str, Any] | None:
+    return {"zipmap": False} if hasattr(estimator, "predict_proba") else None
+
+
+def _register(estimator: Any) -> bool:
+    """Makes the translations known to skl2onnx; whether the estimator as a whole has one."""
     from converters.sklearn import boosters, functions, ops, text  # noqa: F401
 
     boosters.register()
-    ops.register(estimator)
+    return ops.register(estimator) or boosters.library_of(estimator) is not None

@@ -97,22 +97,35 @@ def plan_inputs(estimator: Any, given: Sequence[TensorSpec] | None, datatype: st
         return InputPlan("targets", (given[0] if given else _targets(estimator),))
     names = _names(estimator) or _names_inside(seen)
     count = len(names) or _column_count(estimator)
-    if given and len(given) > 1 and not names:
+    unnamed = [f"x{index}" for index in range(count)]  # as scikit-learn itself calls columns without names
+    several = given is not None and len(given) > 1
+    if several and given and not names and {spec.name for spec in given} != set(unnamed):
         names = [spec.name for spec in given]
         count = len(names)
-    if not count:
-        count = _given_count(estimator, given)
-    found = datatypes(seen, count, datatype)
-    by_name = picks_columns(estimator) and bool(names)
-    differing = len({each for each in found if each not in (None, "dropped")}) > 1
-    asks = bool(names) and None in found and not given
-    if by_name or differing or asks or (given is not None and len(given) > 1):
-        labels = names or [f"x{index}" for index in range(count)]  # as scikit-learn itself calls unnamed ones
-        return _by_column("frame" if names else "objects", labels, found, given, seen)
+    found = datatypes(seen, count or _given_count(estimator, given), datatype)
+    if several or _needs_columns(estimator, names, found, given):
+        return _by_column("frame" if names else "objects", names or unnamed, found, given, seen)
     if given:
         return InputPlan("matrix", (_checked(given[0]),))
-    # What a transformer of the user's own takes is a matrix of numbers, as far as its columns have no names.
-    return InputPlan("matrix", (TensorSpec("input", next((each for each in found if each), datatype), (-1, count)),))
+    return InputPlan("matrix", (TensorSpec("input", _common(found, datatype), (-1, len(found))),))
+
+
+def _needs_columns(
+    estimator: Any, names: Sequence[str], found: Sequence[str | None], given: Sequence[TensorSpec] | None
+) -> bool:
+    """Whether one matrix can't be the input."""
+    if names and (picks_columns(estimator) or (None in found and not given)):
+        return True
+    kinds = {each for each in found if each not in (None, "dropped")}
+    return len(kinds) > 1 and (bool(names) or "BYTES" in kinds)  # unnamed numbers were one matrix already
+
+
+def _common(found: Sequence[str | None], datatype: str) -> str:
+    """The datatype of a matrix; `datatype` for numbers of several kinds, and for what only code of the user's knows."""
+    kinds = {each for each in found if each is not None and each != "dropped"}
+    if len(kinds) == 1:
+        return kinds.pop()
+    return "FP64" if "FP64" in kinds else datatype
 
 
 def public_names(names: Sequence[str]) -> list[str]:

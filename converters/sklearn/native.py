@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -23,11 +22,12 @@ class SklearnModel:
         self, folder: Path, signatures: Mapping[str, Signature], *, threads: int = 0, trusted: bool = False
     ) -> None:
         """Raises `TrustRequired` for a pickle that is not trusted, `SourceError` when the file can't be read."""
-        from threadpoolctl import ThreadpoolController
+        from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
+        # That columns came without names, that the library is another version: nothing to tell at each request.
+        warnings.filterwarnings("ignore", module=r"sklearn|xgboost|lightgbm|catboost")
         source = folder / SKOPS_FILE
         estimator = load_estimator(source if source.exists() else folder / PICKLE_FILE, trust=trusted)
-        keep_in_thread(estimator)
         self._threads = threads
         # Looking for the libraries takes milliseconds, setting their limits microseconds.
         self._controller = ThreadpoolController()
@@ -42,18 +42,3 @@ class SklearnModel:
             return self._predictors[signature].run(inputs)
         with self._controller.limit(limits=self._threads):  # OpenMP's limit is the calling thread's own
             return self._predictors[signature].run(inputs)
-
-
-def keep_in_thread(estimator: Any) -> None:
-    """Keeps prediction in the calling thread, in place: a process pool for each request costs more than it gains."""
-    try:
-        parameters = estimator.get_params(deep=True)
-    except Exception:  # other libraries' estimators need not be scikit-learn's in every way
-        return
-    jobs = {
-        name: 1 for name, value in parameters.items() if name.split("__")[-1] == "n_jobs" and value not in (None, 1)
-    }
-    if jobs:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            estimator.set_params(**jobs)

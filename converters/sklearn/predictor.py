@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,9 +36,7 @@ class Predictor:
     def run(self, arrays: Arrays) -> dict[str, np.ndarray]:
         """All outputs for a batch: labels INT64 or `bytes`, numbers as floats."""
         rows = self.plan.rows(arrays)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return {output.name: self._served(output, output.compute(self.estimator, rows)) for output in self.outputs}
+        return {output.name: self._served(output, output.compute(self.estimator, rows)) for output in self.outputs}
 
     def signature(self, arrays: Arrays) -> Signature:
         """Read off the answers to one batch. Raises `ConversionError` when they are wider than a server should give

@@ -8,6 +8,8 @@ from __future__ import annotations
 import bz2
 import lzma
 import pickletools
+import sys
+import warnings
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +26,14 @@ HEAD_BYTES = 1 << 18
 """How much of a pickle is looked into: what it is an object of stands at its beginning."""
 OWN_LIBRARIES = ("sklearn", "xgboost", "lightgbm", "catboost", "imblearn", "pandas")
 FOREIGN_LIBRARIES = ("torch", "tensorflow", "keras", "tf_keras", "mxnet")
+OTHERS = {
+    "xgboost.core.Booster": "its own save_model('model.ubj')",
+    "lightgbm.basic.Booster": "its own save_model('model.txt')",
+    "catboost.core.CatBoost": "its own save_model('model.cbm')",
+}
+"""Models that are no estimators of scikit-learn's kind, and how they are saved."""
+_TORCH_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9"
+"""What PyTorch's old `torch.save` writes in front, as a pickle of its own."""
 _LZ4_MAGIC = b"\x04\x22\x4d\x18"
 
 
@@ -40,6 +50,8 @@ def is_estimator_pickle(source: Path) -> bool:
     if read_head(source, len(_LZ4_MAGIC)) == _LZ4_MAGIC:  # joblib's alone among what is served; no lz4 in Python itself
         return True
     head = _uncompressed(read_head(source, HEAD_BYTES))
+    if head.startswith(_TORCH_MAGIC):
+        return False
     if not (is_pickle(source) or (head[:1] == b"\x80" and head[1:2] <= b"\x05")):
         return False
     libraries = (name.partition(".")[0] for name in _early_texts(head))
@@ -53,6 +65,8 @@ def load_estimator(source: Path, *, trust: bool) -> Any:
     `SourceError` when the file can't be read or holds something else than one estimator.
     """
     loaded = _load_skops(source, trust) if is_skops(source) else _load_pickle(source, trust)
+    if hint := OTHERS.get(f"{type(loaded).__module__}.{type(loaded).__name__}"):
+        raise SourceError(f"source {source.name!r} holds {_kind(loaded)}; save it with {hint} and give that file")
     estimator = getattr(loaded, "best_estimator_", loaded)  # a search predicts with the best one alone
     if not any(hasattr(estimator, method) for method in ("predict", "transform")):
         raise SourceError(
@@ -61,7 +75,23 @@ def load_estimator(source: Path, *, trust: bool) -> Any:
         )
     _refuse_unfitted(estimator, source)
     vet_trees(estimator)
+    _keep_in_thread(estimator)
     return estimator
+
+
+def _keep_in_thread(estimator: Any) -> None:
+    """Keeps prediction in the calling thread, in place: a process pool for each request costs more than it gains."""
+    try:
+        parameters = estimator.get_params(deep=True)
+    except Exception:  # other libraries' estimators need not be scikit-learn's in every way
+        return
+    jobs = {
+        name: 1 for name, value in parameters.items() if name.split("__")[-1] == "n_jobs" and value not in (None, 1)
+    }
+    if jobs:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            estimator.set_params(**jobs)
 
 
 def _load_skops(source: Path, trust: bool) -> Any:
@@ -88,10 +118,7 @@ def _load_pickle(source: Path, trust: bool) -> Any:
     try:
         return joblib.load(source)
     except ModuleNotFoundError as error:
-        raise SourceError(
-            f"source {source.name!r} needs the module {error.name!r}, which can't be imported here: install it, or put "
-            "the code of your own classes into an installed package"
-        ) from error
+        raise SourceError(f"source {source.name!r} needs the module {error.name!r}{_advice(error.name)}") from error
     except AttributeError as error:
         raise SourceError(
             f"source {source.name!r} names a class or function that is not where it was ({_first_line(error)}); what "
@@ -99,6 +126,14 @@ def _load_pickle(source: Path, trust: bool) -> Any:
         ) from error
     except Exception as error:  # whatever the code of the pickle raises
         raise SourceError(f"source {source.name!r} can't be unpickled: {_first_line(error)}") from error
+
+
+def _advice(module: str | None) -> str:
+    library = (module or "").partition(".")[0]
+    if library in sys.modules and library in OWN_LIBRARIES:
+        version = getattr(sys.modules[library], "__version__", "")
+        return f", which {library} {version} here does not have: load it with the version that saved it, and save anew"
+    return ", which can't be imported here: install it, or put the code of your own classes into an installed package"
 
 
 def _refuse_unfitted(estimator: Any, source: Path) -> None:

@@ -130,6 +130,10 @@ def _expression(estimator: Any) -> str:
     if shortest is None:
         raise NotTranslated(f"token pattern {pattern!r}: RE2 may read it otherwise; known are words of \\w and \\S+")
     if pattern.endswith(("S+", "S+)")) or "[^" in pattern:
+        if estimator.lowercase:
+            raise NotTranslated(
+                f"token pattern {pattern!r} with lowercase keeps marks that ONNX Runtime's lower case drops"
+            )
         return rf"[^{_ranges(tuple(map(ord, _white_space())))}]+"
     letter = f"[{_word_ranges(estimator.lowercase)}]"
     if not estimator.lowercase:

@@ -60,8 +60,9 @@ def _of_one(predictor: Predictor, seen: Sequence[Consumer]) -> Trials:
     if predictor.plan.kind == "targets":
         return Trials(choices={spec.name: _array(predictor.estimator.classes_.tolist(), DTYPES[spec.datatype])})
     known = [_choices(seen, index, spec) for index in range(max(spec.shape[-1], 0))]
-    if known and all(each is not None for each in known):
-        return _of_categories(spec, [each for each in known if each is not None])
+    if any(each is not None for each in known):
+        numbers = (_numbers(seen, index, spec) if each is None else each for index, each in enumerate(known))
+        return _of_categories(spec, list(numbers))
     if DTYPES[spec.datatype].kind != "f":
         return Trials()
     span = input_range(predictor.estimator) or _domain(seen)
@@ -73,6 +74,12 @@ def _of_one(predictor: Predictor, seen: Sequence[Consumer]) -> Trials:
         ranges={spec.name: span} if span is not None else {},
         probes={spec.name: rows} if rows is not None else {},
     )
+
+
+def _numbers(seen: Sequence[Consumer], index: int, spec: TensorSpec) -> np.ndarray:
+    """Values for a column of numbers in a matrix that has categories too."""
+    low, high = _range(seen, index) or (-2.0, 2.0)
+    return np.random.default_rng(index).uniform(low, high, 40).astype(DTYPES[spec.datatype])
 
 
 def _domain(seen: Sequence[Consumer]) -> Range | None:
@@ -123,9 +130,17 @@ def _choices(seen: Sequence[Consumer], index: int, spec: TensorSpec, *, missing:
     values = [item for item in dict.fromkeys(known) if item is not None and item == item]
     if all(_takes_unknown(each.estimator) for each in encoders):
         values.append(UNKNOWN_TEXT if spec.datatype == "BYTES" else UNKNOWN_NUMBER)
-    if missing:
+    if missing and all(_takes_filled(each, index, values) for each in looking):
         values.append("")
     return _array(values, DTYPES[spec.datatype])
+
+
+def _takes_filled(consumer: Consumer, index: int, values: Sequence[Any]) -> bool:
+    """Whether the encoder behind an imputer may get what that puts in for a missing text."""
+    position = consumer.position(index)
+    if type(consumer.estimator).__name__ != "SimpleImputer" or position is None:
+        return True
+    return UNKNOWN_TEXT in values or consumer.estimator.statistics_[position] in values
 
 
 def _takes_unknown(encoder: Any) -> bool:

@@ -45,14 +45,15 @@ class TensorFlowConverter(Converter):
         return _gather(_export(_Graphs(source, options).entries(), SignatureFiles(workdir / "onnx")))
 
     def alternatives(self, source: Path, options: ConversionOptions, workdir: Path) -> Iterator[Conversion]:
-        """As converted, and with logarithms of one rounding, for graphs that are sensitive to it."""
-        from converters.tensorflow.exact_logarithms import with_exact_logarithms
+        """As converted, and with logarithms of one rounding, which come first where the graph is sensitive to it."""
+        from converters.tensorflow.exact_logarithms import divides_by_spread, with_exact_logarithms
 
         conversion = self.convert(source, options, workdir)
-        yield conversion
         exact = with_exact_logarithms(conversion, workdir / "onnx-exact-logarithms")
-        if exact is not None:
-            yield exact
+        if exact is None:
+            yield conversion
+        else:
+            yield from (exact, conversion) if divides_by_spread(conversion) else (conversion, exact)
 
     def native(self, source: Path, options: ConversionOptions, workdir: Path) -> Conversion:
         """The source's own files, with all signatures."""
@@ -145,13 +146,12 @@ class _Graphs:
 
     def entries(self) -> list[_Entry]:
         """All signatures, the default first."""
-        return [self._entry(name, graph) for name, graph in self._session.signatures.items()]
+        wanted = with_asked_shapes(self._session.signatures, self._asked)
+        return [self._entry(name, graph) for name, graph in wanted.items()]
 
-    def _entry(self, name: str, graph: GraphSignature) -> _Entry:
+    def _entry(self, name: str, wanted: GraphSignature) -> _Entry:
         from converters.tensorflow.domain import read_domain, widen
         from converters.tensorflow.freezing import freeze
-
-        wanted = with_asked_shapes(graph, self._asked)
 
         def run(inputs: Arrays) -> dict[str, np.ndarray]:
             return self._session.run(inputs, name)

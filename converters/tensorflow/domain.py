@@ -23,6 +23,8 @@ SAME_VALUES = frozenset(
     | {"Unique", "Pack", "Slice", "StridedSlice", "Tile", "StringStrip"}
 )
 """Operators whose result holds values of their first input."""
+CHOOSES = frozenset({"Select", "SelectV2"})
+"""Operators whose result holds values of their second and third; Keras 3 lets embeddings count from the end so."""
 GATHERS = frozenset({"Gather", "GatherV2", "ResourceGather"})
 FINDS = frozenset({"LookupTableFind", "LookupTableFindV2"})
 PARSES = frozenset({"ParseExample", "ParseExampleV2"})
@@ -128,6 +130,12 @@ def _sources(nodes: Mapping[str, Any], tensor: str, inputs: Mapping[str, str]) -
         name = waiting.pop()
         if name in inputs:
             yield inputs[name]
-        elif name in nodes and name not in seen and nodes[name].op in SAME_VALUES:
+        elif name in nodes and name not in seen:
             seen.add(name)
-            waiting.append(node_name(nodes[name].input[0]))
+            waiting += map(node_name, _passed_on(nodes[name]))
+
+
+def _passed_on(node: Any) -> list[str]:
+    if node.op in SAME_VALUES:
+        return [str(node.input[0])]
+    return list(node.input[1:3]) if node.op in CHOOSES else []

@@ -29,6 +29,14 @@ def with_exact_logarithms(conversion: Conversion, folder: Path) -> Conversion | 
     return replace(first, others=tuple(others))
 
 
+def divides_by_spread(conversion: Conversion) -> bool:
+    """Whether the graph looks for smallest values after taking logarithms, as bringing to unit range does."""
+    import onnx
+
+    operators = [node.op_type for node in onnx.load(conversion.model, load_external_data=False).graph.node]
+    return "Log" in operators and "ReduceMin" in operators[operators.index("Log") :]
+
+
 def _rewrite(model: Any) -> int:
     """Puts casts to double and back around every float `Log` of the main graph; returns how many there were."""
     import onnx

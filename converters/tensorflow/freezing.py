@@ -5,6 +5,7 @@ What comes out is what tf2onnx reads, and where the domains of inputs are read f
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 
 from converters.tensorflow.session import GraphSession, one_line, quiet
 from converters.tensorflow.signatures import GraphSignature, node_name
+from converters.tensorflow.vetting import Graph
 from model_store.errors import ConversionError
 
 KEEPS_APART = ("_XlaMustCompile", "_XlaCompile", "_XlaScope", "_noinline", "_class", "api_implements", "_output_shapes")
@@ -21,6 +23,14 @@ with `jit_compile=True` the call would be left over as an operator. Shapes are i
 change with its variables."""
 TABLES = frozenset({"HashTable", "HashTableV2", "MutableHashTable", "MutableHashTableV2"})
 VARIABLES = "VarHandleOp"
+CONDITIONS = frozenset({"If", "StatelessIf"})
+PASSES = ("constfold", "function", "dependency")
+"""Those of Grappler that tf2onnx 1.17 asks for; control flow stays functional."""
+
+CHANGES_STATE = re.compile(
+    r"^(Assign|Resource(Scatter|Strided|Apply|Sparse|Count)|LookupTable(Insert|Import|Remove)|InitializeTable|RngRead"
+    r"|Queue(Enqueue|Dequeue)|(Un)?Stage$)"
+)
 
 Tables = dict[bytes, tuple[np.ndarray, np.ndarray]]
 """Name of a table (its `shared_name`) -> keys and values."""
@@ -35,14 +45,27 @@ class FrozenGraph:
 
 
 def freeze(loaded: GraphSession, wanted: GraphSignature) -> FrozenGraph:
-    """Raises `ConversionError` when TensorFlow can't freeze or inline the graph."""
+    """Raises `ConversionError` when TensorFlow can't freeze or inline the graph, and when calls change its state."""
     try:
         with loaded.session.graph.as_default(), quiet():
             graph_def = _with_variables_as_constants(loaded.session, wanted)
             tables = _read_tables(loaded.session, graph_def)
-            return FrozenGraph(_optimised(graph_def, wanted, ("constfold", "function", "dependency")), tables)
+            frozen = FrozenGraph(_folded(graph_def, wanted), tables)
     except Exception as error:  # OpError, ValueError, KeyError
+        _refuse_state(loaded.session.graph.as_graph_def(), wanted)
         raise ConversionError(f"TensorFlow can't freeze the graph: {one_line(error)}") from error
+    _refuse_state(frozen.graph_def, wanted)
+    return frozen
+
+
+def _refuse_state(graph_def: Any, wanted: GraphSignature) -> None:
+    """A call that leaves something behind for the next has no place in a frozen graph, which would forget it."""
+    ran = Graph(graph_def).ran_by(wanted.outputs.values())
+    changing = sorted({node.op for _, node in ran if CHANGES_STATE.search(node.op)})
+    if changing:
+        raise ConversionError(
+            f"signature {wanted.name!r} changes its own state ({', '.join(changing)}), which ONNX does not keep"
+        )
 
 
 def _with_variables_as_constants(session: Any, wanted: GraphSignature) -> Any:
@@ -125,6 +148,31 @@ def _read_tables(session: Any, graph_def: Any) -> Tables:
         node.attr["shared_name"].s = node.attr["shared_name"].s or node.name.encode()
         tables[node.attr["shared_name"].s] = (keys, values)
     return tables
+
+
+def _folded(graph_def: Any, wanted: GraphSignature) -> Any:
+    """Constants folded, and conditions on constants decided, as is a switch between training and serving."""
+    while True:
+        graph_def = _optimised(graph_def, wanted, PASSES)
+        constants = {node.name: node for node in graph_def.node if node.op == "Const"}
+        decided = [node for node in graph_def.node if node.op in CONDITIONS and node_name(node.input[0]) in constants]
+        if not decided:
+            return graph_def
+        for node in decided:
+            _decide(node, constants[node_name(node.input[0])])
+
+
+def _decide(node: Any, predicate: Any) -> None:
+    """Makes a condition a call of the branch that is taken."""
+    import tensorflow
+
+    value = tensorflow.make_ndarray(predicate.attr["value"].tensor)
+    branch = node.attr["then_branch" if value.size and value.ravel()[0] else "else_branch"].func
+    node.op = "PartitionedCall" if node.op == "StatelessIf" else "StatefulPartitionedCall"
+    node.attr["f"].func.CopyFrom(branch)
+    for name in ("then_branch", "else_branch", "Tcond", "output_shapes"):
+        node.attr.pop(name, None)
+    del node.input[0]
 
 
 def _optimised(graph_def: Any, wanted: GraphSignature, passes: Sequence[str], kept: Sequence[str] = ()) -> Any:

@@ -16,6 +16,7 @@ from typing import Any
 
 from converters.tensorflow import operators
 from converters.tensorflow.freezing import FrozenGraph
+from converters.tensorflow.operators.text import ML_DOMAIN, ML_OPSET
 from converters.tensorflow.public_names import name_publicly
 from converters.tensorflow.session import one_line, quiet
 from converters.tensorflow.signatures import GraphSignature
@@ -42,7 +43,7 @@ def export_graph(frozen: FrozenGraph, wanted: GraphSignature) -> Any:
                 name=wanted.name,
                 continue_on_error=True,
                 opset=OPSET,
-                extra_opset=[tf2onnx.utils.make_opsetid(operators.ML_DOMAIN, operators.ML_OPSET)],
+                extra_opset=[tf2onnx.utils.make_opsetid(ML_DOMAIN, ML_OPSET)],
                 input_names=_distinct(wanted.inputs.values()),
                 output_names=_distinct(wanted.outputs.values()),
                 optimizers=_optimizers(),

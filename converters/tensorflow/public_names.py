@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from converters.graph import rename, set_shape
+from converters.graph import DATATYPES, rename, set_shape
 from converters.tensorflow.signatures import GraphSignature
 from model_store.errors import ConversionError
 from model_store.manifest import TensorSpec
@@ -13,10 +13,11 @@ from model_store.manifest import TensorSpec
 def name_publicly(model: Any, wanted: GraphSignature) -> None:
     """Renames in place; `model`'s inputs and outputs go by the names of the source's tensors.
 
-    Raises `ConversionError` for an input that the graph or the signature does not have, and for a name that is both an
-    input's and an output's.
+    An input that nothing uses is kept. Raises `ConversionError` for one that the signature does not have, and for a
+    name that is both an input's and an output's.
     """
     _check_names(model, wanted)
+    _keep_unused(model, wanted)
     private = _make_private(model, wanted)
     rename(model, {private[tensor]: name for name, tensor in wanted.inputs.items()})
     values = {value.name: value for value in (*model.graph.input, *model.graph.output)}
@@ -37,15 +38,23 @@ def name_publicly(model: Any, wanted: GraphSignature) -> None:
 
 def _check_names(model: Any, wanted: GraphSignature) -> None:
     present = {value.name for value in model.graph.input}
-    missing = [name for name, tensor in wanted.inputs.items() if tensor not in present]
-    if missing:
-        raise ConversionError(f"the graph never uses its input {missing[0]!r}; export a signature without it")
     twice = sorted(set(wanted.inputs) & set(wanted.outputs))
     if twice:
         raise ConversionError(f"ONNX can't have an input and an output of the same name {twice[0]!r}")
     extra = sorted(present - set(wanted.inputs.values()))
     if extra:
         raise ConversionError(f"the graph needs a value for {extra[0]!r}, which is no input of the signature")
+
+
+def _keep_unused(model: Any, wanted: GraphSignature) -> None:
+    import onnx
+
+    present = {value.name for value in model.graph.input}
+    types = {public: getattr(onnx.TensorProto, name.upper()) for name, public in DATATYPES.items()}
+    for spec in wanted.signature.inputs:
+        tensor = wanted.inputs[spec.name]
+        if tensor not in present:
+            model.graph.input.append(onnx.helper.make_tensor_value_info(tensor, types[spec.datatype], None))
 
 
 def _make_private(model: Any, wanted: GraphSignature) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import msgspec
@@ -15,25 +15,31 @@ from model_store.errors import ConfigError, ConversionError
 from model_store.manifest import Signature, TensorSpec
 
 
-def with_asked_shapes(graph: GraphSignature, asked: Sequence[TensorSpec] | None) -> GraphSignature:
-    """The signature with the config's shapes of inputs.
+def with_asked_shapes(
+    graphs: Mapping[str, GraphSignature], asked: Sequence[TensorSpec] | None
+) -> dict[str, GraphSignature]:
+    """The signatures with the config's shapes of inputs; one of a name stands for that input wherever it is.
 
     Raises `ConfigError` for an unknown name or another datatype, `ConversionError` for a rank that nobody says.
     """
     given = {spec.name: spec for spec in asked or ()}
-    known = {spec.name: spec for spec in graph.signature.inputs}
-    for name, spec in given.items():
+    known = {spec.name: None for graph in graphs.values() for spec in graph.signature.inputs}
+    for name in given:
         if name not in known:
-            raise ConfigError(f"inputs: {name!r} is no input of signature {graph.name!r}, which has {', '.join(known)}")
-        if spec.datatype != known[name].datatype:
-            raise ConfigError(f"inputs: {name!r} is {known[name].datatype} in the model, not {spec.datatype}")
-    inputs = tuple(given.get(name, spec) for name, spec in known.items())
-    unknown = [spec.name for spec in inputs if spec.shape is None]
-    if unknown:
-        raise ConversionError(
-            f"input {unknown[0]!r} of signature {graph.name!r} has no rank; "
-            f"say its shape with `inputs: [{{name: {unknown[0]}, datatype: ..., shape: [-1, ...]}}]`"
-        )
+            raise ConfigError(f"inputs: {name!r} is no input of the model, which has {', '.join(known)}")
+    return {name: _with_shapes(graph, given) for name, graph in graphs.items()}
+
+
+def _with_shapes(graph: GraphSignature, given: Mapping[str, TensorSpec]) -> GraphSignature:
+    inputs = tuple(given.get(spec.name, spec) for spec in graph.signature.inputs)
+    for own, spec in zip(graph.signature.inputs, inputs, strict=True):
+        if own.datatype != spec.datatype:
+            raise ConfigError(f"inputs: {own.name!r} is {own.datatype} in the model, not {spec.datatype}")
+        if spec.shape is None:
+            raise ConversionError(
+                f"input {own.name!r} of signature {graph.name!r} has no rank; "
+                f"say its shape with `inputs: [{{name: {own.name}, datatype: {own.datatype}, shape: [-1, ...]}}]`"
+            )
     return replace(graph, signature=msgspec.structs.replace(graph.signature, inputs=inputs))
 
 

@@ -22,6 +22,7 @@ from converters.graph import open_session, read_signature
 from converters.tensorflow.session import one_line
 from converters.tensorflow.shapes import with_asked_shapes, with_known_ranks
 from converters.tensorflow.signatures import DATATYPES, DEFAULT_SIGNATURE, GraphSignature, natural_order
+from converters.tensorflow.tflite_domain import tflite_ranges
 from converters.tensorflow.tflite_file import read_tflite, with_main_subgraph
 from model_store.errors import ConversionError, SourceError
 from model_store.manifest import Signature, TensorSpec
@@ -193,42 +194,15 @@ class _Entry:
 
 def _entries(source: Path, options: ConversionOptions) -> list[_Entry]:
     model = TFLiteModel(source, source.name)
-    return [_entry(model, name, options) for name in model.signatures]
+    wanted = with_asked_shapes(model.signatures, options.inputs)
+    return [_entry(model, name, graph) for name, graph in wanted.items()]
 
 
-def _entry(model: TFLiteModel, name: str, options: ConversionOptions) -> _Entry:
+def _entry(model: TFLiteModel, name: str, graph: GraphSignature) -> _Entry:
     def run(inputs: Arrays) -> dict[str, np.ndarray]:
         return model.run(inputs, name)
 
-    graph = with_asked_shapes(model.signatures[name], options.inputs)
     call = model._calls[name]
-    ranges = _ranges(model.file, call, graph.signature)
+    ranges = tflite_ranges(model.file, call.subgraph, call.inputs, graph.signature)
     signature = with_known_ranks(graph.signature, run, ranges, {})
     return _Entry(replace(graph, signature=signature), call.subgraph, run, ranges)
-
-
-def _ranges(file: Any, call: _Call, signature: Signature) -> dict[str, Range]:
-    """Inputs that index rows of a constant table, and the whole width of quantised ones."""
-    from tensorflow.lite.python.schema_py_generated import BuiltinOperator
-
-    subgraph = file.subgraphs[call.subgraph]
-    codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in file.operatorCodes]
-    same = {BuiltinOperator.CAST, BuiltinOperator.RESHAPE, BuiltinOperator.EXPAND_DIMS, BuiltinOperator.SQUEEZE}
-    names = {index: name for name, index in call.inputs.items()}
-    makers = {output: operator for operator in subgraph.operators or () for output in operator.outputs}
-    ranges: dict[str, Range] = {
-        spec.name: (-128, 127) if spec.datatype == "INT8" else (0, 255)
-        for spec in signature.inputs
-        if spec.datatype in ("INT8", "UINT8")
-    }
-    for operator in subgraph.operators or ():
-        code = codes[operator.opcodeIndex]
-        if code not in (BuiltinOperator.GATHER, BuiltinOperator.EMBEDDING_LOOKUP):
-            continue
-        table, index = operator.inputs[:2] if code == BuiltinOperator.GATHER else operator.inputs[1::-1]
-        while index in makers and codes[makers[index].opcodeIndex] in same:
-            index = makers[index].inputs[0]
-        rows = subgraph.tensors[table].shape
-        if index in names and table not in makers and rows is not None and len(rows):
-            ranges[names[index]] = (0, int(rows[0]) - 1)
-    return ranges

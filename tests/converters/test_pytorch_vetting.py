@@ -1,6 +1,7 @@
 """What a `.pt2` may hold: hostile archives are refused before PyTorch sees them."""
 
 import io
+import json
 import pickle
 import zipfile
 from collections.abc import Callable
@@ -10,7 +11,9 @@ import pytest
 
 from converters.pickles import UnreadablePickle, harmless, pickle_globals
 from converters.publish import Published
+from converters.pytorch.exports import vet_or_trust
 from converters.pytorch.pt2_archive import vet_archive
+from converters.pytorch.tree_specs import plain_spec
 from model_store.errors import SourceError, TrustRequired
 
 Publish = Callable[..., Published]
@@ -68,15 +71,17 @@ def test_code_in_sample_inputs_is_refused_and_does_not_run(evil: Path, tmp_path:
 
 
 def test_trust_loads_the_file_as_it_is(evil: Path, tmp_path: Path) -> None:
-    assert vet_archive(evil, tmp_path / "clean.pt2", trust=True) == evil
-    assert not (tmp_path / "clean.pt2").exists()
+    vet_or_trust(vet_archive, evil, tmp_path / "kept.pt2", trust=True)
+    assert (tmp_path / "kept.pt2").read_bytes() == evil.read_bytes()
+    with pytest.raises(TrustRequired):
+        vet_or_trust(vet_archive, evil, tmp_path / "kept.pt2", trust=False)
 
 
 def test_a_pickle_that_hides_its_imports_is_refused(quickstart: Path, tmp_path: Path) -> None:
     data = saved_tensor(tmp_path / "inner.pt", pickle.dumps(Marker(tmp_path / "ran"), 4))
     source = rewritten(quickstart / "digits.pt2", tmp_path / "e.pt2", {"data/sample_inputs/model.pt": data})
     with pytest.raises(TrustRequired, match=r"can't be read safely \(builtins\.exec\)"):
-        vet_archive(source, tmp_path / "clean.pt2", trust=False)
+        vet_archive(source, tmp_path / "clean.pt2")
 
 
 @pytest.mark.parametrize(
@@ -99,7 +104,7 @@ def test_members_that_run_code_are_refused(
 ) -> None:
     source = rewritten(quickstart / "digits.pt2", tmp_path / "e.pt2", {name: data})
     with pytest.raises(SourceError, match=message):
-        vet_archive(source, tmp_path / "clean.pt2", trust=False)
+        vet_archive(source, tmp_path / "clean.pt2")
 
 
 @pytest.mark.parametrize(
@@ -121,11 +126,11 @@ def test_programs_that_name_code_are_refused(
     changed = program.replace(old, new).encode()
     source = rewritten(quickstart / "digits.pt2", tmp_path / "e.pt2", {"models/model.json": changed})
     with pytest.raises(TrustRequired, match=message):
-        vet_archive(source, tmp_path / "clean.pt2", trust=False)
+        vet_archive(source, tmp_path / "clean.pt2")
 
 
 def test_what_pytorch_reads_holds_no_pickle(quickstart: Path, tmp_path: Path) -> None:
-    clean = vet_archive(quickstart / "digits.pt2", tmp_path / "clean.pt2", trust=False)
+    clean = vet_archive(quickstart / "digits.pt2", tmp_path / "clean.pt2")
     with zipfile.ZipFile(clean) as archive:
         assert archive.read("vetted/data/sample_inputs/model.pt") == b""
         assert [name for name in archive.namelist() if archive.read(name)[:2] == b"PK"] == []
@@ -144,7 +149,7 @@ def old_layout(source: Path, target: Path, tensors: bytes) -> Path:
 def test_an_archive_of_an_old_layout_is_written_anew(quickstart: Path, tmp_path: Path) -> None:
     data = saved_tensor(tmp_path / "inner.pt", pickle.dumps({"weight": 1.5}, 2))
     source = old_layout(quickstart / "digits.pt2", tmp_path / "old.pt2", data)
-    clean = vet_archive(source, tmp_path / "clean.pt2", trust=False)
+    clean = vet_archive(source, tmp_path / "clean.pt2")
     with zipfile.ZipFile(clean) as archive:
         assert sorted(archive.namelist()) == [
             "serialized_constants.pt",
@@ -161,7 +166,7 @@ def test_code_among_the_weights_of_an_old_layout_is_refused(quickstart: Path, tm
     data = saved_tensor(tmp_path / "inner.pt", pickle.dumps(Marker(tmp_path / "ran"), 2))
     source = old_layout(quickstart / "digits.pt2", tmp_path / "old.pt2", data)
     with pytest.raises(TrustRequired, match=r"serialized_state_dict\.pt' is a pickle that imports '__builtin__\.exec'"):
-        vet_archive(source, tmp_path / "clean.pt2", trust=False)
+        vet_archive(source, tmp_path / "clean.pt2")
     assert not (tmp_path / "ran").exists()
 
 
@@ -170,7 +175,7 @@ def test_a_damaged_member_is_told(quickstart: Path, tmp_path: Path) -> None:
     data[data.index(b"graph_module") + 4] ^= 0xFF
     (tmp_path / "e.pt2").write_bytes(data)
     with pytest.raises(SourceError, match=r"'e\.pt2' is cut off or damaged: Bad CRC-32"):
-        vet_archive(tmp_path / "e.pt2", tmp_path / "clean.pt2", trust=False)
+        vet_archive(tmp_path / "e.pt2", tmp_path / "clean.pt2")
 
 
 def test_an_archive_that_inflates_is_refused(quickstart: Path, tmp_path: Path) -> None:
@@ -178,7 +183,7 @@ def test_an_archive_that_inflates_is_refused(quickstart: Path, tmp_path: Path) -
     with zipfile.ZipFile(source, "a", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("digits/data/weights/weight_9", bytes(8 << 20))
     with pytest.raises(SourceError, match=r"member 'digits/data/weights/weight_9' inflates suspiciously"):
-        vet_archive(source, tmp_path / "clean.pt2", trust=False)
+        vet_archive(source, tmp_path / "clean.pt2")
 
 
 def test_globals_of_a_pickle_are_told_without_running_it(tmp_path: Path) -> None:
@@ -200,3 +205,31 @@ def test_tensors_are_harmless(name: str) -> None:
 @pytest.mark.parametrize("name", ["os.system", "torch.load", "torch.hub.load", "torch._utils.x", "builtins.eval"])
 def test_other_names_are_not_harmless(name: str) -> None:
     assert not harmless(name)
+
+
+LEAF = {"type": None, "context": None, "children_spec": []}
+
+
+@pytest.mark.parametrize(
+    ("kind", "context", "plain_kind", "plain_context"),
+    [
+        ("builtins.dict", '["a", "b"]', "builtins.dict", '["a", "b"]'),
+        ("builtins.tuple", "null", "builtins.tuple", "null"),
+        ("transformers.modeling_outputs.BaseModelOutput", '["a", "b"]', "builtins.dict", '["a", "b"]'),
+        ("mine.Answer", '[["a", "b"], ["nothing"]]', "builtins.dict", '["a", "b"]'),
+        ("mine.Pair", '"anything"', "builtins.tuple", "null"),
+        ("mine.Pair", '["a"]', "builtins.tuple", "null"),
+        ("mine.Pair", "not JSON", "builtins.tuple", "null"),
+    ],
+)
+def test_outputs_need_no_class_of_another_library(kind: str, context: str, plain_kind: str, plain_context: str) -> None:
+    spec = {"type": kind, "context": context, "children_spec": [LEAF, LEAF]}
+    outer = {"type": "builtins.tuple", "context": "null", "children_spec": [spec]}
+    version, plain = json.loads(plain_spec(json.dumps([1, outer])))
+    assert version == 1
+    assert plain["children_spec"] == [{"type": plain_kind, "context": plain_context, "children_spec": [LEAF, LEAF]}]
+
+
+@pytest.mark.parametrize("text", ["no JSON", "[2, {}]", "{}", "[1, 2]"])
+def test_a_description_of_another_kind_is_left(text: str) -> None:
+    assert plain_spec(text) == text

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from converters.sklearn.estimators import input_range, steps, vet_trees
 from converters.publish import Published
+from converters.sklearn.estimators import input_range, steps, vet_trees
 from converters.sklearn.skops_types import allowed
 from model_store.errors import SourceError, TrustRequired
 

@@ -65,7 +65,7 @@ def test_rows_are_a_frame_with_the_names_and_types_of_the_training_data() -> Non
     plan = plan_inputs(columns(), None)
     arrays = {
         "age_years": np.array([[3.0]], np.float32),
-        "city": np.array([["Rome".encode()]], object),
+        "city": np.array([[b"Rome"]], object),
         "plan": np.array([[5]]),
         "member": np.array([[True]]),
         "ratio": np.array([[0.1]]),
@@ -93,12 +93,19 @@ def test_columns_by_their_place_in_a_matrix_are_one_matrix() -> None:
     assert specs(plan_inputs(transformer.fit(np.eye(3)), None)) == [("input", "FP32", (-1, 3))]
 
 
+def test_numbers_of_several_kinds_without_names_are_one_matrix() -> None:
+    transformer = ColumnTransformer([("a", OneHotEncoder(), [0]), ("b", StandardScaler(), [1]), ("c", "drop", [2])])
+    plan = plan_inputs(transformer.fit(np.arange(12).reshape(4, 3)), None)
+    assert specs(plan) == [("input", "FP32", (-1, 3))]
+
+
 def test_columns_of_different_kinds_without_names_are_called_as_scikit_learn_calls_them() -> None:
     transformer = ColumnTransformer([("a", OneHotEncoder(), [0]), ("b", StandardScaler(), [1])])
     plan = plan_inputs(transformer.fit(FRAME[["city", "ratio"]].to_numpy()), None)
     assert specs(plan) == [("x0", "BYTES", (-1, 1)), ("x1", "FP32", (-1, 1))]
     rows = plan.rows({"x0": np.array([[b"Rome"]], object), "x1": np.array([[0.5]], np.float32)})
     assert rows.tolist() == [["Rome", 0.5]]
+    assert plan_inputs(transformer, plan.specs) == plan
 
 
 @pytest.mark.parametrize("shape", [(2,), (2, 1)])
@@ -148,7 +155,9 @@ class Picker(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
 def test_what_a_column_holds_is_asked_where_nothing_tells() -> None:
     model = make_pipeline(Picker(), LinearRegression()).fit(FRAME[["ratio", "city"]], TARGET)
-    with pytest.raises(ConversionError, match=r"its columns ratio, city hold: name each under `inputs:`, as \{name: ratio"):
+    with pytest.raises(
+        ConversionError, match=r"its columns ratio, city hold: name each under `inputs:`, as \{name: ratio"
+    ):
         plan_inputs(model, None)
     given = (TensorSpec("ratio", "FP32", (-1, 1)), TensorSpec("city", "BYTES", (-1, 1)))
     plan = plan_inputs(model, given)
@@ -165,7 +174,9 @@ def test_inputs_of_the_config_decide_the_datatype_of_columns() -> None:
     given = (TensorSpec("age_years", "INT64", (-1, 1)), TensorSpec("city", "BYTES", (-1, 1)))
     plan = plan_inputs(columns(), given)
     assert ("age_years", "INT64", (-1, 1)) in specs(plan)
-    with pytest.raises(ConversionError, match=r"inputs: town is no column of the model; its columns are age_years, city"):
+    with pytest.raises(
+        ConversionError, match=r"inputs: town is no column of the model; its columns are age_years, city"
+    ):
         plan_inputs(columns(), (*given, TensorSpec("town", "BYTES", (-1, 1))))
 
 
@@ -177,7 +188,9 @@ def test_a_stored_signature_makes_the_same_plan() -> None:
 
 
 def test_a_model_that_does_not_tell_its_columns_asks_for_them() -> None:
-    with pytest.raises(ConversionError, match=r"FunctionTransformer does not say how many columns it takes; give `inputs:"):
+    with pytest.raises(
+        ConversionError, match=r"FunctionTransformer does not say how many columns it takes; give `inputs:"
+    ):
         plan_inputs(FunctionTransformer(np.log1p), None)
     plan = plan_inputs(FunctionTransformer(np.log1p), (TensorSpec("x", "FP64", (-1, 3)),))
     assert specs(plan) == [("x", "FP64", (-1, 3))]

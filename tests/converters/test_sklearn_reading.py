@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import skops.io
 from sklearn.base import BaseEstimator
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.model_selection import GridSearchCV
 
@@ -85,6 +86,9 @@ def test_a_pickle_without_trust_is_refused_and_runs_nothing(tmp_path: Path, comp
 def test_a_torch_module_and_a_keras_pickle_are_not_scikit_learn_s(tmp_path: Path) -> None:
     assert not is_estimator_pickle(written(tmp_path / "a", b"\x80\x02ctorch.nn.modules.linear\nLinear\n."))
     assert not is_estimator_pickle(written(tmp_path / "b", b"\x80\x02ckeras.models\nModel\n."))
+    assert not is_estimator_pickle(
+        written(tmp_path / "d", b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.")
+    )
     assert not is_estimator_pickle(written(tmp_path / "c", b"tree\nversion=v4\n"))
     assert not is_estimator_pickle(tmp_path)
 
@@ -104,6 +108,20 @@ def test_a_pickle_of_something_else_is_told(tmp_path: Path, thing: Any, told: st
     assert f"'m.pkl' holds {told};" in refusal.value.message
 
 
+def test_a_booster_is_to_be_saved_by_its_library(tmp_path: Path) -> None:
+    import xgboost
+
+    booster = xgboost.train({"max_depth": 1}, xgboost.DMatrix(ROWS, CLASSES), 1)
+    source = written(tmp_path / "m.pkl", pickle.dumps(booster))
+    with pytest.raises(SourceError, match=r"an object of type xgboost\.core\.Booster; save it with its own save_model"):
+        load_estimator(source, trust=True)
+
+
+def test_prediction_stays_in_the_calling_thread(tmp_path: Path) -> None:
+    source = written(tmp_path / "m", pickle.dumps(RandomForestClassifier(2, n_jobs=4).fit(ROWS, CLASSES)))
+    assert load_estimator(source, trust=True).n_jobs == 1
+
+
 def test_an_estimator_that_was_never_fitted_is_told(tmp_path: Path) -> None:
     skops.io.dump(LogisticRegression(), tmp_path / "m.skops")
     with pytest.raises(SourceError, match=r"'m\.skops': LogisticRegression was saved before it was fitted"):
@@ -113,7 +131,7 @@ def test_an_estimator_that_was_never_fitted_is_told(tmp_path: Path) -> None:
 def test_of_a_search_the_best_estimator_is_taken(tmp_path: Path) -> None:
     search = GridSearchCV(LogisticRegression(), {"C": [0.1, 1.0]}, cv=2).fit(ROWS, CLASSES)
     source = written(tmp_path / "m", pickle.dumps(search))
-    assert load_estimator(source, trust=True).C == search.best_params_["C"]
+    assert search.best_params_["C"] == load_estimator(source, trust=True).C
 
 
 def own_class(module: ModuleType) -> type:
@@ -129,6 +147,14 @@ def test_a_module_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.delitem(sys.modules, "training_code")
     assert detect(source, trust=True).framework == "sklearn"
     with pytest.raises(SourceError, match="needs the module 'training_code', which can't be imported here: install it"):
+        load_estimator(source, trust=True)
+
+
+def test_a_module_of_an_older_scikit_learn_is_told(tmp_path: Path) -> None:
+    source = written(tmp_path / "m.pkl", b"\x80\x02csklearn.ensemble.forest\nRandomForestClassifier\n)\x81.")
+    with pytest.raises(
+        SourceError, match=r"which sklearn 1\.\S+ here does not have: load it with the version that saved"
+    ):
         load_estimator(source, trust=True)
 
 

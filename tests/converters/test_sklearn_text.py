@@ -50,8 +50,8 @@ def counted(vectorizer: Any, texts: list[str], folder: Path) -> np.ndarray:
         {"token_pattern": r"(?u)\b\w+\b"},
         {"token_pattern": r"\w{3,}"},
         {"token_pattern": r"\b(\w\w+)\b", "lowercase": False},
-        {"token_pattern": r"\S+"},
-        {"token_pattern": r"[^\s]+", "ngram_range": (1, 2)},
+        {"token_pattern": r"\S+", "lowercase": False},
+        {"token_pattern": r"[^\s]+", "lowercase": False, "ngram_range": (1, 2)},
         {"vocabulary": ["cat", "The", "the cat", "the", "missing"]},
         {"vocabulary": {"cat": 0, "dog": 1}, "ngram_range": (1, 2)},
         {"max_features": 5, "min_df": 1},
@@ -76,7 +76,13 @@ def test_a_batch_without_any_word_counts_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"norm": "l1"}, {"norm": None, "use_idf": False}, {"sublinear_tf": True, "smooth_idf": False}, {"binary": True}],
+    [
+        {},
+        {"norm": "l1"},
+        {"norm": None, "use_idf": False},
+        {"sublinear_tf": True, "smooth_idf": False},
+        {"binary": True},
+    ],
     ids=str,
 )
 def test_weights_are_scikit_learn_s(settings: dict[str, Any], tmp_path: Path) -> None:
@@ -114,6 +120,7 @@ def test_lower_case_is_python_s_for_every_letter_but_one() -> None:
         (CountVectorizer(analyzer=str.split), "calls an analyzer of the user's own"),
         (TfidfVectorizer(strip_accents="unicode"), "strips accents, for which ONNX has no operator"),
         (CountVectorizer(token_pattern=r"[a-z]+"), r"token pattern '[a-z]+': RE2 may read it otherwise"),
+        (CountVectorizer(token_pattern=r"\S+"), "keeps marks that ONNX Runtime's lower case drops"),
         (CountVectorizer(analyzer="char_wb", ngram_range=(1, 2)), "with the blank as a term of its own"),
         (CountVectorizer(vocabulary=["οδος", "cat"]), "the Greek letter sigma"),
         (HashingVectorizer(n_features=32), "HashingVectorizer spreads words over many columns"),

@@ -13,9 +13,10 @@ from converters.base import Conversion, ConversionOptions, detect
 from converters.tensorflow.converter import TensorFlowConverter
 from converters.tensorflow.native import TensorFlowModel
 from converters.tensorflow.source import kind_of, saved_model_folder
-from model_store.errors import ConfigError, ConversionError, SourceError
+from model_store.errors import ConfigError, ConversionError, SourceError, TrustRequired
 from model_store.manifest import TensorSpec
 from tests.sources import tensorflow_graphs as graphs
+from tests.sources import tensorflow_keras as exports
 from tests.sources import tensorflow_lite as lite
 from tests.sources import tensorflow_modules as modules
 from tests.sources.table import Built
@@ -39,6 +40,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Callable[[Path]
 
 
 def convert(source: Path, workdir: Path, **options: Any) -> Conversion:
+    workdir.mkdir(exist_ok=True)
     return TensorFlowConverter().convert(source, ConversionOptions(**options), workdir)
 
 
@@ -82,7 +84,7 @@ def test_a_cut_off_program_is_told(built: Any, tmp_path: Path, cut: float) -> No
     shutil.copytree(built(modules.dense).source, tmp_path / "model")
     program = tmp_path / "model" / "saved_model.pb"
     program.write_bytes(program.read_bytes()[: int(program.stat().st_size * cut)])
-    with pytest.raises(SourceError, match="'model': saved_model.pb is cut off or damaged"):
+    with pytest.raises(SourceError, match=r"'model': saved_model\.pb is cut off or damaged"):
         convert(tmp_path / "model", tmp_path)
 
 
@@ -96,7 +98,7 @@ def test_missing_variables_are_told_in_one_line(built: Any, tmp_path: Path) -> N
 def test_a_cut_off_tflite_file_is_told(built: Any, tmp_path: Path) -> None:
     whole = built(lite.without_signature).source.read_bytes()
     (tmp_path / "m.tflite").write_bytes(whole[: len(whole) // 3])
-    with pytest.raises(SourceError, match="'m.tflite'"):
+    with pytest.raises(SourceError, match=r"'m\.tflite'"):
         convert(tmp_path / "m.tflite", tmp_path)
 
 
@@ -124,7 +126,7 @@ def test_without_a_default_the_first_signature_by_name_is_it(built: Any, tmp_pat
 
 
 def test_the_two_signatures_of_a_keras_export_share_a_file(built: Any, tmp_path: Path) -> None:
-    conversion = convert(built(modules.keras_cnn).source, tmp_path)
+    conversion = convert(built(exports.cnn).source, tmp_path)
     assert conversion.model == conversion.others[0].model
     assert [path.name for path in (tmp_path / "onnx").iterdir()] == ["model.onnx"]
 
@@ -173,7 +175,7 @@ def test_outputs_are_in_natural_order(tmp_path: Path) -> None:
 
 def test_an_unknown_input_of_the_config_is_told(built: Any, tmp_path: Path) -> None:
     asked = (TensorSpec("y", "FP32", (-1, 4)),)
-    with pytest.raises(ConfigError, match="inputs: 'y' is no input of signature 'serving_default', which has x"):
+    with pytest.raises(ConfigError, match="inputs: 'y' is no input of the model, which has x"):
         convert(built(modules.dense).source, tmp_path, inputs=asked)
     with pytest.raises(ConfigError, match="inputs: 'x' is FP32 in the model, not INT64"):
         convert(built(modules.dense).source, tmp_path, inputs=(TensorSpec("x", "INT64", (-1, 4)),))
@@ -190,8 +192,8 @@ def test_a_frozen_graph_can_be_entered_behind_its_placeholder(built: Any, tmp_pa
     source = built(graphs.frozen_function)
     names = [spec.name for spec in convert(source.source, tmp_path).signature.inputs]
     assert names == ["x"]
-    conversion = convert(source.source, tmp_path / "inner", inputs=(TensorSpec("MatMul", "FP32", (-1, 3)),))
-    assert conversion.signature.inputs == (TensorSpec("MatMul", "FP32", (-1, 3)),)
+    conversion = convert(source.source, tmp_path / "inner", inputs=(TensorSpec("matmul", "FP32", (-1, 3)),))
+    assert conversion.signature.inputs == (TensorSpec("matmul", "FP32", (-1, 3)),)
 
 
 # Domains
@@ -219,6 +221,40 @@ def test_serialised_examples_are_made_to_fit_their_parser(built: Any, tmp_path: 
     assert answer["scores"].shape == (3, 2)
 
 
+def test_a_shape_of_the_config_is_for_the_signature_that_has_the_input(built: Any, tmp_path: Path) -> None:
+    asked = (TensorSpec("left", "FP32", (8, 3)),)
+    conversion = convert(built(modules.several_signatures).source, tmp_path, inputs=asked)
+    assert conversion.signature.inputs == (TensorSpec("x", "FP32", (-1, 4)),)
+    assert conversion.others[0].signature.inputs[0] == TensorSpec("left", "FP32", (8, 3))
+
+
+# What ONNX can't keep
+
+
+def test_a_graph_that_counts_its_calls_is_no_onnx(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    @modules.module(modules.spec("x", None, 2), count=tf.Variable(0.0))
+    def net(self: Any, x: Any) -> Any:
+        return {"y": x + 0.0 * self.count.assign_add(1.0)}
+
+    tf.saved_model.save(net, str(tmp_path / "model"), signatures=net.call)
+    with pytest.raises(ConversionError, match=r"'serving_default' changes its own state \(AssignAddVariableOp\)"):
+        convert(tmp_path / "model", tmp_path)
+
+
+def test_an_input_that_nothing_uses_is_kept(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    @modules.module(modules.spec("x", None, 2), modules.spec("extra", None, 3, dtype="int32"))
+    def net(_: Any, x: Any, extra: Any) -> Any:
+        return {"y": x * 2}
+
+    tf.saved_model.save(net, str(tmp_path / "model"), signatures=net.call)
+    inputs = convert(tmp_path / "model", tmp_path).signature.inputs
+    assert inputs == (TensorSpec("extra", "INT32", (-1, 3)), TensorSpec("x", "FP32", (-1, 2)))
+
+
 # Errors of the exporter
 
 
@@ -244,3 +280,35 @@ def test_equal_names_of_an_input_and_an_output_are_told(tmp_path: Path) -> None:
     with pytest.raises(ConversionError, match="ONNX can't have an input and an output of the same name 'x'"):
         convert(tmp_path / "model", tmp_path)
     assert native(tmp_path / "model", tmp_path).signature.outputs == (TensorSpec("x", "FP32", (-1, 2)),)
+
+
+# Published, through the sandbox
+
+
+def test_signatures_and_their_graphs_are_in_the_manifest(built: Any, publish: Callable[..., Any]) -> None:
+    manifest = publish(built(modules.several_signatures).source, largest_batch=4).manifest
+    assert manifest.runtime == "onnx"
+    assert manifest.default_signature == "serving_default"
+    assert manifest.graphs == {"serving_default": "model.onnx", "distance": "distance.onnx", "embed": "embed.onnx"}
+    assert {output.signature for output in manifest.parity.outputs} == set(manifest.graphs)
+    assert set(manifest.libraries) >= {"tensorflow", "tf2onnx"}
+
+
+def test_a_native_version_is_published_whole(
+    built: Any, publish: Callable[..., Any], store: Any, tmp_path: Path
+) -> None:
+    source = built(modules.lowered_text)
+    manifest = publish(source.source, largest_batch=4).manifest
+    assert manifest.runtime == "tensorflow"
+    assert "StringLower" in manifest.reason
+    folder = store.checkout(manifest, tmp_path / "checkout")
+    model = TensorFlowModel(folder, manifest.signatures)
+    for call in source.calls:
+        np.testing.assert_allclose(model.run(call.inputs, "serving_default")["vector"], call.outputs["vector"])
+
+
+def test_a_served_graph_that_reads_files_is_refused_through_the_sandbox(
+    built: Any, publish: Callable[..., Any]
+) -> None:
+    with pytest.raises(TrustRequired, match="holds ReadFile"):
+        publish(built(modules.reads_a_file).source)

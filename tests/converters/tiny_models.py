@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -86,7 +87,23 @@ def keras(folder: Path) -> None:
         "extra": RANDOM.normal(size=(4, 3)).astype(np.float32),
     }
     record(folder, "two", inputs, {name: np.asarray(value) for name, value in model(inputs).items()})
-    keras.Sequential([keras.Input((3,)), keras.layers.Lambda(lambda x: x * 2)]).save(folder / "lambda.keras")
+    save_lambdas(folder)
+
+
+def save_lambdas(folder: Path) -> None:
+    """A layer whose code leaves a file beside the model when it runs, in all formats that hold it."""
+    import keras
+    import tf_keras
+
+    def marking(path: str) -> Any:
+        return lambda x: (open(path, "w").close(), x * 2)[1]
+
+    for library, name in ((keras, "lambda.keras"), (keras, "lambda.h5"), (tf_keras, "lambda-keras-2.h5")):
+        mark = folder / f"{name}.ran"
+        x = library.Input((3,), name="x")
+        layer = library.layers.Lambda(marking(str(mark)), output_shape=(3,), name="marking")
+        library.Model(x, layer(x)).save(folder / name)
+        mark.unlink(missing_ok=True)
 
 
 def sklearn(folder: Path) -> None:

@@ -56,9 +56,10 @@ CASES: list[SourceCase] = [
     case("conv-lstm-time-distributed", "archive", sequences.pictures_over_time),
     case("transformer-encoder", "archive", sequences.transformer),
     case("attentions", "archive", sequences.attentions),
-    case(
-        "stateful-lstm",
-        "archive",
+    SourceCase(
+        "keras-stateful-lstm",
+        "keras",
+        KINDS["archive"][1],
         sequences.stateful,
         expect="refused",
         remark="a stateful layer's answers depend on the requests before; give states as inputs and outputs instead",
@@ -74,7 +75,7 @@ CASES: list[SourceCase] = [
         "archive",
         preprocessing.text,
         expect="native",
-        remark="ONNX has no regular expressions and no full Unicode lower case; vectorize outside of the model for ONNX",
+        remark="ONNX has no regular expressions and no lower case of Unicode; split text outside of the model for it",
         reason="StaticRegexReplace",
     ),
     case(
@@ -106,6 +107,7 @@ CASES: list[SourceCase] = [
     case("attention", "keras-2", legacy.attention),
     case("several-inputs-and-outputs", "keras-2-archive", legacy.several_inputs_and_outputs),
     SourceCase("keras-2-theano-channels-first", "keras", KINDS["keras-2"][1], legacy.of_theano),
+    SourceCase("keras-2-cudnn-lstm-gru", "keras", KINDS["keras-2"][1], legacy.of_cudnn),
     SourceCase(
         "keras-2-weights-only",
         "keras",

@@ -12,22 +12,22 @@ import numpy as np
 from tests.sources.keras_writing import Net, floats, keras3, shaken
 from tests.sources.table import Built, Call
 
-CODE_FOLDER = str(Path(__file__).parent)
-TRAINED_ON_TORCH = Path(__file__).parent / "keras_trained_on_torch.py"
+CODE = Path(__file__).parent / "keras_code"
+TRAINED_ON_TORCH = CODE / "trained_on_torch.py"
 OWN_LAYERS = {
-    "code_folder": CODE_FOLDER,
+    "code_folder": str(CODE),
     "custom_objects": {
-        "Scale": "keras_custom_layers:Scale",
-        "Squash": "keras_custom_layers:Squash",
-        "mine>bent": "keras_custom_layers:bent",
+        "Scale": "own_layers:Scale",
+        "Squash": "own_layers:Squash",
+        "mine>bent": "own_layers:bent",
     },
 }
-OWN_MODEL = {"code_folder": CODE_FOLDER, "custom_objects": {"Towers": "keras_custom_layers:Towers"}}
+OWN_MODEL = {"code_folder": str(CODE), "custom_objects": {"Towers": "own_layers:Towers"}}
 
 
 def own_layers() -> Net:
     keras = keras3()
-    from tests.sources.keras_custom_layers import Scale, Squash, bent
+    from tests.sources.keras_code.own_layers import Scale, Squash, bent
 
     x = keras.Input((3,), name="x")
     y = keras.layers.Dense(2, name="y", activation=bent)(Squash()(Scale()(x)))
@@ -36,7 +36,7 @@ def own_layers() -> Net:
 
 def own_model() -> Net:
     keras3()
-    from tests.sources.keras_custom_layers import Towers
+    from tests.sources.keras_code.own_layers import Towers
 
     model = Towers(name="towers")
     model(floats(3))

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.sources.keras_writing import Net, answered, floats, ids, keras2, pixels, shaken
-from tests.sources.table import Built
+from tests.sources.table import Built, Call
 
 
 def image_classifier() -> Net:
@@ -102,3 +102,54 @@ def weights_only(folder: Path) -> Built:
     model = keras.Sequential([keras.layers.Dense(2, input_shape=(3,))])
     model.save_weights(folder / "weights.h5")
     return Built(folder / "weights.h5", ())
+
+
+def of_cudnn(folder: Path) -> Built:
+    """Layers of Keras 2 that ran on GPUs alone; the answers are computed here, from cuDNN's own layout of weights."""
+    keras = keras2()
+    from tf_keras.src.layers.rnn.cudnn_gru import CuDNNGRU
+    from tf_keras.src.layers.rnn.cudnn_lstm import CuDNNLSTM
+
+    x = keras.Input((5, 3), name="x")
+    model = shaken(keras.Model(x, CuDNNGRU(2, name="y")(CuDNNLSTM(4, return_sequences=True)(x))))
+    model.save(folder / "model.h5")
+    rows = floats(5, 3)
+    answers = cudnn_gru(cudnn_lstm(rows, *model.layers[1].get_weights()), *model.layers[2].get_weights())[:, -1]
+    return Built(folder / "model.h5", tuple(Call({"x": rows[:n]}, {"y": answers[:n]}) for n in (2, 5)))
+
+
+def cudnn_lstm(x: np.ndarray, kernel: np.ndarray, recurrent: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """Gates i, f, c, o; one bias for the input and one for the state."""
+    kernel, recurrent, biases = of_gates(kernel, 4), of_gates(recurrent, 4), bias.reshape(2, -1).sum(0)
+    state = cell = np.zeros((len(x), recurrent.shape[0]))
+    steps = []
+    for step in x.swapaxes(0, 1):
+        i, f, c, o = np.split(step @ kernel + state @ recurrent + biases, 4, axis=1)
+        cell = sigmoid(f) * cell + sigmoid(i) * np.tanh(c)
+        state = sigmoid(o) * np.tanh(cell)
+        steps.append(state)
+    return np.stack(steps, axis=1)
+
+
+def cudnn_gru(x: np.ndarray, kernel: np.ndarray, recurrent: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """Gates z, r, h; the reset gate comes after the product with the state."""
+    kernel, recurrent, biases = of_gates(kernel, 3), of_gates(recurrent, 3), bias.reshape(2, -1)
+    state = np.zeros((len(x), recurrent.shape[0]))
+    steps = []
+    for step in x.swapaxes(0, 1):
+        z, r, h = np.split(step @ kernel + biases[0], 3, axis=1)
+        of_state = np.split(state @ recurrent + biases[1], 3, axis=1)
+        update, reset = sigmoid(z + of_state[0]), sigmoid(r + of_state[1])
+        state = update * state + (1 - update) * np.tanh(h + reset * of_state[2])
+        steps.append(state)
+    return np.stack(steps, axis=1).astype(np.float32)
+
+
+def of_gates(weights: np.ndarray, gates: int) -> np.ndarray:
+    """Each gate's block lies row after row as cuDNN has it: [units, inputs]."""
+    blocks = np.split(weights, gates, axis=1)
+    return np.concatenate([block.reshape(block.shape[1], block.shape[0]).T for block in blocks], axis=1)
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from tests.sources.keras_writing import Net, floats, ids, keras3, shaken
+from tests.sources.table import Built
 
 
 def lstm_any_length() -> Net:
@@ -108,7 +110,8 @@ def attentions() -> Net:
     return Net(shaken(keras.Model([query, value], outputs)), inputs, ("dot", "sum", "grouped", "causal"))
 
 
-def stateful() -> Net:
+def stateful(folder: Path) -> Built:
     keras = keras3()
     x = keras.Input((4, 3), batch_size=5, name="x")
-    return Net(keras.Model(x, keras.layers.LSTM(2, stateful=True, name="y")(x)), {"x": floats(4, 3)}, ("y",))
+    keras.Model(x, keras.layers.LSTM(2, stateful=True, name="y")(x)).save(folder / "model.keras")
+    return Built(folder / "model.keras", ())

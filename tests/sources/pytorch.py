@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import partial
 
 from model_store.manifest import TensorSpec
+from tests.sources import pytorch_architectures as architectures
 from tests.sources import pytorch_layers as layers
 from tests.sources import pytorch_sequences as sequences
 from tests.sources import pytorch_structure as structure
@@ -53,6 +54,12 @@ CASES: list[SourceCase] = [
     case("fft", "program", layers.fourier),
     case("frozen-batch-1", "program", partial(layers.frozen, 1)),
     case("frozen-batch-4", "program", partial(layers.frozen, 4)),
+    case("unet", "program", architectures.unet),
+    case("temporal-convolutions", "program", architectures.temporal),
+    case("language-model-block", "program", architectures.language_block),
+    case("recommender", "program", architectures.recommender),
+    case("mixture-of-experts", "program", architectures.experts),
+    case("point-cloud", "program", architectures.points),
     case("lstm-bidirectional", "program", sequences.lstm),
     case("lstm-tagger", "program", sequences.lstm_tagger),
     case("gru-with-state", "program", sequences.gru),
@@ -79,6 +86,27 @@ CASES: list[SourceCase] = [
     case("integers-and-flags", "program", structure.integers),
     case("nested-inputs-and-outputs", "program", structure.nested),
     case("unused-input", "program", structure.unused),
+    case("buffer-that-counts", "program", structure.counter),
+    case("constants-in-and-out", "program", structure.constants),
+    case("as-many-rows-as-found", "program", structure.found),
+    case("scalar-outputs", "program", structure.sizes),
+    case("float16-convolution", "program", structure.half_convolution, rtol=8e-3),  # 8 units in the last place
+    case(
+        "matrix-inverse",
+        "program",
+        structure.inverse,
+        expect="native",
+        remark="ONNX has no operator for an inverse or a decomposition of matrices; nothing is to be done",
+        reason=r"PyTorch's ONNX exporter fails: it has no operator for aten\.linalg_inv_ex",
+    ),
+    case(
+        "complex-output",
+        "program",
+        structure.complex_output,
+        expect="refused",
+        remark="no protocol carries complex numbers: give out torch.view_as_real of them",
+        reason=r"tensor 'output' has elements of type complex64, which no protocol carries; give out real numbers",
+    ),
     case("torch-cond", "program", structure.cond),
     case("traced-cnn", "trace", layers.cnn, inputs=IMAGE),
     case("traced-mobile", "trace", layers.mobile, inputs=(floats("x", -1, 8, 9, 9),)),
@@ -92,6 +120,14 @@ CASES: list[SourceCase] = [
         sequences.embedding_bag,
         inputs=(ids("ids", -1, 3), TensorSpec("places", "INT32", (-1,))),
     ),
+    case("traced-without-gradients", "trace-no-grad", sequences.encoder, inputs=(floats("src", -1, -1, 8),)),
+    case("traced-fixed-batch", "trace", structure.baked, inputs=(floats("x", 1, 6),)),
+    case(
+        "traced-recommender",
+        "trace",
+        architectures.recommender,
+        inputs=(floats("dense", -1, 4), ids("categories", -1, 3)),
+    ),
     case("scripted-mlp", "script", layers.mlp, inputs=(floats("input", -1, 8),)),
     case("scripted-resnet", "script", layers.resnet, inputs=(floats("x", -1, 4, 12, 12),)),
     case("scripted-loop-and-branch", "script", structure.loop, inputs=(floats("x", -1, -1, 3),)),
@@ -99,6 +135,25 @@ CASES: list[SourceCase] = [
     case("scripted-number", "script", structure.power, inputs=(floats("x", -1, 4), ids("times"))),
     case("scripted-gru", "script", sequences.gru, inputs=(floats("x", -1, -1, 3), floats("state", -1, 5))),
     case("scripted-tagger", "script", sequences.lstm_tagger, inputs=(ids("ids", -1, -1),)),
+    case("scripted-unet", "script", architectures.unet, inputs=(floats("image", -1, 1, 8, 8),)),
+    case(
+        "scripted-transformer",
+        "script",
+        sequences.encoder,
+        inputs=(floats("src", -1, -1, 8),),
+        expect="native",
+        remark="branches on shapes and on autocast that no exporter takes; trace it, or use torch.export, to have ONNX",
+        reason="it has no operator for aten::is_autocast_enabled",
+    ),
+    case(
+        "scripted-quantized",
+        "script",
+        structure.quantized,
+        inputs=(floats("input", -1, 6),),
+        expect="native",
+        remark="PyTorch's own quantised layers; export the float model, and let `convert: {precision: int8}` quantise",
+        reason="it has no operator for quantized::linear_dynamic",
+    ),
     case(
         "script-without-shapes",
         "script",

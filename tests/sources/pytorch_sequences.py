@@ -118,7 +118,7 @@ def encoder() -> Net:
     from torch import nn
 
     layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True)
-    return Net(nn.TransformerEncoder(layer, 2, enable_nested_tensor=False), sequence(8, name="src"))
+    return Net(nn.TransformerEncoder(layer, 1, enable_nested_tensor=False), sequence(8, name="src"))
 
 
 def causal() -> Net:
@@ -166,7 +166,7 @@ def bert() -> Net:
     from transformers import BertConfig, BertModel
 
     config = BertConfig(
-        vocab_size=30, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
+        vocab_size=30, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32,
         max_position_embeddings=40, attn_implementation="eager",
     )  # fmt: skip
     batch, steps = torch.export.Dim("batch", min=1, max=512), torch.export.Dim("steps", min=2, max=40)
@@ -185,7 +185,7 @@ def vit() -> Net:
     from transformers import ViTConfig, ViTForImageClassification
 
     config = ViTConfig(
-        hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, image_size=16, patch_size=4,
+        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32, image_size=16, patch_size=4,
         num_labels=3,
     )  # fmt: skip
     return Net(ViTForImageClassification(config), lambda batch: {"pixel_values": torch.rand(batch, 3, 16, 16)})
@@ -197,7 +197,7 @@ def gpt2() -> Net:
     from transformers import GPT2Config, GPT2LMHeadModel
 
     config = GPT2Config(
-        vocab_size=25, n_positions=32, n_embd=16, n_layer=2, n_head=2, use_cache=False, bos_token_id=0, eos_token_id=0
+        vocab_size=25, n_positions=32, n_embd=16, n_layer=1, n_head=2, use_cache=False, bos_token_id=0, eos_token_id=0
     )
     batch, steps = torch.export.Dim("batch", min=1, max=512), torch.export.Dim("steps", min=2, max=32)
 

@@ -144,3 +144,106 @@ def power() -> Net:
             return x
 
     return Net(Power(), lambda batch: {"x": torch.randn(batch, 4), "times": 2})
+
+
+def counter() -> Net:
+    """A program that counts its calls in a buffer: each answer is that of a program just loaded."""
+    import torch
+    from torch import nn
+
+    class Counter(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(3, 3)
+            self.register_buffer("calls", torch.zeros(1))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.calls.add_(1.0)
+            return self.linear(x) + self.calls
+
+    return Net(Counter(), lambda batch: {"x": torch.randn(batch, 3)})
+
+
+def constants() -> Net:
+    """Arguments that are no tensors are constants of the program; None and a number come out beside a tensor."""
+    import torch
+
+    class Constants(torch.nn.Module):
+        def forward(
+            self, x: torch.Tensor, doubled: bool = True, factor: float = 3.0, extra: torch.Tensor | None = None
+        ) -> tuple[torch.Tensor, None, int]:
+            y = x * factor if doubled else x
+            return (y if extra is None else y + extra), None, 7
+
+    return Net(Constants(), lambda batch: {"x": torch.randn(batch, 3)})
+
+
+def found() -> Net:
+    """As many rows come out as there are positive values."""
+    import torch
+
+    class Found(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.nonzero(x > 0)
+
+    return Net(Found(), lambda batch: {"x": torch.randn(batch, 4)})
+
+
+def sizes() -> Net:
+    """The largest value of all rows, which has no dimensions, and the best place of each."""
+    import torch
+
+    class Sizes(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> dict[str, Any]:
+            return {"best": x.argmax(1), "largest": x.max(), "mean": x.mean(1, keepdim=True)}
+
+    return Net(Sizes(), lambda batch: {"x": torch.randn(batch, 5)})
+
+
+def baked() -> Net:
+    """A reshape to the batch that it was traced with."""
+    import torch
+
+    class Baked(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.reshape(1, 2, 3).transpose(1, 2).reshape(1, 6) * 2
+
+    return Net(Baked(), lambda batch: {"x": torch.randn(batch, 6)}, batches=(1,))
+
+
+def inverse() -> Net:
+    import torch
+
+    class Inverse(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.linalg.inv(x + 8 * torch.eye(3))
+
+    return Net(Inverse(), lambda batch: {"x": torch.rand(batch, 3, 3)})
+
+
+def complex_output() -> Net:
+    import torch
+
+    class Complex(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.fft.rfft(x)
+
+    return Net(Complex(), lambda batch: {"x": torch.randn(batch, 8)})
+
+
+def quantized() -> Net:
+    """A net with dynamically quantised layers, as torch.ao.quantization makes it."""
+    import torch
+    from torch import nn
+
+    net = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3)).eval()
+    packed = torch.ao.quantization.quantize_dynamic(net, {nn.Linear}, dtype=torch.qint8)
+    return Net(packed, lambda batch: {"input": torch.randn(batch, 6)})
+
+
+def half_convolution() -> Net:
+    import torch
+    from torch import nn
+
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AvgPool2d(2)).half()
+    return Net(net, lambda batch: {"input": torch.randn(batch, 3, 8, 8).half()})

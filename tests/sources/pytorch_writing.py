@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +29,7 @@ class Net:
     batches: tuple[int, ...] = BATCHES
 
 
-def flatten(value: Any, prefix: str) -> Tensors:
+def flatten(value: Any, prefix: str, numbers: tuple[str, ...] = ()) -> Tensors:
     """Tensors of a nested value by name, written out independently of the converter's own rule."""
     import torch
 
@@ -36,13 +37,13 @@ def flatten(value: Any, prefix: str) -> Tensors:
         return {prefix or "output": array(value)}
     if value is None:
         return {}
-    if isinstance(value, int):
-        return {prefix: np.asarray(value)}
+    if isinstance(value, int):  # a number that the module gives out is a constant of its program
+        return {prefix: np.asarray(value)} if prefix in numbers else {}
     if isinstance(value, Mapping):
         items = [(f"{prefix}_{key}" if prefix else str(key), item) for key, item in value.items()]
     else:
         items = [(f"{prefix or 'output'}_{index}", item) for index, item in enumerate(value)]
-    return {name: leaf for key, item in items for name, leaf in flatten(item, key).items()}
+    return {name: leaf for key, item in items for name, leaf in flatten(item, key, numbers).items()}
 
 
 def array(tensor: Any) -> np.ndarray:
@@ -62,8 +63,10 @@ def calls(net: Net) -> tuple[Call, ...]:
         torch.manual_seed(batch)
         arguments = net.arguments(batch)
         with torch.no_grad():
-            answer = net.module(**arguments)
-        inputs = {name: leaf for key, value in arguments.items() for name, leaf in flatten(value, key).items()}
+            # A module may keep something of a call; each answer is that of a module that was just loaded.
+            answer = copy.deepcopy(net.module)(**arguments)
+        numbers = tuple(arguments)
+        inputs = {name: leaf for key, value in arguments.items() for name, leaf in flatten(value, key, numbers).items()}
         outputs = {net.names.get(name, name): leaf for name, leaf in flatten(answer, "").items()}
         recorded.append(Call(inputs, outputs))
     return tuple(recorded)
@@ -111,6 +114,14 @@ def write_trace(net: Net, folder: Path) -> Path:
     return folder / "model.pt"
 
 
+def write_trace_without_gradients(net: Net, folder: Path) -> Path:
+    """PyTorch then calls its fused operators for transformers."""
+    import torch
+
+    with torch.no_grad():
+        return write_trace(net, folder)
+
+
 def write_script(net: Net, folder: Path) -> Path:
     import torch
 
@@ -135,6 +146,7 @@ def write_module(net: Net, folder: Path) -> Path:
 WRITERS = {
     "program": ("torch.export (.pt2)", write_program),
     "trace": ("TorchScript, traced", write_trace),
+    "trace-no-grad": ("TorchScript, traced", write_trace_without_gradients),
     "script": ("TorchScript, scripted", write_script),
     "weights": ("state dict with `module`", write_weights),
     "module": ("pickled module, trusted", write_module),

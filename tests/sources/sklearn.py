@@ -574,7 +574,7 @@ CASES: list[SourceCase] = [
         on_numbers(custom, "joblib"),
         "native",
         options=TRUSTED,
-        reason="Ratios",
+        reason=r"Ratios \(module tests\.sources\.custom_columns\) is Python of your own, which has to be installed",
         remark="A transformer class of your own runs in scikit-learn; the module that defines it has to be installed "
         "where the model is served.",
     ),

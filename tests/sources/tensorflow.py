@@ -1,6 +1,6 @@
 """TensorFlow sources: SavedModels of both generations, frozen graphs, TFLite files.
 
-The models are in `tensorflow_modules.py`, `tensorflow_graphs.py` and `tensorflow_lite.py`.
+The models are in `tensorflow_modules.py`, `tensorflow_keras.py`, `tensorflow_graphs.py` and `tensorflow_lite.py`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 
 from model_store.manifest import TensorSpec
 from tests.sources import tensorflow_graphs as graphs
+from tests.sources import tensorflow_keras as exports
 from tests.sources import tensorflow_lite as lite
 from tests.sources import tensorflow_modules as modules
 from tests.sources.table import Built, SourceCase
@@ -46,6 +47,9 @@ SAVED = [
     case("saved", "fixed-batch", modules.fixed_batch),
     case("saved", "detection-head", modules.detection),
     case("saved", "spectrogram", modules.spectrogram),
+    case("saved", "non-maximum-suppression", modules.suppression),
+    case("saved", "image-operators", modules.image_operators),
+    case("saved", "masked-attention", modules.masked_attention),
     case("saved", "numbered-folder", modules.numbered_folder),
     case("saved", "basic-pitch", modules.pitch_detector, options={"largest_batch": 3}),
     case(
@@ -90,15 +94,19 @@ SAVED = [
     ),
 ]
 EXPORTED = [
-    case("export", "cnn", modules.keras_cnn),
-    case("export", "lstm-gru-bidirectional", modules.keras_recurrent),
-    case("export", "masked-lstm", modules.keras_masked),
-    case("export", "transformer", modules.keras_transformer),
+    case("export", "cnn", exports.cnn),
+    case("export", "lstm-gru-bidirectional", exports.recurrent),
+    case("export", "masked-lstm", exports.masked),
+    case("export", "transformer", exports.transformer),
+    case("export", "tabular-preprocessing", exports.tabular),
+    case("export", "segmentation", exports.segmentation),
+    case("export", "dilated-series", exports.series),
 ]
 OLD = [
     case("one", "simple-save", graphs.simple_save),
     case("one", "builder-with-asset", graphs.builder),
     case("one", "while-loop", graphs.recurrent),
+    case("one", "training-switch", graphs.training_switch_saved),
     case(
         "one",
         "parse-example",
@@ -118,6 +126,7 @@ FROZEN = [
         options={"inputs": (TensorSpec("x", "FP32", (-1, 4)),)},
     ),
     case("frozen", "tf2-function", graphs.frozen_function),
+    case("frozen", "training-switch", graphs.frozen_training_switch),
     case(
         "frozen",
         "without-weights",
@@ -145,6 +154,10 @@ LITE = [
     case("lite", "several-signatures", lite.several_signatures),
     case("lite", "without-signature", lite.without_signature),
     case("lite", "embedding", lite.embedding),
+    case("lite", "segmentation", lite.segmentation),
+    case("lite", "two-inputs", lite.two_inputs),
+    case("lite", "attention", lite.attention),
+    case("lite", "fixed-batch", lite.fixed_batch),
     case("lite", "lstm-batch-1", lite.recurrent_batch_of_one),
     case("lite", "basic-pitch", lite.pitch_detector, options={"largest_batch": 3}),
     case(

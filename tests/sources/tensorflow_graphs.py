@@ -137,6 +137,38 @@ def parse_example(folder: Path) -> Built:
         return in_session(session, folder / "model", serialised, {"examples": examples}, outputs)
 
 
+def training_switch(tf1: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Depthwise convolutions and batch norms with a switch between training and serving, which is off by default."""
+    import tensorflow as tf
+
+    image = tf1.placeholder(tf.float32, [None, 10, 10, 4], name="image")
+    training = tf1.placeholder_with_default(False, [], name="training")
+    hidden = tf.nn.depthwise_conv2d(image, variable(tf1, "depthwise", 3, 3, 4, 2), [1, 2, 2, 1], "SAME")
+    offset, mean = variable(tf1, "offset", 8), variable(tf1, "mean_", 8)
+    scale, variance = tf.abs(variable(tf1, "scale__", 8)), tf.abs(variable(tf1, "variance", 8)) + 0.5
+
+    def normalised(serving: bool) -> Any:
+        known = {} if not serving else {"mean": mean, "variance": variance}
+        return tf1.nn.fused_batch_norm(hidden, scale, offset, is_training=not serving, **known)[0]
+
+    hidden = tf.cond(training, lambda: normalised(False), lambda: normalised(True))
+    pooled = tf.reduce_mean(tf.nn.relu6(hidden), [1, 2])
+    return {"image": image}, {"logits": tf1.matmul(pooled, variable(tf1, "weights", 8, 3), name="logits")}
+
+
+def training_switch_saved(folder: Path) -> Built:
+    tf1, made = graph()
+    with made.as_default():
+        inputs, outputs = training_switch(tf1)
+        session = started(tf1, made)
+        tf1.saved_model.simple_save(session, str(folder / "model"), inputs, outputs)
+        return in_session(session, folder / "model", floats("image", 10, 10, 4), inputs, outputs)
+
+
+def frozen_training_switch(folder: Path) -> Built:
+    return freeze(folder, training_switch, floats("image", 10, 10, 4))
+
+
 def freeze(folder: Path, build: Callable[[Any], tuple[dict[str, Any], dict[str, Any]]], draw: Any) -> Built:
     tf1, made = graph()
     with made.as_default():

@@ -130,6 +130,64 @@ def embedding(folder: Path) -> Built:
     return write_lite(tf.lite.TFLiteConverter.from_keras_model(model), folder, integers("ids", 15, 6))
 
 
+def segmentation(folder: Path) -> Built:
+    """Transposed convolution, resizing, concatenation, and a class a pixel."""
+    import keras
+    import tensorflow as tf
+
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    image = keras.Input((8, 8, 3), name="image")
+    deep = layers.Conv2D(6, 3, strides=2, padding="same", activation="hard_swish")(image)
+    up = layers.Conv2DTranspose(4, 2, strides=2)(deep)
+    joined = layers.Concatenate()([up, layers.UpSampling2D(interpolation="bilinear")(deep), image])
+    model = keras.Model(image, layers.Conv2D(3, 1, activation="sigmoid")(joined))
+    return write_lite(tf.lite.TFLiteConverter.from_keras_model(model), folder, floats("image", 8, 8, 3))
+
+
+def two_inputs(folder: Path) -> Built:
+    import tensorflow as tf
+
+    @module(spec("left", None, 4), spec("right", None, 4), w=weights(4, 4))
+    def net(self: Any, left: Any, right: Any) -> Any:
+        mixed = left @ self.w
+        score = tf.reduce_sum(mixed * right, 1)
+        return {"score": tf.sigmoid(score), "nearest": tf.argmax(tf.abs(mixed - right), 1)}
+
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([net.call.get_concrete_function()], net)
+
+    def draw(batch: int) -> Tensors:
+        both = floats("both", 2, 4)(batch)["both"]
+        return {"left": both[:, 0].copy(), "right": both[:, 1].copy()}
+
+    return write_lite(converter, folder, draw)
+
+
+def attention(folder: Path) -> Built:
+    import keras
+    import tensorflow as tf
+
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    steps = keras.Input((6, 8), name="steps")
+    hidden = layers.LayerNormalization()(steps + layers.MultiHeadAttention(2, 4)(steps, steps))
+    model = keras.Model(steps, layers.Dense(3)(layers.Dense(8, activation="gelu")(hidden)))
+    return write_lite(tf.lite.TFLiteConverter.from_keras_model(model), folder, floats("steps", 6, 8))
+
+
+def fixed_batch(folder: Path) -> Built:
+    """Converted for a batch of one, with a reshape that holds it fast."""
+    import tensorflow as tf
+
+    @module(spec("image", 1, 6, 6, 2), w=weights(3, 3, 2, 4), v=weights(64, 3))
+    def net(self: Any, image: Any) -> Any:
+        hidden = tf.nn.relu(tf.nn.conv2d(image, self.w, 1, "VALID"))
+        return {"scores": tf.nn.softmax(tf.reshape(hidden, [1, 64]) @ self.v)}
+
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([net.call.get_concrete_function()], net)
+    return write_lite(converter, folder, floats("image", 6, 6, 2), batches=(1,))
+
+
 def recurrent_batch_of_one(folder: Path) -> Built:
     """Recurrent layers are usually converted for a batch of one."""
     import keras

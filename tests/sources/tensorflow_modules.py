@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tests.sources.table import Built, Tensors
-from tests.sources.tensorflow_writing import as_loaded, export_keras, floats, generator, integers, save, words
+from tests.sources.tensorflow_writing import as_loaded, floats, generator, integers, save, words
 
 
 def spec(name: str, *shape: int | None, dtype: str = "float32") -> Any:
@@ -299,67 +299,57 @@ def spectrogram(folder: Path) -> Built:
     return save(net, folder, floats("audio", 160), net.call)
 
 
-def keras_cnn(folder: Path) -> Built:
-    import keras
+def suppression(folder: Path) -> Built:
+    """Boxes of one image after non-maximum suppression: as many as are left."""
+    import tensorflow as tf
 
-    keras.utils.set_random_seed(0)
-    layers = keras.layers
-    model = keras.Sequential(
-        [
-            keras.Input((16, 16, 3), name="image"),
-            layers.Rescaling(1 / 255),
-            layers.Conv2D(8, 3, strides=2, padding="same", use_bias=False),
-            layers.BatchNormalization(),
-            layers.ReLU(6.0),
-            layers.SeparableConv2D(6, 3),
-            layers.GlobalAveragePooling2D(),
-            layers.Dropout(0.5),
-            layers.Dense(4, activation="softmax"),
-        ]
-    )
-    return export_keras(model, folder, lambda batch: {"image": floats("image", 16, 16, 3)(batch)["image"] * 40 + 128})
+    @module(spec("boxes", None, 4), spec("scores", None))
+    def net(_: Any, boxes: Any, scores: Any) -> Any:
+        kept = tf.image.non_max_suppression(boxes, scores, 5, iou_threshold=0.4, score_threshold=0.1)
+        return {"kept": kept, "best": tf.gather(boxes, kept)}
 
+    def drawn(batch: int) -> Tensors:
+        draw = generator(batch)
+        corner = draw.random((batch * 4, 2)).astype(np.float32)
+        return {
+            "boxes": np.concatenate([corner, corner + 0.3], 1),
+            "scores": draw.random(batch * 4).astype(np.float32),
+        }
 
-def keras_recurrent(folder: Path) -> Built:
-    import keras
-
-    keras.utils.set_random_seed(0)
-    layers = keras.layers
-    steps = keras.Input((None, 3), name="steps")
-    hidden = layers.LSTM(5, return_sequences=True)(steps)
-    hidden = layers.Bidirectional(layers.GRU(4))(hidden)
-    return export_keras(keras.Model(steps, layers.Dense(2)(hidden)), folder, floats("steps", 6, 3))
+    return save(net, folder, drawn, net.call)
 
 
-def keras_masked(folder: Path) -> Built:
-    """Token ids with padding: the mask of the embedding goes through the LSTM."""
-    import keras
+def image_operators(folder: Path) -> Built:
+    """Grey values, central crop, nearest and half-pixel resizing, patches."""
+    import tensorflow as tf
 
-    keras.utils.set_random_seed(0)
-    layers = keras.layers
-    ids = keras.Input((7,), dtype="int32", name="ids")
-    hidden = layers.LSTM(5)(layers.Embedding(12, 4, mask_zero=True)(ids))
+    @module(spec("image", None, 12, 12, 3))
+    def net(_: Any, image: Any) -> Any:
+        grey = tf.image.rgb_to_grayscale(image)
+        return {
+            "small": tf.image.resize(tf.image.central_crop(grey, 0.5), (4, 5)),
+            "near": tf.image.resize(grey, (7, 9), method="nearest"),
+            "blocks": tf.nn.space_to_depth(image, 3),
+            "padded": tf.pad(image[:, ::2, 1:-1], [[0, 0], [1, 2], [0, 1], [0, 0]], mode="REFLECT"),
+        }
 
-    def padded(batch: int) -> Tensors:
-        drawn = integers("ids", 11, 7)(batch)["ids"] + 1
-        drawn[:, 5:] = 0
-        drawn[0, 2:] = 0
-        return {"ids": drawn}
-
-    return export_keras(keras.Model(ids, layers.Dense(2)(hidden)), folder, padded)
+    return save(net, folder, floats("image", 12, 12, 3), net.call)
 
 
-def keras_transformer(folder: Path) -> Built:
-    import keras
+def masked_attention(folder: Path) -> Built:
+    """Written out with einsum, band masks and a learned scale."""
+    import tensorflow as tf
 
-    keras.utils.set_random_seed(0)
-    layers = keras.layers
-    ids = keras.Input((None,), dtype="int32", name="ids")
-    hidden = layers.Embedding(20, 8)(ids)
-    attended = layers.MultiHeadAttention(2, 4)(hidden, hidden, use_causal_mask=True)
-    hidden = layers.LayerNormalization()(hidden + attended)
-    hidden = layers.LayerNormalization()(hidden + layers.Dense(8)(layers.Dense(16, activation="gelu")(hidden)))
-    return export_keras(keras.Model(ids, layers.Dense(20)(hidden)), folder, integers("ids", 20, 6))
+    @module(spec("x", None, None, 6), q=weights(6, 2, 3), k=weights(6, 2, 3, seed=1), v=weights(6, 2, 3, seed=2))
+    def net(self: Any, x: Any) -> Any:
+        query, key, value = (tf.einsum("bsd,dhe->bhse", x, part) for part in (self.q, self.k, self.v))
+        scores = tf.matmul(query, key, transpose_b=True) / tf.sqrt(3.0)
+        size = tf.shape(scores)[-1]
+        seen = tf.linalg.band_part(tf.ones([size, size]), -1, 0)
+        probabilities = tf.nn.softmax(scores - 1e9 * (1.0 - seen))
+        return {"y": tf.einsum("bhst,bhtd->bshd", probabilities, value), "weights": probabilities}
+
+    return save(net, folder, floats("x", 5, 6), net.call)
 
 
 def lowered_text(folder: Path) -> Built:

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from converters.tensorflow.operators.nodes import constant
+
 MAKES_REAL = frozenset({"ComplexAbs", "Real", "Imag"})
 
 
@@ -31,7 +33,7 @@ class RealFourier:
         size = int(np.ravel(length.get_tensor_value(as_list=False))[0])
         ctx.remove_node(name)
         fitted = _fit(ctx, signal, len(shape), shape[-1], size)
-        last = _constant(ctx, name, [-1])
+        last = constant(ctx, name, [-1], np.int64)
         column = ctx.make_node("Unsqueeze", [fitted, last]).output[0]
         ctx.make_node(
             "DFT", [column], attr={"axis": len(shape) - 1, "onesided": 1}, name=name, outputs=[output],
@@ -47,9 +49,9 @@ def _fit(ctx: Any, signal: str, rank: int, known: int, size: int) -> str:
         return signal
     utils.make_sure(known >= 0, "the last axis of %s has no fixed size", signal)
     if known > size:
-        bounds = [_constant(ctx, signal, [value]) for value in (0, size, -1)]
+        bounds = [constant(ctx, signal, [value], np.int64) for value in (0, size, -1)]
         return str(ctx.make_node("Slice", [signal, *bounds]).output[0])
-    pads = _constant(ctx, signal, [0] * (2 * rank - 1) + [size - known])
+    pads = constant(ctx, signal, [0] * (2 * rank - 1) + [size - known], np.int64)
     return str(ctx.make_node("Pad", [signal, pads]).output[0])
 
 
@@ -59,7 +61,7 @@ class ComplexAbs:
     @classmethod
     def version_18(cls, ctx: Any, node: Any, **_: Any) -> None:
         """To the Euclidean norm of the last axis."""
-        _reduce(ctx, node, "ReduceL2", [_constant(ctx, node.name, [-1])], {"keepdims": 0})
+        _reduce(ctx, node, "ReduceL2", [constant(ctx, node.name, [-1], np.int64)], {"keepdims": 0})
 
 
 class Real:
@@ -68,7 +70,7 @@ class Real:
     @classmethod
     def version_18(cls, ctx: Any, node: Any, **_: Any) -> None:
         """To the first of the last axis."""
-        _reduce(ctx, node, "Gather", [_constant(ctx, node.name, 0)], {"axis": -1})
+        _reduce(ctx, node, "Gather", [constant(ctx, node.name, 0, np.int64)], {"axis": -1})
 
 
 class Imag:
@@ -77,7 +79,7 @@ class Imag:
     @classmethod
     def version_18(cls, ctx: Any, node: Any, **_: Any) -> None:
         """To the second of the last axis."""
-        _reduce(ctx, node, "Gather", [_constant(ctx, node.name, 1)], {"axis": -1})
+        _reduce(ctx, node, "Gather", [constant(ctx, node.name, 1, np.int64)], {"axis": -1})
 
 
 def _reduce(ctx: Any, node: Any, operator: str, parameters: list[str], attributes: dict[str, int]) -> None:
@@ -90,9 +92,3 @@ def _reduce(ctx: Any, node: Any, operator: str, parameters: list[str], attribute
     ctx.make_node(
         operator, [value, *parameters], attr=attributes, name=name, outputs=[output], shapes=[shape], dtypes=[kind]
     )
-
-
-def _constant(ctx: Any, base: str, value: Any) -> str:
-    from tf2onnx import utils
-
-    return str(ctx.make_const(utils.make_name(base), np.array(value, np.int64)).output[0])
