@@ -100,7 +100,8 @@ class Conversion:
     """Rows that the gate must try besides random ones (thresholds of trees, missing values, known words), by input
     name. Rows of the same index belong together."""
     choices: Arrays = field(default_factory=dict)
-    """Values that random inputs are drawn from (words of a vocabulary, categories that exist), by input name."""
+    """Values that random inputs are drawn from (words of a vocabulary, categories that exist), by input name:
+    `[values]`, or `[values, columns]` for a matrix whose columns know different ones."""
     accepts_missing: bool = False
     """Whether NaN has a meaning to the model (a missing value); the gate then asks for equal answers."""
 

@@ -9,7 +9,7 @@ import onnx
 import onnx.inliner
 from onnx import TensorProto
 
-from converters.graph import open_session, save_model
+from converters.graph import LARGEST_INLINE_BYTES, open_session, save_model, weight_bytes
 from model_store.errors import ConversionError
 
 KEPT_WIDE = (
@@ -52,9 +52,10 @@ def to_float16(model: Path, target: Path) -> None:
 def _converted(path: Path, blocked: list[str]) -> onnx.ModelProto:
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
-    model = onnx.load(path)
-    if model.functions:
-        model = onnx.inliner.inline_local_functions(model)
+    loaded = onnx.load(path)
+    if loaded.functions:
+        loaded = onnx.inliner.inline_local_functions(loaded)
+    model = str(path) if weight_bytes(loaded) > LARGEST_INLINE_BYTES else loaded
     logging.disable(logging.WARNING)  # it tells of each weight that is cut
     try:
         return convert_float_to_float16(model, keep_io_types=True, op_block_list=blocked)

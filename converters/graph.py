@@ -56,7 +56,7 @@ def open_session(model: Path, *, threads: int = 0, optimise: bool = True) -> onn
     try:
         return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's errors have no base of their own
-        line = str(error).splitlines()[0] if str(error) else type(error).__name__
+        line = str(error).splitlines()[0].replace(str(model), model.name) if str(error) else type(error).__name__
         raise ConversionError(f"ONNX Runtime does not load the converted model: {line}") from error
 
 

@@ -5,12 +5,16 @@ Reads headers and directories of archives only; nothing here imports a framework
 
 from __future__ import annotations
 
+import bz2
+import lzma
 import re
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from converters.pickles import UnreadablePickle, harmless, pickle_globals
+from converters.pickles import TORCH_MAGIC, UnreadablePickle, harmless, pickle_globals, torch_stream_globals
 from model_store.errors import TrustRequired
 
 HEAD_BYTES = 4096
@@ -86,7 +90,13 @@ def is_torch_pickle(source: Path) -> bool:
 
 
 def holds_weights_only(source: Path) -> bool:
-    """Whether the source is a zip of `torch.save` whose pickle names tensors and containers alone."""
+    """Whether the source is of `torch.save`, in its zip or as before PyTorch 1.6, and its pickles name tensors and
+    containers alone."""
+    if read_head(source, len(TORCH_MAGIC)) == TORCH_MAGIC:
+        try:
+            return all(map(harmless, torch_stream_globals(source)))
+        except (UnreadablePickle, OSError):
+            return False
     pickles = [name for name in zip_members(source) if name.endswith("/data.pkl")]
     if len(pickles) != 1:
         return False
@@ -107,13 +117,22 @@ def _looks_pickled(source: Path) -> bool:
     return _TEXT_PICKLE.match(head) is not None
 
 
+_DECOMPRESSORS: dict[bytes, Callable[[], Any]] = {
+    b"\x1f\x8b": lambda: zlib.decompressobj(zlib.MAX_WBITS | 16),
+    b"\x78": zlib.decompressobj,
+    b"BZh": bz2.BZ2Decompressor,
+    b"\xfd7zXZ": lzma.LZMADecompressor,
+    b"\x5d\x00": lambda: lzma.LZMADecompressor(lzma.FORMAT_ALONE),
+}
+"""First bytes -> what reads the rest: the compressions that joblib writes around a pickle, but for lz4."""
+
+
 def _decompressed(head: bytes) -> bytes:
-    """joblib writes zlib or gzip around the pickle when asked to compress."""
-    try:
-        if head[:2] == b"\x1f\x8b":
-            return zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(head, HEAD_BYTES)
-        if head[:1] == b"\x78":
-            return zlib.decompressobj().decompress(head, HEAD_BYTES)
-    except zlib.error:
-        return head
+    for magic, decompressor in _DECOMPRESSORS.items():
+        if head.startswith(magic):
+            try:
+                content: bytes = decompressor().decompress(head, HEAD_BYTES)
+                return content
+            except (zlib.error, lzma.LZMAError, OSError, EOFError):
+                return head
     return head

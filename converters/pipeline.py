@@ -129,6 +129,8 @@ class _Pipeline:
         except Unsupported:
             raise failure from None
         except ConversionError as error:
+            if error.message == failure.message:
+                raise failure from None
             raise ConversionError(
                 f"{failure.message}; and it can't be served in its own framework: {error.message}", **failure.details
             ) from error

@@ -80,7 +80,7 @@ class Samples:
             if usual.dtype.kind == "O":
                 return None
             zeros = np.zeros_like(usual)
-            return zeros if low is None or high is None else np.clip(zeros, low, high).astype(usual.dtype)
+            return zeros if low is None or high is None else np.asarray(np.clip(zeros, low, high), dtype=usual.dtype)
         if not is_floating(usual.dtype) or not usual.ndim:
             return None
         if kind == "missing":
@@ -110,7 +110,7 @@ class Samples:
         dtype = DTYPES[spec.datatype]
         low, high = self.ranges.get(spec.name, (None, None))
         if spec.name in self.choices:
-            return np.asarray(generator.choice(self.choices[spec.name], shape), dtype=dtype)
+            return _chosen(np.asarray(self.choices[spec.name], dtype=dtype), generator, shape)
         if dtype.kind == "O":
             words = np.empty(len(WORDS), dtype=object)
             words[:] = WORDS
@@ -124,6 +124,13 @@ class Samples:
         if low is None or high is None:
             return np.asarray(generator.standard_normal(shape)).astype(dtype)
         return np.asarray(generator.uniform(low, high, shape)).astype(dtype)
+
+
+def _chosen(values: np.ndarray, generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Any of `values[values]`, or for each column one of its own from `values[values, columns]`."""
+    if values.ndim == 1:
+        return np.asarray(generator.choice(values, shape), dtype=values.dtype)
+    return np.take_along_axis(values, generator.integers(0, len(values), shape), axis=0)
 
 
 def load_examples(path: str, signature: Signature) -> dict[str, np.ndarray]:

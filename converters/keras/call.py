@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,8 @@ class ModelCall:
         import keras
 
         packed = keras.tree.pack_sequence_as(self.structure, list(tensors))
-        return self.model(**packed, training=False) if self.by_keyword else self.model(packed, training=False)
+        with _conditions_on_tensors() if self.compiled else nullcontext():
+            return self.model(**packed, training=False) if self.by_keyword else self.model(packed, training=False)
 
     def run(self, arrays: Arrays) -> dict[str, np.ndarray]:
         """The same for arrays by name, in Keras itself and on the CPU."""
@@ -72,20 +74,29 @@ class ModelCall:
         ]
 
 
+def _conditions_on_tensors() -> AbstractContextManager[Any]:
+    """Lets the layers of tf_keras translate Python's `if` and `for` on tensors, as its own `predict` does."""
+    from tensorflow.python.autograph.core import ag_ctx
+
+    context: AbstractContextManager[Any] = ag_ctx.ControlStatusCtx(status=ag_ctx.Status.ENABLED)
+    return context
+
+
 def _array(value: Any) -> np.ndarray:
     array = value.numpy() if hasattr(value, "numpy") else value
     return np.asarray(array, dtype=object) if isinstance(array, bytes) else np.asarray(array)
 
 
 def model_call(loaded: LoadedModel, options: ConversionOptions, source: Path) -> ModelCall:
-    """Raises `SourceError` for a model whose state lives on between calls, `ConversionError` for one that does not
-    know its inputs."""
+    """Raises `SourceError` for a model whose state lives on between calls, and for one that does not know its inputs or
+    takes others than dense tensors."""
     _refuse_stateful(loaded.model, source)
+    compiled = loaded.library == "tf_keras"
     graph = _functional(loaded)
     if graph is None:
         from converters.keras.subclassed import subclassed_call
 
-        return subclassed_call(loaded.model, options, source)
+        return replace(subclassed_call(loaded.model, options, source), compiled=compiled)
     structure, results = graph
     inputs = tuple(
         _spec(name, tensor, source)
@@ -96,7 +107,7 @@ def model_call(loaded: LoadedModel, options: ConversionOptions, source: Path) ->
         inputs,
         tuple(public_names(results, _producer, [spec.name for spec in inputs])),
         structure,
-        compiled=loaded.library == "tf_keras",
+        compiled=compiled,
     )
 
 

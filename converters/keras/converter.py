@@ -1,4 +1,4 @@
-"""Keras models to ONNX, or for TensorFlow: loaded, traced as a SavedModel, and converted as those are.
+"""Keras models to ONNX, or for TensorFlow: loaded, traced, and converted as any graph of TensorFlow is.
 
 Layout stays as the model has it (channels last). Reading files is `loading.py`'s, graphs are `converters.tensorflow`'s.
 """
@@ -96,6 +96,7 @@ class _LoadedSource:
         from converters.keras.onnx_export import read_domains
         from converters.keras.saved_model import load_graph, save_traced
         from converters.keras.tracing import trace
+        from converters.tensorflow.shapes import with_known_ranks
 
         folder = self._workdir / "native"
         folder.mkdir()
@@ -104,7 +105,7 @@ class _LoadedSource:
         return replace(
             self._conversion(folder / "saved_model"),
             runtime="tensorflow",
-            signature=signature.signature,
+            signature=with_known_ranks(signature.signature, self.call.run, ranges, choices),
             ranges=ranges,
             choices=choices,
         )

@@ -55,6 +55,7 @@ def _imported(name: str, path: str, folder: str | None) -> Any:
 
 def with_registered_names(custom: Mapping[str, Any], config: Any) -> dict[str, Any]:
     """Adds the names with a package that the file uses (`mine>Scale`) for classes given as `Scale`."""
-    names = {str(item.get("registered_name")) for item in objects_of(config)}
+    # Functions have theirs in the place of a config.
+    names = {str(item.get(key)) for item in objects_of(config) for key in ("registered_name", "config")}
     full = {name: custom[short] for name in names if ">" in name and (short := name.rpartition(">")[2]) in custom}
     return {**custom, **full}

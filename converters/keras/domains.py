@@ -1,6 +1,6 @@
 """What the layers tell of sensible values of a model's inputs: indexes that exist, categories, pixels.
 
-Hints for the parity gate's random inputs, which decide nothing. Words of tables are read off the graph
+Hints for the parity gate's random inputs, which decide nothing. Keys of tables are read off the graph
 (`converters.tensorflow.domain`).
 """
 
@@ -15,6 +15,12 @@ from converters.base import Range
 from converters.keras.call import ModelCall, flat
 
 PIXELS = (0.0, 255.0)
+LARGEST_VOCABULARY = 50
+UNKNOWN_WORD = "unheard-of"
+USUAL_WIDTH = 3.0
+"""How many standard deviations from its mean a number lies at most, as a rule."""
+USUAL_AXES = ((), (1,))
+"""Of a Normalization: one mean for all numbers, or one a column."""
 SAME_VALUES = frozenset(
     {"InputLayer", "Reshape", "Flatten", "Permute", "RepeatVector", "Cast", "Masking", "Identity", "Activation"}
     | {"Dropout", "SpatialDropout1D", "Resizing", "CenterCrop", "ZeroPadding2D", "Cropping2D", "RandomFlip"}
@@ -24,18 +30,30 @@ SAME_VALUES = frozenset(
 """Layers and operations that leave values as they are, or near it."""
 
 
-def read_layers(call: ModelCall) -> tuple[dict[str, Range], dict[str, np.ndarray]]:
-    """Ranges and choices by input name. Empty for models without a graph of layers."""
+def read_ranges(call: ModelCall) -> dict[str, Range]:
+    """Ranges by input name. Empty for models without a graph of layers."""
     ranges: dict[str, Range] = {}
     names = _names_by_tensor(call)
     for layer, tensor in _uses(call.model):
         limits = _limits(layer)
         name = names.get(_origin(tensor, names)) if limits is not None else None
         if name is not None and limits is not None:
-            low, high = limits
-            before = ranges.get(name, limits)
-            ranges[name] = (max(low, float(before[0])), min(high, float(before[1])))
-    return ranges, {}
+            low, high = ranges.get(name, limits)
+            ranges[name] = (np.maximum(low, limits[0]), np.minimum(high, limits[1]))
+    return {name: (low, high) for name, (low, high) in ranges.items() if np.all(np.less_equal(low, high))}
+
+
+def read_choices(call: ModelCall) -> dict[str, np.ndarray]:
+    """Texts of known words by input name, for inputs that a TextVectorization splits."""
+    names = _names_by_tensor(call)
+    choices: dict[str, np.ndarray] = {}
+    for layer, tensor in _uses(call.model):
+        if type(layer).__name__ != "TextVectorization" or (name := names.get(_origin(tensor, names))) is None:
+            continue
+        words = [str(word) for word in layer.get_vocabulary(include_special_tokens=False)[:LARGEST_VOCABULARY]]
+        texts = [*words, " ".join(words[:5]), " ".join(words[::-3]).upper(), f"{UNKNOWN_WORD}, {' '.join(words[:2])}!"]
+        choices[name] = np.array([text.encode() for text in texts], dtype=object)
+    return choices
 
 
 def _names_by_tensor(call: ModelCall) -> dict[int, str]:
@@ -46,7 +64,7 @@ def _names_by_tensor(call: ModelCall) -> dict[int, str]:
     return {id(leaf): spec.name for leaf, spec in zip(leaves, call.inputs, strict=True)}
 
 
-def _limits(layer: Any) -> tuple[float, float] | None:
+def _limits(layer: Any) -> Range | None:
     kind = type(layer).__name__
     if kind == "Embedding":
         return 0, int(layer.input_dim) - 1
@@ -54,6 +72,9 @@ def _limits(layer: Any) -> tuple[float, float] | None:
         return 0, int(layer.num_tokens) - 1
     if kind == "Rescaling" and np.size(layer.scale) == 1 and 0 < float(np.ravel(layer.scale)[0]) < 0.02:
         return PIXELS
+    if kind == "Normalization" and tuple(layer._keep_axis) in USUAL_AXES and not layer.invert:
+        mean, width = np.ravel(layer.mean), USUAL_WIDTH * np.sqrt(np.ravel(layer.variance))
+        return mean - width, mean + width
     return None
 
 

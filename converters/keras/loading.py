@@ -18,12 +18,14 @@ from typing import Any
 from converters.base import ConversionOptions
 from converters.keras.configs import KerasFile, read_keras_file
 from converters.keras.custom_objects import import_custom_objects, with_registered_names
+from converters.keras.recurrent import fused_layers
 from converters.keras.theano import flip_kernels
 from converters.keras.vetting import missing_classes, objects_of, vet_config
+from converters.tensorflow.session import quiet
 from model_store.errors import ConversionError, SourceError
 
 UNKNOWN = (
-    r"Unknown (?:layer|object|\w+ function|\w+):? '?\"?(?P<name>[\w>]+)",
+    r"Unknown (?:layer|object|class|initializer|regularizer|constraint|\w+ function):? ['\"]?(?P<name>[\w>]+)",
     r"Could not (?:locate|find) (?:class|function|object) '(?P<name>[\w>.]+)'",
     r"Could not interpret \w+ (?:function )?identifier: (?P<name>\w+)",
 )
@@ -67,7 +69,8 @@ def _load_with_keras(path: Path, source: Path, file: KerasFile, custom: Mapping[
     if file.kind == "hdf5":
         custom = {**_operations(keras, file.config), **custom}
     try:
-        model = keras.saving.load_model(path, custom_objects=dict(custom), compile=False, safe_mode=not trust)
+        with quiet():
+            model = keras.saving.load_model(path, custom_objects=dict(custom), compile=False, safe_mode=not trust)
     except Exception as error:  # Keras raises ValueError, TypeError, KeyError, h5py's errors
         raise _unreadable(source, file, f"Keras {keras.__version__}", error) from error
     if file.backend == "theano":
@@ -79,14 +82,15 @@ def _load_with_tf_keras(
     path: Path, source: Path, file: KerasFile, custom: Mapping[str, Any], trust: bool
 ) -> LoadedModel:
     """Layers that ran on GPUs alone become those that run anywhere; tf_keras turns their weights round by itself."""
-    import tf_keras
+    with quiet():
+        import tf_keras
 
     custom = {"CuDNNLSTM": tf_keras.layers.LSTM, "CuDNNGRU": tf_keras.layers.GRU, **custom}
+    safety = {} if file.kind == "hdf5" else {"safe_mode": not trust}
     try:
-        if file.kind == "hdf5":
-            model = tf_keras.models.load_model(path, custom_objects=dict(custom), compile=False)
-        else:
-            model = tf_keras.models.load_model(path, custom_objects=dict(custom), compile=False, safe_mode=not trust)
+        # To learn their shapes tf_keras traces recurrent layers, which takes a second each as loops.
+        with fused_layers(), quiet():
+            model = tf_keras.models.load_model(path, custom_objects=dict(custom), compile=False, **safety)
     except Exception as error:  # as above
         raise _unreadable(source, file, f"tf_keras {tf_keras.__version__}", error) from error
     if file.backend == "theano":
@@ -97,10 +101,11 @@ def _load_with_tf_keras(
 def import_keras() -> Any:
     """Keras 3 on TensorFlow, whatever backend the user's own settings name; raises `ConversionError` where it already
     runs on another in this process."""
-    warnings.simplefilter("ignore")  # TensorFlow's deprecations are not the user's
     if "keras" not in sys.modules:
         os.environ["KERAS_BACKEND"] = "tensorflow"
-    import keras
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TensorFlow's deprecations are not the user's
+        import keras
 
     if keras.backend.backend() != "tensorflow":
         raise ConversionError(

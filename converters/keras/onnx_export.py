@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +10,14 @@ import numpy as np
 
 from converters.base import Range
 from converters.keras.call import ModelCall
-from converters.keras.domains import read_layers
+from converters.keras.domains import read_choices, read_ranges
 from converters.keras.operators import register
 from converters.keras.tracing import open_traced, trace
 from converters.tensorflow.domain import read_domain
 from converters.tensorflow.freezing import FrozenGraph, freeze
 from converters.tensorflow.onnx_export import export_graph
 from converters.tensorflow.session import GraphSession
+from converters.tensorflow.shapes import with_known_ranks
 from converters.tensorflow.signatures import GraphSignature, node_name
 from model_store.errors import ConversionError
 from model_store.manifest import Signature
@@ -39,10 +39,12 @@ def export_call(call: ModelCall, folder: Path) -> ExportedCall:
     register()
     loaded, wanted = open_traced(call, trace(call), folder)
     frozen = freeze(loaded, wanted)
+    ranges, choices = _domains(call, frozen, wanted)
+    wanted = replace(wanted, signature=with_known_ranks(wanted.signature, call.run, ranges, choices))
     used = _used(frozen, wanted)
     model = export_graph(frozen, used)
     _add_unused(model, used, wanted)
-    return ExportedCall(model, *_domains(call, frozen, wanted))
+    return ExportedCall(model, ranges, choices)
 
 
 def read_domains(call: ModelCall, loaded: GraphSession, wanted: GraphSignature) -> Domains:
@@ -50,14 +52,13 @@ def read_domains(call: ModelCall, loaded: GraphSession, wanted: GraphSignature) 
     try:
         return _domains(call, freeze(loaded, wanted), wanted)
     except ConversionError:
-        return read_layers(call)
+        return read_ranges(call), read_choices(call)
 
 
 def _domains(call: ModelCall, frozen: FrozenGraph, wanted: GraphSignature) -> Domains:
     """What the layers tell, and what the graph tells of other inputs."""
-    ranges, choices = read_layers(call)
-    graph_ranges, graph_choices = read_domain(frozen, wanted)
-    return {**graph_ranges, **ranges}, {**graph_choices, **choices}
+    ranges, choices = read_domain(frozen, wanted)
+    return {**ranges, **read_ranges(call)}, {**choices, **read_choices(call)}
 
 
 def _used(frozen: FrozenGraph, wanted: GraphSignature) -> GraphSignature:
@@ -66,7 +67,7 @@ def _used(frozen: FrozenGraph, wanted: GraphSignature) -> GraphSignature:
     read |= {node_name(tensor) for tensor in wanted.outputs.values()}
     inputs = {name: tensor for name, tensor in wanted.inputs.items() if node_name(tensor) in read}
     specs = tuple(spec for spec in wanted.signature.inputs if spec.name in inputs)
-    return dataclasses.replace(wanted, inputs=inputs, signature=Signature(specs, wanted.signature.outputs))
+    return replace(wanted, inputs=inputs, signature=Signature(specs, wanted.signature.outputs))
 
 
 def _add_unused(model: Any, used: GraphSignature, wanted: GraphSignature) -> None:

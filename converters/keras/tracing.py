@@ -54,8 +54,11 @@ def open_traced(call: ModelCall, function: Any, folder: Path) -> tuple[GraphSess
         return load_graph(folder, signature), signature
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    with quiet():
-        frozen = convert_variables_to_constants_v2(function, lower_control_flow=False)
+    try:
+        with quiet():
+            frozen = convert_variables_to_constants_v2(function, lower_control_flow=False)
+    except Exception as error:  # ValueError, and protobuf's own where a graph outgrows 2 GiB
+        raise ConversionError(f"TensorFlow can't freeze the Keras model: {first_line(error)}") from error
     inputs = {spec.name: tensor for spec, tensor in zip(call.inputs, frozen.inputs, strict=True)}
     outputs = dict(zip(call.outputs, frozen.outputs, strict=True))
     signature = GraphSignature(

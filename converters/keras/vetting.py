@@ -6,6 +6,7 @@ where tf_keras runs a lambda without asking.
 
 from __future__ import annotations
 
+import builtins
 import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
@@ -18,7 +19,7 @@ OWN_MODULES = frozenset({"keras", "tf_keras", "tensorflow", "builtins"})
 KERAS_MODULE = re.compile(
     r"(tensorflow\.python\.)?(tf_)?keras(\.api)?(\._tf_keras\.keras)?(\.src)?(\.engine|\.legacy)?"
     r"(\.(layers|models|activations|initializers|regularizers|constraints|dtype_policies|random|losses|metrics"
-    r"|optimizers|ops|quantizers|mixed_precision|applications|backend|saving\.serialization_lib)(\..+)?"
+    r"|optimizers|ops|quantizers|mixed_precision)(\..+)?"
     r"|\.(functional|sequential|training))?"
 )
 """Where Keras keeps what a model is made of; its modules that read files or the network are none of them."""
@@ -26,8 +27,9 @@ BUILTINS = frozenset({"function", "type", "slice", "tuple", "list", "dict", "Ell
 SYMBOL_LAYERS = frozenset({"TFOpLambda", "SlicingOpLambda", "ClassMethod", "InstanceMethod", "InstanceProperty"})
 """Layers of Keras 2 that call a function of TensorFlow by its name."""
 HARMLESS_SYMBOL = re.compile(
-    r"(compat\.v[12]\.)?((math|nn|linalg|signal|strings|image|bitwise|keras\.activations|keras\.backend|__operators__)"
-    r"\.[\w.]+|abs|acos|add|add_n|argmax|argmin|argsort|asin|atan|boolean_mask|broadcast_to|cast|clip_by_value|concat"
+    r"(compat\.v[12]\.)?((math|nn|linalg|signal|strings|image|bitwise|keras\.activations|__operators__)\.[\w.]+"
+    r"|keras\.backend\.(?!set_|clear_|reset_|manual_|get_|learning_)\w+"
+    r"|abs|acos|add|add_n|argmax|argmin|argsort|asin|atan|boolean_mask|broadcast_to|cast|clip_by_value|concat"
     r"|constant|convert_to_tensor|cos|cosh|cumsum|divide|einsum|equal|exp|expand_dims|eye|fill|floor|gather|gather_nd"
     r"|greater|greater_equal|identity|less|less_equal|linspace|logical_and|logical_not|logical_or|matmul|maximum"
     r"|minimum|multiply|negative|norm|not_equal|one_hot|ones|ones_like|pad|pow|range|rank|realdiv|reduce_\w+"
@@ -83,6 +85,9 @@ def _called_function(item: dict[str, Any]) -> str | None:
 def _of_the_user(item: dict[str, Any]) -> tuple[str, str] | None:
     """Name and likely import path of a class that is not Keras's."""
     name, module, registered = str(item["class_name"]), item.get("module"), item.get("registered_name")
+    function = item.get("config")
+    if (name, module) == ("function", "builtins") and isinstance(function, str) and hasattr(builtins, function):
+        return function, f"{_importable(None)}:{function}"  # Python's own, which no layer is made of
     if isinstance(module, str):
         return None if _is_own(module, name) else (name, f"{_importable(module)}:{name}")
     if isinstance(registered, str) and registered != name:

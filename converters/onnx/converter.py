@@ -13,7 +13,6 @@ import onnx
 import onnxruntime
 
 from converters.base import Conversion, ConversionOptions, Converter
-from converters.graph import open_session, read_signature
 from converters.onnx.cleaning import clean, declare_inputs, widen_bfloat16
 from converters.onnx.domains import input_ranges
 from converters.onnx.files import looks_like_onnx, read_model
@@ -50,15 +49,14 @@ class OnnxConverter(Converter):
         declare_inputs(model, options.inputs or ())
         widened = widen_bfloat16(model)
         ranges = input_ranges(model)
-        saved, changed = save_loadable(model, workdir / "onnx", source.name)
-        saved = declare_outputs(saved, ranges)
-        signature = read_signature(open_session(saved))
+        loaded = save_loadable(model, workdir / "onnx", source.name)
+        signature = declare_outputs(loaded, ranges)
         examples = load_examples(options.examples, signature) if options.examples else {}
         samples = Samples(signature, ranges, examples=examples, inner_sizes=INNER_SIZES[0])
-        notes = [note for note in (changed, "widened from bfloat16 to float32" if widened else None) if note]
-        for reference, name in references(saved, samples, options.largest_batch, ", ".join(notes) or None):
+        notes = [note for note in (loaded.changed, "widened from bfloat16 to float32" if widened else None) if note]
+        for reference, name in references(loaded.path, samples, options.largest_batch, ", ".join(notes) or None):
             yield Conversion(
-                saved, signature, reference, name, labels=labels, libraries=_versions(), ranges=dict(ranges)
+                loaded.path, signature, reference, name, labels=labels, libraries=_versions(), ranges=dict(ranges)
             )
 
 

@@ -6,10 +6,12 @@ ONNX Runtime 1.31 has no kernels for operators before opset 7 and refuses IR ver
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
 import onnx.version_converter
+import onnxruntime
 
 from converters.graph import open_session, save_model
 from converters.onnx.old_broadcasts import FIRST_NUMPY_OPSET, spell_out_axes
@@ -23,60 +25,63 @@ BOUND_SIZE = 8
 _LARGEST_IR = re.compile(r"max supported IR version: (\d+)")
 
 
-def save_loadable(model: onnx.ModelProto, folder: Path, name: str) -> tuple[Path, str | None]:
-    """Writes the model as `model.onnx` into the new `folder`, changed no more than ONNX Runtime asks for. The text
-    says what was changed, if anything.
+@dataclass(frozen=True)
+class Loadable:
+    """A model that ONNX Runtime has loaded."""
+
+    path: Path
+    session: onnxruntime.InferenceSession
+    changed: str | None = None
+    """What had to be done to it, in words."""
+
+
+def save_loadable(model: onnx.ModelProto, folder: Path, name: str) -> Loadable:
+    """Writes the model as `model.onnx` into the new `folder`, changed no more than ONNX Runtime asks for.
 
     Raises `SourceError` naming the source by `name` when it is no valid model, `ConversionError` when ONNX Runtime
     can't run it.
     """
-    saved = save_model(model, folder)
-    refusal = _refusal(saved)
-    if refusal is None:
-        return saved, None
-    newest = _LARGEST_IR.search(refusal.message)
-    if newest:
+    path = save_model(model, folder)
+    opened = _opened(path)
+    if isinstance(opened, ConversionError) and (newest := _LARGEST_IR.search(opened.message)):
         model.ir_version = int(newest.group(1))
-        saved, refusal = _saved_again(model, folder)
-        if refusal is None:
-            return saved, None
-    _check(saved, name)
+        opened = _saved_again(model, path)
+    if not isinstance(opened, ConversionError):
+        return Loadable(path, opened)
+    _check(path, name)
     opset = _opset(model)
     for target in (each for each in DOWNWARDS if each < opset) if opset > max(UPWARDS) else UPWARDS:
         upgraded = _in_opset(model, target)
-        if upgraded is not None:
-            saved, still_refused = _saved_again(upgraded, folder)
-            if still_refused is None:
-                return saved, f"after ONNX's own conversion from opset {opset} to {target}"
+        again = _saved_again(upgraded, path) if upgraded is not None else None
+        if again is not None and not isinstance(again, ConversionError):
+            return Loadable(path, again, f"after ONNX's own conversion from opset {opset} to {target}")
     hint = "export it without that operator"
     if opset < UPWARDS[0]:
         hint = f"export it again, to opset {UPWARDS[0]} or newer"
     raise ConversionError(
-        f"ONNX Runtime does not run the model as it is (opset {opset}: {_reason(refusal)}), and ONNX can't bring it to "
+        f"ONNX Runtime does not run the model as it is (opset {opset}: {_reason(opened)}), and ONNX can't bring it to "
         f"another opset: {hint}"
     )
 
 
-def _reason(refusal: ConversionError) -> str:
-    """What ONNX Runtime says without its codes."""
-    return refusal.message.rsplit(" : ", 1)[-1].strip()
-
-
-def _refusal(path: Path) -> ConversionError | None:
+def _opened(path: Path) -> onnxruntime.InferenceSession | ConversionError:
     try:
-        open_session(path, optimise=False)
-        open_session(path)
+        return open_session(path)
     except ConversionError as error:
         return error
-    return None
 
 
-def _saved_again(model: onnx.ModelProto, folder: Path) -> tuple[Path, ConversionError | None]:
-    for path in folder.iterdir():
-        path.unlink()
-    folder.rmdir()
-    saved = save_model(model, folder)
-    return saved, _refusal(saved)
+def _saved_again(model: onnx.ModelProto, path: Path) -> onnxruntime.InferenceSession | ConversionError:
+    onnx.load_external_data_for_model(model, str(path.parent))  # saving large weights took them out of the model
+    for old in path.parent.iterdir():
+        old.unlink()
+    save_model(model, path.parent)
+    return _opened(path)
+
+
+def _reason(refusal: ConversionError) -> str:
+    """What ONNX Runtime says without its codes and paths."""
+    return re.split(r" : |failed:", refusal.message)[-1].strip()
 
 
 def _check(path: Path, name: str) -> None:

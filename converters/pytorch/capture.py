@@ -120,6 +120,8 @@ def plain_script(script: Any, arrangement: Arrangement, result: Any) -> Any:
 
     Both exporters stumble over optional arguments, dicts and nested tuples; this leaves none of them.
     """
+    import torch  # noqa: F401 # `torch` in the code below is looked up in this frame
+
     outer = _around(script)
     names = [f"t{index}" for index in range(len(arrangement.inputs))]
     by_input = dict(zip(arrangement.inputs, names, strict=True))
@@ -129,10 +131,16 @@ def plain_script(script: Any, arrangement: Arrangement, result: Any) -> Any:
     )
     leaves = [f"    o{index} = {path}\n" for index, path in enumerate(_paths(result, "r"))]
     outputs = ", ".join(f"o{index}" for index in range(len(leaves)))
-    outer.define(
+    code = (
         f"def forward(self, {', '.join(f'{name}: Tensor' for name in names)}):\n"
         f"    r = self.inner.forward({call})\n{''.join(leaves)}    return {outputs}\n"
     )
+    try:
+        outer.define(code)
+    except RuntimeError as error:
+        raise ConversionError(
+            f"what the TorchScript module takes or gives can't be written as a plain list of tensors: {why(error)}"
+        ) from error
     return outer.eval()
 
 
@@ -152,7 +160,9 @@ def _paths(value: Any, path: str) -> Iterator[str]:
 
     if isinstance(value, torch.Tensor):
         yield path
-    elif isinstance(value, bool | int | float):
+    elif isinstance(value, float):
+        yield f"torch.tensor({path}, dtype=torch.float64)"
+    elif isinstance(value, bool | int):
         yield f"torch.tensor({path})"
     elif isinstance(value, Mapping):
         for key, item in value.items():

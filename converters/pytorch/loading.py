@@ -16,7 +16,7 @@ def load_program(path: Path, source_name: str) -> Program:
     import torch
 
     try:
-        with quiet():
+        with quiet(prints=True):
             return Program(torch.export.load(path))
     except Exception as error:  # anything from KeyError to C++ errors
         raise _unreadable(source_name, error) from error
@@ -27,7 +27,7 @@ def load_script(path: Path, source_name: str) -> Any:
     import torch
 
     try:
-        with quiet():
+        with quiet(prints=True):
             return torch.jit.load(str(path), map_location="cpu").eval()
     except Exception as error:
         raise _unreadable(source_name, error) from error
@@ -41,7 +41,7 @@ def load_pickled(path: Path, source_name: str, *, trust: bool) -> Any:
     import torch
 
     try:
-        with quiet():
+        with quiet(prints=True):
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if not trust:
@@ -52,7 +52,7 @@ def load_pickled(path: Path, source_name: str, *, trust: bool) -> Any:
     except Exception as error:
         raise _unreadable(source_name, error) from error
     try:
-        with quiet():
+        with quiet(prints=True):
             return torch.load(path, map_location="cpu", weights_only=False)
     except (ModuleNotFoundError, AttributeError) as error:
         raise SourceError(

@@ -76,5 +76,8 @@ class PyTorchModel:
 
     def run(self, inputs: Arrays, signature: str) -> dict[str, np.ndarray]:
         """All outputs of one batch, in the signature's order. May be called from any thread, several at once."""
-        answers = self._call({own: inputs[name] for own, name in self._names.items()} if self._names else inputs)
+        import torch
+
+        with torch.inference_mode():
+            answers = self._call({own: inputs[name] for own, name in self._names.items()} if self._names else inputs)
         return {name: answers[name] for name in self._outputs[signature]}

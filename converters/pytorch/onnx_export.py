@@ -32,14 +32,18 @@ _TARGET = re.compile(r"<OpOverload\(op='([\w.]+)', overload='(\w+)'\)>|torch\.op
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """The exporters log what they skip, warn of their own deprecations and print graphs; none is the user's concern."""
+def quiet(*, prints: bool = False) -> Iterator[None]:
+    """The exporters log what they skip, warn of their own deprecations and print graphs; none is the user's concern.
+
+    `prints` lets through what is printed, for use beside other threads.
+    """
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "torch._export", "torch.fx")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        output = contextlib.nullcontext() if prints else contextlib.redirect_stdout(io.StringIO())
+        with warnings.catch_warnings(), output:
             warnings.simplefilter("ignore")
             yield
     finally:
@@ -111,8 +115,7 @@ def export_script(
         raise ConversionError(f"PyTorch's ONNX exporter for TorchScript fails: {why(error)}") from error
     _restore_inputs(model, inputs)
     for value, spec in zip(model.graph.output, outputs, strict=False):
-        if not value.type.tensor_type.HasField("shape"):  # lost behind an If
-            set_shape(value, [size if size >= 0 else f"{spec.name}_{axis}" for axis, size in enumerate(spec.shape)])
+        _state_sizes(value, spec)
     return _finish(model, [spec.name for spec in outputs], folder)
 
 
@@ -153,6 +156,15 @@ def _fix_sizes(value: onnx.ValueInfoProto, spec: TensorSpec) -> None:
     for dim, size in zip(value.type.tensor_type.shape.dim, spec.shape, strict=True):
         if size >= 0 and dim.dim_value != size:
             dim.dim_value = size
+
+
+def _state_sizes(value: onnx.ValueInfoProto, spec: TensorSpec) -> None:
+    """Sizes of an output as they were measured; the exporter loses them behind an If or a Loop."""
+    known = value.type.tensor_type
+    if not known.HasField("shape") or len(known.shape.dim) != len(spec.shape):
+        set_shape(value, [size if size >= 0 else f"{spec.name}_{axis}" for axis, size in enumerate(spec.shape)])
+    else:
+        _fix_sizes(value, spec)
 
 
 def _value_info(spec: TensorSpec) -> onnx.ValueInfoProto:

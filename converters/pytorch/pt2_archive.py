@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from converters.pytorch.devices import on_cpu
 from converters.pytorch.old_weights import clean_weights
 from converters.pytorch.operators import COMPUTING, REACHING_OUT
 from converters.pytorch.tree_specs import with_plain_specs
@@ -34,6 +35,7 @@ _OPERATOR = re.compile(
     r"|_operator\.(add|sub|mul|truediv|floordiv|mod|pow|neg|pos|abs|eq|ne|lt|le|gt|ge|and_|or_|not_|getitem)"
     r"|math\.(ceil|floor|trunc|sqrt|pow|log|log2|exp|sin|cos|tan)"
 )
+_OPERATOR_KEYS = ("target", "as_operator")
 _EXPRESSION_WORDS = re.compile(r"[^\W\d]\w*")
 _EXPRESSION = re.compile(r"[\w\s+\-*/%(),.<>=&|~!]*")
 _SYMBOL = re.compile(r"[suzf]\d+|u_?\d+|zuf\d+")
@@ -150,30 +152,34 @@ def _vet_payload(name: str, data: bytes, where: str) -> bytes:
     if name.endswith(".pt"):  # PyTorch 2.8
         return clean_weights(data, where)
     if name.endswith("_config.json"):
-        _refuse_pickled(data, where)
+        return _vet_table(data, where)
     return data
 
 
-def _refuse_pickled(config: bytes, where: str) -> None:
-    entries = _json(config, where).get("config", {})
+def _vet_table(data: bytes, where: str) -> bytes:
+    """The table of raw tensors, on the CPU."""
+    table = _json(data, where)
+    entries = table.get("config", {})
     for entry in entries.values() if isinstance(entries, dict) else ():
         if isinstance(entry, dict) and entry.get("use_pickle"):
             raise TrustRequired(
                 f"{where} has pickled tensors (subclasses of torch.Tensor), and loading them runs code; "
                 "export plain tensors, or say `trust: true`"
             )
+    moved = on_cpu(table)
+    return data if moved == table else json.dumps(moved).encode()
 
 
 def _vet_program(data: bytes, where: str) -> bytes:
-    """The program, without classes of other libraries among its inputs and outputs."""
+    """The program on the CPU, without classes of other libraries among its inputs and outputs."""
     program = _json(data, where)
     for key, value in _strings(program):
-        if key == "target" and not _OPERATOR.fullmatch(value):
+        if key in _OPERATOR_KEYS and not _OPERATOR.fullmatch(value):
             raise TrustRequired(
                 f"{where} calls {value!r}, which is no operator of PyTorch; say `trust: true` to allow it",
                 name=value,
             )
-        if key == "target" and value.split(".")[3:4] and value.split(".")[3] in REACHING_OUT:
+        if key in _OPERATOR_KEYS and value.split(".")[3:4] and value.split(".")[3] in REACHING_OUT:
             raise TrustRequired(
                 f"{where} calls {value!r}, which reaches beyond the model; say `trust: true` to allow it", name=value
             )
@@ -182,7 +188,10 @@ def _vet_program(data: bytes, where: str) -> bytes:
                 f"{where} has a symbolic size {value[:80]!r} that is no arithmetic; say `trust: true` to allow it",
                 name=value,
             )
-    plain = with_plain_specs(program)
+    try:
+        plain = on_cpu(with_plain_specs(program))
+    except (ValueError, RecursionError) as error:
+        raise SourceError(f"{where} is no program of torch.export: {error}") from error
     return data if plain == program else json.dumps(plain).encode()
 
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from converters.pickles import UnreadablePickle, pickle_globals
+from converters.pytorch.devices import code_on_cpu
 from converters.pytorch.operators import COMPUTING, REACHING_OUT
 from converters.pytorch.pt2_archive import ROOT, check_sizes
 from model_store.errors import SourceError, TrustRequired
@@ -64,6 +65,7 @@ def _vetted_members(archive: zipfile.ZipFile, source_name: str) -> Iterator[tupl
         where = f"source {source_name!r}: member {name!r}"
         if name.endswith(".py"):
             _vet_code(data, where)
+            data = code_on_cpu(data)
         elif name.endswith(".pkl"):
             _vet_pickle(data, where)
         yield name, data

@@ -6,12 +6,13 @@ Works on attributes alone and imports nothing of scikit-learn.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from converters.base import Range
-from converters.thresholds import PROBE_ROWS, group_by_feature, probe_range, probe_rows
+from converters.thresholds import PROBE_ROWS, probe_range, probe_rows
 from model_store.errors import SourceError
 
 LEAF = -1
@@ -36,6 +37,17 @@ NOT_NEGATIVE = (
 )
 """Estimators that refuse negative numbers."""
 COUNTS = (0.0, 6.0)
+FORESTS = (
+    "ExtraTreesClassifier",
+    "ExtraTreesRegressor",
+    "GradientBoostingClassifier",
+    "GradientBoostingRegressor",
+    "IsolationForest",
+    "RandomForestClassifier",
+    "RandomForestRegressor",
+    "RandomTreesEmbedding",
+)
+"""Estimators that check the width of their input against their first tree alone."""
 
 
 def input_range(estimator: Any) -> Range | None:
@@ -112,10 +124,12 @@ def vet_trees(estimator: Any) -> None:
     for item in parts(estimator):
         if _is_tree(item):
             _vet_tree(item)
-        elif type(item).__name__ == "TreePredictor" or hasattr(item, "_predictors"):
+        elif hasattr(item, "_predictors"):
             _vet_predictors(item)
         elif type(item).__name__ == "BSpline":
             _vet_spline(item)
+        else:
+            _vet_widths(item)
 
 
 def _vet_tree(tree: Any) -> None:
@@ -141,9 +155,7 @@ def _vet_columns(features: np.ndarray, count: int) -> None:
 
 
 def _vet_predictors(estimator: Any) -> None:
-    """The trees of HistGradientBoosting; a lone one has no estimator that says how many columns there are."""
-    if not hasattr(estimator, "_predictors"):
-        return
+    """The trees of HistGradientBoosting."""
     columns = int(getattr(estimator, "n_features_in_", 0))
     mapper = getattr(estimator, "_bin_mapper", None)
     categorical = np.asarray(getattr(mapper, "is_categorical_", np.zeros(columns)), bool)
@@ -157,6 +169,22 @@ def _vet_predictors(estimator: Any) -> None:
         if len(categorical) != columns or not categorical[sets["feature_idx"].astype(int)].all():
             raise SourceError("the file holds a decision tree that asks for columns it does not have; it is damaged")
         _vet_columns(sets["bitset_idx"].astype(int), len(predictor.raw_left_cat_bitsets))
+
+
+def _vet_widths(estimator: Any) -> None:
+    """A tree must take as many columns as the estimator that hands them over, which forests do without looking."""
+    tree, columns = getattr(estimator, "tree_", None), getattr(estimator, "n_features_in_", None)
+    if tree is not None and columns != tree.n_features:
+        raise SourceError("the file holds a decision tree that asks for columns it does not have; it is damaged")
+    if type(estimator).__name__ not in FORESTS:
+        return
+    members = np.ravel(np.asarray(getattr(estimator, "estimators_", []), dtype=object))
+    chosen = getattr(estimator, "estimators_features_", None)
+    widths = [columns] * len(members) if chosen is None else [len(each) for each in chosen]
+    if len(widths) != len(members) or any(
+        member.n_features_in_ != width for member, width in zip(members, widths, strict=True)
+    ):
+        raise SourceError("the file holds a decision tree that asks for columns it does not have; it is damaged")
 
 
 def _vet_spline(spline: Any) -> None:
@@ -199,30 +227,33 @@ def parts(estimator: Any) -> Iterator[Any]:
 def _thresholds(estimator: Any) -> list[np.ndarray]:
     """Numbers at which the estimator decides, for each of its columns; an empty list when there are none."""
     columns = getattr(estimator, "n_features_in_", 0)
-    pairs = [*_tree_thresholds(estimator), *_edges(estimator)]
-    if not pairs or any(feature >= columns for feature, _ in pairs):
+    found = [*_tree_thresholds(estimator), *_edges(estimator)]
+    features = np.concatenate([each for each, _ in found] or [np.zeros(0, int)]).astype(int)
+    values = np.concatenate([each for _, each in found] or [np.zeros(0)]).astype(np.float64)
+    features, values = features[np.isfinite(values)], values[np.isfinite(values)]
+    if not len(features) or features.max() >= columns:
         return []
-    return group_by_feature([pair[0] for pair in pairs], [pair[1] for pair in pairs], columns)
+    # Forests have millions of nodes: sorted once instead of searched for each column.
+    order = np.argsort(features, kind="stable")
+    bounds = np.searchsorted(features[order], np.arange(columns + 1))
+    return [np.unique(values[order[start:end]]) for start, end in pairwise(bounds)]
 
 
-def _tree_thresholds(estimator: Any) -> Iterator[tuple[int, float]]:
+def _tree_thresholds(estimator: Any) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     for tree in trees(estimator):
-        for feature, threshold in zip(tree.feature, tree.threshold, strict=True):
-            if feature >= 0:
-                yield int(feature), float(threshold)
+        inner = np.asarray(tree.feature) >= 0
+        yield tree.feature[inner], tree.threshold[inner]
     if getattr(estimator, "_preprocessor", None) is not None:
         return  # its columns are in another order
     for predictor in (each for stage in getattr(estimator, "_predictors", ()) for each in stage):
         nodes = predictor.nodes[(predictor.nodes["is_leaf"] == 0) & (predictor.nodes["is_categorical"] == 0)]
-        for node in nodes:
-            yield int(node["feature_idx"]), float(node["num_threshold"])
+        yield nodes["feature_idx"], nodes["num_threshold"]
 
 
-def _edges(estimator: Any) -> Iterator[tuple[int, float]]:
+def _edges(estimator: Any) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Of bins and quantiles."""
     columns: Any = getattr(estimator, "bin_edges_", None)
     if columns is None and isinstance(getattr(estimator, "quantiles_", None), np.ndarray):
         columns = estimator.quantiles_.T
     for feature, edges in enumerate(columns if columns is not None else ()):
-        for edge in edges:
-            yield feature, float(edge)
+        yield np.full(len(edges), feature), np.asarray(edges)

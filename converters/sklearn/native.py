@@ -22,7 +22,7 @@ class SklearnModel:
         self, folder: Path, signatures: Mapping[str, Signature], *, threads: int = 0, trusted: bool = False
     ) -> None:
         """Raises `TrustRequired` for a pickle that is not trusted, `SourceError` when the file can't be read."""
-        from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
+        from threadpoolctl import ThreadpoolController
 
         # That columns came without names, that the library is another version: nothing to tell at each request.
         warnings.filterwarnings("ignore", module=r"sklearn|xgboost|lightgbm|catboost")

@@ -32,6 +32,7 @@ ALLOWED = frozenset(
         "sklearn.calibration._TemperatureScaling",
         "sklearn.cluster._bisect_k_means._BisectingTree",
         "sklearn.compose._column_transformer._RemainderColsList",
+        "sklearn.compose._column_transformer.make_column_selector",
         "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
         "sklearn.gaussian_process._gpc._BinaryGaussianProcessClassifierLaplace",
         "sklearn.impute._iterative.IterativeImputer",
@@ -52,7 +53,8 @@ ALLOWED = frozenset(
 )
 """Types that hold numbers and options. Each was looked at: none calls, imports or opens what its state names, but for
 `functools.partial`, whose function skops reports by its own name. Trees and splines follow indexes without bounds, so
-`estimators.vet_trees` checks them after loading."""
+`estimators.vet_trees` checks them after loading. SciPy's distributions, which a RandomizedSearchCV may hold, are not
+among them: they execute a text of their state; its `best_estimator_` has none."""
 ALLOWED_CLASSES = re.compile(
     r"sklearn\._loss\._loss\.Cy\w+"
     r"|sklearn\.metrics\._dist_metrics\.\w*Distance(64)?"

@@ -39,6 +39,7 @@ WIDE: dict[str, Range] = {
     "INT64": (-100, 100),
 }
 LARGEST_VOCABULARY = 1000
+NUMBERS = np.array([b"0", b"-1.5", b"42", b"1e3"], dtype=object)
 UNKNOWN_WORD = b"unheard-of"
 
 
@@ -57,6 +58,9 @@ def read_domain(frozen: FrozenGraph, wanted: GraphSignature) -> tuple[dict[str, 
             for name in _sources(nodes, node.input[1], inputs):
                 if _same_kind(keys, types[name]):
                     choices[name] = keys
+        elif node.op == "StringToNumber":
+            for name in _sources(nodes, node.input[0], inputs):
+                choices.setdefault(name, NUMBERS)
         elif node.op in PARSES:
             for name in _sources(nodes, node.input[0], inputs):
                 choices[name] = serialised_examples(nodes, node)

@@ -32,10 +32,12 @@ class TensorFlowModel:
         self, folder: Path, signatures: Mapping[str, Signature], *, threads: int = 0, trusted: bool = False
     ) -> None:
         self._model = _open(folder, signatures, threads, trusted)
+        self._outputs = {name: [spec.name for spec in each.outputs] for name, each in signatures.items()}
 
     def run(self, inputs: Arrays, signature: str) -> dict[str, np.ndarray]:
         """All outputs of one batch, in the signature's order; BYTES are object arrays of `bytes`."""
-        return self._model.run(inputs, signature)
+        answer = self._model.run(inputs, signature)
+        return {name: answer[name] for name in self._outputs[signature]}
 
 
 def _open(folder: Path, signatures: Mapping[str, Signature], threads: int, trusted: bool) -> NativeModel:

@@ -141,9 +141,8 @@ def _listening() -> Iterator[list[str]]:
             if text := _problem(record):
                 problems.append(text)
 
-    root = logging.getLogger()
     logger = logging.getLogger("tf2onnx")
-    before = logger.handlers[:], logger.propagate, logger.level, root.level
+    before = logger.handlers[:], logger.propagate, logger.level
     logger.handlers[:], logger.propagate = [Ear(logging.ERROR)], False
     logger.setLevel(logging.ERROR)
     try:
@@ -151,7 +150,6 @@ def _listening() -> Iterator[list[str]]:
     finally:
         logger.handlers[:], logger.propagate = before[:2]
         logger.setLevel(before[2])
-        root.setLevel(before[3])
 
 
 def _problem(record: logging.LogRecord) -> str | None:

@@ -25,14 +25,20 @@ def kind_of(source: Path) -> Kind | None:
     head = read_head(source, 256)
     if head[4:8] == b"TFL3":
         return "tflite"
+    if _opens_with_a_meta_graph(head):
+        return "saved_model"
     return "graph" if _opens_with_a_node(head) else None
 
 
 def saved_model_folder(source: Path) -> Path:
     """The SavedModel itself, also where it lies in a numbered folder as TensorFlow Serving wants it.
 
-    Raises `SourceError` when there are several numbers.
+    Raises `SourceError` when there are several numbers, and for the program of a SavedModel without its folder.
     """
+    if source.is_file():
+        raise SourceError(
+            f"source {source.name!r} is the program of a SavedModel, without its variables; give the folder it lies in"
+        )
     if (source / PROGRAM).is_file():
         return source
     versions = _versions(source)
@@ -61,6 +67,15 @@ def _opens_with_a_node(head: bytes) -> bool:
         re.fullmatch(rb"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*", name) is not None
         and re.fullmatch(rb"[A-Z_][A-Za-z0-9_>]*", operator) is not None
     )
+
+
+def _opens_with_a_meta_graph(head: bytes) -> bool:
+    """A `SavedModel` begins with its version (field 1, which is 1), and a graph (2) that begins with a message (1).
+    An ONNX file can begin alike, but has a name in the second place."""
+    try:
+        return head[:2] == b"\x08\x01" and head[_length(head, 2, 0x12)[1]] == 0x0A
+    except (IndexError, ValueError):
+        return False
 
 
 def _length(head: bytes, offset: int, tag: int) -> tuple[int, int]:

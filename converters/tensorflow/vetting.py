@@ -15,9 +15,11 @@ from converters.tensorflow.signatures import BOOKKEEPING, node_name
 from model_store.errors import ConversionError, SourceError, TrustRequired
 
 REACHES_OUT = re.compile(
-    r"File|PyFunc|Reader|Record|^Save|^Restore|^DistributedSave|Checkpoint|Summary|^Debug(Identity|Nan|Numeric)"
-    r"|Remap|^_?(Host)?(Send|Recv)|^Remote|^Collective|^Nccl|^(De|En)codeProto|LMDB|Sql|^ImportEvent|SessionHandle"
-    r"|^FixedUnigram|TPU|(CSV|TextLine|Load|Save|Snapshot|Cache|DataService|ListSnapshotChunks).*Dataset|Iterator"
+    r"File|Reader|Record|^(Distributed)?Save|^Restore|Checkpoint|Summary|^ImportEvent|Remap|LMDB|Sql|^FixedUnigram"
+    r"|^(De|En)codeProto|(CSV|TextLine|Load|Save|Snapshot|Cache|Register).*Dataset|Iterator"  # files
+    r"|PyFunc|^DatasetFromGraph|^Abort$"  # other code, and the end of the process
+    r"|^_?(Host)?(Send|Recv)|^Remote|Rpc|^Collective|^Nccl|SessionHandle|TPU|DataService"  # other processes
+    r"|^Debug(Identity|Nan|Numeric)"  # their addresses may be files and servers
 )
 """Operators that read or write files, call Python, or talk to other processes."""
 TABLE_FROM_FILE = frozenset({"InitializeTableFromTextFile", "InitializeTableFromTextFileV2"})

@@ -27,10 +27,10 @@ from serve.preparation import conversion_limits, conversion_options
 def _input_spec(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[TensorSpec, ...] | None:
     specs = []
     for value in values:
-        found = re.fullmatch(r"([^:]+):([A-Z0-9]+):(-?\d+(?:,-?\d+)*)", value)
+        found = re.fullmatch(r"([^:]+):([A-Z0-9]+):((?:-?\d+(?:,-?\d+)*)?)", value)
         if not found or found[2] not in DATATYPES:
             raise click.BadParameter(f"expected NAME:DATATYPE:DIMS as x:FP32:-1,3,32,32, got {value!r}")
-        specs.append(TensorSpec(found[1], found[2], tuple(int(size) for size in found[3].split(","))))
+        specs.append(TensorSpec(found[1], found[2], tuple(int(size) for size in found[3].split(",") if size)))
     return tuple(specs) or None
 
 
@@ -45,7 +45,7 @@ def _input_spec(ctx: click.Context, param: click.Parameter, values: tuple[str, .
     multiple=True,
     metavar="NAME:DATATYPE:DIMS",
     callback=_input_spec,
-    help="An input, for sources that carry no shapes; -1 for a dimension that may differ.",
+    help="An input, for sources that carry no shapes; -1 for a dimension that may differ, nothing for a scalar.",
 )
 @click.option("--examples", type=click.Path(path_type=Path), help="An .npz of real inputs by name, rows first.")
 @click.option("--module", metavar="PACKAGE.MODULE:FACTORY", help="What makes the module of a PyTorch state dict.")

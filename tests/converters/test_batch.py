@@ -276,3 +276,112 @@ def test_an_axis_of_one_is_not_taken_for_the_batch(tmp_path: Path) -> None:
     model = save(tmp_path / "m.onnx", nodes, {"x": [1, 4]}, {"y": [1, 1]}, weights)
     x = rows(5, 4)
     np.testing.assert_allclose(run(freed(model, 1), x=x), x @ weights["k"].reshape(4, 1), rtol=1e-5)
+
+
+def test_operators_without_an_onnx_definition_are_followed_by_what_onnx_runtime_knows(tmp_path: Path) -> None:
+    nodes: list[Node] = [("QuickGelu", "x", "h", {"domain": "com.microsoft"}), ("Reshape", "h t", "y", {})]
+    model = save(tmp_path / "m.onnx", nodes, {"x": [1, 2, 3]}, {"y": [1, 6]}, {"t": np.array([1, 6])})
+    proto = onnx.load(model)
+    proto.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    onnx.save(proto, model)
+    x = rows(5, 2, 3)
+    expected = (x / (1 + np.exp(-1.702 * x))).reshape(5, 6)
+    np.testing.assert_allclose(run(freed(model, 1), x=x), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_what_froze_the_batch_inside_of_a_function_is_freed(tmp_path: Path) -> None:
+    model = save(tmp_path / "m.onnx", [("Flat", "x", "y", {"domain": "my"})], {"x": [1, 2, 3]}, {"y": [1, 6]})
+    proto = onnx.load(model)
+    target = helper.make_node("Constant", [], ["t"], value=numpy_helper.from_array(np.array([1, 6])))
+    body = [target, helper.make_node("Reshape", ["a", "t"], ["b"])]
+    proto.functions.append(helper.make_function("my", "Flat", ["a"], ["b"], body, [helper.make_opsetid("", 18)]))
+    proto.opset_import.append(helper.make_opsetid("my", 1))
+    onnx.save(proto, model)
+    x = rows(5, 2, 3)
+    assert np.array_equal(run(freed(model, 1), x=x), x.reshape(5, 6))
+
+
+def test_a_branch_that_froze_the_batch_is_freed(tmp_path: Path) -> None:
+    def branch(name: str, sign: str) -> onnx.GraphProto:
+        nodes = [helper.make_node("Reshape", ["x", "t"], ["r"]), helper.make_node(sign, ["r"], [name])]
+        return helper.make_graph(nodes, name, [], [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 6])])
+
+    nodes: list[Node] = [("If", "c", "y", {"then_branch": branch("a", "Neg"), "else_branch": branch("b", "Relu")})]
+    weights = {"c": np.array(True), "t": np.array([1, 6])}
+    model = save(tmp_path / "m.onnx", nodes, {"x": [1, 2, 3]}, {"y": [1, 6]}, weights)
+    x = rows(5, 2, 3)
+    assert np.array_equal(run(freed(model, 1), x=x), -x.reshape(5, 6))
+
+
+def test_opset_7_is_freed_as_far_as_it_has_operators_for_it(tmp_path: Path) -> None:
+    reshaped = save(
+        tmp_path / "m.onnx",
+        [("Reshape", "x t", "y", {})],
+        {"x": [1, 2, 3]},
+        {"y": [1, 6]},
+        {"t": np.array([1, 6])},
+        opset=7,
+    )
+    x = rows(5, 2, 3)
+    assert np.array_equal(run(freed(reshaped, 1), x=x), x.reshape(5, 6))
+    weights = {"token": rows(1, 1, 3)}
+    nodes: list[Node] = [("Concat", "token x", "y", {"axis": 1})]
+    joined = save(tmp_path / "n.onnx", nodes, {"x": [1, 2, 3]}, {"y": [1, 3, 3]}, weights, opset=7)
+    assert free_batch(joined, 1, tmp_path / "not") is None
+
+
+def test_a_reshape_that_moves_the_batch_of_one_becomes_a_transposition(tmp_path: Path) -> None:
+    """tf2onnx writes Transpose(x, [1, 0, 2]) so for a batch of one; the recurrence tells that it was meant."""
+    inner, across = rows(1, 3, 2), rows(1, 3, 3)
+    nodes: list[Node] = [
+        ("Reshape", "x moved", "t", {}),
+        ("RNN", "t w r _ _ first", "_ last", {"hidden_size": 3}),
+        ("Reshape", "last flat", "y", {}),
+    ]
+    weights = {"w": inner, "r": across, "first": np.zeros((1, 1, 3), np.float32)}
+    weights |= {"moved": np.array([4, 1, 2]), "flat": np.array([1, 3])}
+    model = save(tmp_path / "m.onnx", nodes, {"x": [1, 4, 2]}, {"y": [1, 3]}, weights)
+    x = rows(5, 4, 2)
+    state = np.zeros((5, 3), np.float32)
+    for step in range(4):
+        state = np.tanh(x[:, step] @ inner[0].T + state @ across[0].T)
+    np.testing.assert_allclose(run(freed(model, 1), x=x), state, atol=1e-6)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_a_state_of_a_loop_that_meets_the_batch_late_is_expanded(tmp_path: Path, batch: int) -> None:
+    """The state is multiplied and cut before it meets x, as a GRU's is."""
+    body = helper.make_graph(
+        [
+            helper.make_node("MatMul", ["state", "m"], ["p"]),
+            helper.make_node("Slice", ["p", "zero", "three", "one"], ["s"]),
+            helper.make_node("Add", ["s", "x"], ["next"]),
+            helper.make_node("Identity", ["go_on"], ["still"]),
+        ],
+        "body",
+        [
+            helper.make_tensor_value_info("step", TensorProto.INT64, []),
+            helper.make_tensor_value_info("go_on", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("state", TensorProto.FLOAT, [batch, 3]),
+        ],
+        [
+            helper.make_tensor_value_info("still", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("next", TensorProto.FLOAT, [batch, 3]),
+        ],
+    )
+    matrix = rows(3, 5)
+    weights = {"m": matrix, "zero": np.array([0]), "three": np.array([3]), "one": np.array([1])}
+    weights |= {"steps": np.array(2), "start": np.ones((batch, 3), np.float32)}
+    nodes: list[Node] = [("Loop", "steps _ start", "y", {"body": body})]
+    model = save(tmp_path / "m.onnx", nodes, {"x": [batch, 3]}, {"y": [batch, 3]}, weights)
+    x = rows(5, 3)
+    expected = ((np.ones((5, 3), np.float32) @ matrix)[:, :3] + x) @ matrix[:, :3] + x
+    np.testing.assert_allclose(run(freed(model, batch), x=x), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_a_frozen_addend_of_a_gemm_is_expanded(tmp_path: Path, batch: int) -> None:
+    weights = {"w": rows(3, 2), "c": np.ones((batch, 2), np.float32)}
+    model = save(tmp_path / "m.onnx", [("Gemm", "x w c", "y", {})], {"x": [batch, 3]}, {"y": [batch, 2]}, weights)
+    x = rows(5, 3)
+    np.testing.assert_allclose(run(freed(model, batch), x=x), x @ weights["w"] + 1, rtol=1e-5)

@@ -1,4 +1,7 @@
+import bz2
+import gzip
 import json
+import lzma
 import pickle
 import zipfile
 import zlib
@@ -101,9 +104,10 @@ def test_a_pickle_needs_trust_and_is_not_loaded(tmp_path: Path, protocol: int) -
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_compressed_joblib_file_needs_trust(tmp_path: Path) -> None:
+@pytest.mark.parametrize("compress", [zlib.compress, gzip.compress, bz2.compress, lzma.compress])
+def test_a_compressed_joblib_file_needs_trust(tmp_path: Path, compress: Callable[[bytes], bytes]) -> None:
     with pytest.raises(TrustRequired, match="trust: true"):
-        detect(write(tmp_path / "m.joblib", zlib.compress(pickle.dumps({"a": 1}, 3))))
+        detect(write(tmp_path / "m.joblib", compress(pickle.dumps({"a": 1}, 3))))
 
 
 def test_a_pickled_module_needs_trust(exports: Callable[[str], Path]) -> None:

@@ -98,6 +98,15 @@ def test_modules_that_do_more_do_not_pass(module: str, name: str) -> None:
         vet(layer(name, module))
 
 
+def test_a_function_of_python_s_own_is_no_activation() -> None:
+    def activation(name: str) -> dict[str, Any]:
+        return {"class_name": "function", "module": "builtins", "config": name, "registered_name": "function"}
+
+    vet(layer("Dense", activation=activation("bent")))
+    with pytest.raises(SourceError, match="needs exec, whose code is not in the file"):
+        vet(layer("Dense", activation=activation("exec")))
+
+
 @pytest.mark.parametrize(
     "symbol", ["math.multiply", "nn.relu", "__operators__.getitem", "reshape", "compat.v1.transpose", "reduce_sum"]
 )

@@ -82,6 +82,14 @@ def test_code_that_computes_is_kept(tmp_path: Path, body: str) -> None:
         ]
 
 
+def test_code_that_was_saved_on_a_gpu_is_moved_to_the_cpu(tmp_path: Path) -> None:
+    source = archive(tmp_path / "net.pt", method('return torch.to(x, torch.device("cuda:1"), torch.device("cpu"))'))
+    with zipfile.ZipFile(vet_script(source, tmp_path / "clean.ts")) as target:
+        code = target.read("vetted/code/__torch__.py")
+    assert code.count(b'torch.device("cpu")') == 2
+    assert b"cuda" not in code
+
+
 def test_an_object_of_a_custom_class_is_refused(tmp_path: Path) -> None:
     source = archive(tmp_path / "net.pt", method("return x"))
     with zipfile.ZipFile(source, "a") as target:

@@ -113,6 +113,7 @@ def test_members_that_run_code_are_refused(
         ('"torch.ops.aten.relu.default"', '"torch.os.system"', r"calls 'torch\.os\.system', which is no operator"),
         ('"torch.ops.aten.relu.default"', '"_operator.attrgetter"', r"calls '_operator\.attrgetter'"),
         ('"torch.ops.aten.relu.default"', '"torch.ops.aten.from_file.default"', "which reaches beyond the model"),
+        ('"as_tensor"', '"as_operator": "torch.os.system", "as_tensor"', r"calls 'torch\.os\.system'"),
         ("Symbol('s", "exec('s", "that is no arithmetic"),
         ("positive=True", "positive=eval(chr(49))", "that is no arithmetic"),
         ("positive=True", "positive=Integer.mro", "that is no arithmetic"),
@@ -217,6 +218,22 @@ LEAF = {"type": None, "context": None, "children_spec": []}
         ("builtins.tuple", "null", "builtins.tuple", "null"),
         ("transformers.modeling_outputs.BaseModelOutput", '["a", "b"]', "builtins.dict", '["a", "b"]'),
         ("mine.Answer", '[["a", "b"], ["nothing"]]', "builtins.dict", '["a", "b"]'),
+        ("collections.OrderedDict", '["a", "b"]', "builtins.dict", '["a", "b"]'),
+        ("builtins.list", "null", "builtins.list", "null"),
+        # PyTorch would import the modules that these name.
+        (
+            "collections.defaultdict",
+            '{"default_factory_module": "os", "default_factory_name": "system", "dict_context": ["a", "b"]}',
+            "builtins.dict",
+            '["a", "b"]',
+        ),
+        (
+            "builtins.dict",
+            '[{"__enum__": true, "fqn": "os:X", "name": "a"}, {"__enum__": true, "fqn": "os:X", "name": "b"}]',
+            "builtins.dict",
+            '["a", "b"]',
+        ),
+        ("builtins.tuple", '[{"__enum__": true, "fqn": "os:X", "name": "a"}, "b"]', "builtins.tuple", "null"),
         ("mine.Pair", '"anything"', "builtins.tuple", "null"),
         ("mine.Pair", '["a"]', "builtins.tuple", "null"),
         ("mine.Pair", "not JSON", "builtins.tuple", "null"),
@@ -231,5 +248,33 @@ def test_outputs_need_no_class_of_another_library(kind: str, context: str, plain
 
 
 @pytest.mark.parametrize("text", ["no JSON", "[2, {}]", "{}", "[1, 2]"])
-def test_a_description_of_another_kind_is_left(text: str) -> None:
-    assert plain_spec(text) == text
+def test_a_description_of_another_kind_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"Expecting value|does not describe inputs or outputs in a known way"):
+        plain_spec(text)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_program_that_was_exported_on_a_gpu_is_loaded_on_the_cpu(tmp_path: Path) -> None:
+    import torch
+
+    from converters.pytorch.loading import load_program
+    from converters.pytorch.program import ProgramCall
+
+    class Shifted(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = torch.nn.Linear(3, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.linear(x) + torch.ones(2, device="cpu")
+
+    module, x = Shifted(), torch.randn(4, 3)
+    torch.export.save(torch.export.export(module, (x,)), tmp_path / "cpu.pt2")
+    cpu, gpu = b'{"type": "cpu", "index": null}', b'{"type": "cuda", "index": 0}'
+    names = ("models/model.json", "data/weights/model_weights_config.json")
+    changes = {name: member(tmp_path / "cpu.pt2", name).replace(cpu, gpu) for name in names}
+    assert all(change.count(gpu) > 1 for change in changes.values())
+    source = rewritten(tmp_path / "cpu.pt2", tmp_path / "gpu.pt2", changes)
+    program = load_program(vet_archive(source, tmp_path / "clean.pt2"), "gpu.pt2")
+    answer = ProgramCall(program)({"x": x.numpy()})["output"]
+    torch.testing.assert_close(torch.from_numpy(answer), module(x).detach())

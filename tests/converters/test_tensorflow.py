@@ -79,6 +79,13 @@ def test_a_folder_of_several_versions_asks_for_one(built: Any, tmp_path: Path) -
     assert saved_model_folder(tmp_path / "served").name == "12"
 
 
+def test_a_program_without_its_folder_asks_for_it(built: Any) -> None:
+    program = built(modules.dense).source / "saved_model.pb"
+    assert detect(program).framework == "tensorflow"
+    with pytest.raises(SourceError, match=r"'saved_model\.pb' is the program of a SavedModel, .*; give the folder"):
+        saved_model_folder(program)
+
+
 @pytest.mark.parametrize("cut", [0.5, 0.05])
 def test_a_cut_off_program_is_told(built: Any, tmp_path: Path, cut: float) -> None:
     shutil.copytree(built(modules.dense).source, tmp_path / "model")
@@ -129,6 +136,22 @@ def test_the_two_signatures_of_a_keras_export_share_a_file(built: Any, tmp_path:
     conversion = convert(built(exports.cnn).source, tmp_path)
     assert conversion.model == conversion.others[0].model
     assert [path.name for path in (tmp_path / "onnx").iterdir()] == ["model.onnx"]
+
+
+def test_signatures_that_differ_in_their_weights_alone_do_not(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    net = tf.Module()
+    net.first, net.second = modules.weights(2, 2, seed=1), modules.weights(2, 2, seed=2)
+    x = [modules.spec("x", None, 2)]
+    signatures = {
+        "first": tf.function(lambda x: {"y": x @ net.first}, input_signature=x),
+        "second": tf.function(lambda x: {"y": x @ net.second}, input_signature=x),
+        "third": tf.function(lambda x: {"y": x @ net.first}, input_signature=x),
+    }
+    tf.saved_model.save(net, str(tmp_path / "model"), signatures=signatures)
+    conversion = convert(tmp_path / "model", tmp_path)
+    assert [each.model.name for each in (conversion, *conversion.others)] == ["model.onnx", "second.onnx", "model.onnx"]
 
 
 def test_a_native_version_has_the_names_and_shapes_of_the_onnx_one(built: Any, tmp_path: Path) -> None:

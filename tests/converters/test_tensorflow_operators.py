@@ -65,6 +65,25 @@ def test_division_of_floats_rounds_down(convert: Answer) -> None:
     assert convert(lambda x: x % 2.0, x).tolist() == [0.5, 1.5, 0.0, 1.5]
 
 
+def test_truncation_cuts_towards_zero(convert: Answer) -> None:
+    import tensorflow as tf
+
+    x = np.array([-7.5, -6.0, 0.0, 7.5], np.float32)
+    assert convert(lambda x: tf.truncatediv(x, 2.0), x).tolist() == [-3, -3, 0, 3]
+    assert convert(lambda x: tf.raw_ops.TruncateMod(x=x, y=2.0), x).tolist() == [-1.5, 0, 0, 1.5]
+    x = np.array([-7, -6, 0, 7], np.int32)
+    assert convert(lambda x: tf.truncatediv(x, 2), x).tolist() == [-3, -3, 0, 3]
+    assert convert(lambda x: tf.truncatemod(x, 4), x).tolist() == [-3, -2, 0, 3]
+
+
+def test_logarithm_and_exponential_near_one_keep_small_numbers(convert: Answer) -> None:
+    import tensorflow as tf
+
+    x = np.array([1e-9, 1e-4, 1.0], np.float32)
+    np.testing.assert_allclose(convert(tf.math.log1p, x), np.log1p(x), rtol=1e-6)
+    np.testing.assert_allclose(convert(tf.math.expm1, x), np.expm1(x), rtol=1e-6)
+
+
 def test_a_value_on_a_boundary_is_in_the_upper_bucket(convert: Answer) -> None:
     import tensorflow as tf
 

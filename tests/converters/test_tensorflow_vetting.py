@@ -11,7 +11,7 @@ import pytest
 from converters.base import ConversionOptions
 from converters.tensorflow.converter import TensorFlowConverter
 from converters.tensorflow.native import TensorFlowModel
-from converters.tensorflow.vetting import vet_graph, vet_meta_graph
+from converters.tensorflow.vetting import REACHES_OUT, vet_graph, vet_meta_graph
 from model_store.errors import ConversionError, SourceError, TrustRequired
 from model_store.manifest import Signature, TensorSpec
 from tests.sources import tensorflow_graphs as graphs
@@ -193,3 +193,28 @@ def test_printing_to_a_file_needs_trust_and_to_the_log_does_not(tmp_path: Path) 
         else:
             with pytest.raises(TrustRequired, match="holds PrintV2"):
                 vet_meta_graph(graph, "model", trust=False)
+
+
+REACHING = (
+    "ReadFile WriteFile MatchingFiles PyFunc EagerPyFunc PyFuncStateless SaveV2 RestoreV2 MergeV2Checkpoints "
+    "ShardedFilename TextLineDataset TFRecordDatasetV2 CSVDatasetV2 CacheDatasetV2 SnapshotDatasetV2 LoadDataset "
+    "SaveDatasetV2 FixedLengthRecordDataset DatasetFromGraph RegisterDatasetV2 OneShotIterator LMDBReader SqlDataset "
+    "WholeFileReaderV2 LoadAndRemapMatrix GenerateVocabRemapping DecodeProtoV2 FixedUnigramCandidateSampler "
+    "CreateSummaryFileWriter WriteScalarSummary DebugIdentityV3 ImportEvent _Send _HostRecv RemoteCall "
+    "CollectiveReduceV2 DataServiceDatasetV4 FileSystemSetConfiguration Abort"
+)
+STAYING = (
+    "MatMul Conv2D StatefulPartitionedCall While If VarHandleOp ReadVariableOp ResourceGather HashTableV2 "
+    "LookupTableFindV2 LookupTableImportV2 DecodeJpeg DecodeRaw ParseExampleV2 StringSplitV2 TensorListReserve "
+    "RandomUniform Assert Print XlaCallModule Recip Reciprocal RFFT ResizeBilinear CudnnRNNV3 SparseToDense"
+)
+
+
+@pytest.mark.parametrize("name", REACHING.split())
+def test_operators_that_reach_out_are_known(name: str) -> None:
+    assert REACHES_OUT.search(name)
+
+
+@pytest.mark.parametrize("name", STAYING.split())
+def test_operators_of_ordinary_models_are_not_among_them(name: str) -> None:
+    assert not REACHES_OUT.search(name)

@@ -79,6 +79,13 @@ def test_a_reduced_precision_is_another_version_with_its_loss(tmp_path: Path, do
     assert (answer["version"], answer["parity"]["rtol"]) == (2, 0.01)
 
 
+def test_an_input_without_dimensions_is_a_scalar(tmp_path: Path, double: Path) -> None:
+    # An ONNX file carries its shapes, so the option changes nothing but the key; what counts is that it is read.
+    code, answer = convert_json(tmp_path, str(double), "--input", "x:FP32:")
+    assert code == 0, answer["reason"]
+    assert onegate(tmp_path, "convert", str(double), "--input", "x:FP32:a").exit_code == 2
+
+
 def test_conflicting_wishes_are_refused(tmp_path: Path, double: Path) -> None:
     code, answer = convert_json(tmp_path, str(double), "--to", "native", "--precision", "int8")
     assert code == 1

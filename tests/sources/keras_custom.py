@@ -19,7 +19,7 @@ OWN_LAYERS = {
     "custom_objects": {
         "Scale": "own_layers:Scale",
         "Squash": "own_layers:Squash",
-        "mine>bent": "own_layers:bent",
+        "bent": "own_layers:bent",
     },
 }
 OWN_MODEL = {"code_folder": str(CODE), "custom_objects": {"Towers": "own_layers:Towers"}}

@@ -131,6 +131,13 @@ CASES: list[SourceCase] = [
     case("scripted-mlp", "script", layers.mlp, inputs=(floats("input", -1, 8),)),
     case("scripted-resnet", "script", layers.resnet, inputs=(floats("x", -1, 4, 12, 12),)),
     case("scripted-loop-and-branch", "script", structure.loop, inputs=(floats("x", -1, -1, 3),)),
+    case("scripted-while", "script", structure.converging, inputs=(floats("x", -1, 4),)),
+    case(
+        "scripted-lists-and-dicts",
+        "script",
+        structure.lists_and_dicts,
+        inputs=tuple(floats(name, -1, 3) for name in ("batch_left", "batch_right", "many_0", "many_1")),
+    ),
     case("scripted-optional-argument", "script", structure.optional, inputs=(floats("x", -1, 4),)),
     case("scripted-number", "script", structure.power, inputs=(floats("x", -1, 4), ids("times"))),
     case("scripted-gru", "script", sequences.gru, inputs=(floats("x", -1, -1, 3), floats("state", -1, 5))),

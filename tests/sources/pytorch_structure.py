@@ -247,3 +247,36 @@ def half_convolution() -> Net:
 
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AvgPool2d(2)).half()
     return Net(net, lambda batch: {"input": torch.randn(batch, 3, 8, 8).half()})
+
+
+def converging() -> Net:
+    """A scripted loop whose end depends on the data of all rows."""
+    import torch
+
+    class Converging(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+            steps = 0
+            while bool(x.abs().max() > 1.0) and steps < 20:
+                x = x * 0.5
+                steps += 1
+            return {"x": x, "steps": torch.tensor(steps)}
+
+    return Net(Converging(), lambda batch: {"x": torch.randn(batch, 4) * 5}, names={"x": "x_out"})
+
+
+def lists_and_dicts() -> Net:
+    """A scripted module that takes a dict and a list, and gives a tuple that holds a dict and a number."""
+    import torch
+
+    class Joined(torch.nn.Module):
+        def forward(
+            self, batch: dict[str, torch.Tensor], many: list[torch.Tensor]
+        ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+            joined = torch.cat([batch["left"], batch["right"], many[0], many[1]], dim=1)
+            return joined, {"mean": joined.mean(1), "largest": joined.amax(1)}
+
+    def arguments(batch: int) -> dict[str, Any]:
+        left, right, first, second = torch.randn(4, batch, 3)
+        return {"batch": {"left": left, "right": right}, "many": [first, second]}
+
+    return Net(Joined(), arguments)

@@ -50,6 +50,9 @@ SAVED = [
     case("saved", "non-maximum-suppression", modules.suppression),
     case("saved", "image-operators", modules.image_operators),
     case("saved", "masked-attention", modules.masked_attention),
+    case("saved", "float16", modules.half_precision, rtol=4e-3),  # 4 units in the last place
+    case("saved", "unused-input-and-filled-table", modules.unused_input),
+    case("saved", "scales-and-weekdays", modules.scales),
     case("saved", "numbered-folder", modules.numbered_folder),
     case("saved", "basic-pitch", modules.pitch_detector, options={"largest_batch": 3}),
     case(

@@ -352,6 +352,48 @@ def masked_attention(folder: Path) -> Built:
     return save(net, folder, floats("x", 5, 6), net.call)
 
 
+def half_precision(folder: Path) -> Built:
+    import tensorflow as tf
+
+    @module(spec("x", None, 6, dtype="float16"), w=tf.Variable(tf.cast(weights(6, 3), "float16")))
+    def net(self: Any, x: Any) -> Any:
+        return {"y": tf.nn.softmax(x @ self.w)}
+
+    return save(net, folder, lambda batch: {"x": floats("x", 6)(batch)["x"].astype(np.float16)}, net.call)
+
+
+def unused_input(folder: Path) -> Built:
+    """An input that nothing uses, one that is given out as it came, and a table that was filled by hand."""
+    import tensorflow as tf
+
+    table = tf.lookup.experimental.MutableHashTable(tf.string, tf.int64, -1)
+    table.insert(tf.constant(["a", "b"]), tf.constant([3, 4], tf.int64))
+
+    @module(spec("word", None, dtype="string"), spec("extra", None, 2), table=table)
+    def net(self: Any, word: Any, extra: Any) -> Any:
+        return {"id": self.table.lookup(word), "same": word}
+
+    def draw(batch: int) -> Tensors:
+        return {**words("word", "a", "b", "c")(batch), **floats("extra", 2)(batch)}
+
+    return save(net, folder, draw, net.call)
+
+
+def scales(folder: Path) -> Built:
+    """Features as one computes them by hand: logarithms, ranges, whole and signed rests."""
+    import tensorflow as tf
+
+    @module(spec("amount", None, 3), spec("day", None, dtype="int64"))
+    def net(_: Any, amount: Any, day: Any) -> Any:
+        week = tf.stack([day // 7, day % 7], 1)
+        return {"scaled": tf.math.log1p(tf.abs(amount)) * tf.sign(amount), "week": week}
+
+    def draw(batch: int) -> Tensors:
+        return {**floats("amount", 3)(batch), "day": generator(batch).integers(-30, 30, batch)}
+
+    return save(net, folder, draw, net.call)
+
+
 def lowered_text(folder: Path) -> Built:
     import tensorflow as tf
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from converters.sklearn.ops.graph import Graph, Value, floats
 from converters.sklearn.ops.interpolation import interpolate
-from converters.sklearn.ops.registry import NotTranslated, call, has_method, translates
+from converters.sklearn.ops.registry import NotTranslated, call, has_method, remembers, translates
 from converters.sklearn.ops.table import Table
 
 
@@ -35,6 +35,7 @@ def _predict_sigmoid(g: Graph, est: Any, x: Value) -> Value:
 
 
 @translates("predict_proba", "CalibratedClassifierCV", table=True)
+@remembers
 def calibrated_probabilities(g: Graph, est: Any, table: Table) -> Value:
     """Mean over the calibrated classifiers of the folds."""
     total: Any = None

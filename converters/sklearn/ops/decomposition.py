@@ -160,3 +160,12 @@ def matching_pursuit(g: Graph, x: Value, atoms: np.ndarray, count: int) -> Value
 def _across(g: Graph, places: Value, count: int) -> Value:
     """places [N, count] -> [N, count, count], the same in every row of the square."""
     return g.concat([places.expand_dims(1)] * count)
+
+
+@translates("transform", "LatentDirichletAllocation", "MiniBatchNMF", "NMF")
+def solved_for_each_batch(g: Graph, est: Any, x: Value) -> Value:
+    """Refused: the steps of their solvers go on until the whole batch is near enough."""
+    raise NotTranslated(
+        f"{type(est).__name__} solves an optimisation for every batch, in as many steps as it takes; PCA, TruncatedSVD "
+        "and FactorAnalysis have an ONNX form"
+    )

@@ -10,7 +10,7 @@ import numpy as np
 from converters.sklearn.ops.encoders import category_index
 from converters.sklearn.ops.graph import Graph, Value, floats
 from converters.sklearn.ops.linear import binary_labels
-from converters.sklearn.ops.registry import NotTranslated, call, has_method, translates
+from converters.sklearn.ops.registry import NotTranslated, call, has_method, remembers, translates
 from converters.sklearn.ops.table import Table
 from converters.sklearn.ops.trees import TREES_OF_CLASSES, TREES_OF_NUMBERS, tree_values
 
@@ -30,6 +30,7 @@ def one_hot(g: Graph, index: Value, count: int) -> Value:
 
 
 @translates("predict_proba", "BaggingClassifier")
+@remembers
 def bagging_probabilities(g: Graph, est: Any, x: Value) -> Value:
     """Mean of the members' probabilities; a member without them votes."""
     count = int(est.n_classes_)
@@ -79,6 +80,7 @@ def _predict_bagging_number(g: Graph, est: Any, x: Value) -> Value:
 
 
 @translates("decision_function", "AdaBoostClassifier")
+@remembers
 def adaboost_scores(g: Graph, est: Any, x: Value) -> Value:
     """SAMME (Zhu et al., 2009): a member's weight for the class it names, -weight / (K - 1) for the others."""
     count = int(est.n_classes_)
@@ -147,6 +149,7 @@ def _average(g: Graph, values: Sequence[Value], weights: Any) -> Value:
 
 
 @translates("predict_proba", "VotingClassifier", table=True)
+@remembers
 def _voting_probabilities(g: Graph, est: Any, table: Table) -> Value:
     return _average(g, [call(g, each, "predict_proba", table) for each in est.estimators_], est._weights_not_none)
 
@@ -185,6 +188,7 @@ def _transform_voting_number(g: Graph, est: Any, table: Table) -> Value:
 
 
 @translates("transform", "StackingClassifier", "StackingRegressor", table=True)
+@remembers
 def stacked(g: Graph, est: Any, table: Table) -> Value:
     """The members' answers side by side; of two probabilities only the second; then the input itself if asked."""
     parts: list[Value] = []

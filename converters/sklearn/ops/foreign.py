@@ -25,10 +25,13 @@ def call_foreign(g: Graph, estimator: Any, method: str, table: Table) -> Value:
     known = {*_parse.sklearn_parsers_map, *sklearn_operator_name_map}
     if method not in SLOTS or type(estimator) not in known:
         raise MissingConverter(f"{type(estimator).__name__}.{method} has no ONNX translation")
-    inputs = [_variable(g, block, width) for block, width in zip(table.blocks, table.widths, strict=True)]
-    if method != "transform" and hasattr(estimator, "predict_proba"):
-        g.scope.add_options(id(estimator), {"zipmap": False})
-    results = _parse._parse_sklearn(g.scope, estimator, inputs)
+    key = "foreign", id(estimator), tuple(block.name for block in table.blocks)
+    if key not in g.memory:
+        inputs = [_variable(g, block, width) for block, width in zip(table.blocks, table.widths, strict=True)]
+        if hasattr(estimator, "predict_proba"):
+            g.scope.add_options(id(estimator), {"zipmap": False})
+        g.memory[key] = _parse._parse_sklearn(g.scope, estimator, inputs)
+    results = g.memory[key]
     found = results[SLOTS[method]].onnx_name
     if method == "predict" and hasattr(estimator, "classes_"):
         kind = np.asarray(estimator.classes_).dtype.kind

@@ -8,7 +8,7 @@ import numpy as np
 
 from converters.sklearn.ops.graph import Graph, Value, floats
 from converters.sklearn.ops.linear import binary_labels, two_columns
-from converters.sklearn.ops.registry import NotTranslated, call, translates
+from converters.sklearn.ops.registry import NotTranslated, call, remembers, translates
 from converters.sklearn.ops.table import Table
 from converters.sklearn.ops.trees import Nodes, leaf_table, leaves, tree_values
 
@@ -18,6 +18,7 @@ CATEGORIES = 256
 
 
 @translates("decision_function", "GradientBoostingClassifier")
+@remembers
 def gradient_scores(g: Graph, est: Any, x: Value) -> Value:
     """The first guess plus the learning rate times every tree, float64[N, K], one column for two classes."""
     stages, columns = est.estimators_.shape
@@ -77,6 +78,7 @@ def _probabilities(g: Graph, est: Any, scores: Value) -> Value:
 
 
 @translates("decision_function", "HistGradientBoostingClassifier", table=True)
+@remembers
 def histogram_scores(g: Graph, est: Any, table: Table) -> Value:
     """Baseline plus every tree, float64[N, K]. Values are compared as float64."""
     if getattr(est, "_preprocessor", None) is not None:

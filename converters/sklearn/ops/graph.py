@@ -16,6 +16,8 @@ import onnx
 
 Operand = Union["Value", np.ndarray, "np.generic[Any]", float, int]
 TEXT = np.dtype(object)
+LARGEST_KEY = 64
+"""Attributes longer than this are not compared."""
 
 
 def floats(values: Any) -> np.ndarray:
@@ -210,6 +212,9 @@ class Graph:
         self.scope = scope
         self.container = container
         self._constants: dict[tuple[str, tuple[int, ...], bytes], Value] = {}
+        self._written: dict[Any, list[Value]] = {}
+        self.memory: dict[Any, Any] = {}
+        """What `registry.remembers` keeps."""
 
     def constant(self, array: Any, dtype: Any = None) -> Value:
         """An array of the model. Floats become float64, integers int64, text stays text."""
@@ -243,6 +248,10 @@ class Graph:
         """One operator of several outputs."""
         first = next(each for each in inputs if isinstance(each, Value))
         values = [self._operand(each, first.dtype) for each in inputs]
+        # A label and its probabilities ask for the same scores: what is written already is not written again.
+        key = _key(op_type, domain, values, dtypes, attributes)
+        if key in self._written:
+            return self._written[key]
         results = [
             Value(self, self.scope.get_unique_variable_name(op_type.lower()), np.dtype(dtype or first.dtype))
             for dtype in dtypes
@@ -256,6 +265,8 @@ class Graph:
             name=self.scope.get_unique_operator_name(op_type),
             **attributes,
         )
+        if key is not None:
+            self._written[key] = results
         return results
 
     def _operand(self, operand: Operand | None, dtype: np.dtype[Any]) -> Value | None:
@@ -314,3 +325,18 @@ class Graph:
         known = np.asarray(classes)
         table = self.constant(known.astype(np.int64) if known.dtype.kind in "iubf" else known.astype(object))
         return self.op("Gather", table, index, axis=0)
+
+
+def _key(
+    op_type: str, domain: str, values: Sequence[Value | None], dtypes: Sequence[Any], attributes: dict[str, Any]
+) -> Any:
+    """Tells operators with equal results; None for one whose attributes are more than a few numbers and words."""
+    plain: list[Any] = []
+    for name, value in sorted(attributes.items()):
+        if isinstance(value, list) and len(value) <= LARGEST_KEY:
+            plain.append((name, tuple(value)))
+        elif isinstance(value, str | int | float):
+            plain.append((name, value))
+        else:
+            return None
+    return op_type, domain, tuple(each.name if each else "" for each in values), tuple(map(str, dtypes)), tuple(plain)

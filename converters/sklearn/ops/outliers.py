@@ -8,11 +8,12 @@ import numpy as np
 
 from converters.sklearn.ops.graph import Graph, Value, floats
 from converters.sklearn.ops.linear import inliers
-from converters.sklearn.ops.registry import translates
+from converters.sklearn.ops.registry import remembers, translates
 from converters.sklearn.ops.trees import Nodes, leaf_table, leaves
 
 
 @translates("decision_function", "IsolationForest")
+@remembers
 def isolation_scores(g: Graph, est: Any, x: Value) -> Value:
     """-2^(-mean depth / expected depth) less the offset (Liu et al., 2008)."""
     trees = [

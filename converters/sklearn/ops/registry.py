@@ -8,7 +8,8 @@ estimators are named, not imported; a subclass of an estimator is another estima
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 from converters.sklearn.ops.graph import Graph, Value
 from converters.sklearn.ops.table import Table
@@ -38,6 +39,20 @@ def translates(method: str, *estimators: str, table: bool = False) -> Callable[[
         return function
 
     return register
+
+
+def remembers(function: Function) -> Function:
+    """For the costly part of a translation: the same estimator and input get the values written first."""
+
+    @wraps(function)
+    def once(g: Graph, est: Any, x: Any) -> Any:
+        blocks = x.blocks if isinstance(x, Table) else (x,)
+        key = function.__qualname__, function.__module__, id(est), tuple(block.name for block in blocks)
+        if key not in g.memory:
+            g.memory[key] = function(g, est, x)
+        return g.memory[key]
+
+    return cast(Function, once)
 
 
 def is_translated(estimator: Any, method: str) -> bool:

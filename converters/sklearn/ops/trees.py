@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 
 from converters.sklearn.ops.graph import Graph, Value
-from converters.sklearn.ops.registry import translates
+from converters.sklearn.ops.registry import remembers, translates
 from converters.thresholds import float32_not_above
 
 TREES_OF_CLASSES = ("DecisionTreeClassifier", "ExtraTreeClassifier")
@@ -124,6 +124,7 @@ def _split_outputs(value: Value, est: Any) -> list[Value]:
     ]
 
 
+@remembers
 def class_values(g: Graph, est: Any, x: Value) -> list[Value]:
     """Probabilities of each output: of the tree, or the mean over the trees of a forest."""
     trees = getattr(est, "estimators_", None) or [est]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,64 @@ class FloorDiv:
             return
         whole = ctx.make_node("Sub", [x, ctx.make_node("Mod", [x, y]).output[0]]).output[0]
         ctx.make_node("Div", [whole, y], name=name, outputs=[output], shapes=[shape], dtypes=[kind])
+
+
+class TruncateMod:
+    """The rest of a division that is cut towards zero: it has the dividend's sign."""
+
+    @classmethod
+    def version_18(cls, ctx: Any, node: Any, **_: Any) -> None:
+        """To `Mod` as C has it."""
+        output, name, shape, kind = taken_over(ctx, node)
+        inputs = list(node.input)
+        ctx.remove_node(name)
+        ctx.make_node("Mod", inputs, attr={"fmod": 1}, name=name, outputs=[output], shapes=[shape], dtypes=[kind])
+
+
+class TruncateDiv:
+    """`x / y`, cut towards zero. tf2onnx 1.17 leaves floats whole."""
+
+    @classmethod
+    def version_18(cls, ctx: Any, node: Any, **_: Any) -> None:
+        """To `Div`, which cuts integers so, and for floats to the quotient without its rest to one."""
+        output, name, shape, kind = taken_over(ctx, node)
+        inputs = list(node.input)
+        ctx.remove_node(name)
+        if not is_float(kind):
+            ctx.make_node("Div", inputs, name=name, outputs=[output], shapes=[shape], dtypes=[kind])
+            return
+        quotient = ctx.make_node("Div", inputs).output[0]
+        rest = ctx.make_node("Mod", [quotient, constant_like(ctx, name, 1, kind)], attr={"fmod": 1}).output[0]
+        ctx.make_node("Sub", [quotient, rest], name=name, outputs=[output], shapes=[shape], dtypes=[kind])
+
+
+class Log1p:
+    """`log(1 + x)`, exact for small x."""
+
+    @classmethod
+    def version_18(cls, ctx: Any, node: Any, **_: Any) -> None:
+        """To the formula in double precision."""
+        _in_double(ctx, node, lambda x, one: ctx.make_node("Log", ctx.make_node("Add", [x, one]).output))
+
+
+class Expm1:
+    """`exp(x) - 1`, exact for small x."""
+
+    @classmethod
+    def version_18(cls, ctx: Any, node: Any, **_: Any) -> None:
+        """To the formula in double precision."""
+        _in_double(ctx, node, lambda x, one: ctx.make_node("Sub", [ctx.make_node("Exp", [x]).output[0], one]))
+
+
+def _in_double(ctx: Any, node: Any, formula: Callable[[str, str], Any]) -> None:
+    from onnx import TensorProto
+
+    output, name, shape, kind = taken_over(ctx, node)
+    value = node.input[0]
+    ctx.remove_node(name)
+    wide = ctx.make_node("Cast", [value], attr={"to": TensorProto.DOUBLE}).output[0]
+    exact = formula(wide, constant(ctx, name, 1, np.float64)).output
+    ctx.make_node("Cast", exact, attr={"to": kind}, name=name, outputs=[output], shapes=[shape], dtypes=[kind])
 
 
 class Erfc:

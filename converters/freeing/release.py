@@ -1,21 +1,21 @@
 """Rewriting a graph whose batch was frozen, so that it computes any batch.
 
-Nodes are followed in order, graphs inside of them included. `batch_axes.py` says which axis of a value is the batch,
-`batch_rules.py` what an operator that froze it becomes. Proving the result is the parity gate's.
+Nodes are followed in order, graphs inside of them included. `axes.py` says which axis of a value is the batch,
+`rules.py` what an operator that froze it becomes; `control.py` goes through control flow. Proving the
+result is the parity gate's.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 from onnx.shape_inference import InferenceError
 
-from converters.batch_axes import (
+from converters.freeing.axes import (
     MOST_FOLDED,
     OTHER_SIZE,
     FrozenBatch,
@@ -27,20 +27,20 @@ from converters.batch_axes import (
     from_array,
     infer,
 )
-from converters.batch_nodes import Nodes, NodeWriter
-from converters.batch_rules import RULES, Step, attribute
+from converters.freeing.control import Values, control, graphs
+from converters.freeing.nodes import Nodes, NodeWriter
+from converters.freeing.rules import RULES
+from converters.freeing.step import Step, attribute
 
 SYMBOL = "batch"
-OLDEST_OPSET = 8
-"""`Expand` came with it, and the shape inference that all this rests on with the one before."""
+OLDEST_OPSET = 7
+"""The first whose operators have the shape inference that all this rests on; `Expand` came with the next."""
 LEFT_ALIGNED = (
-    "Concat", "GatherElements", "GatherND", "ScatterElements", "ScatterND", "Gemm", "Einsum", "Loop", "Scan",
+    "Concat", "GatherElements", "GatherND", "ScatterElements", "ScatterND", "Einsum", "Loop", "Scan",
 )  # fmt: skip
 """Operators whose inputs have equal axes at equal places; the others broadcast from the right."""
 SILENT = ("ScatterElements", "ScatterND", "GatherElements")
 """Operators whose shape inference does not compare the inputs' batches."""
-
-Values = dict[str, Traced]
 
 
 class BatchRelease:
@@ -112,10 +112,9 @@ class BatchRelease:
         if node.op_type == "Shape":
             return [self._shape_of(step)]
         if node.op_type in ("If", "Loop", "Scan"):
-            return self._control(step)
+            return control(step, self._branch)
         if node.op_type in RULES and node.domain in ("", "ai.onnx"):
-            batched = step.input(0).axis is not None
-            return RULES[node.op_type](step) if batched or node.op_type == "Expand" else self._inferred(step)
+            return RULES[node.op_type](step)
         return self._inferred(step)
 
     def _inferred(self, step: Step) -> list[Traced]:
@@ -159,38 +158,12 @@ class BatchRelease:
         constant = not self._others_dynamic and data.axis is None
         return Traced(TensorProto.INT64, one.shape, many.shape, 1, one, many, constant)
 
-    def _control(self, step: Step) -> list[Traced]:
-        """`If` has the outputs of its branches. States of `Loop` and `Scan` that begin frozen and come out with the
-        batch are expanded, until none is left."""
-        if step.node.op_type == "If":
-            branches = [self._branch(graph, step.values) for graph in _graphs(step.node)]
-            return branches[0] if all(each.shape is not None for each in branches[0]) else branches[-1]
-        body = _graphs(step.node)[0]
-        skipped = 2 if step.node.op_type == "Loop" else 0
-        scanned = int(attribute(step.node, "num_scan_inputs", 0))
-        states = len(step.node.input) - skipped - scanned
-        for _ in range(states + 1):
-            trial = onnx.GraphProto()
-            trial.CopyFrom(body)
-            results = self._branch(trial, _body_scope(step, body, skipped, states))[1 if skipped else 0 :]
-            frozen = [
-                (place, axis)
-                for place, result in enumerate(results[:states])
-                if (axis := result.axis) is not None and step.input(skipped + place).axis is None
-            ]
-            if not frozen:
-                body.CopyFrom(trial)
-                return _control_outputs(step.node, results, states)
-            for place, axis in frozen:
-                step.expand(skipped + place, axis)
-        raise FrozenBatch(f"the states of {step.node.op_type} {step.node.name!r} do not settle")
-
     def _branch(self, graph: onnx.GraphProto, values: Values) -> list[Traced]:
         scope = dict(values)
         self._walk(graph, scope)
         for value in (*graph.input, *graph.output):
-            if value.type.HasField("tensor_type"):
-                value.type.tensor_type.ClearField("shape")
+            for dim in value.type.tensor_type.shape.dim:
+                dim.Clear()  # the number of axes stays: ONNX Runtime's Loop asks for it
         return [scope.get(value.name, Traced()) for value in graph.output]
 
 
@@ -207,47 +180,6 @@ def _expand_frozen(step: Step) -> None:
         axis = leader.axis + shift
         if 0 <= axis < len(each.shape) and each.shape[axis] == leader.shape[leader.axis]:
             step.expand(place, axis)
-
-
-def _body_scope(step: Step, body: onnx.GraphProto, skipped: int, states: int) -> Values:
-    """What is known inside of a `Loop`'s or `Scan`'s body at its start."""
-    scope = dict(step.values)
-    names = [value.name for value in body.input]
-    if skipped:
-        scope[names[0]] = Traced(TensorProto.INT64, (), ())
-        scope[names[1]] = Traced(TensorProto.BOOL, (), ())
-    for place, name in enumerate(names[skipped:], skipped):
-        scope[name] = replace(step.input(place), value=None, grown_value=None, constant=False)
-    scanned = names[skipped + states :]
-    axes = attribute(step.node, "scan_input_axes", None) or [0] * len(scanned)
-    for name, axis in zip(scanned, axes, strict=True):
-        scope[name] = _without_axis(scope[name], axis)
-    return scope
-
-
-def _control_outputs(node: onnx.NodeProto, results: Sequence[Traced], states: int) -> list[Traced]:
-    axes = attribute(node, "scan_output_axes", None) or [0] * (len(results) - states)
-    stacked = [_with_axis(each, axis) for each, axis in zip(results[states:], axes, strict=True)]
-    return [replace(each, value=None, grown_value=None) for each in (*results[:states], *stacked)]
-
-
-def _without_axis(traced: Traced, axis: int) -> Traced:
-    if traced.shape is None or traced.grown is None:
-        return Traced(traced.elem_type)
-    place = axis % len(traced.shape)
-    if traced.axis == place:
-        raise FrozenBatch("a Scan runs over the batch")
-    shape = traced.shape[:place] + traced.shape[place + 1 :]
-    return Traced(traced.elem_type, shape, traced.grown[:place] + traced.grown[place + 1 :], traced.inner)
-
-
-def _with_axis(traced: Traced, axis: int) -> Traced:
-    """One output of all runs of a body, of a number of runs that is unknown here."""
-    if traced.shape is None or traced.grown is None:
-        return Traced(traced.elem_type)
-    place = axis % (len(traced.shape) + 1)
-    shape = (*traced.shape[:place], OTHER_SIZE, *traced.shape[place:])
-    return Traced(traced.elem_type, shape, (*traced.grown[:place], OTHER_SIZE, *traced.grown[place:]), traced.inner)
 
 
 def _same_batch_axis(source: Traced, shape: Shape) -> bool:
@@ -276,10 +208,6 @@ def _constant_of(node: onnx.NodeProto) -> Traced:
     return from_array(np.array(value, kinds[given.name])) if given.name in kinds else Traced()
 
 
-def _graphs(node: onnx.NodeProto) -> list[onnx.GraphProto]:
-    return [each.g for each in node.attribute if each.HasField("g")]
-
-
 def _drop_unused(graph: onnx.GraphProto) -> None:
     """Removes initializers and constants that nothing takes any more."""
     used = _used(graph)
@@ -293,4 +221,4 @@ def _drop_unused(graph: onnx.GraphProto) -> None:
 
 def _used(graph: onnx.GraphProto) -> set[str]:
     names = {value.name for value in graph.output} | {name for node in graph.node for name in node.input}
-    return names.union(*(_used(inner) for node in graph.node for inner in _graphs(node)))
+    return names.union(*(_used(inner) for node in graph.node for inner in graphs(node)))

@@ -1,7 +1,7 @@
 """Which axis of a value is the batch: shapes of one node's outputs at the frozen batch and at a much larger one.
 
 An axis whose size follows the batch differs between the two; guessing at equal numbers would take every 1 for a
-batch of one. What is changed in a graph when they disagree is `batch_release.py`'s.
+batch of one. What is changed in a graph when they disagree is `release.py`'s.
 """
 
 from __future__ import annotations
@@ -93,10 +93,16 @@ class Preference:
     """Among axes of size one the last, and not the first."""
     counted: bool
     """An integer 0 for a batch of one is the number of the row, and not a constant."""
+    moved: bool
+    """A reshape that moves an axis of one is a transposition: exporters write those so for a batch of one."""
 
 
 PREFERENCES = tuple(
-    Preference(kept, last, counted) for counted in (False, True) for kept in (True, False) for last in (False, True)
+    Preference(kept, last, counted, moved)
+    for moved in (False, True)
+    for counted in (False, True)
+    for kept in (True, False)
+    for last in (False, True)
 )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from converters.batch_axes import FrozenBatch, Traced, carrying
+from converters.freeing.axes import FrozenBatch, Traced, carrying
 
 BATCH = "onegate_batch"
 """The value int64[1] that holds the batch of a request; names of new values begin with it."""

@@ -1,71 +1,27 @@
 """What holds a batch fast, operator by operator, and what it becomes:
 
     Reshape(x, [1, 768])                 -> Reshape(x, [-1, 768])
+    Reshape(x[1, 7, 5], [7, 1, 5])       -> Transpose(x, [1, 0, 2]), if nothing else helps
     Expand(x, [4, 5, 7])                 -> Expand(x, [1, 5, 7])
-    Slice(x, ends=[4]) over the batch    -> ends=[INT64_MAX]
     Resize(x, sizes=[1, 3, 64, 64])      -> sizes with the input's batch
     LSTM(x, initial_h=zeros[1, 4, 256])  -> initial_h expanded to the batch
-    Gather(flat, [0 .. 8, 9 .. 17])      -> Gather(flat, [0 .. 8] + 9 * row)
-    GatherND(mask, [[0, i], [1, i] ...]) -> GatherND(mask, [[i] ...], batch_dims=1)
 
-A rule changes the step's node and returns what is then known of its outputs.
+A rule changes the step's node and returns what is then known of its outputs. Those of slices and indexes are in
+`indexes.py`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
-import onnx
 from onnx import helper
 
-from converters.batch_axes import GROWTH, FrozenBatch, Preference, Shape, Traced, axis_after, carrying, from_array
-from converters.batch_nodes import Nodes, NodeWriter
-
-LAST = np.iinfo(np.int64).max
-
-
-@dataclass(frozen=True)
-class Step:
-    """One node on the way through the graph."""
-
-    node: onnx.NodeProto
-    values: dict[str, Traced]
-    """All that is known in front of it."""
-    before: Nodes
-    """Nodes that are to stand in front of it."""
-    writer: NodeWriter
-    batch: int
-    preference: Preference
-    others_dynamic: bool
-    """Whether dimensions other than the batch are dynamic."""
-    infer: Callable[[], list[Traced]]
-    """Its outputs, by shape inference."""
-
-    def input(self, place: int) -> Traced:
-        """What is known of an input; nothing of one that is left out."""
-        names = self.node.input
-        return self.values.get(names[place], Traced()) if place < len(names) and names[place] else Traced()
-
-    def replace_constant(self, place: int, sizes: Sequence[int]) -> None:
-        """Gives the node other integers for an input that is a constant."""
-        array = np.array(sizes, np.int64)
-        self.node.input[place] = self.writer.constant(array, self.before)
-        self.values[self.node.input[place]] = from_array(array)
-
-    def expand(self, place: int, axis: int) -> None:
-        """Expands an input that is frozen along `axis` to the batch."""
-        name, traced = self.writer.expanded(self.node.input[place], self.input(place), axis, self.before)
-        self.node.input[place] = name
-        self.values[name] = traced
-
-
-def attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
-    """An attribute's value."""
-    return next((helper.get_attribute_value(each) for each in node.attribute if each.name == name), default)
+from converters.freeing.axes import GROWTH, FrozenBatch, Shape, Traced, axis_after, carrying
+from converters.freeing.indexes import cut, gather, gather_nd
+from converters.freeing.step import Step, attribute
 
 
 def reshape(step: Step) -> list[Traced]:
@@ -78,11 +34,30 @@ def reshape(step: Step) -> list[Traced]:
     grown = _resolved(target.grown_value, data.grown or (), zero)
     if not np.array_equal(target.value, target.grown_value):  # it is computed from the batch already
         return [Traced(data.elem_type, out, grown, data.inner)]
+    if step.preference.moved and (axis := _moved_to(data.shape, data.axis, out)) is not None:
+        return _transposed(step, data.axis, axis, out)
     after = carrying(out, axis_after(data, out, step.batch, step.preference), data.elem_type)
     after = replace(after, inner=data.stride // max(after.stride, 1))
     if grown != after.grown:
         _free_target(step, data, target, after, zero)
     return [after]
+
+
+def _moved_to(shape: Shape, axis: int, out: Shape) -> int | None:
+    """Where the axis of a batch of one went, if that is all that a reshape changed."""
+    if shape[axis] != 1 or shape == out:
+        return None
+    rest = shape[:axis] + shape[axis + 1 :]
+    return next((place for place, size in enumerate(out) if size == 1 and out[:place] + out[place + 1 :] == rest), None)
+
+
+def _transposed(step: Step, before: int, after: int, out: Shape) -> list[Traced]:
+    data = step.input(0)
+    order = [place for place in range(len(out)) if place != before]
+    order.insert(after, before)
+    node = step.node
+    node.CopyFrom(helper.make_node("Transpose", node.input[:1], list(node.output), name=node.name, perm=order))
+    return [carrying(out, after, data.elem_type, data.inner)]
 
 
 def _free_target(step: Step, data: Traced, target: Traced, after: Traced, zero: bool) -> None:
@@ -141,28 +116,6 @@ def _one_at(sizes: Sequence[int], axis: int) -> Shape:
     return tuple(1 if place == axis else size for place, size in enumerate(sizes))
 
 
-def cut(step: Step) -> list[Traced]:
-    """A slice that takes the whole of the frozen batch is to take the whole of any batch."""
-    data, (output, *_) = step.input(0), step.infer()
-    axis = data.axis
-    if axis is None or data.shape is None or output.shape is None or output.grown is None:
-        return [output]
-    if output.shape[axis] != data.shape[axis] or output.grown[axis] != output.shape[axis]:
-        return [output]
-    as_inputs = len(step.node.input) > 2
-    ends = step.input(2).value if as_inputs else attribute(step.node, "ends", None)
-    axes = step.input(3).value if as_inputs else attribute(step.node, "axes", None)
-    if ends is None or (as_inputs and len(step.node.input) > 3 and step.node.input[3] and axes is None):
-        raise FrozenBatch("a slice of the batch has a computed end")
-    places = [int(each) % len(data.shape) for each in axes] if axes is not None else list(range(len(ends)))
-    whole = [LAST if place == axis else int(end) for place, end in zip(places, ends, strict=True)]
-    if as_inputs:
-        step.replace_constant(2, whole)
-    else:
-        next(each for each in step.node.attribute if each.name == "ends").ints[:] = whole
-    return step.infer()
-
-
 def resize(step: Step) -> list[Traced]:
     """Sizes that hold the frozen batch hold that of the input."""
     data, sizes = step.input(0), step.input(3)
@@ -183,6 +136,8 @@ def resize(step: Step) -> list[Traced]:
 def recurrent(step: Step) -> list[Traced]:
     """Lengths and first states that are frozen are expanded."""
     layout = int(attribute(step.node, "layout", 0))
+    if step.input(0).axis is None:
+        return step.infer()
     if step.input(0).axis != 1 - layout:
         raise FrozenBatch(f"{step.node.op_type} runs over the batch as its time")
     for place, axis in ((4, 0), (5, 1 - layout), (6, 1 - layout)):
@@ -191,42 +146,14 @@ def recurrent(step: Step) -> list[Traced]:
     return step.infer()
 
 
-def gather(step: Step) -> list[Traced]:
-    """Constant indexes into an axis that holds the batch and more, the same for each row but that row's beginning."""
-    data, indexes = step.input(0), step.input(1)
-    value, grown, axis = indexes.value, indexes.grown_value, data.axis
-    if axis is None or data.shape is None or value is None or grown is None or value.ndim == 0:
-        return step.infer()
-    width = data.shape[axis] // step.batch
-    first = value[:1]
-    expected = first + width * np.arange(step.batch).reshape(-1, *([1] * (value.ndim - 1)))
-    known = np.array_equal(value, grown) and width == data.inner and np.array_equal(value, expected)
-    if attribute(step.node, "axis", 0) != axis or not known or first.min() < 0 or first.max() >= width:
-        return step.infer()
-    step.node.input[1] = step.writer.row_indexes(first, width, step.before)
-    step.values[step.node.input[1]] = carrying(value.shape, 0, indexes.elem_type)
-    shape = (*data.shape[:axis], *value.shape, *data.shape[axis + 1 :])
-    return [carrying(shape, axis, data.elem_type)]
-
-
-def gather_nd(step: Step) -> list[Traced]:
-    """Constant indexes whose first part is the number of the row, as attention masks are built: the batch becomes a
-    batch dimension of the operator (there since opset 12), and the row's number is dropped."""
-    data, indexes = step.input(0), step.input(1)
-    value = indexes.value
-    counted = value is not None and indexes.constant and value.ndim > 1 and value.shape[-1] > 1
-    if data.axis != 0 or not counted or attribute(step.node, "batch_dims", 0) or value is None:
-        return step.infer()
-    numbers = np.arange(step.batch).reshape(-1, *([1] * (value.ndim - 2)))
-    if value.shape[0] != step.batch or not (value[..., 0] == numbers).all():
-        return step.infer()
-    rest = np.ascontiguousarray(value[..., 1:])
-    step.node.input[1] = step.writer.constant(rest, step.before)
-    step.values[step.node.input[1]] = from_array(rest)
-    step.expand(1, 0)
-    kept = [each for each in step.node.attribute if each.name != "batch_dims"]
-    del step.node.attribute[:]
-    step.node.attribute.extend([*kept, helper.make_attribute("batch_dims", 1)])
+def gemm(step: Step) -> list[Traced]:
+    """The rows of the product and of what is added to it are the batch together, or not at all."""
+    rows, added = step.input(0), step.input(2)
+    axis = 1 if attribute(step.node, "transA", 0) else 0
+    if rows.axis is None and added.axis == 0:
+        step.expand(0, axis)
+    elif rows.axis == axis and added.axis is None and len(added.shape or ()) == 2 and added.shape[0] > 1:  # type: ignore[index]
+        step.expand(2, 0)
     return step.infer()
 
 
@@ -234,7 +161,7 @@ def laid_out(step: Step) -> list[Traced]:
     """Operators that may change the shape and leave the elements in their order."""
     outputs = step.infer()
     after = outputs[0]
-    if after.axis is None:
+    if after.axis is None or step.input(0).axis is None:
         return outputs
     plain = replace(after, inner=1)
     return [replace(after, inner=max(step.input(0).stride // max(plain.stride, 1), 1)), *outputs[1:]]
@@ -247,6 +174,7 @@ RULES: dict[str, Callable[[Step], list[Traced]]] = {
     "Resize": resize,
     "Gather": gather,
     "GatherND": gather_nd,
+    "Gemm": gemm,
     "LSTM": recurrent,
     "GRU": recurrent,
     "RNN": recurrent,
