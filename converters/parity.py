@@ -33,7 +33,8 @@ def make_samples(conversion: Conversion, options: ConversionOptions) -> Samples:
 
     Raises `ConfigError` when the examples do not fit, `ConversionError` when no size is accepted.
     """
-    examples = load_examples(options.examples, conversion.signature) if options.examples else {}
+    given = options.examples or options.calibration
+    examples = load_examples(given, conversion.signature) if given else {}
     refusal: Exception | None = None
     for sizes in INNER_SIZES:
         samples = Samples(

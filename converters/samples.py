@@ -96,6 +96,8 @@ class Samples:
         self, spec: TensorSpec, generator: np.random.Generator, pools: list[Arrays], seed: int, inner_size: int
     ) -> np.ndarray:
         given = self.examples.get(spec.name, self.probes.get(spec.name))
+        if given is not None and not spec.shape:
+            return given
         known = given.shape[1:] if given is not None else (inner_size,) * (len(spec.shape) - 1)
         inner = [size if size >= 0 else known[axis] for axis, size in enumerate(spec.shape[1:])]
         shape = [len(pools) if size == -1 else size for size in spec.shape[:1]] + inner

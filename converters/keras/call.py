@@ -31,8 +31,8 @@ class ModelCall:
     by_keyword: bool = False
     """Whether `structure` is a dict of the arguments of `call`."""
     compiled: bool = False
-    """Whether `run` goes through a graph, as Keras 2's own `predict` does; called directly, the recurrent layers of
-    tf_keras 2.21 are traced anew each time."""
+    """Whether `run` goes through a graph, as Keras's own `predict` does. Called directly, the recurrent layers of
+    tf_keras 2.21 are traced anew each time; and half precision is rounded at other places than in a graph."""
 
     def __call__(self, tensors: Sequence[Any]) -> list[Any]:
         """Inference on tensors in the order of `inputs`; results in the order of `outputs`."""
@@ -91,7 +91,7 @@ def model_call(loaded: LoadedModel, options: ConversionOptions, source: Path) ->
     """Raises `SourceError` for a model whose state lives on between calls, and for one that does not know its inputs or
     takes others than dense tensors."""
     _refuse_stateful(loaded.model, source)
-    compiled = loaded.library == "tf_keras"
+    compiled = loaded.library == "tf_keras" or _uses_half_precision(loaded.model)
     graph = _functional(loaded)
     if graph is None:
         from converters.keras.subclassed import subclassed_call
@@ -109,6 +109,10 @@ def model_call(loaded: LoadedModel, options: ConversionOptions, source: Path) ->
         structure,
         compiled=compiled,
     )
+
+
+def _uses_half_precision(model: Any) -> bool:
+    return any(getattr(layer, "compute_dtype", None) in ("float16", "bfloat16") for layer in model._flatten_layers())
 
 
 def _refuse_stateful(model: Any, source: Path) -> None:

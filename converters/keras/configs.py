@@ -61,6 +61,9 @@ def read_keras_file(source: Path) -> KerasFile:
         if kind == "hdf5":
             return _read_hdf5(source)
         config, metadata = _read_folder(source) if kind == "folder" else _read_archive(source)
+        if isinstance(config, dict):
+            # The user's losses and metrics, which nobody builds to serve a model.
+            config.pop("compile_config", None)
         version = metadata.get("keras_version") if isinstance(metadata, dict) else None
         return KerasFile(kind or "archive", config, str(version or "3"), None)
     except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, OSError, RecursionError) as error:

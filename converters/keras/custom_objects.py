@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from converters.base import ConversionOptions
 from converters.keras.vetting import objects_of
-from model_store.errors import ConfigError
+from converters.user_code import import_named
 
 
 def import_custom_objects(options: ConversionOptions) -> dict[str, Any]:
@@ -18,39 +15,10 @@ def import_custom_objects(options: ConversionOptions) -> dict[str, Any]:
 
     Raises `ConfigError` for a path that is not `package.module:name`, or that can't be imported.
     """
-    with _first_on_path(options.code_folder if options.custom_objects else None):
-        return {name: _imported(name, path, options.code_folder) for name, path in options.custom_objects.items()}
-
-
-@contextlib.contextmanager
-def _first_on_path(folder: str | None) -> Iterator[None]:
-    if folder is None:
-        yield
-        return
-    sys.path.insert(0, folder)
-    try:
-        yield
-    finally:
-        sys.path.remove(folder)
-
-
-def _imported(name: str, path: str, folder: str | None) -> Any:
-    module, _, attribute = path.partition(":")
-    if not module or not attribute:
-        raise ConfigError(f"custom_objects.{name}: expected 'package.module:name', got {path!r}", name=name)
-    try:
-        found: Any = importlib.import_module(module)
-    except Exception as error:  # whatever the user's module raises
-        where = f" (folder {folder!r} is searched first)" if folder else ""
-        raise ConfigError(
-            f"custom_objects.{name}: module {module!r} can't be imported{where}: {type(error).__name__}: {error}",
-            name=name,
-        ) from error
-    for part in attribute.split("."):
-        if not hasattr(found, part):
-            raise ConfigError(f"custom_objects.{name}: module {module!r} has no {attribute!r}", name=name)
-        found = getattr(found, part)
-    return found
+    return {
+        name: import_named(f"custom_objects.{name}", path, options.code_folder)
+        for name, path in options.custom_objects.items()
+    }
 
 
 def with_registered_names(custom: Mapping[str, Any], config: Any) -> dict[str, Any]:

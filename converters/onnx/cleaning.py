@@ -12,7 +12,7 @@ from converters.graph import set_shape
 from converters.onnx.tree_labels import spell_out_labels
 from converters.onnx.vetting import all_nodes, describe_attribute
 from model_store.errors import ConfigError
-from model_store.manifest import TensorSpec
+from model_store.manifest import Signature, TensorSpec
 
 OLDEST_IR = 4
 """The first in which an initializer need not be an input."""
@@ -86,6 +86,7 @@ def _used(node: onnx.NodeProto) -> set[str]:
 def _remove_zip_maps(model: onnx.ModelProto) -> tuple[str, ...] | None:
     """Makes each ZipMap an Identity: a dictionary for every row is no tensor, and slow to make. Returns its keys."""
     keys: tuple[str, ...] | None = None
+    rows = _common_rows(model)
     outputs = {value.name: value for value in model.graph.output}
     for node in model.graph.node:
         if (node.op_type, node.domain) != ("ZipMap", "ai.onnx.ml") or node.output[0] not in outputs:
@@ -93,8 +94,21 @@ def _remove_zip_maps(model: onnx.ModelProto) -> tuple[str, ...] | None:
         keys = keys or _labels(node)
         node.CopyFrom(helper.make_node("Identity", list(node.input), list(node.output), name=node.name))
         declared = outputs[node.output[0]]
-        declared.CopyFrom(helper.make_tensor_value_info(declared.name, TensorProto.FLOAT, [None, None]))
+        declared.CopyFrom(
+            helper.make_tensor_value_info(declared.name, TensorProto.FLOAT, [rows, len(keys or ()) or None])
+        )
     return keys
+
+
+def _common_rows(model: onnx.ModelProto) -> int | None:
+    """The first dimension of all inputs, if it is static and the same."""
+    firsts = {value.type.tensor_type.shape.dim[0].dim_value for value in model.graph.input if _has_rows(value)}
+    return firsts.pop() if len(firsts) == 1 and all(map(_has_rows, model.graph.input)) else None
+
+
+def _has_rows(value: onnx.ValueInfoProto) -> bool:
+    dims = value.type.tensor_type.shape.dim
+    return len(dims) > 0 and dims[0].HasField("dim_value")
 
 
 def _classes(model: onnx.ModelProto) -> tuple[str, ...] | None:
@@ -111,15 +125,40 @@ def _labels(node: onnx.NodeProto) -> tuple[str, ...] | None:
 
 
 def declare_inputs(model: onnx.ModelProto, specs: Sequence[TensorSpec]) -> None:
-    """Gives inputs the shapes that the config says, in place. Raises `ConfigError` for one that the model lacks."""
+    """Gives inputs that have no shape the one that the config says, in place. Raises `ConfigError` for an input that
+    the model lacks.
+
+    Others keep theirs: a dimension that becomes static in the graph can make a branch invalid that is never taken.
+    """
     values = {value.name: value for value in model.graph.input}
     for spec in specs:
         if spec.name not in values:
             raise ConfigError(f"inputs: {spec.name!r} is no input of the model, which has {', '.join(values)}")
+        if values[spec.name].type.tensor_type.HasField("shape"):
+            continue
         shape: list[int | str] = [size if size >= 0 else f"{spec.name}_{axis}" for axis, size in enumerate(spec.shape)]
         if shape and spec.shape[0] == -1:
             shape[0] = "batch"
         set_shape(values[spec.name], shape)
+
+
+def narrowed(signature: Signature, specs: Sequence[TensorSpec]) -> Signature:
+    """The signature with the input shapes that the config says, where the graph leaves them open.
+
+    Raises `ConfigError` when one contradicts the graph.
+    """
+    said = {spec.name: spec for spec in specs}
+    return Signature(tuple(_narrowed(spec, said.get(spec.name, spec)) for spec in signature.inputs), signature.outputs)
+
+
+def _narrowed(spec: TensorSpec, said: TensorSpec) -> TensorSpec:
+    fits = said.datatype == spec.datatype and len(said.shape) == len(spec.shape)
+    if not fits or any(size not in (-1, wanted) for size, wanted in zip(spec.shape, said.shape, strict=True)):
+        raise ConfigError(
+            f"inputs: {spec.name!r} is {spec.datatype}{list(spec.shape)} in the model, "
+            f"and {said.datatype}{list(said.shape)} in the config"
+        )
+    return said
 
 
 def widen_bfloat16(model: onnx.ModelProto) -> bool:

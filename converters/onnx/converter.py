@@ -12,8 +12,8 @@ from pathlib import Path
 import onnx
 import onnxruntime
 
-from converters.base import Conversion, ConversionOptions, Converter
-from converters.onnx.cleaning import clean, declare_inputs, widen_bfloat16
+from converters.base import Arrays, Conversion, ConversionOptions, Converter
+from converters.onnx.cleaning import clean, declare_inputs, narrowed, widen_bfloat16
 from converters.onnx.domains import input_ranges
 from converters.onnx.files import looks_like_onnx, read_model
 from converters.onnx.references import references
@@ -22,6 +22,7 @@ from converters.onnx.upgrading import save_loadable
 from converters.onnx.vetting import vet
 from converters.parity import INNER_SIZES
 from converters.samples import Samples, load_examples
+from model_store.manifest import TensorSpec
 
 
 class OnnxConverter(Converter):
@@ -50,14 +51,29 @@ class OnnxConverter(Converter):
         widened = widen_bfloat16(model)
         ranges = input_ranges(model)
         loaded = save_loadable(model, workdir / "onnx", source.name)
-        signature = declare_outputs(loaded, ranges)
+        signature = narrowed(declare_outputs(loaded, ranges), options.inputs or ())
         examples = load_examples(options.examples, signature) if options.examples else {}
-        samples = Samples(signature, ranges, examples=examples, inner_sizes=INNER_SIZES[0])
+        # A scalar is a setting, as a sampling rate is: others than the examples' may well be refused.
+        choices = {
+            spec.name: examples[spec.name].reshape(1) for spec in signature.inputs if _is_setting(spec, examples)
+        }
+        samples = Samples(signature, ranges, examples=examples, choices=choices, inner_sizes=INNER_SIZES[0])
         notes = [note for note in (loaded.changed, "widened from bfloat16 to float32" if widened else None) if note]
         for reference, name in references(loaded.path, samples, options.largest_batch, ", ".join(notes) or None):
             yield Conversion(
-                loaded.path, signature, reference, name, labels=labels, libraries=_versions(), ranges=dict(ranges)
+                loaded.path,
+                signature,
+                reference,
+                name,
+                labels=labels,
+                libraries=_versions(),
+                ranges=ranges,
+                choices=choices,
             )
+
+
+def _is_setting(spec: TensorSpec, examples: Arrays) -> bool:
+    return spec.shape == () and spec.name in examples
 
 
 def _versions() -> dict[str, str]:

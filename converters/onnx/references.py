@@ -22,6 +22,8 @@ from converters.samples import Samples, dynamic_batch, fixed_batch
 
 EVALUATOR_BUDGET_S = 20.0
 """For all rows that the gate asks for; a model that takes longer is compared with ONNX Runtime."""
+LEAST_SLOWDOWN = 5
+"""How many times slower than ONNX Runtime it is at least, where there is anything to compute."""
 GATE_BATCHES = 2.5
 """How many times the largest batch the gate computes, all in all."""
 LARGEST_EVALUATED_BYTES = 200 << 20
@@ -31,20 +33,21 @@ def references(model: Path, samples: Samples, largest_batch: int, changed: str |
     """The witnesses with their names, best first. A second one is there because the evaluator is wrong for some models;
     its name then says that the two differ. `changed` says what was done to the model before."""
     suffix = f", {changed}" if changed else ""
-    evaluator = _evaluator(model, samples, largest_batch)
+    plain = runner(open_session(model, optimise=False))
+    evaluator = _evaluator(model, plain, samples, largest_batch)
     if evaluator is not None:
         yield evaluator, f"onnx reference evaluator {onnx.__version__}{suffix}"
         suffix = f", the onnx reference evaluator {onnx.__version__} does not confirm it{suffix}"
-    name = f"onnxruntime {onnxruntime.__version__} without optimisation{suffix}"
-    yield runner(open_session(model, optimise=False)), name
+    yield plain, f"onnxruntime {onnxruntime.__version__} without optimisation{suffix}"
 
 
-def _evaluator(model: Path, samples: Samples, largest_batch: int) -> Run | None:
+def _evaluator(model: Path, plain: Run, samples: Samples, largest_batch: int) -> Run | None:
     """The reference evaluator, if it can run the model in time."""
     if sum(path.stat().st_size for path in model.parent.iterdir()) > LARGEST_EVALUATED_BYTES:
         return None
-    dynamic = dynamic_batch(samples.signature)
-    batch = 1 if dynamic else fixed_batch(samples.signature)
+    batch = 1 if dynamic_batch(samples.signature) else fixed_batch(samples.signature)
+    inputs = samples.draw(batch, 0)
+    budget_s = EVALUATOR_BUDGET_S / GATE_BATCHES / largest_batch * batch
     try:
         evaluator = onnx.reference.ReferenceEvaluator(str(model))
 
@@ -53,13 +56,17 @@ def _evaluator(model: Path, samples: Samples, largest_batch: int) -> Run | None:
                 outputs = evaluator.run(None, {name: _text(array) for name, array in inputs.items()})
             return {name: np.asarray(out) for name, out in zip(evaluator.output_names, outputs, strict=True)}
 
-        inputs = samples.draw(batch, 0)
-        start = time.perf_counter()
-        evaluate(inputs)
+        if _seconds(plain, inputs) * LEAST_SLOWDOWN < budget_s and _seconds(evaluate, inputs) < budget_s:
+            return evaluate
     except Exception:  # it lacks operators, and says so in many ways
         return None
-    seconds = time.perf_counter() - start
-    return evaluate if seconds / batch * largest_batch * GATE_BATCHES < EVALUATOR_BUDGET_S else None
+    return None
+
+
+def _seconds(run: Run, inputs: Arrays) -> float:
+    start = time.perf_counter()
+    run(inputs)
+    return time.perf_counter() - start
 
 
 def _text(array: np.ndarray) -> np.ndarray:

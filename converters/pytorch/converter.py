@@ -96,7 +96,8 @@ def _read_pickle(source: Path, options: ConversionOptions) -> Export:
     import torch
 
     from converters.pytorch.loading import load_pickled
-    from converters.pytorch.modules import ModuleExport, first_on_path, module_of_weights
+    from converters.pytorch.modules import ModuleExport, module_of_weights
+    from converters.user_code import first_on_path
 
     with first_on_path(options.code_folder):
         held = load_pickled(source, source.name, trust=options.trust)

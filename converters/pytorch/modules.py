@@ -5,10 +5,7 @@ Their class is met at conversion only: what is served is a program of torch.expo
 
 from __future__ import annotations
 
-import contextlib
-import importlib
 import inspect
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +25,7 @@ from converters.pytorch.pt2_archive import vet_archive
 from converters.pytorch.ranges import named_ranges
 from converters.pytorch.script import ScriptCall
 from converters.pytorch.tensors import to_array, to_tensor
+from converters.user_code import first_on_path, import_named
 from model_store.errors import ConfigError, ConversionError, SourceError
 from model_store.manifest import Signature, TensorSpec
 
@@ -67,15 +65,8 @@ def module_of_weights(weights: Any, options: ConversionOptions, source_name: str
 def _made_by(path: str, code_folder: str | None) -> Any:
     import torch
 
-    name, _, attribute = path.partition(":")
-    if not name or not attribute:
-        raise ConfigError(f"module: {path!r} is not of the form package.module:factory")
+    factory = import_named("module", path, code_folder)
     with first_on_path(code_folder):
-        try:
-            factory = getattr(importlib.import_module(name), attribute)
-        except (ImportError, AttributeError) as error:
-            where = f" (looked for in {code_folder} first)" if code_folder else ""
-            raise ConfigError(f"module: {path!r} can't be imported{where}: {error}") from error
         try:
             module = factory if isinstance(factory, torch.nn.Module) else factory()
         except Exception as error:
@@ -83,19 +74,6 @@ def _made_by(path: str, code_folder: str | None) -> Any:
     if not isinstance(module, torch.nn.Module):
         raise ConfigError(f"module: {path!r} gives {type(module).__name__}; expected a torch.nn.Module")
     return module
-
-
-@contextlib.contextmanager
-def first_on_path(folder: str | None) -> Iterator[None]:
-    """Imports look into `folder` first."""
-    if folder is None:
-        yield
-        return
-    sys.path.insert(0, folder)
-    try:
-        yield
-    finally:
-        sys.path.remove(folder)
 
 
 def _state_dict(weights: Any, source_name: str) -> dict[str, Any]:

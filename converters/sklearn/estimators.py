@@ -63,7 +63,7 @@ def input_range(estimator: Any) -> Range | None:
 def _allowed_range(first: Any) -> Range | None:
     """For estimators that refuse other numbers."""
     kind = type(first).__name__
-    if kind in NOT_NEGATIVE:
+    if kind in NOT_NEGATIVE or getattr(first, "kernel", None) in ("additive_chi2", "chi2"):
         return COUNTS
     if kind == "CategoricalNB":
         return np.zeros(len(first.n_categories_)), np.asarray(first.n_categories_) - 0.01

@@ -88,6 +88,22 @@ def test_a_missing_class_of_keras_2_is_told(tmp_path: Path) -> None:
         convert(source, tmp_path / "work")
 
 
+@pytest.mark.parametrize("library", [keras3, keras2], ids=["keras-3", "keras-2"])
+@pytest.mark.parametrize("file", ["m.keras", "m.h5"])
+def test_what_a_model_was_trained_with_is_not_needed(tmp_path: Path, library: Any, file: str) -> None:
+    keras = library()
+
+    class Mine(keras.losses.Loss):
+        def call(self, truth: Any, predicted: Any) -> Any:
+            return (truth - predicted) ** 2
+
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    model.compile("adam", Mine(), metrics=[lambda truth, predicted: truth - predicted])
+    model.fit(floats(3), floats(1), verbose=0)
+    made = convert(save(model, tmp_path / file), tmp_path / "work")
+    assert [spec.shape for spec in made.signature.outputs] == [(-1, 1)]
+
+
 def test_a_file_of_keras_1_says_what_to_do(tmp_path: Path) -> None:
     layer = {"class_name": "Dense", "config": {"name": "d", "output_dim": 2, "batch_input_shape": [None, 3]}}
     with h5py.File(tmp_path / "m.h5", "w") as file:

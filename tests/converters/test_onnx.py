@@ -8,11 +8,14 @@ import pytest
 from onnx import TensorProto, helper
 
 from converters.base import ConversionOptions
+from converters.graph import open_session
 from converters.onnx import references
 from converters.onnx.converter import OnnxConverter
+from converters.parity import runner
 from converters.publish import Published
-from model_store.errors import ConversionError, SourceError
+from model_store.errors import ConfigError, ConversionError, SourceError
 from model_store.manifest import TensorSpec
+from tests.sources.onnx_operators import int4_weight
 
 
 def convert(source: Path) -> Path:
@@ -250,3 +253,31 @@ def test_an_input_without_shape_is_told_and_can_be_given_one(tmp_path: Path, onn
     made = OnnxConverter().convert(path, options, tmp_path / "declared")
     assert made.signature.inputs == (TensorSpec("x", "FP32", (-1, 2)),)
     assert made.signature.outputs == (TensorSpec("y", "FP32", (-1, 2)),)
+
+
+def test_shapes_of_the_config_narrow_open_ones_and_contradict_none(linear_onnx: Path) -> None:
+    options = ConversionOptions(inputs=(TensorSpec("x", "FP32", (2, 3)),))
+    made = OnnxConverter().convert(linear_onnx, options, linear_onnx.parent / "work")
+    assert made.signature.inputs == (TensorSpec("x", "FP32", (2, 3)),)
+    wrong = ConversionOptions(inputs=(TensorSpec("x", "FP32", (-1, 4)),))
+    with pytest.raises(ConfigError, match=r"'x' is FP32\[-1, 3\] in the model, and FP32\[-1, 4\] in the config"):
+        OnnxConverter().convert(linear_onnx, wrong, linear_onnx.parent / "wrong")
+    unknown = ConversionOptions(inputs=(TensorSpec("z", "FP32", (-1, 3)),))
+    with pytest.raises(ConfigError, match="'z' is no input of the model, which has x"):
+        OnnxConverter().convert(linear_onnx, unknown, linear_onnx.parent / "unknown")
+
+
+@pytest.mark.parametrize("kind", [TensorProto.FLOAT8E4M3FN, TensorProto.INT4])
+def test_types_that_no_client_sends_are_refused(tmp_path: Path, onnx_model: Callable[..., Path], kind: int) -> None:
+    nodes = [helper.make_node("Cast", ["x"], ["y"], to=kind)]
+    model = onnx_model(tmp_path / "m.onnx", nodes, {"x": ["n"]}, {"y": (kind, ["n"])})
+    name = TensorProto.DataType.Name(kind).lower()
+    with pytest.raises(ConversionError, match=f"output 'y' has the type {name}, which no client can send or read"):
+        convert(model)
+
+
+def test_weights_of_four_bits_are_multiplied_in_float32(tmp_path: Path) -> None:
+    """ONNX Runtime would cut activations to int8 unless it is told otherwise."""
+    built = int4_weight(tmp_path)
+    answer = runner(open_session(built.source))(built.calls[0].inputs)["y"]
+    np.testing.assert_allclose(answer, built.calls[0].outputs["y"], rtol=1e-5, atol=1e-6)

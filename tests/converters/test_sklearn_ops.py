@@ -92,6 +92,14 @@ def test_those_left_out_have_neither_predict_nor_transform(name: str) -> None:
     assert not callable(getattr(kind, "transform", None))
 
 
+def test_every_file_of_translations_is_a_family() -> None:
+    from converters.sklearn import ops
+
+    folder = Path(ops.__file__).parent
+    files = [path.stem for path in sorted(folder.glob("*.py")) if "\n@translates(" in path.read_text()]
+    assert list(ops.FAMILIES) == files
+
+
 def test_an_estimator_is_translated_once() -> None:
     import converters.sklearn.ops.linear  # noqa: F401
 

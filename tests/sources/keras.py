@@ -35,7 +35,16 @@ CASES: list[SourceCase] = [
     case("normalisations", "archive", layers.normalised),
     case("float64", "archive", partial(layers.with_policy, "float64")),
     case("float16", "archive", partial(layers.with_policy, "float16"), rtol=1e-2),
-    case("mixed-float16", "archive", layers.mixed_to_float32, options=HALF, rtol=1e-2),
+    case("mixed-float16-within-a-hundredth", "archive", layers.mixed_to_float32, options=HALF, rtol=1e-2),
+    case(
+        "mixed-float16",
+        "archive",
+        layers.mixed_to_float32,
+        expect="native",
+        remark="half precision rounds at other places in ONNX; allow for it with `convert: {parity: {rtol: 1e-2}}`",
+        reason="differs at batch .* tolerance 0.0001",
+        rtol=1e-2,  # as Keras itself rounds otherwise in a graph
+    ),
     case(
         "bfloat16",
         "archive",

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from onnx import TensorProto, helper
 
-from tests.sources.onnx_versions import LINEAR, B, W, rows, softmax
+from tests.sources.onnx_versions import B, W, rows, softmax
 from tests.sources.onnx_writing import FLOAT, INT64, case, floats, graph, model, node, written
 from tests.sources.table import Built
 
@@ -141,18 +141,6 @@ def training_dropout(folder: Path) -> Built:
     return written(folder, model(made), lambda x: {})
 
 
-def float8_output(folder: Path) -> Built:
-    kind = TensorProto.FLOAT8E4M3FN
-    made = graph([node("Cast", "x", "y", to=kind)], {"x": (FLOAT, ["n", 4])}, {"y": (kind, ["n", 4])})
-    return written(folder, model(made, 19), lambda x: {})
-
-
-def two_models(folder: Path) -> Built:
-    for name in ("decoder.onnx", "encoder.onnx"):
-        (folder / name).write_bytes(model(LINEAR).SerializeToString())
-    return Built(folder, ())
-
-
 FROZEN = "Exported for one batch"
 REFUSED = "Refused"
 
@@ -183,19 +171,5 @@ CASES = [
         training_dropout,
         refused=r"exported in training mode \(Dropout '/drop'\): export it for inference",
         remark="exported in training mode: export after eval()",
-    ),
-    case(
-        "float8-output",
-        REFUSED,
-        float8_output,
-        refused="output 'y' has the type float8e4m3fn, which no client can send or read",
-        remark="float8, int4 and complex numbers as inputs or outputs: put a Cast there",
-    ),
-    case(
-        "two-models",
-        REFUSED,
-        two_models,
-        refused=r"holds 2 ONNX models \(decoder\.onnx, encoder\.onnx\): give one file",
-        remark="a folder with several models: each is a model of its own",
     ),
 ]

@@ -124,6 +124,13 @@ def holes() -> Data:
     return _split(rows, classes)
 
 
+def empty_column() -> Data:
+    """One column has no number at all."""
+    rows, classes, ask = (np.array(each) for each in holes())
+    rows[:, 2], ask[:, 2] = np.nan, np.nan
+    return rows, classes, ask
+
+
 def holes_line() -> Data:
     rows, _, ask = holes()
     return rows, line()[1], ask

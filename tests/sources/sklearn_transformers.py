@@ -12,6 +12,7 @@ from tests.sources.sklearn_data import (
     class_numbers,
     counts,
     dictionaries,
+    empty_column,
     holes,
     images,
     kernel_matrix,
@@ -39,7 +40,8 @@ LOGISTIC = of("linear_model.LogisticRegression")
 FOREST = of("ensemble.RandomForestClassifier", n_estimators=5, random_state=0)
 SIMPLE_FOREST = of("pipeline.Pipeline", steps=[("scale", of("preprocessing.StandardScaler")), ("forest", FOREST)])
 STEPS_OF_ROWS = (
-    "solves for every row in as many steps as it takes; use PCA, TruncatedSVD or FactorAnalysis, or keep it native"
+    "solves an optimisation for every batch, in as many steps as it takes, which a graph can't; PCA, TruncatedSVD and "
+    "FactorAnalysis convert"
 )
 
 CASES: list[SourceCase] = [
@@ -151,6 +153,7 @@ CASES: list[SourceCase] = [
     ),
     row("preprocessing.KBinsDiscretizer", plain, quantile_method="averaged_inverted_cdf"),
     row("preprocessing.KBinsDiscretizer", plain, "ordinal-uniform", n_bins=4, encode="ordinal", strategy="uniform"),
+    row("impute.KNNImputer", empty_column, "empty-column", keep_empty_features=True),
     row("impute.KNNImputer", holes),
     row("impute.KNNImputer", holes, "distance", n_neighbors=3, weights="distance", add_indicator=True),
     row("neighbors.KNeighborsTransformer", plain),
@@ -469,6 +472,7 @@ CASES: list[SourceCase] = [
         extrapolation="linear",
         include_bias=False,
     ),
+    row("preprocessing.SplineTransformer", plain, "degree-one", degree=1, extrapolation="linear"),
     row("preprocessing.SplineTransformer", plain, "periodic", n_knots=4, extrapolation="periodic", knots="quantile"),
     row("preprocessing.StandardScaler", plain),
     row("preprocessing.StandardScaler", plain, "mean-alone", with_std=False),

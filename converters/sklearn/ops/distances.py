@@ -63,6 +63,8 @@ def reduced_distance(g: Graph, differences_: Value, metric: str, parameters: Map
         return apart.sum(2, keepdims=False)
     if metric in ("chebyshev", "infinity"):
         return apart.max(2, keepdims=False)
+    if metric == "seuclidean":
+        return (apart * apart / floats(parameters["V"])).sum(2, keepdims=False).sqrt()
     if metric == "minkowski":
         power = float(parameters.get("p", 2))
         terms = apart**power

@@ -86,7 +86,7 @@ def transform_neighbours(g: Graph, est: Any, x: Value) -> Value:
     for place in range(x_columns(est)):
         if not est._valid_mask[place]:
             if est.keep_empty_features:
-                columns.append(x.column(place) * 0.0)
+                columns.append(x.column(place).is_nan().double() * 0.0)
             continue
         donors = np.flatnonzero(~gaps[:, place])
         values = rows[donors, place]

@@ -35,7 +35,11 @@ def transform_splines(g: Graph, est: Any, x: Value) -> Value:
         raise NotTranslated("SplineTransformer with extrapolation='error' refuses some inputs")
     blocks = []
     for place, spline in enumerate(est.bsplines_):
-        block = _splines(g, x.column(place), spline, est.extrapolation, int(est.degree))
+        degree = int(est.degree)
+        if est.extrapolation == "linear" and place > 0:
+            # scikit-learn 1.9 raises a degree of 1 while it works on the first column, and keeps that for the others.
+            degree = max(degree, 2)
+        block = _splines(g, x.column(place), spline, est.extrapolation, degree)
         missing = x.column(place).is_nan()
         block = g.where(missing, 0.0, block) if getattr(est, "handle_missing", "error") == "zeros" else block
         width = spline.c.shape[1]
@@ -57,7 +61,7 @@ def _splines(g: Graph, x: Value, spline: Any, extrapolation: str, degree: int) -
     if extrapolation == "constant":
         return inside
     width = spline.c.shape[1]
-    edge = max(degree, 2) if degree <= 1 else degree
+    edge = max(degree, 2)
     first, last = np.arange(width) < edge, np.arange(width) >= width - edge
     below = (x - low) * np.where(first, spline(low, nu=1), 0.0)[None] + np.where(first, spline(low), 0.0)[None]
     above = (x - high) * np.where(last, spline(high, nu=1), 0.0)[None] + np.where(last, spline(high), 0.0)[None]
