@@ -12,9 +12,8 @@ from pathlib import Path
 
 from converters.base import Arrays, Conversion, Run
 from converters.batch import by_batches, free_batch, frozen_batch
-from converters.graph import open_session, read_signature
+from converters.graph import open_session, read_signature, runner
 from converters.native import NativeModel, load_native
-from converters.parity import runner
 from model_store.errors import ConversionError
 from model_store.manifest import Signature, TensorSpec
 

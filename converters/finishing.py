@@ -11,10 +11,10 @@ import numpy as np
 
 from converters.base import Conversion
 from converters.comparison import equal_rows
-from converters.graph import open_session
+from converters.graph import open_session, runner
 from converters.independence import ROW_RTOL
 from converters.optimising import save_optimised
-from converters.parity import EDGE_BATCH, runner
+from converters.parity import EDGE_BATCH
 from converters.samples import Samples, dynamic_batch, fixed_batch
 from model_store.errors import ConversionError
 

@@ -10,10 +10,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import onnxruntime
 
-from model_store.errors import ConversionError
+from converters.base import Arrays, Run
+from model_store.errors import ConversionError, first_line
 from model_store.manifest import Signature, TensorSpec
 
 MODEL_FILE = "model.onnx"
@@ -56,7 +58,7 @@ def open_session(model: Path, *, threads: int = 0, optimise: bool = True) -> onn
     try:
         return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's errors have no base of their own
-        line = str(error).splitlines()[0].replace(str(model), model.name) if str(error) else type(error).__name__
+        line = first_line(error).replace(str(model), model.name)
         raise ConversionError(f"ONNX Runtime does not load the converted model: {line}") from error
 
 
@@ -149,3 +151,23 @@ def opset_of(model: Path) -> int:
     """The version of ONNX's own operators that the file is written in."""
     proto = onnx.load(model, load_external_data=False)
     return max((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), default=0)
+
+
+def runner(session: onnxruntime.InferenceSession) -> Run:
+    """ONNX Runtime as a function from named inputs to named outputs."""
+    names = [arg.name for arg in session.get_outputs()]
+
+    def run(inputs: Arrays) -> dict[str, np.ndarray]:
+        feeds = {name: _text(array) for name, array in inputs.items()}
+        return dict(zip(names, map(np.asarray, session.run(names, feeds)), strict=True))
+
+    return run
+
+
+def _text(array: np.ndarray) -> np.ndarray:
+    """ONNX Runtime takes strings as `str`."""
+    if array.dtype.kind != "O":
+        return array
+    texts = np.empty(array.shape, dtype=object)
+    texts.ravel()[:] = [item.decode() for item in array.ravel()]
+    return texts

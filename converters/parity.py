@@ -10,57 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import onnxruntime
 
 from converters.base import Arrays, Conversion, ConversionOptions, Run
 from converters.comparison import OutputComparison
 from converters.independence import repeats, rows_independent
 from converters.precision import TOLERANCES, Tolerance
-from converters.samples import Samples, dynamic_batch, fixed_batch, has_inner_dynamic, load_examples
-from model_store.errors import ConversionError, OnegateError
-from model_store.manifest import EdgeParity, ParityReport, Signature
+from converters.samples import SEEDS, Samples, gate_batches
+from model_store.errors import ConversionError, OnegateError, named_line
+from model_store.manifest import EdgeParity, ParityReport
 
-SEEDS = (0, 1, 2)
 EDGES = ("zeros", "large", "missing")
 EDGE_BATCH = 4
-INNER_SIZES = ((5, 8), (32, 48), (224, 192))
-"""Sizes tried for dynamic dimensions other than the batch, one for each seed: a model that was frozen at one
-size fails at the other. Convolutions with strides need the larger ones."""
-
-
-def make_samples(conversion: Conversion, options: ConversionOptions) -> Samples:
-    """The gate's inputs for a conversion, at sizes of dynamic dimensions that its own framework accepts.
-
-    Raises `ConfigError` when the examples do not fit, `ConversionError` when no size is accepted.
-    """
-    given = options.examples or options.calibration
-    examples = load_examples(given, conversion.signature) if given else {}
-    refusal: Exception | None = None
-    for sizes in INNER_SIZES:
-        samples = Samples(
-            conversion.signature, conversion.ranges, conversion.probes, examples, conversion.choices, sizes
-        )
-        if not has_inner_dynamic(conversion.signature):
-            return samples
-        try:
-            for seed in SEEDS[: len(sizes)]:
-                conversion.reference(samples.draw(1, seed))
-            return samples
-        except OnegateError:
-            raise
-        except Exception as error:  # a framework's refusal of a size has no type of its own
-            refusal = error
-    raise ConversionError(
-        f"{conversion.reference_name} accepts no size tried for the dynamic dimensions "
-        f"({_first_line(refusal)}); give `examples:` with real inputs"
-    )
-
-
-def gate_batches(signature: Signature, largest_batch: int) -> tuple[int, ...]:
-    """1, 3 and the largest; the only one that there is when the model fixes its batch."""
-    if not dynamic_batch(signature):
-        return (fixed_batch(signature),)
-    return tuple(sorted({1, 3, largest_batch}))
 
 
 def tolerance_of(options: ConversionOptions) -> Tolerance:
@@ -70,26 +30,6 @@ def tolerance_of(options: ConversionOptions) -> Tolerance:
         rtol=options.rtol if options.rtol is not None else usual.rtol,
         class_agreement=options.class_agreement if options.class_agreement is not None else usual.class_agreement,
     )
-
-
-def runner(session: onnxruntime.InferenceSession) -> Run:
-    """ONNX Runtime as a function from named inputs to named outputs."""
-    names = [arg.name for arg in session.get_outputs()]
-
-    def run(inputs: Arrays) -> dict[str, np.ndarray]:
-        feeds = {name: _text(array) for name, array in inputs.items()}
-        return dict(zip(names, map(np.asarray, session.run(names, feeds)), strict=True))
-
-    return run
-
-
-def _text(array: np.ndarray) -> np.ndarray:
-    """ONNX Runtime takes strings as `str`."""
-    if array.dtype.kind != "O":
-        return array
-    texts = np.empty(array.shape, dtype=object)
-    texts.ravel()[:] = [item.decode() for item in array.ravel()]
-    return texts
 
 
 def check_parity(
@@ -202,7 +142,7 @@ class _Gate:
     def _source_is_unsteady(self, inputs: Arrays, reference: Arrays) -> bool:
         """Whether the source itself answers such a row differently when it comes alone: there is nothing to be equal to
         then, as where rounding of equal numbers decides."""
-        if not dynamic_batch(self._conversion.signature):
+        if any(spec.shape[:1] != (-1,) for spec in self._conversion.signature.inputs):
             return False
         alone = self._conversion.reference({name: array[:1] for name, array in inputs.items()})
         comparisons = self._new_comparisons()
@@ -277,9 +217,4 @@ def _call(run: Run, inputs: Arrays, who: str, label: str) -> dict[str, np.ndarra
     except OnegateError:
         raise
     except Exception as error:  # every framework has errors of its own
-        raise ConversionError(f"{who} fails at {label}: {_first_line(error)}") from error
-
-
-def _first_line(error: Exception | None) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
+        raise ConversionError(f"{who} fails at {label}: {named_line(error)}") from error

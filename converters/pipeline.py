@@ -18,10 +18,10 @@ from converters.base import Conversion, ConversionOptions, Converter, load_conve
 from converters.candidates import candidates, runs_of, signatures_of
 from converters.finishing import files_below, optimise_version
 from converters.graph import opset_of
-from converters.parity import check_parity, make_samples, merge_reports
-from converters.precision import TOLERANCES
+from converters.parity import check_parity, merge_reports
+from converters.precision import TOLERANCES, reduce_precision
 from converters.profile import measure_profile
-from converters.samples import Samples
+from converters.samples import Samples, make_samples
 from model_store.errors import ConfigError, ConversionError, InternalError, Unsupported
 from model_store.manifest import ParityReport, Profile, Signature
 
@@ -168,8 +168,6 @@ class _Pipeline:
         return _Proven(conversion, samples[0], merge_reports(reports))
 
     def _reduce(self, proven: _Proven) -> _Proven:
-        from converters.precision import reduce_precision
-
         self._on_progress(f"reducing the precision to {self._options.precision}")
         folder = self._workdir / f"onnx-{self._options.precision}"
         reduced = self._try(reduce_precision(proven.conversion, self._options, proven.samples, folder))

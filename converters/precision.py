@@ -9,11 +9,11 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from converters.base import Conversion, ConversionOptions
-    from converters.samples import Samples
+from converters.base import Conversion, ConversionOptions
+from converters.graph import open_session, runner
+from converters.samples import Samples, dynamic_batch, fixed_batch
+from model_store.errors import ConversionError, first_line
 
 
 @dataclass(frozen=True)
@@ -62,16 +62,11 @@ def _reduced(conversion: Conversion, options: ConversionOptions, folder: Path) -
 
 
 def _check_runs(conversion: Conversion, precision: str, samples: Samples) -> None:
-    from converters.graph import open_session
-    from converters.parity import runner
-    from converters.samples import dynamic_batch, fixed_batch
-    from model_store.errors import ConversionError
-
     batch = conversion.fixed_batch or (1 if dynamic_batch(samples.signature) else fixed_batch(samples.signature))
     try:
         runner(open_session(conversion.model))(samples.draw(batch, 0))
     except ConversionError:
         raise
     except Exception as error:  # ONNX Runtime's errors have no base of their own
-        line = str(error).strip().splitlines()[0]
+        line = first_line(error)
         raise ConversionError(f"at {precision} the model does not run: {line}; leave it at float32") from error

@@ -9,9 +9,8 @@ from pathlib import Path
 from converters.base import Arrays, Conversion, Run
 from converters.batch import by_batches
 from converters.candidates import signatures_of
-from converters.graph import open_session
+from converters.graph import open_session, runner
 from converters.native import load_native
-from converters.parity import runner
 from converters.samples import Samples, dynamic_batch, fixed_batch
 from model_store.manifest import Profile
 

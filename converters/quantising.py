@@ -23,7 +23,7 @@ from converters.base import Arrays, Conversion
 from converters.graph import LARGEST_INLINE_BYTES, open_session, opset_of, save_model, weight_bytes
 from converters.optimising import write_optimised
 from converters.samples import dynamic_batch, fixed_batch, load_examples
-from model_store.errors import ConfigError, ConversionError
+from model_store.errors import ConfigError, ConversionError, first_line
 
 OLDEST_OPSET = 13
 """Scales for each channel came with it."""
@@ -58,7 +58,7 @@ def to_int8(conversion: Conversion, calibration: str | None, target: Path) -> No
         except ConfigError:
             raise
         except Exception as error:  # the library raises in many ways
-            line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            line = first_line(error)
             raise ConversionError(f"the model can't be quantised to int8: {line}; leave it at float32") from error
     if not QUANTISED & _operators(target):
         raise ConversionError(
@@ -130,10 +130,7 @@ class _Calibration:
 
     def __init__(self, conversion: Conversion, path: str) -> None:
         signature = conversion.signature
-        try:
-            rows = load_examples(path, signature)
-        except ConfigError as error:
-            raise ConfigError(error.message.replace("examples:", "calibration:", 1), **error.details) from error
+        rows = load_examples(path, signature, "calibration")
         missing = [spec.name for spec in signature.inputs if spec.name not in rows]
         if missing:
             raise ConfigError(f"calibration: {path!r} holds no rows for the inputs {', '.join(missing)}")

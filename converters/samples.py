@@ -11,11 +11,15 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 
-from converters.base import Arrays, Range
+from converters.base import Arrays, Conversion, ConversionOptions, Range
 from model_store.datatypes import DTYPES, is_floating
-from model_store.errors import ConfigError
+from model_store.errors import ConfigError, ConversionError, OnegateError, named_line
 from model_store.manifest import Signature, TensorSpec
 
+SEEDS = (0, 1, 2)
+INNER_SIZES = ((5, 8), (32, 48), (224, 192))
+"""Sizes tried for dynamic dimensions other than the batch, one for each seed: a model that was frozen at one
+size fails at the other. Convolutions with strides need the larger ones."""
 DEFAULT_INTEGERS = (0, 3)
 """Indexes into a vocabulary of unknown size: small ones are safe."""
 FAR_OUT = 50.0
@@ -135,8 +139,50 @@ def _chosen(values: np.ndarray, generator: np.random.Generator, shape: tuple[int
     return np.take_along_axis(values, generator.integers(0, len(values), shape), axis=0)
 
 
-def load_examples(path: str, signature: Signature) -> dict[str, np.ndarray]:
-    """Rows of an `.npz`, checked against the signature and cast to its datatypes.
+def make_samples(conversion: Conversion, options: ConversionOptions) -> Samples:
+    """The gate's inputs for a conversion, at sizes of dynamic dimensions that its own framework accepts.
+
+    Raises `ConfigError` when the examples do not fit, `ConversionError` when no size is accepted.
+    """
+    examples = _examples(conversion, options)
+    refusal: Exception | None = None
+    for sizes in INNER_SIZES:
+        samples = Samples(
+            conversion.signature, conversion.ranges, conversion.probes, examples, conversion.choices, sizes
+        )
+        if not has_inner_dynamic(conversion.signature):
+            return samples
+        try:
+            for seed in SEEDS[: len(sizes)]:
+                conversion.reference(samples.draw(1, seed))
+            return samples
+        except OnegateError:
+            raise
+        except Exception as error:  # a framework's refusal of a size has no type of its own
+            refusal = error
+    raise ConversionError(
+        f"{conversion.reference_name} accepts no size tried for the dynamic dimensions "
+        f"({named_line(refusal)}); give `examples:` with real inputs"
+    )
+
+
+def _examples(conversion: Conversion, options: ConversionOptions) -> Arrays:
+    """The user's real inputs; those for calibration where there are no others, as int8 is only good in their range."""
+    for key in ("examples", "calibration"):
+        if path := getattr(options, key):
+            return load_examples(path, conversion.signature, key)
+    return {}
+
+
+def gate_batches(signature: Signature, largest_batch: int) -> tuple[int, ...]:
+    """1, 3 and the largest; the only one that there is when the model fixes its batch."""
+    if not dynamic_batch(signature):
+        return (fixed_batch(signature),)
+    return tuple(sorted({1, 3, largest_batch}))
+
+
+def load_examples(path: str, signature: Signature, key: str = "examples") -> dict[str, np.ndarray]:
+    """Rows of an `.npz`, checked against the signature and cast to its datatypes; `key` of the config named it.
 
     Raises `ConfigError` when the file can't be read, names no input, or an array does not fit.
     """
@@ -144,18 +190,17 @@ def load_examples(path: str, signature: Signature) -> dict[str, np.ndarray]:
         with np.load(Path(path), allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except (OSError, ValueError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-        raise ConfigError(f"examples: {path!r} is not an .npz of plain arrays: {error}") from error
+        raise ConfigError(f"{key}: {path!r} is not an .npz of plain arrays: {error}") from error
     specs = {spec.name: spec for spec in signature.inputs}
     unknown = sorted(set(arrays) - set(specs))
     if unknown or not arrays:
         raise ConfigError(
-            f"examples: {path!r} holds {', '.join(sorted(arrays)) or 'nothing'}; "
-            f"the model's inputs are {', '.join(specs)}"
+            f"{key}: {path!r} holds {', '.join(sorted(arrays)) or 'nothing'}; the model's inputs are {', '.join(specs)}"
         )
-    return {name: _fit(array, specs[name], path) for name, array in arrays.items()}
+    return {name: _fit(array, specs[name], f"{key}: {path!r}") for name, array in arrays.items()}
 
 
-def _fit(array: np.ndarray, spec: TensorSpec, path: str) -> np.ndarray:
+def _fit(array: np.ndarray, spec: TensorSpec, where: str) -> np.ndarray:
     fits = (
         array.ndim == len(spec.shape)
         and array.shape[:1] != (0,)
@@ -163,7 +208,7 @@ def _fit(array: np.ndarray, spec: TensorSpec, path: str) -> np.ndarray:
     )
     if not fits:
         raise ConfigError(
-            f"examples: {path!r}: input {spec.name!r}: expected {spec.datatype}{list(spec.shape)}, "
+            f"{where}: input {spec.name!r}: expected {spec.datatype}{list(spec.shape)}, "
             f"got {array.dtype}{list(array.shape)}"
         )
     dtype = DTYPES[spec.datatype]

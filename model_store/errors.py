@@ -51,6 +51,18 @@ def _rebuild(kind: type[OnegateError], message: str, details: dict[str, Any]) ->
     return kind._new(message, details)
 
 
+def first_line(error: BaseException | None) -> str:
+    """What an error of a library says, in one line: its first, cut at 300 characters; else its type."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:300] if lines else type(error).__name__
+
+
+def named_line(error: BaseException | None) -> str:
+    """As `first_line`, with the error's type in front: for errors whose text alone tells little."""
+    line, kind = first_line(error), type(error).__name__
+    return line if line == kind else f"{kind}: {line}"
+
+
 class InvalidInput(OnegateError):
     """The caller's tensors, body or parameters are wrong; sending the same again fails again."""
 

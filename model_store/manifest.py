@@ -58,7 +58,8 @@ class OutputParity(msgspec.Struct, frozen=True):
 class EdgeParity(msgspec.Struct, frozen=True):
     """What unusual inputs showed: `kind` is `zeros`, `large` (finite, far outside of the usual range) or `missing`
     (NaN in every second row). `outcome` is `equal`, `refused` (by the source's framework, so nothing was compared),
-    `unsteady` (the source itself answers such a row differently when it comes alone), or what differed; a difference that the gate does not forgive is in the report's `reason` too."""
+    `unsteady` (the source itself answers such a row differently when it comes alone), or what differed; a difference
+    that the gate does not forgive is in the report's `reason` too."""
 
     kind: str
     outcome: str

@@ -17,8 +17,7 @@ from converters.batch import by_batches
 from converters.comparison import equal_rows
 from converters.freeing.axes import PREFERENCES, Shape
 from converters.freeing.release import BatchRelease
-from converters.graph import LARGEST_INLINE_BYTES, open_session, read_signature, save_model, weight_bytes
-from converters.parity import runner
+from converters.graph import LARGEST_INLINE_BYTES, open_session, read_signature, runner, save_model, weight_bytes
 from converters.samples import Samples
 from model_store.datatypes import is_floating
 from model_store.manifest import Signature, TensorSpec

@@ -20,8 +20,7 @@ from converters.onnx.references import references
 from converters.onnx.shapes import declare_outputs
 from converters.onnx.upgrading import save_loadable
 from converters.onnx.vetting import vet
-from converters.parity import INNER_SIZES
-from converters.samples import Samples, load_examples
+from converters.samples import INNER_SIZES, Samples, load_examples
 from model_store.manifest import TensorSpec
 
 

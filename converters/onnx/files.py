@@ -9,7 +9,7 @@ import onnx
 from onnx.external_data_helper import ExternalDataInfo
 
 from converters.headers import read_head
-from model_store.errors import SourceError
+from model_store.errors import SourceError, first_line
 
 _SECOND_FIELDS = (0x12, 0x1A, 0x22, 0x28, 0x32, 0x3A, 0x42)
 """Keys of the model's fields 2 to 8: producer, domain, version, doc string, graph, opset."""
@@ -58,7 +58,7 @@ def read_model(source: Path) -> onnx.ModelProto:
     try:
         onnx.load_external_data_for_model(model, str(path.parent))
     except (onnx.checker.ValidationError, ValueError, OSError) as error:
-        line = str(error).strip().splitlines()[0]
+        line = first_line(error)
         raise SourceError(f"source {path.name!r}: its external data can't be read: {line}") from error
     return model
 

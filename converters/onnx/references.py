@@ -16,8 +16,7 @@ import onnx.reference
 import onnxruntime
 
 from converters.base import Arrays, Run
-from converters.graph import open_session
-from converters.parity import runner
+from converters.graph import open_session, runner
 from converters.samples import Samples, dynamic_batch, fixed_batch
 
 EVALUATOR_BUDGET_S = 20.0

@@ -8,11 +8,10 @@ import numpy as np
 import onnx
 
 from converters.base import Range
-from converters.graph import open_session, read_signature, set_shape
+from converters.graph import open_session, read_signature, runner, set_shape
 from converters.onnx.upgrading import Loadable
-from converters.parity import INNER_SIZES, runner
-from converters.samples import Samples
-from model_store.errors import ConversionError
+from converters.samples import INNER_SIZES, Samples
+from model_store.errors import ConversionError, first_line
 from model_store.manifest import Signature
 
 BATCHES = (2, 3)
@@ -44,7 +43,7 @@ def declare_outputs(model: Loadable, ranges: Mapping[str, Range]) -> Signature:
     try:
         first, second = (runner(model.session)(samples.draw(batch, seed)) for seed, batch in enumerate(BATCHES))
     except Exception as error:  # ONNX Runtime's errors have no base of their own
-        line = str(error).strip().splitlines()[0]
+        line = first_line(error)
         raise ConversionError(f"ONNX Runtime does not run the model on random inputs: {line}") from error
     for value in missing:
         set_shape(value, _common(first[value.name], second[value.name], value.name))

@@ -15,7 +15,7 @@ import onnxruntime
 
 from converters.graph import open_session, save_model
 from converters.onnx.old_broadcasts import FIRST_NUMPY_OPSET, spell_out_axes
-from model_store.errors import ConversionError, SourceError
+from model_store.errors import ConversionError, SourceError, first_line
 
 UPWARDS = (17, 21, 13)
 """Opsets for which ONNX Runtime has all kernels, tried in turn for an older model."""
@@ -88,7 +88,7 @@ def _check(path: Path, name: str) -> None:
     try:
         onnx.checker.check_model(str(path))
     except Exception as error:  # ValidationError, and others for what it does not expect
-        line = str(error).strip().splitlines()[0]
+        line = first_line(error)
         raise SourceError(f"source {name!r} is not a valid ONNX model: {line}") from error
 
 

@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 
 from converters.base import Arrays, ConversionOptions, Range
-from converters.parity import INNER_SIZES
 from converters.pytorch.arguments import NUMBERS, Parameter
-from converters.samples import Samples, load_examples
+from converters.samples import INNER_SIZES, Samples, load_examples
 from model_store.datatypes import DATATYPES
-from model_store.errors import ConfigError, ConversionError
+from model_store.errors import ConfigError, ConversionError, first_line
 from model_store.manifest import Signature, TensorSpec
 
 _USUAL = {"int": ("INT64", ""), "bool": ("BOOL", ""), "float": ("FP64", "")}
@@ -88,7 +87,7 @@ class Draws:
                 refusal = refusal or error
         declared = ", ".join(f"{spec.name}: {spec.datatype}{list(spec.shape)}" for spec in self.inputs)
         raise ConversionError(
-            f"{who} refuses inputs as declared ({declared}): {_first_line(refusal)}; {self._advice(call)}"
+            f"{who} refuses inputs as declared ({declared}): {first_line(refusal)}; {self._advice(call)}"
         ) from refusal
 
     def _advice(self, call: Callable[[Arrays], Any]) -> str:
@@ -104,11 +103,6 @@ class Draws:
     def draw(self, batch: int, size: int) -> dict[str, np.ndarray]:
         """Inputs of `batch` rows, with `size` in other dynamic dimensions."""
         return self._samples.draw(batch, 0, inner_size=size)
-
-
-def _first_line(error: Exception | None) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:300] if lines else type(error).__name__
 
 
 def measured_outputs(call: Callable[[Arrays], dict[str, np.ndarray]], draws: Draws) -> tuple[TensorSpec, ...]:

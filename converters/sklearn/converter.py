@@ -22,7 +22,7 @@ from converters.sklearn.inputs import InputPlan, plan_inputs
 from converters.sklearn.predictor import Predictor
 from converters.sklearn.reading import PICKLE_FILE, SKOPS_FILE, is_estimator_pickle, is_skops, load_estimator
 from converters.sklearn.trials import Trials, one_row
-from model_store.errors import ConversionError
+from model_store.errors import ConversionError, first_line
 from model_store.manifest import Signature
 
 
@@ -91,9 +91,9 @@ def _signature(predictor: Predictor) -> Signature:
     except ConversionError:
         raise
     except Exception as error:  # scikit-learn's refusals have no type of their own
-        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        line = first_line(error)
         raise ConversionError(
-            f"{type(predictor.estimator).__name__} fails on a row of its own kind: {line[:300]}; name its inputs and "
+            f"{type(predictor.estimator).__name__} fails on a row of its own kind: {line}; name its inputs and "
             "what they hold under `inputs:`"
         ) from error
 

@@ -16,7 +16,7 @@ import onnx
 from converters.graph import alias_outputs, rename, set_shape
 from converters.sklearn.columns import ENCODERS, LIBRARIES, consumers, fitted_on_objects, is_nan
 from converters.sklearn.inputs import InputPlan
-from model_store.errors import ConversionError
+from model_store.errors import ConversionError, first_line
 from model_store.manifest import TensorSpec
 
 OPSETS = {"": 18, "ai.onnx.ml": 3}
@@ -43,7 +43,7 @@ def to_onnx(estimator: Any, plan: InputPlan, outputs: Sequence[TensorSpec]) -> o
             options=None if translated else _options(estimator),
         )
     except Exception as error:  # skl2onnx has several bases for its errors
-        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        line = first_line(error)
         raise ConversionError(
             f"{type(estimator).__name__} has no ONNX form: {own_code(estimator) or line[:400]}"
         ) from error

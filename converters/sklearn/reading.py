@@ -18,7 +18,7 @@ from typing import Any
 from converters.headers import is_pickle, is_torch_pickle, read_head, zip_members
 from converters.sklearn.estimators import vet_trees
 from converters.sklearn.skops_types import vet_types
-from model_store.errors import SourceError, TrustRequired
+from model_store.errors import SourceError, TrustRequired, named_line
 
 SKOPS_FILE = "model.skops"
 PICKLE_FILE = "model.joblib"
@@ -103,7 +103,7 @@ def _load_skops(source: Path, trust: bool) -> Any:
     except SourceError:
         raise
     except Exception as error:  # a damaged file shows itself as nearly anything
-        raise SourceError(f"source {source.name!r} can't be loaded by skops: {_first_line(error)}") from error
+        raise SourceError(f"source {source.name!r} can't be loaded by skops: {named_line(error)}") from error
 
 
 def _load_pickle(source: Path, trust: bool) -> Any:
@@ -121,11 +121,11 @@ def _load_pickle(source: Path, trust: bool) -> Any:
         raise SourceError(f"source {source.name!r} needs the module {error.name!r}{_advice(error.name)}") from error
     except AttributeError as error:
         raise SourceError(
-            f"source {source.name!r} names a class or function that is not where it was ({_first_line(error)}); what "
+            f"source {source.name!r} names a class or function that is not where it was ({named_line(error)}); what "
             "was defined in a script or notebook has to move into an importable module before the model is saved"
         ) from error
     except Exception as error:  # whatever the code of the pickle raises
-        raise SourceError(f"source {source.name!r} can't be unpickled: {_first_line(error)}") from error
+        raise SourceError(f"source {source.name!r} can't be unpickled: {named_line(error)}") from error
 
 
 def _advice(module: str | None) -> str:
@@ -185,8 +185,3 @@ def _early_texts(pickled: bytes) -> Iterator[str]:
                 yield argument
     except Exception:  # cut off in the middle; pickletools raises nearly anything then
         return
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__

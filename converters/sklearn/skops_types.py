@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from model_store.errors import SourceError, TrustRequired
+from model_store.errors import SourceError, TrustRequired, first_line
 
 ALLOWED = frozenset(
     {
@@ -90,8 +90,8 @@ def vet_types(source: Path, *, trust: bool) -> list[str]:
         reported = skops.io.get_untrusted_types(file=source)
         called = called_names(source)
     except Exception as error:  # a damaged file shows itself as nearly anything
-        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise SourceError(f"source {source.name!r} is cut off or damaged: {line[:300]}") from error
+        line = first_line(error)
+        raise SourceError(f"source {source.name!r} is cut off or damaged: {line}") from error
     refused = [name for name in reported if not allowed(name, called=name in called)]
     if refused and not trust:
         raise TrustRequired(

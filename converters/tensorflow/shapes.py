@@ -8,8 +8,7 @@ from dataclasses import replace
 import msgspec
 
 from converters.base import Arrays, Range, Run
-from converters.parity import INNER_SIZES
-from converters.samples import Samples
+from converters.samples import INNER_SIZES, Samples
 from converters.tensorflow.signatures import GraphSignature
 from model_store.errors import ConfigError, ConversionError
 from model_store.manifest import Signature, TensorSpec

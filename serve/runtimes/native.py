@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from converters.native import load_native
-from model_store.errors import InvalidInput, ModelNotReady
+from model_store.errors import InvalidInput, ModelNotReady, first_line
 from model_store.manifest import Manifest
 from serve.inference import Tensors
 
@@ -40,6 +40,6 @@ class NativeRuntime:
             return self._model.run(inputs, signature or self._default)
         except Exception as error:
             if isinstance(error, ValueError | IndexError | TypeError) or type(error).__name__ in VALUES_REFUSED:
-                line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-                raise InvalidInput(f"the model refuses these values: {line[:300]}") from error
+                line = first_line(error)
+                raise InvalidInput(f"the model refuses these values: {line}") from error
             raise

@@ -12,7 +12,7 @@ import numpy as np
 import onnxruntime
 
 from converters.graph import SESSION_ENTRIES
-from model_store.errors import InvalidInput
+from model_store.errors import InvalidInput, first_line
 from model_store.manifest import Manifest, Signature
 from serve.inference import Tensors
 
@@ -53,7 +53,7 @@ class _Graph:
         try:
             outputs = self._session.run(self._output_names, inputs)
         except onnxruntime.capi.onnxruntime_pybind11_state.InvalidArgument as error:
-            raise InvalidInput(f"the model refuses these values: {_first_line(error)}") from error
+            raise InvalidInput(f"the model refuses these values: {first_line(error)}") from error
         answer: Tensors = dict(zip(self._output_names, outputs, strict=True))
         for name in self._bytes_outputs:
             answer[name] = _to_bytes(answer[name])
@@ -92,7 +92,3 @@ def _to_bytes(tensor: np.ndarray) -> np.ndarray:
     raw = np.empty(tensor.shape, dtype=object)
     raw.ravel()[:] = [str(element).encode() for element in tensor.ravel()]
     return raw
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0]

@@ -10,8 +10,7 @@ from converters.base import ConversionOptions
 from converters.boosting.converter import BoostingConverter
 from converters.boosting.loaded import LoadedModel
 from converters.boosting.trees import BoostedModel
-from converters.graph import open_session
-from converters.parity import runner
+from converters.graph import open_session, runner
 from converters.publish import Published
 from converters.thresholds import float32_not_above, group_by_feature, probe_range, probe_rows
 from model_store.errors import ConfigError, ConversionError, SourceError

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from converters.base import ConversionOptions
-from converters.graph import open_session
-from converters.parity import runner
+from converters.graph import open_session, runner
 from converters.pipeline import ConversionRequest, convert_source
 from converters.publish import Published
 from model_store.errors import TrustRequired

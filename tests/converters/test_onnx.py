@@ -8,10 +8,9 @@ import pytest
 from onnx import TensorProto, helper
 
 from converters.base import ConversionOptions
-from converters.graph import open_session
+from converters.graph import open_session, runner
 from converters.onnx import references
 from converters.onnx.converter import OnnxConverter
-from converters.parity import runner
 from converters.publish import Published
 from model_store.errors import ConfigError, ConversionError, SourceError
 from model_store.manifest import TensorSpec

@@ -6,9 +6,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from converters import optimising
-from converters.graph import open_session
+from converters.graph import open_session, runner
 from converters.optimising import save_optimised
-from converters.parity import runner
 
 
 def chain(path: Path, kind: str, length: int) -> Path:

@@ -9,8 +9,9 @@ from onnx import TensorProto, helper
 
 from converters.base import Arrays, Conversion, ConversionOptions
 from converters.candidates import runs_of
-from converters.graph import open_session, read_signature
-from converters.parity import check_parity, gate_batches, make_samples, runner
+from converters.graph import open_session, read_signature, runner
+from converters.parity import check_parity
+from converters.samples import gate_batches, make_samples
 from model_store.errors import ConfigError, ConversionError
 from model_store.manifest import ParityReport, Signature, TensorSpec
 

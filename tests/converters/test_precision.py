@@ -7,10 +7,11 @@ import pytest
 from onnx import TensorProto, helper
 
 from converters.base import Conversion, ConversionOptions
-from converters.graph import open_session
+from converters.graph import open_session, runner
 from converters.onnx.converter import OnnxConverter
-from converters.parity import check_parity, make_samples, runner
+from converters.parity import check_parity
 from converters.precision import TOLERANCES, Tolerance, reduce_precision
+from converters.samples import make_samples
 from model_store.errors import ConfigError, ConversionError
 from model_store.manifest import ParityReport
 

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from converters.base import ConversionOptions
-from converters.graph import open_session
-from converters.parity import runner
+from converters.graph import open_session, runner
 from converters.tensorflow.converter import TensorFlowConverter
 from converters.tensorflow.operators import HANDLERS
 from model_store.errors import ConversionError

@@ -80,9 +80,8 @@ def test_a_reduced_precision_is_another_version_with_its_loss(tmp_path: Path, do
 
 
 def test_an_input_without_dimensions_is_a_scalar(tmp_path: Path, double: Path) -> None:
-    # An ONNX file carries its shapes, so the option changes nothing but the key; what counts is that it is read.
     code, answer = convert_json(tmp_path, str(double), "--input", "x:FP32:")
-    assert code == 0, answer["reason"]
+    assert (code, answer["reason"]) == (1, "inputs: 'x' is FP32[4, 3] in the model, and FP32[] in the config")
     assert onegate(tmp_path, "convert", str(double), "--input", "x:FP32:a").exit_code == 2
 
 
