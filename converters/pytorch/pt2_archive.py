@@ -11,23 +11,19 @@ from __future__ import annotations
 import json
 import re
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from converters.pytorch.archives import ROOT, check_sizes, check_vetted, write_vetted
 from converters.pytorch.devices import on_cpu
 from converters.pytorch.old_weights import clean_weights
 from converters.pytorch.operators import COMPUTING, REACHING_OUT
 from converters.pytorch.tree_specs import with_plain_specs
 from model_store.errors import SourceError, TrustRequired
 
-ROOT = "vetted"
 OLD_PROGRAM = "serialized_exported_program.json"
 OLD_TENSORS = ("serialized_state_dict.pt", "serialized_constants.pt", "serialized_example_inputs.pt")
-LARGEST_ARCHIVE_BYTES = 64 << 30
-LARGEST_RATIO = 200
-"""PyTorch stores its members as they are; a member that inflates this much is a bomb."""
 
 _OPERATOR = re.compile(
     rf"torch\.ops\.({'|'.join(COMPUTING)}|higher_order)\.\w+(\.\w+)?"
@@ -64,20 +60,12 @@ def vet_archive(source: Path, target: Path) -> Path:
     Raises `TrustRequired`, naming the import, operator or expression, when loading would run code that the file
     brings, and `SourceError` when the archive is damaged or of a PyTorch that wrote another layout.
     """
-    try:
-        with zipfile.ZipFile(source) as archive, zipfile.ZipFile(target, "w") as clean:
-            for name, data in _vetted_members(archive, source.name):
-                clean.writestr(name, data)
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
-        raise SourceError(f"source {source.name!r} is cut off or damaged: {error}") from error
-    return target
+    return write_vetted(source, target, _vetted_members)
 
 
 def check_archive(path: Path) -> None:
     """Raises as `vet_archive` does, for an archive that is loaded as it is."""
-    with zipfile.ZipFile(path) as archive:
-        for _ in _vetted_members(archive, path.name):
-            pass
+    check_vetted(path, _vetted_members)
 
 
 def _vetted_members(archive: zipfile.ZipFile, source_name: str) -> Iterator[tuple[str, bytes]]:
@@ -108,18 +96,6 @@ def _vetted_old_members(
             yield info.filename, archive.read(info)
         elif info.filename in OLD_TENSORS:
             yield info.filename, clean_weights(archive.read(info), where)
-
-
-def check_sizes(infos: list[zipfile.ZipInfo], source_name: str) -> None:
-    """Raises `SourceError` for an archive that unpacks to too much or holds a member twice."""
-    if sum(info.file_size for info in infos) > LARGEST_ARCHIVE_BYTES:
-        raise SourceError(f"source {source_name!r} unpacks to more than {LARGEST_ARCHIVE_BYTES >> 30} GiB")
-    for info in infos:
-        if info.file_size > LARGEST_RATIO * max(info.compress_size, 1024):
-            raise SourceError(f"source {source_name!r}: member {info.filename!r} inflates suspiciously")
-    names = [info.filename for info in infos]
-    if len(set(names)) != len(names):
-        raise SourceError(f"source {source_name!r} holds a member twice")
 
 
 def _vet_member(name: str, archive: zipfile.ZipFile, info: zipfile.ZipInfo, source_name: str) -> bytes | None:

@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import re
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 from converters.pickles import UnreadablePickle, pickle_globals
+from converters.pytorch.archives import ROOT, check_sizes, check_vetted, write_vetted
 from converters.pytorch.devices import code_on_cpu
 from converters.pytorch.operators import COMPUTING, REACHING_OUT
-from converters.pytorch.pt2_archive import ROOT, check_sizes
-from model_store.errors import SourceError, TrustRequired
+from model_store.errors import TrustRequired
 
 _KEPT = re.compile(r"(data|constants)\.pkl|(data|constants)/\w+|code/.+\.py|version|byteorder|\.data/\w+")
 """PyTorch also looks for bytecode of its mobile interpreter, source ranges and extra files; none is needed."""
@@ -37,20 +36,12 @@ def vet_script(source: Path, target: Path) -> Path:
     Raises `TrustRequired`, naming the operator or class, when the code could do more than compute, and `SourceError`
     when the archive is damaged.
     """
-    try:
-        with zipfile.ZipFile(source) as archive, zipfile.ZipFile(target, "w") as clean:
-            for name, data in _vetted_members(archive, source.name):
-                clean.writestr(f"{ROOT}/{name}", data)
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
-        raise SourceError(f"source {source.name!r} is cut off or damaged: {error}") from error
-    return target
+    return write_vetted(source, target, _vetted_members)
 
 
 def check_script(path: Path) -> None:
     """Raises as `vet_script` does, for an archive that is loaded as it is."""
-    with zipfile.ZipFile(path) as archive:
-        for _ in _vetted_members(archive, path.name):
-            pass
+    check_vetted(path, _vetted_members)
 
 
 def _vetted_members(archive: zipfile.ZipFile, source_name: str) -> Iterator[tuple[str, bytes]]:
@@ -68,7 +59,7 @@ def _vetted_members(archive: zipfile.ZipFile, source_name: str) -> Iterator[tupl
             data = code_on_cpu(data)
         elif name.endswith(".pkl"):
             _vet_pickle(data, where)
-        yield name, data
+        yield f"{ROOT}/{name}", data
 
 
 def _vet_code(data: bytes, where: str) -> None:
