@@ -6,6 +6,7 @@ Every converter ends here, so that signatures are read in one way from what ONNX
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,10 @@ DATATYPES: dict[str, str] = {
 """ONNX Runtime's element type -> the protocol's name."""
 
 
+_SOURCE_PLACE = re.compile(r"/\S*onnxruntime/\S+:\d+ .*?\) ")
+"""File, line and function of ONNX Runtime's own code, which its errors tell in front of what is wrong."""
+
+
 def open_session(model: Path, *, threads: int = 0, optimise: bool = True) -> onnxruntime.InferenceSession:
     """The model in ONNX Runtime on the CPU; raises `ConversionError` when it does not load."""
     options = onnxruntime.SessionOptions()
@@ -58,7 +63,7 @@ def open_session(model: Path, *, threads: int = 0, optimise: bool = True) -> onn
     try:
         return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's errors have no base of their own
-        line = first_line(error).replace(str(model), model.name)
+        line = first_line(_SOURCE_PLACE.sub("", str(error).replace(str(model), model.name)))
         raise ConversionError(f"ONNX Runtime does not load the converted model: {line}") from error
 
 

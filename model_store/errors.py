@@ -51,7 +51,7 @@ def _rebuild(kind: type[OnegateError], message: str, details: dict[str, Any]) ->
     return kind._new(message, details)
 
 
-def first_line(error: BaseException | None) -> str:
+def first_line(error: BaseException | str | None) -> str:
     """What an error of a library says, in one line: its first, cut at 300 characters; else its type."""
     lines = str(error).strip().splitlines()
     return lines[0][:300] if lines else type(error).__name__
