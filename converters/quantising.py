@@ -88,7 +88,15 @@ def _prepared(path: Path, scratch: Path) -> Path:
         path = save_model(upgraded, scratch)
     prepared = scratch / "prepared.onnx"
     write_optimised(path, prepared, onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC)
+    _drop_inner_shapes(prepared)
     return prepared
+
+
+def _drop_inner_shapes(path: Path) -> None:
+    """PyTorch's exporter declares shapes of weights too, and the tool, which turns some weights over, believes them."""
+    model = onnx.load(path, load_external_data=False)
+    del model.graph.value_info[:]
+    onnx.save(model, path)
 
 
 def _operators(path: Path) -> set[str]:

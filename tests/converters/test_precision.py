@@ -7,7 +7,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from converters.base import Conversion, ConversionOptions
-from converters.graph import open_session, runner
+from converters.graph import open_session, read_signature, runner
 from converters.onnx.converter import OnnxConverter
 from converters.parity import check_parity
 from converters.precision import TOLERANCES, Tolerance, reduce_precision
@@ -102,6 +102,32 @@ def test_dynamic_int8_quantises_products_and_passes_its_gate(perceptron: Path) -
     report = gate(made, "int8")
     assert report.passed, report.reason
     assert report.max_rel_error > 1e-4
+
+
+def test_declared_shapes_of_weights_do_not_hinder_int8(tmp_path: Path, onnx_model: MakeOnnx) -> None:
+    """PyTorch's exporter declares them, and quantisation turns the weights of a Gemm over."""
+    generator = np.random.default_rng(0)
+    weights = {
+        "w": (generator.standard_normal((32, 16)) / 4).astype(np.float32),
+        "b": np.zeros(32, np.float32),
+        "v": (generator.standard_normal((4, 32)) / 6).astype(np.float32),
+        "c": np.zeros(4, np.float32),
+    }
+    nodes = [
+        helper.make_node("Gemm", ["x", "w", "b"], ["h"], transB=1),
+        helper.make_node("Relu", ["h"], ["r"]),
+        helper.make_node("Gemm", ["r", "v", "c"], ["y"], transB=1),
+    ]
+    source = onnx_model(tmp_path / "m.onnx", nodes, {"x": ["n", 16]}, {"y": (TensorProto.FLOAT, ["n", 4])}, weights)
+    model = onnx.load(source)
+    for name, weight in weights.items():
+        model.graph.value_info.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, weight.shape))
+    onnx.save(model, source)
+    options = ConversionOptions(precision="int8")
+    run = runner(open_session(source))
+    conversion = Conversion(source, read_signature(open_session(source)), run, "onnxruntime")
+    small = reduce_precision(conversion, options, make_samples(conversion, options), tmp_path / "int8")
+    assert gate(small, "int8").passed
 
 
 def test_static_int8_fixes_ranges_from_the_calibration(perceptron: Path, tmp_path: Path) -> None:
