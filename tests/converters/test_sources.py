@@ -70,6 +70,23 @@ def assert_equal(call: Call, answers: dict[str, np.ndarray], rtol: float) -> Non
         np.testing.assert_allclose(wide[finite], wanted[finite], rtol=0, atol=rtol * scale, err_msg=name)
 
 
+def calls_to_try(built: Built, converted: Converted) -> list[Call]:
+    """The recorded calls. A source that knows one batch only has answers at that one; the version, which takes any
+    number of rows, must give them row by row, and all of them together."""
+    calls = list(built.calls)
+    signature = converted.signatures[converted.default_signature]
+    sizes = {tuple(array.shape[:1] for array in call.inputs.values()) for call in calls}
+    if len(sizes) > 1 or any(spec.shape[:1] != (-1,) for spec in (*signature.inputs, *signature.outputs)):
+        return calls
+    assert converted.parity.row_independent, "answers at one batch size only"
+    every = Call(
+        {name: np.concatenate([call.inputs[name] for call in calls] * 2) for name in calls[0].inputs},
+        {name: np.concatenate([call.outputs[name] for call in calls] * 2) for name in calls[0].outputs},
+    )
+    first = Call({n: rows[:1] for n, rows in every.inputs.items()}, {n: rows[:1] for n, rows in every.outputs.items()})
+    return [*calls, every, first]
+
+
 def check(case: SourceCase, tmp_path: Path) -> None:
     (tmp_path / "built").mkdir()
     with warnings.catch_warnings():
@@ -81,13 +98,12 @@ def check(case: SourceCase, tmp_path: Path) -> None:
             assert re.search(case.reason, refusal.value.message), refusal.value.message
             assert "\n" not in refusal.value.message
             return
-        assert len({len(next(iter(call.inputs.values()))) for call in built.calls if call.inputs}) >= 1
         converted = convert(case, built.source, tmp_path / "work")
         assert ("onnx" if converted.runtime == "onnx" else "native") == case.expect, converted.reason
         if case.expect == "native":
             assert re.search(case.reason, converted.reason or ""), converted.reason
         runtime = as_served(case, converted)
-        for call in built.calls:
+        for call in calls_to_try(built, converted):
             assert_equal(call, runtime.run(dict(call.inputs), call.signature), case.rtol)
 
 
