@@ -30,7 +30,9 @@ torch.onnx.export(program, f=sys.argv[2], dynamo=True, verbose=False, external_d
 """
 _KERAS_EXPORT = """
 import sys, keras
-keras.saving.load_model(sys.argv[1], compile=False).export(sys.argv[2], format="onnx", verbose=False)
+model = keras.saving.load_model(sys.argv[1], compile=False)
+model(keras.ops.zeros((1, *model.input_shape[1:])))  # it refuses to export one that was never called
+model.export(sys.argv[2], format="onnx", verbose=False)
 """
 _SKLEARN_EXPORT = """
 import sys, skops.io, skl2onnx
@@ -76,8 +78,8 @@ torch.export.save(program, sys.argv[1])
         """
 import sys, torch
 from transformers import BertConfig, BertModel
-config = BertConfig(hidden_size=256, num_hidden_layers=4, num_attention_heads=4, intermediate_size=1024)
-model = BertModel(config).eval()
+size = {"hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 1024}
+model = BertModel(BertConfig(**size, return_dict=False)).eval()
 batch = torch.export.Dim("batch")
 words = torch.randint(0, 100, (2, 16))
 program = torch.export.export(model, (words,), dynamic_shapes={"input_ids": {0: batch}})
