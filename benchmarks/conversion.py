@@ -30,6 +30,8 @@ from converters.sandbox import run_in_sandbox
 
 MOST_TIMES, MOST_MORE_S = 3.0, 5.0
 """The bar: at most the larger of so many times the exporter's time, and so many seconds more."""
+PAGE_WIDTH = 130
+"""Of the table where it is not printed to a terminal."""
 
 
 @click.command()
@@ -45,7 +47,7 @@ def command(only: tuple[str, ...], rounds: int, json_path: Path | None) -> None:
     Example:
       python -m benchmarks.conversion --only resnet18-pt2 --rounds 3
     """
-    console = Console()
+    console = Console() if sys.stdout.isatty() else Console(width=PAGE_WIDTH)
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="og-conversion-") as folder:
         for source in conversion_sources.SOURCES:
