@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
-from converters.base import Arrays, Conversion, Run
+from converters.base import Conversion, Run
 from converters.batch import by_batches, free_batch, frozen_batch
 from converters.graph import open_session, read_signature, runner
-from converters.native import NativeModel, load_native
+from converters.native import load_native
 from model_store.errors import ConversionError
 from model_store.manifest import Signature, TensorSpec
 
@@ -56,28 +57,23 @@ def signatures_of(conversion: Conversion) -> dict[str, Signature]:
     return {each.signature_name: each.signature for each in (conversion, *conversion.others)}
 
 
-def runs_of(conversion: Conversion, *, trusted: bool) -> dict[str, Run]:
-    """The version as it would be served: for each signature a function from inputs to outputs.
+def runs_of(conversion: Conversion, *, trusted: bool, threads: int = 0) -> dict[str, Run]:
+    """The version as it would be served: for each signature a function from inputs to outputs, on `threads` CPU threads
+    (0: the runtime's own choice).
 
     Raises `ConversionError` when the runtime does not load it.
     """
     if conversion.runtime == "onnx":
-        runs = {each.signature_name: runner(open_session(each.model)) for each in (conversion, *conversion.others)}
+        entries = (conversion, *conversion.others)
+        runs = {each.signature_name: runner(open_session(each.model, threads=threads)) for each in entries}
     else:
-        runs = _native_runs(conversion, trusted)
+        runs = _native_runs(conversion, trusted, threads)
     if conversion.fixed_batch is not None:
         runs = {name: by_batches(run, conversion.fixed_batch) for name, run in runs.items()}
     return runs
 
 
-def _native_runs(conversion: Conversion, trusted: bool) -> dict[str, Run]:
+def _native_runs(conversion: Conversion, trusted: bool, threads: int) -> dict[str, Run]:
     signatures = signatures_of(conversion)
-    model = load_native(conversion.runtime, conversion.model.parent, signatures, trusted=trusted)
-    return {name: _bound(model, name) for name in signatures}
-
-
-def _bound(model: NativeModel, name: str) -> Run:
-    def run(inputs: Arrays) -> Arrays:
-        return model.run(inputs, name)
-
-    return run  # type: ignore[return-value]  # a mapping of arrays either way
+    model = load_native(conversion.runtime, conversion.model.parent, signatures, threads=threads, trusted=trusted)
+    return {name: partial(model.run, signature=name) for name in signatures}

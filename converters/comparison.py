@@ -133,6 +133,14 @@ def exact_values(array: np.ndarray) -> np.ndarray:
     return array
 
 
+def scale_of(array: np.ndarray) -> float:
+    """The largest finite magnitude of floating values, which errors are related to; 1 for what must be equal."""
+    if not is_floating(array.dtype):
+        return 1.0
+    wide = array.astype(np.float64)
+    return float(np.abs(wide[np.isfinite(wide)]).max(initial=0))
+
+
 def equal_rows(left: np.ndarray, right: np.ndarray, scale: float, rtol: float) -> bool:
     """Whether two answers for the same row agree, floats within `rtol` of `scale`."""
     if left.shape != right.shape:

@@ -7,15 +7,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from converters.base import Conversion
-from converters.comparison import equal_rows
 from converters.graph import open_session, runner
-from converters.independence import ROW_RTOL
+from converters.independence import first_difference
 from converters.optimising import save_optimised
 from converters.parity import EDGE_BATCH
-from converters.samples import Samples, dynamic_batch, fixed_batch
+from converters.samples import Samples, batch_near
 from model_store.errors import ConversionError
 
 
@@ -36,19 +33,12 @@ def optimise_version(conversion: Conversion, samples: Samples) -> dict[str, str]
 
 
 def _answers_equally(plain: Path, optimised: Path, conversion: Conversion, samples: Samples) -> bool:
-    batch = conversion.fixed_batch or (
-        EDGE_BATCH if dynamic_batch(samples.signature) else fixed_batch(samples.signature)
-    )
-    inputs = samples.draw(batch, 0)
+    inputs = samples.draw(batch_near(conversion, EDGE_BATCH), 0)
     try:
         expected, got = (runner(open_session(model))(inputs) for model in (plain, optimised))
     except ConversionError:
         return False
-    return all(equal_rows(array, got[name], _largest(array), ROW_RTOL) for name, array in expected.items())
-
-
-def _largest(array: np.ndarray) -> float:
-    return float(np.abs(array[np.isfinite(array)]).max(initial=0)) if array.dtype.kind == "f" else 1.0
+    return first_difference(expected, got) is None
 
 
 def files_below(folder: Path) -> dict[str, str]:

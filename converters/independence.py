@@ -5,14 +5,11 @@ Only versions whose rows are independent may have the rows of different requests
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from converters.base import Arrays, Run
-from converters.comparison import equal_rows
+from converters.comparison import equal_rows, scale_of
 from converters.samples import Samples
-from model_store.datatypes import is_floating
 from model_store.manifest import Signature
 
 ROW_RTOL = 1e-5
@@ -31,7 +28,7 @@ def rows_independent(run: Run, signature: Signature, samples: Samples, batch: in
     size = samples.inner_sizes[0]
     first, second = samples.draw(batch, 0, inner_size=size), samples.draw(batch, 1, inner_size=size)
     together = run(first)
-    scales = {name: _scale(np.asarray(array)) for name, array in together.items()}
+    scales = {name: scale_of(np.asarray(array)) for name, array in together.items()}
 
     def same(answer: Arrays, place: int, row: int) -> bool:
         return all(
@@ -53,18 +50,10 @@ def rows_independent(run: Run, signature: Signature, samples: Samples, batch: in
     )
 
 
-def repeats(call: Callable[[], Arrays]) -> str | None:
-    """The first output that differs when the call is made twice; None when all are the same."""
-    first, second = call(), call()
+def first_difference(first: Arrays, second: Arrays) -> str | None:
+    """The first output that differs between two answers for the same inputs; None when all are the same."""
     for name, array in first.items():
         left, right = np.asarray(array), np.asarray(second[name])
-        if not equal_rows(left, right, _scale(left), ROW_RTOL):
+        if not equal_rows(left, right, scale_of(left), ROW_RTOL):
             return name
     return None
-
-
-def _scale(array: np.ndarray) -> float:
-    if not is_floating(array.dtype):
-        return 1.0
-    wide = array.astype(np.float64)
-    return float(np.abs(wide[np.isfinite(wide)]).max(initial=0))

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import msgspec
 import numpy as np
 
 from converters.base import Arrays, Conversion, ConversionOptions, Run
 from converters.comparison import OutputComparison
-from converters.independence import repeats, rows_independent
+from converters.independence import first_difference, rows_independent
 from converters.precision import TOLERANCES, Tolerance
 from converters.samples import SEEDS, Samples, gate_batches
 from model_store.errors import ConversionError, OnegateError, named_line
@@ -93,8 +94,8 @@ class _Gate:
         """A model that answers differently each time (sampling, dropout left on) has nothing to be equal to."""
         inputs = self._samples.draw(batch, 0)
         for who, run in ((self._conversion.reference_name, self._conversion.reference), ("the version", self._run)):
-            name = repeats(lambda run=run, who=who: _call(run, inputs, who, f"batch {batch}, seed 0"))  # type: ignore[misc]
-            if name is not None:
+            first, second = (_call(run, inputs, who, f"batch {batch}, seed 0") for _ in range(2))
+            if name := first_difference(first, second):
                 return [f"{who} answers the same inputs differently each time, the first in output {name!r}"]
         return []
 
@@ -105,7 +106,8 @@ class _Gate:
                 self._on_progress(f"comparing batch {batch}, seed {seed}")
                 label = f"batch {batch}, seed {seed}"
                 inputs = self._samples.draw(batch, seed)
-                self._compare(comparisons, _call_reference(self._conversion, inputs, label), inputs, label)
+                reference = _call(self._conversion.reference, inputs, self._conversion.reference_name, label)
+                self._compare(comparisons, reference, inputs, label)
 
     def _compare(self, comparisons: Sequence[OutputComparison], reference: Arrays, inputs: Arrays, label: str) -> None:
         converted = _call(self._run, inputs, "the converted model", label)
@@ -189,26 +191,17 @@ class _Gate:
 
 def merge_reports(reports: Sequence[ParityReport]) -> ParityReport:
     """One report of all signatures of a version; the first is the default's."""
-    first = reports[0]
-    return ParityReport(
+    return msgspec.structs.replace(
+        reports[0],
         passed=all(each.passed for each in reports),
         max_abs_error=max(each.max_abs_error for each in reports),
         max_rel_error=max(each.max_rel_error for each in reports),
-        rtol=first.rtol,
-        batches=first.batches,
-        seeds=first.seeds,
         outputs=tuple(output for each in reports for output in each.outputs),
-        reference=first.reference,
         row_independent=all(each.row_independent for each in reports),
         reason="; ".join(each.reason for each in reports if each.reason) or None,
         deterministic=all(each.deterministic for each in reports),
         edges=tuple(edge for each in reports for edge in each.edges),
-        class_agreement=first.class_agreement,
     )
-
-
-def _call_reference(conversion: Conversion, inputs: Arrays, label: str) -> dict[str, np.ndarray]:
-    return _call(conversion.reference, inputs, conversion.reference_name, label)
 
 
 def _call(run: Run, inputs: Arrays, who: str, label: str) -> dict[str, np.ndarray]:

@@ -117,7 +117,7 @@ class _Pipeline:
             return self._prove_native(), "asked for by `convert: {to: native}`"
         self._on_progress(f"converting from {self._converter.framework}")
         try:
-            return self._first_that_passes(self._onnx()), None
+            return self._first_that_passes(self._converter.alternatives(self._source, options, self._workdir)), None
         except ConversionError as failure:
             if not options.may_fall_back:
                 raise
@@ -138,9 +138,6 @@ class _Pipeline:
     def _prove_native(self) -> _Proven:
         self._on_progress(f"preparing it for the runtime of {self._converter.framework}")
         return self._first_that_passes(iter([self._converter.native(self._source, self._options, self._workdir)]))
-
-    def _onnx(self) -> Iterator[Conversion]:
-        return self._converter.alternatives(self._source, self._options, self._workdir)
 
     def _first_that_passes(self, alternatives: Iterator[Conversion]) -> _Proven:
         """The first candidate that passes the gate; the first one's failure is raised when none does."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from converters.base import Conversion, ConversionOptions
 from converters.graph import open_session, runner
-from converters.samples import Samples, dynamic_batch, fixed_batch
+from converters.samples import Samples, batch_near
 from model_store.errors import ConversionError, first_line
 
 
@@ -62,9 +62,8 @@ def _reduced(conversion: Conversion, options: ConversionOptions, folder: Path) -
 
 
 def _check_runs(conversion: Conversion, precision: str, samples: Samples) -> None:
-    batch = conversion.fixed_batch or (1 if dynamic_batch(samples.signature) else fixed_batch(samples.signature))
     try:
-        runner(open_session(conversion.model))(samples.draw(batch, 0))
+        runner(open_session(conversion.model))(samples.draw(batch_near(conversion, 1), 0))
     except ConversionError:
         raise
     except Exception as error:  # ONNX Runtime's errors have no base of their own

@@ -8,9 +8,8 @@ from pathlib import Path
 
 from converters.base import Arrays, Conversion, Run
 from converters.batch import by_batches
-from converters.candidates import signatures_of
+from converters.candidates import runs_of
 from converters.graph import open_session, runner
-from converters.native import load_native
 from converters.samples import Samples, dynamic_batch, fixed_batch
 from model_store.manifest import Profile
 
@@ -27,8 +26,9 @@ def measure_profile(
     A model with a fixed batch is measured at that one only.
     """
     if conversion.runtime != "onnx":
-        run, load_ms = _native(conversion, trusted)
-        return _profile(run, samples, largest_batch, load_ms)
+        start = time.perf_counter()
+        run = runs_of(conversion, trusted=trusted, threads=1)[conversion.signature_name]
+        return _profile(run, samples, largest_batch, _ms_since(start))
     plain, plain_load_ms = _session(conversion.model)
     if conversion.model.name not in optimised:
         return _profile(_padded(plain, conversion), samples, largest_batch, plain_load_ms)
@@ -56,23 +56,15 @@ def _profile(run: Run, samples: Samples, largest_batch: int, load_ms: float, **p
 def _session(model: Path) -> tuple[Run, float]:
     start = time.perf_counter()
     session = open_session(model, threads=1)
-    return runner(session), round((time.perf_counter() - start) * 1000, 3)
+    return runner(session), _ms_since(start)
+
+
+def _ms_since(start: float) -> float:
+    return round((time.perf_counter() - start) * 1000, 3)
 
 
 def _padded(run: Run, conversion: Conversion) -> Run:
     return run if conversion.fixed_batch is None else by_batches(run, conversion.fixed_batch)
-
-
-def _native(conversion: Conversion, trusted: bool) -> tuple[Run, float]:
-    start = time.perf_counter()
-    signatures = signatures_of(conversion)
-    model = load_native(conversion.runtime, conversion.model.parent, signatures, threads=1, trusted=trusted)
-    load_ms = round((time.perf_counter() - start) * 1000, 3)
-
-    def run(inputs: Arrays) -> Arrays:
-        return model.run(inputs, conversion.signature_name)
-
-    return _padded(run, conversion), load_ms  # type: ignore[arg-type]  # a mapping of arrays either way
 
 
 def median_ms(run: Run, inputs: Arrays) -> float:

@@ -22,7 +22,7 @@ import msgspec
 from converters.base import ConversionOptions, Converter, detect
 from converters.pipeline import ConversionRequest, Converted
 from converters.sandbox import DEFAULT_LIMITS, SandboxLimits, run_in_sandbox
-from model_store.errors import ConfigError, ConversionError, SourceError, Unsupported
+from model_store.errors import ConfigError, ConversionError, SourceError, TrustRequired, Unsupported
 from model_store.manifest import Manifest
 from model_store.sources import digest_source
 from model_store.store import Store
@@ -37,6 +37,19 @@ class Published:
 
     manifest: Manifest
     converted: bool
+
+
+def require_trust(manifest: Manifest, trust: bool) -> None:
+    """Raises `TrustRequired` for a version whose files may run code, where the config does not allow that.
+
+    A version is found by its number or by what it was made from. Neither says who allowed it: somebody else's
+    `trust: true`, in the same store, does not count for this model.
+    """
+    if manifest.trusted and not trust:
+        raise TrustRequired(
+            f"version {manifest.version} of {manifest.name!r} was made with `trust: true`: loading it may run code "
+            "that it carries; say `trust: true` for this model too"
+        )
 
 
 def conversion_key(source_digest: str, converter: Converter, options: ConversionOptions) -> str:
@@ -102,6 +115,7 @@ def convert_and_publish(
     key = conversion_key(source_digest, converter, options)
     with _one_at_a_time(f"{store.url}\0{name}\0{key}"):
         if known := store.find(name, key):
+            require_trust(known, options.trust)
             on_progress(f"version {known.version} was made from the same source and options")
             return Published(known, converted=False)
         with tempfile.TemporaryDirectory(prefix="onegate-convert-", ignore_cleanup_errors=True) as folder:

@@ -22,7 +22,7 @@ import onnxruntime
 from converters.base import Arrays, Conversion
 from converters.graph import LARGEST_INLINE_BYTES, open_session, opset_of, save_model, weight_bytes
 from converters.optimising import write_optimised
-from converters.samples import dynamic_batch, fixed_batch, load_examples
+from converters.samples import batch_near, dynamic_batch, load_examples
 from model_store.errors import ConfigError, ConversionError, first_line
 
 OLDEST_OPSET = 13
@@ -142,7 +142,7 @@ class _Calibration:
         missing = [spec.name for spec in signature.inputs if spec.name not in rows]
         if missing:
             raise ConfigError(f"calibration: {path!r} holds no rows for the inputs {', '.join(missing)}")
-        batch = conversion.fixed_batch or (ROWS_A_CALL if dynamic_batch(signature) else fixed_batch(signature))
+        batch = batch_near(conversion, ROWS_A_CALL)
         count = min(len(array) for array in rows.values())
         exact = conversion.fixed_batch is not None or not dynamic_batch(signature)
         if exact and count < batch:

@@ -37,6 +37,13 @@ def fixed_batch(signature: Signature) -> int:
     return next((spec.shape[0] for spec in signature.inputs if spec.shape), 1)
 
 
+def batch_near(conversion: Conversion, wanted: int) -> int:
+    """The batch to call a conversion's own graph with: `wanted`, unless it computes another one only."""
+    if conversion.fixed_batch is not None:
+        return conversion.fixed_batch
+    return wanted if dynamic_batch(conversion.signature) else fixed_batch(conversion.signature)
+
+
 def has_inner_dynamic(signature: Signature) -> bool:
     """Whether a dimension other than the batch may differ between requests."""
     return any(-1 in spec.shape[1:] for spec in signature.inputs)

@@ -164,7 +164,7 @@ class Dispatcher:
         version = self.loaded.get(self._resolve(request)) if self.router.table.number else None
         if version is None:
             version = await self._until_loaded(request)
-        lane = version.default if request.signature is None else version.lane(request.signature)
+        lane = version.lane(request.signature)
         check = lane.check
         wanted = check.wanted(request.wanted_outputs)
         inputs = request.inputs

@@ -12,9 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from converters.base import ConversionOptions, detect
-from converters.publish import conversion_key, convert_and_publish
+from converters.publish import conversion_key, convert_and_publish, require_trust
 from converters.sandbox import SandboxLimits
-from model_store.errors import ModelNotFound, TrustRequired
+from model_store.errors import ModelNotFound
 from model_store.manifest import Manifest
 from model_store.sources import digest_source, resolve_source
 from model_store.store import Store
@@ -120,7 +120,10 @@ def stored_version(store: Store, model: ModelConfig, version: VersionConfig) -> 
     with tempfile.TemporaryDirectory(prefix="onegate-source-") as folder:
         source = resolve_source(version.source, Path("/"), Path(folder))
         converter = detect(source, options.framework, trust=options.trust)
-        return store.find(model.name, conversion_key(digest_source(source), converter, options))
+        known = store.find(model.name, conversion_key(digest_source(source), converter, options))
+    if known is not None:
+        require_trust(known, options.trust)
+    return known
 
 
 def serve_options(serve: ServeConfig, manifest: Manifest) -> ServeOptions:
@@ -154,13 +157,9 @@ def _manifest(store: Store, model: ModelConfig, version: VersionConfig, on_progr
 
 
 def _by_number(store: Store, model: ModelConfig, version: VersionConfig) -> Manifest:
-    """A version that is in the store. Whoever can write there could bring a pickle, so the config must trust it too."""
+    """A version that is in the store."""
     if version.version is None:
         raise ModelNotFound(f"model {model.name!r}: the config names neither a source nor a version")
     manifest = store.manifest(model.name, version.version)
-    if manifest.trusted and not model.trust:
-        raise TrustRequired(
-            f"version {version.version} of {model.name!r} was made with `trust: true`: loading it may run code that "
-            "it carries; say `trust: true` for this model too"
-        )
+    require_trust(manifest, model.trust)
     return manifest

@@ -29,6 +29,7 @@ def write_vetted(source: Path, target: Path, vetting: Vetting) -> Path:
             for name, data in vetting(archive, source.name):
                 clean.writestr(name, data)
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
+        # zipfile raises NotImplementedError for an unknown compression and RuntimeError for an encrypted member.
         raise SourceError(f"source {source.name!r} is cut off or damaged: {error}") from error
     return target
 

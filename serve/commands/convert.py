@@ -20,7 +20,7 @@ from model_store.store import Store
 from serve.commands.options import fail, json_option, store_option
 from serve.commands.parity_report import print_report
 from serve.commands.progress import progress
-from serve.config import ModelConfig, load_config
+from serve.config import ModelConfig, config_keys, load_config
 from serve.preparation import conversion_limits, conversion_options
 
 
@@ -32,6 +32,11 @@ def _input_spec(ctx: click.Context, param: click.Parameter, values: tuple[str, .
             raise click.BadParameter(f"expected NAME:DATATYPE:DIMS as x:FP32:-1,3,32,32, got {value!r}")
         specs.append(TensorSpec(found[1], found[2], tuple(int(size) for size in found[3].split(",") if size)))
     return tuple(specs) or None
+
+
+def _choices(key: str) -> click.Choice[str]:
+    """What the config admits under `convert`."""
+    return click.Choice(config_keys()[f"models[].convert.{key}"].choices)
 
 
 @click.command()
@@ -49,15 +54,13 @@ def _input_spec(ctx: click.Context, param: click.Parameter, values: tuple[str, .
 )
 @click.option("--examples", type=click.Path(path_type=Path), help="An .npz of real inputs by name, rows first.")
 @click.option("--module", metavar="PACKAGE.MODULE:FACTORY", help="What makes the module of a PyTorch state dict.")
-@click.option("--to", type=click.Choice(["onnx", "native"]), help="native: the framework's own runtime, without ONNX.")
+@click.option("--to", type=_choices("to"), help="native: the framework's own runtime, without ONNX.")
 @click.option(
     "--on-failure",
-    type=click.Choice(["native", "reject"]),
+    type=_choices("on_failure"),
     help="Where ONNX is impossible or not equal. By default native: served in its own framework.",
 )
-@click.option(
-    "--precision", type=click.Choice(["float32", "float16", "int8"]), help="Number format of the converted model."
-)
+@click.option("--precision", type=_choices("precision"), help="Number format of the converted model.")
 @click.option("--config", type=click.Path(path_type=Path), help="Take the options of model --name from this config.")
 @json_option
 def command(

@@ -10,7 +10,7 @@ from converters import publish as publish_module
 from converters.base import ConversionOptions, load_converter
 from converters.pipeline import ConversionRequest, Converted
 from converters.publish import Published, conversion_key, convert_and_publish
-from model_store.errors import ConfigError, ConversionError
+from model_store.errors import ConfigError, ConversionError, TrustRequired
 from model_store.manifest import ParityReport, Profile, Signature, TensorSpec
 from model_store.store import Store
 
@@ -204,6 +204,18 @@ def test_the_crash_is_the_reason_where_nothing_else_may_or_can_serve(
         convert_and_publish(store, "linear", linear_onnx, options)
     assert sandbox.asked == asked
     assert store.versions("linear") == []
+
+
+def test_somebody_elses_trust_does_not_count_for_a_version_that_is_found(
+    store: Store, linear_onnx: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publish_module, "run_in_sandbox", Sandbox())
+    made = convert_and_publish(store, "linear", linear_onnx, ConversionOptions(to="native", trust=True)).manifest
+    assert made.trusted
+    with pytest.raises(TrustRequired, match="version 1 of 'linear' was made with `trust: true`"):
+        convert_and_publish(store, "linear", linear_onnx, ConversionOptions(to="native"))
+    again = convert_and_publish(store, "linear", linear_onnx, ConversionOptions(to="native", trust=True))
+    assert (again.manifest.version, again.converted) == (1, False)
 
 
 def test_the_users_own_code_is_part_of_the_key(tmp_path: Path) -> None:
