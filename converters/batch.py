@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from converters.base import Arrays, Run
-from model_store.manifest import Signature
+from model_store.manifest import Signature, TensorSpec
 
 
 def frozen_batch(signature: Signature) -> int | None:
@@ -60,3 +60,12 @@ def free_batch(model: Path, batch: int, folder: Path) -> Path | None:
     from converters.freeing.trial import free
 
     return free(model, batch, folder)
+
+
+def with_any_batch(signature: Signature) -> Signature:
+    """The signature with a free first dimension everywhere."""
+
+    def free(specs: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
+        return tuple(TensorSpec(spec.name, spec.datatype, (-1, *spec.shape[1:])) for spec in specs)
+
+    return Signature(free(signature.inputs), free(signature.outputs))

@@ -12,11 +12,11 @@ from functools import partial
 from pathlib import Path
 
 from converters.base import Conversion, Run
-from converters.batch import by_batches, free_batch, frozen_batch
+from converters.batch import by_batches, free_batch, frozen_batch, with_any_batch
 from converters.graph import open_session, read_signature, runner
 from converters.native import load_native
 from model_store.errors import ConversionError
-from model_store.manifest import Signature, TensorSpec
+from model_store.manifest import Signature
 
 
 def candidates(conversion: Conversion, workdir: Path) -> Iterator[Conversion]:
@@ -27,7 +27,7 @@ def candidates(conversion: Conversion, workdir: Path) -> Iterator[Conversion]:
         if conversion.runtime == "onnx" and (freed := _freed(conversion, batch, workdir)):
             yield dataclasses.replace(freed, reference=reference)
         yield dataclasses.replace(
-            conversion, signature=_with_any_batch(conversion.signature), reference=reference, fixed_batch=batch
+            conversion, signature=with_any_batch(conversion.signature), reference=reference, fixed_batch=batch
         )
     yield conversion
 
@@ -43,13 +43,6 @@ def _freed(conversion: Conversion, batch: int, workdir: Path) -> Conversion | No
     if any(spec.shape[:1] != (-1,) for spec in (*signature.inputs, *signature.outputs)):
         return None
     return dataclasses.replace(conversion, model=model, signature=signature)
-
-
-def _with_any_batch(signature: Signature) -> Signature:
-    def free(specs: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
-        return tuple(TensorSpec(spec.name, spec.datatype, (-1, *spec.shape[1:])) for spec in specs)
-
-    return Signature(free(signature.inputs), free(signature.outputs))
 
 
 def signatures_of(conversion: Conversion) -> dict[str, Signature]:

@@ -23,12 +23,6 @@ MODEL_FILE = "model.onnx"
 LARGEST_INLINE_BYTES = 1 << 30
 """Weights beyond this lie in a file beside the graph: protobuf ends at 2 GiB."""
 
-SESSION_ENTRIES = {
-    # Weights of four bits are multiplied in float32: by default activations would be cut to int8 on the way.
-    "session.qdq_matmulnbits_accuracy_level": "1",
-}
-"""What every session of ONNX Runtime is told, so that the gate proves what a replica computes."""
-
 DATATYPES: dict[str, str] = {
     "bool": "BOOL",
     "uint8": "UINT8",
@@ -51,13 +45,22 @@ _SOURCE_PLACE = re.compile(r"/\S*onnxruntime/\S+:\d+ .*?\) ")
 """File, line and function of ONNX Runtime's own code, which its errors tell in front of what is wrong."""
 
 
-def open_session(model: Path, *, threads: int = 0, optimise: bool = True) -> onnxruntime.InferenceSession:
-    """The model in ONNX Runtime on the CPU; raises `ConversionError` when it does not load."""
+def session_options(*, threads: int = 0) -> onnxruntime.SessionOptions:
+    """The options of every session, in the gate and where it is served, so that what is served is what was proven.
+
+    `threads` are intra-op threads, 0 for ONNX Runtime's own choice.
+    """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = threads
-    for key, value in SESSION_ENTRIES.items():
-        options.add_session_config_entry(key, value)
+    # Weights of four bits are multiplied in float32: by default activations would be cut to int8 on the way.
+    options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
+    return options
+
+
+def open_session(model: Path, *, threads: int = 0, optimise: bool = True) -> onnxruntime.InferenceSession:
+    """The model in ONNX Runtime on the CPU; raises `ConversionError` when it does not load."""
+    options = session_options(threads=threads)
     if not optimise:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:

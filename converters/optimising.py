@@ -14,7 +14,7 @@ from pathlib import Path
 import onnx
 import onnxruntime
 
-from converters.graph import LARGEST_INLINE_BYTES, SESSION_ENTRIES, open_session
+from converters.graph import LARGEST_INLINE_BYTES, open_session, session_options
 from model_store.errors import ConversionError
 
 LEAST_GAIN_MS = 5.0
@@ -63,12 +63,9 @@ def _load_ms(model: Path) -> float:
 def write_optimised(model: Path, target: Path, level: onnxruntime.GraphOptimizationLevel) -> None:
     """Writes the graph as ONNX Runtime's CPU provider optimises it up to `level` (`ORT_ENABLE_BASIC` keeps to ONNX's
     own operators), with weights beyond 1 GiB beside it. Raises what ONNX Runtime raises."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options = session_options()
     options.graph_optimization_level = level
     options.optimized_model_filepath = str(target)
-    for key, value in SESSION_ENTRIES.items():
-        options.add_session_config_entry(key, value)
     if _size(model) > LARGEST_INLINE_BYTES:
         data = f"{target.name}.data"
         options.add_session_config_entry("session.optimized_model_external_initializers_file_name", data)

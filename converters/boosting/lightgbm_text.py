@@ -18,8 +18,7 @@ from model_store.errors import ConversionError
 CATEGORICAL_BIT = 1
 DEFAULT_LEFT_BIT = 2
 ZERO_IS_MISSING = 1
-NAN_IS_MISSING = 2
-"""Of the two bits above: what counts as missing; 0 is nothing, NaN is then taken for zero."""
+"""Of the two bits above, which say what counts as missing: 2 is NaN, and 0 is nothing, NaN is then taken for zero."""
 CLASSIFIERS = ("binary", "multiclass", "multiclassova")
 LINKS = {
     "binary": Link.SIGMOID,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from converters.keras.call import ModelCall
-from converters.keras.tracing import SERVING, first_line
+from converters.keras.tracing import SERVING, one_line
 from converters.tensorflow.session import GraphSession, open_saved_model, quiet
 from converters.tensorflow.signatures import GraphSignature, datatype_of, dims_of
 from model_store.errors import ConversionError
@@ -34,7 +34,7 @@ def save_traced(call: ModelCall, function: Any, folder: Path) -> GraphSignature:
             module.serve = function
             tensorflow.saved_model.save(module, str(folder), signatures={SERVING: function})
     except Exception as error:  # TensorFlow raises AssertionError, ValueError, OSError, OpError
-        raise ConversionError(f"TensorFlow can't save the Keras model: {first_line(error)}") from error
+        raise ConversionError(f"TensorFlow can't save the Keras model: {one_line(error)}") from error
     return _with_public_names(call, folder)
 
 

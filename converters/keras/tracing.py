@@ -30,7 +30,7 @@ def trace(call: ModelCall) -> Any:
         with quiet():
             return serve.get_concrete_function()
     except Exception as error:  # the user's layers raise what they like
-        raise ConversionError(f"TensorFlow can't trace the Keras model: {first_line(error)}") from error
+        raise ConversionError(f"TensorFlow can't trace the Keras model: {one_line(error)}") from error
 
 
 def holds_tables(function: Any) -> bool:
@@ -58,7 +58,7 @@ def open_traced(call: ModelCall, function: Any, folder: Path) -> tuple[GraphSess
         with quiet():
             frozen = convert_variables_to_constants_v2(function, lower_control_flow=False)
     except Exception as error:  # ValueError, and protobuf's own where a graph outgrows 2 GiB
-        raise ConversionError(f"TensorFlow can't freeze the Keras model: {first_line(error)}") from error
+        raise ConversionError(f"TensorFlow can't freeze the Keras model: {one_line(error)}") from error
     inputs = {spec.name: tensor for spec, tensor in zip(call.inputs, frozen.inputs, strict=True)}
     outputs = dict(zip(call.outputs, frozen.outputs, strict=True))
     signature = GraphSignature(
@@ -75,7 +75,7 @@ def _spec(name: str, tensor: Any) -> TensorSpec:
     return TensorSpec(name, datatype_of(tensor.dtype.as_datatype_enum, f"output {name!r}"), shape)  # type: ignore[arg-type]
 
 
-def first_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
     """What an error of Keras says, without where it was met."""
     lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip() for line in str(error).splitlines()]
     noise = ("Exception encountered when calling", "in user code", "File ", "Arguments received", "Traceback", "•", "*")

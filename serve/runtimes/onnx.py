@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from converters.graph import SESSION_ENTRIES
+from converters.graph import session_options
 from model_store.errors import InvalidInput, first_line
 from model_store.manifest import Manifest, Signature
 from serve.inference import Tensors
@@ -68,12 +68,8 @@ def _graph_file(manifest: Manifest, signature: str) -> str:
 
 
 def _session(model: Path, threads: int) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options = session_options(threads=threads)
     options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    for key, value in SESSION_ENTRIES.items():  # what is served computes as what was proven
-        options.add_session_config_entry(key, value)
     # Threads that go on spinning after a run take the CPU from whatever prepares the next batch.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     return onnxruntime.InferenceSession(str(model), sess_options=options, providers=["CPUExecutionProvider"])

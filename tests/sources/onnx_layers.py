@@ -9,9 +9,12 @@ import numpy as np
 
 from tests.sources.onnx_versions import B, W, X, Y, rows, softmax
 from tests.sources.onnx_writing import (
+    CLASSIC,
     FLOAT,
     INT64,
     ML,
+    NETS,
+    QUANTISED,
     STRING,
     Values,
     case,
@@ -294,10 +297,6 @@ def word_counts(folder: Path) -> Built:
     ]
     return written(folder, model(made), formula, *inputs)
 
-
-NETS = "Nets"
-QUANTISED = "Quantised graphs"
-CLASSIC = "Trees, linear models, text (ai.onnx.ml)"
 
 CASES = [
     case("lstm", NETS, lstm),

@@ -10,9 +10,13 @@ from onnx import TensorProto, helper
 from tests.sources.onnx_versions import B, W, X, Y, rows, softmax
 from tests.sources.onnx_writing import (
     BOOL,
+    CLASSIC,
+    CONTROL,
     FLOAT,
     INT64,
     ML,
+    NETS,
+    QUANTISED,
     STRING,
     case,
     floats,
@@ -307,11 +311,6 @@ def support_vectors(folder: Path) -> Built:
 
     return written(folder, model(made, ai_onnx_ml=1), formula, *rows())
 
-
-QUANTISED = "Quantised graphs"
-CONTROL = "Control flow and functions"
-CLASSIC = "Trees, linear models, text (ai.onnx.ml)"
-NETS = "Nets"
 
 CASES = [
     case("qdq", QUANTISED, qdq),

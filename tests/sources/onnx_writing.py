@@ -19,6 +19,10 @@ Values = Mapping[str, tuple[int, Sequence[int | str] | None]]
 FLOAT, DOUBLE, INT64 = TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.INT64
 HALF, BFLOAT, STRING, BOOL = TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.STRING, TensorProto.BOOL
 ML = "ai.onnx.ml"
+NETS = "Nets"
+QUANTISED = "Quantised graphs"
+CONTROL = "Control flow and functions"
+CLASSIC = "Trees, linear models, text (ai.onnx.ml)"
 
 
 def node(kind: str, inputs: str, outputs: str, domain: str = "", name: str = "", **attributes: Any) -> onnx.NodeProto:
