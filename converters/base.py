@@ -21,7 +21,7 @@ import numpy as np
 
 from converters.headers import describe, refuse_pickle
 from model_store.errors import ConfigError, SourceError, Unsupported
-from model_store.manifest import Signature, TensorSpec
+from model_store.manifest import HandlerSpec, Processor, Signature, TensorSpec
 
 Arrays = Mapping[str, np.ndarray]
 """Tensors by name; BYTES tensors are object arrays of `bytes`."""
@@ -64,6 +64,12 @@ class ConversionOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Keras: registered name -> `package.module:Class`."""
     code_folder: str | None = None
     """First on the path when `module` and `custom_objects` are imported: the folder of the config."""
+    processor: Processor | None = None
+    """What serves raw bodies; None for what the source itself asks for."""
+    labels: str | None = None
+    """Path of a text file, one class a line; counts by its bytes. None for what the source itself says."""
+    against_mxnet: str | None = None
+    """Command of a Python that has MXNet, for the reference of an MXNet source."""
     trust: bool = False
     """Whether code inside the source may run."""
 
@@ -82,7 +88,7 @@ class Conversion:
     signature: Signature
     """Public names; for ONNX they are the names of the graph's inputs and outputs."""
     reference: Run
-    """Runs the source in its own framework."""
+    """Runs the source in its own framework. Never called where `unproven` says why."""
     reference_name: str
     """As 'pytorch 2.13.0'."""
     runtime: str = "onnx"
@@ -93,6 +99,12 @@ class Conversion:
     fixed_batch: int | None = None
     """The only batch that the model computes, where the server pads and splits: `signature` then says -1."""
     labels: tuple[str, ...] | None = None
+    framework: str | None = None
+    """Of the model inside, where the source is an archive."""
+    processor: Processor | None = None
+    handler: HandlerSpec | None = None
+    unproven: str | None = None
+    """Why there is nothing to compare with: a handler is the source's own code."""
     libraries: dict[str, str] = field(default_factory=dict)
     ranges: Mapping[str, Range] = field(default_factory=dict)
     """Where the gate's random inputs should lie, for the inputs whose source tells."""
@@ -144,6 +156,7 @@ class Converter(ABC):
 
 
 CONVERTERS: dict[str, str] = {
+    "mxnet": "converters.mxnet.converter:MXNetConverter",
     "pytorch": "converters.pytorch.converter:PyTorchConverter",
     "keras": "converters.keras.converter:KerasConverter",
     "tensorflow": "converters.tensorflow.converter:TensorFlowConverter",

@@ -5,6 +5,8 @@ Manifests are JSON, written once. A reader must refuse a `format` that it does n
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 MANIFEST_FORMAT = 1
@@ -30,6 +32,71 @@ class Signature(msgspec.Struct, frozen=True):
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+
+
+PAYLOAD = "payload"
+"""The signature under which a version with a processor or a handler takes raw bodies."""
+
+PAYLOAD_SIGNATURE = Signature(
+    inputs=tuple(TensorSpec(name, "BYTES", (-1,)) for name in ("body", "content_type", "fields", "headers")),
+    outputs=(
+        *(TensorSpec(name, "BYTES", (-1,)) for name in ("body", "content_type", "headers")),
+        TensorSpec("status", "INT32", (-1,)),
+    ),
+)
+"""One raw body a row. `fields` are the named parts of a form and `headers` are both JSON objects; a field's bytes are
+text in base64. `status` is an HTTP status."""
+
+
+class ImageProcessor(msgspec.Struct, frozen=True, kw_only=True, tag="image", tag_field="type"):
+    """A picture in, the likeliest classes out: decode, resize, `(x * scale - mean) / std`, batch, run, sort."""
+
+    input: str | None = None
+    """The input that takes the picture; None for the only one."""
+    output: str | None = None
+    """The output that holds the scores; None for the first one."""
+    height: int | None = None
+    width: int | None = None
+    """Size in pixels; None where the signature says it."""
+    resize_shorter: int | None = None
+    """First resize the shorter side to this and cut the centre out; None squeezes the picture into its size."""
+    layout: Literal["NCHW", "NHWC"] = "NCHW"
+    colour: Literal["RGB", "BGR", "GRAY"] = "RGB"
+    scale: float = 1.0
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    """One a channel, or one for all; none leaves the pixels (0 to 255) times `scale`."""
+    softmax: bool = False
+    """Whether the scores become probabilities first."""
+    top: int = 5
+    style: Literal["mms", "torchserve"] = "mms"
+    """How the answer is written: `[{"probability": p, "class": label}, ..]` or `{label: p, ..}`."""
+
+
+class JsonProcessor(msgspec.Struct, frozen=True, kw_only=True, tag="json", tag_field="type"):
+    """A JSON body in, a JSON body out: `{input: values}`, or bare values for the only input."""
+
+
+Processor = ImageProcessor | JsonProcessor
+"""What turns a raw body into tensors and outputs into a body, in front of and behind a runtime."""
+
+
+class HandlerSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """How a version of the runtime `handler` is started: an archive's own code in a child process of the replica."""
+
+    server: Literal["mms", "torchserve"]
+    """Whose conventions the handler follows."""
+    entry: str
+    """`module:function`, or the file of a module, as the archive's manifest names it."""
+    requirements: str | None = None
+    """File of the version that pip takes; None runs the handler in the replica's own environment."""
+    python: str | None = None
+    """Command of another Python for the handler's environment."""
+    batch_size: int = 1
+    max_batch_delay_ms: float = 0.0
+    response_timeout_s: float = 120.0
+    properties: dict[str, str] = {}
+    """What the handler finds in `context` beside its folder: `model_name`, `model_file`, `serialized_file`, ..."""
 
 
 class FileEntry(msgspec.Struct, frozen=True):
@@ -134,7 +201,10 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     parity: ParityReport | None = None
     row_independent: bool = False
     profile: Profile | None = None
-    processor: str | None = None
+    processor: Processor | None = None
+    """What serves raw bodies, where something does; `signatures` then has `PAYLOAD` too."""
+    handler: HandlerSpec | None = None
+    """For the runtime `handler` only."""
     labels: tuple[str, ...] | None = None
     """Names of the classes, in the order of the model's scores."""
     libraries: dict[str, str] = {}

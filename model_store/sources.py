@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
+from model_store.companions import companion, companion_name, may_have_companion, meant_by_prefix
 from model_store.errors import SourceError
 from model_store.filesystems import as_os_error, chunks, is_inside, local_path, open_url, reason
 
@@ -28,14 +29,15 @@ def resolve_source(source: str, base: Path, workdir: Path) -> Path:
     """The file or folder that `source` means, on this machine.
 
     A path, relative to `base` unless absolute, or a `file://` URL is returned where it is; what any other URL
-    names is downloaded into `workdir`, under its own name.
+    names is downloaded into `workdir`, under its own name, with the file that belongs to it (`companions.py`). The
+    prefix of an MXNet model is its graph.
     Raises `SourceError` for what is missing, empty, unreadable, no file or folder, or a Git-LFS pointer.
     """
     if not source.strip() or "\0" in source:
         raise SourceError(f"source {source!r}: expected the path or URL of an exported model", source=source)
     with _reading(source):
         local = local_path(source)
-        path = _download(source, workdir) if local is None else base / local
+        path = _download(source, workdir) if local is None else _by_prefix(base / local)
         _check_present(source, path)
         if path.is_dir():
             _check_folder(source, path)
@@ -47,6 +49,7 @@ def resolve_source(source: str, base: Path, workdir: Path) -> Path:
 def digest_source(path: Path) -> str:
     """The sha256 of a file's bytes, or of a folder's sorted relative paths, sizes and bytes, as hex.
 
+    A file that belongs to `path` (`companions.py`) counts too.
     A link to a file inside the folder counts as that file. Raises `SourceError` for a link that leaves the
     folder or leads nowhere, for what is no file or folder, and for a file that changes while it is read.
     """
@@ -54,6 +57,9 @@ def digest_source(path: Path) -> str:
     with _reading(str(path)):
         if not path.is_dir():
             _add_file(digest, path)
+            if beside := companion(path):
+                digest.update(b"\0" + os.fsencode(beside.name) + b"\0")
+                _add_file(digest, beside)
             return digest.hexdigest()
         root = path.resolve()
         for relative in _entries(path):
@@ -75,6 +81,13 @@ def _reading(source: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise SourceError(f"source {source!r} can't be read: {reason(error)}", source=source) from error
+
+
+def _by_prefix(path: Path) -> Path:
+    if path.exists() or not path.parent.is_dir():
+        return path
+    found = meant_by_prefix(path.name, os.listdir(path.parent))
+    return path.with_name(found) if found else path
 
 
 def _check_present(source: str, path: Path) -> None:
@@ -135,14 +148,26 @@ def _download(source: str, workdir: Path) -> Path:
         found = _info(filesystem, root)
     if found is None:
         parent = str(PurePosixPath(root).parent)
-        raise _missing(source, parent, name, _remote_names(filesystem, parent))
+        names = _remote_names(filesystem, parent)
+        if symbol := meant_by_prefix(name, names):
+            return _download(source + symbol.removeprefix(name), workdir)
+        raise _missing(source, parent, name, names)
     target = _fresh_target(workdir, name if is_inside(name) else "source")
     if found["type"] == "directory":
         _download_folder(source, filesystem, root, target)
     else:
         with as_os_error():
             filesystem.get_file(root, str(target))
+        if may_have_companion(target.name):
+            _download_companion(filesystem, root, target)
     return target
+
+
+def _download_companion(filesystem: Any, root: str, target: Path) -> None:
+    parent = root.rpartition("/")[0]
+    if beside := companion_name(target.name, _remote_names(filesystem, parent)):
+        with as_os_error():
+            filesystem.get_file(f"{parent}/{beside}", str(target.with_name(beside)))
 
 
 def _info(filesystem: Any, path: str) -> Any:

@@ -1,0 +1,1 @@
+"""MXNet: its two files read and translated to ONNX, without MXNet."""

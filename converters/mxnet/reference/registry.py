@@ -1,0 +1,46 @@
+"""The registry of the numpy operators: MXNet's names to functions of arrays.
+
+    @numpy_op("FullyConnected")
+    def fully_connected(node: Node, data, weight, bias=None) -> np.ndarray:
+
+They follow the reference of MXNet's operators alone, not the translations: what both get wrong in the same way is
+found by nobody but MXNet itself. Operators that ONNX Runtime computes in the obvious way need none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from importlib import import_module
+
+import numpy as np
+
+Arrays = np.ndarray | Sequence[np.ndarray]
+"""One array, or one for each of the operator's outputs."""
+NumpyOperator = Callable[..., Arrays]
+
+FAMILIES: tuple[str, ...] = ()
+"""Modules of this package."""
+
+_OPERATORS: dict[str, NumpyOperator] = {}
+
+
+def numpy_op(*names: str) -> Callable[[NumpyOperator], NumpyOperator]:
+    """Registers a function under canonical names of MXNet's operators."""
+
+    def register(function: NumpyOperator) -> NumpyOperator:
+        for name in names:
+            if name in _OPERATORS:
+                raise ValueError(f"MXNet operator {name!r} is in numpy twice")
+            _OPERATORS[name] = function
+        return function
+
+    return register
+
+
+@cache
+def numpy_operators() -> dict[str, NumpyOperator]:
+    """All of them by name."""
+    for family in FAMILIES:
+        import_module(f"converters.mxnet.reference.{family}")
+    return _OPERATORS
