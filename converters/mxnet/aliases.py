@@ -40,7 +40,6 @@ _PLAIN = {
     "pad": "Pad",
     "flip": "reverse",
     "Convolution_v1": "Convolution",
-    "Pooling_v1": "Pooling",
     "BatchNorm_v1": "BatchNorm",
     "CuDNNBatchNorm": "BatchNorm",
     "_contrib_SyncBatchNorm": "BatchNorm",

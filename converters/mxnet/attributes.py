@@ -107,7 +107,7 @@ def _integer(text: str) -> int:
     if re.fullmatch(r"[+-]?\d{1,19}L?", text):
         return int(text.rstrip("L"))
     value = _number(text)
-    if value != int(value):
+    if value != int(value) or abs(value) >= 2**63:
         raise ValueError
     return int(value)
 

@@ -48,6 +48,7 @@ class Emitter:
         self._measured: dict[str, Value] = dict(parent._measured) if parent else {}
         self._initializers: Initializers = parent._initializers if parent else Initializers()
         self._count = 0
+        self._taken: set[str] = set()
 
     def subgraph(self) -> Emitter:
         """An emitter for an inner graph, which sees all values written so far."""
@@ -57,6 +58,7 @@ class Emitter:
 
     def input(self, name: str, dtype: np.dtype[Any], shape: Sequence[Size]) -> Value:
         """An input of this graph. A size that is a name is measured on it."""
+        self._root._taken.add(name)
         return self._known(Value(self, name, np.dtype(dtype), tuple(shape)))
 
     def weight(self, dtype: np.dtype[Any], shape: Sequence[int], read: Callable[[], np.ndarray]) -> Value:
@@ -75,6 +77,14 @@ class Emitter:
     def ints(self, *values: int) -> Value:
         """A constant int64[n]: axes, sizes, bounds."""
         return self.const(values, np.int64)
+
+    def argument(self, dtype: np.dtype[Any], shape: Sequence[Size]) -> Value:
+        """An input of an inner graph, under a new name."""
+        return self.input(self._mint(), dtype, shape)
+
+    def seen(self, value: Value) -> Value:
+        """A value of the graph around this inner one, so that what is calculated with it is written here."""
+        return Value(self, value.name, value.dtype, value.shape)
 
     # -- nodes ------------------------------------------------------------------------------------------------------
 
@@ -196,11 +206,20 @@ class Emitter:
             self._initializers.write(needed, graph)
         return graph
 
+    def body(self, inputs: Sequence[Value], outputs: Sequence[Value]) -> onnx.GraphProto:
+        """The inner graph as an attribute of the node that it belongs to."""
+        named = [(self._mint(), value) for value in outputs]
+        return self.finish(onnx.GraphProto(name=self._mint()), inputs, named)
+
     # -- inside -----------------------------------------------------------------------------------------------------
 
     def _mint(self) -> str:
-        self._root._count += 1
-        return f"%{self._root._count}"
+        """A name that no input has; outputs end in other letters."""
+        root = self._root
+        root._count += 1
+        while f"%{root._count}" in root._taken:
+            root._count += 1
+        return f"%{root._count}"
 
     def _known(self, value: Value) -> Value:
         """Notes on which value each new size can be measured."""
@@ -247,7 +266,7 @@ class Emitter:
         if math.prod(size for size in value.shape if isinstance(size, int)) > LARGEST_HINT:
             return None
         array = self.constant(value)
-        return None if array is None else numpy_helper.from_array(np.ascontiguousarray(array), value.name)
+        return None if array is None else numpy_helper.from_array(np.array(array, order="C"), value.name)
 
 
 def new_model(name: str) -> onnx.ModelProto:

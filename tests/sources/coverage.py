@@ -16,6 +16,7 @@ TITLES = {
     "pytorch": "PyTorch",
     "keras": "Keras",
     "tensorflow": "TensorFlow",
+    "mxnet": "MXNet",
     "sklearn": "scikit-learn",
     "boosting": "XGBoost, LightGBM, CatBoost",
     "onnx": "ONNX",
@@ -55,7 +56,12 @@ def render_page() -> str:
 
 def _summary() -> str:
     rows = [("Table", "Models", "ONNX", "native", "refused"), ("---",) * 5]
-    for title, cases in (("the frameworks' own exports", SOURCES), ("scikit-learn's estimators", ESTIMATORS)):
+    tables = {
+        "the frameworks' own exports": [case for case in SOURCES if case.framework != "mxnet"],
+        "MXNet's models": [case for case in SOURCES if case.framework == "mxnet"],
+        "scikit-learn's estimators": ESTIMATORS,
+    }
+    for title, cases in tables.items():
         counts = [sum(case.expect == outcome for case in cases) for outcome in ("onnx", "native", "refused")]
         rows.append((title, str(len(cases)), *map(str, counts)))
     return "\n".join(map(_row, rows))

@@ -6,7 +6,7 @@ from importlib import import_module
 
 from tests.sources.table import SourceCase
 
-TABLES = ("pytorch", "keras", "tensorflow", "sklearn", "boosting", "onnx")
+TABLES = ("pytorch", "keras", "tensorflow", "mxnet", "sklearn", "boosting", "onnx")
 
 
 def _cases(name: str) -> list[SourceCase]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,9 @@ from converters.mxnet.symbol import read_symbol
 from converters.mxnet.translate import check_operators, translate
 from converters.mxnet.values import Size
 
+ARCHIVE = Path(__file__).with_name("recorded.zip")
+"""`NAME-symbol.json`, `NAME-0000.params` and `NAME.io.npz` of each model; the README inside says how they were made."""
+
 Tensors = dict[str, np.ndarray]
 Pair = tuple[np.ndarray, np.ndarray]
 
@@ -29,6 +33,19 @@ class Recorded:
     binding: Binding
     parameters: Parameters
     calls: tuple[tuple[Tensors, list[np.ndarray]], ...]
+
+
+def unpack(folder: Path) -> Path:
+    """Writes all cases into `folder`."""
+    with zipfile.ZipFile(ARCHIVE) as archive:
+        archive.extractall(folder)
+    return folder
+
+
+def case_names() -> list[str]:
+    """All cases, as `ops/add_n`."""
+    with zipfile.ZipFile(ARCHIVE) as archive:
+        return [name.removesuffix("-symbol.json") for name in archive.namelist() if name.endswith("-symbol.json")]
 
 
 def load_case(symbol: Path) -> Recorded:
