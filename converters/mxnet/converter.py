@@ -13,11 +13,11 @@ import numpy as np
 import onnx
 
 from converters.base import Arrays, Conversion, ConversionOptions, Converter, Run
-from converters.graph import save_model
 from converters.mxnet.binding import Binding, bind, complete
 from converters.mxnet.emitter import Emitter, new_model
 from converters.mxnet.files import ModelFiles, explain_unbound, find_model, looks_like_model
 from converters.mxnet.inputs import declared_sizes, model_inputs, sensible_values
+from converters.mxnet.model_file import Weight, write_model_file
 from converters.mxnet.params import Parameters, open_params
 from converters.mxnet.symbol import Graph, read_symbol
 from converters.mxnet.translate import check_operators, translate
@@ -48,8 +48,8 @@ class MXNetConverter(Converter):
         files = find_model(source)
         parameters, binding = read_model(files)
         specs = model_inputs(binding, parameters, options)
-        model, outputs = write_model(binding, parameters, specs)
-        path = save_model(model, workdir / "onnx")
+        model, weights, outputs = write_model(binding, parameters, specs)
+        path = write_model_file(model, weights, workdir / "onnx")
         ranges, choices = sensible_values(binding, specs)
         reference, name = _reference(files, binding, parameters, outputs, options)
         return Conversion(
@@ -76,8 +76,8 @@ def read_model(files: ModelFiles) -> tuple[Parameters, Binding]:
 
 def write_model(
     binding: Binding, parameters: Parameters, specs: list[TensorSpec]
-) -> tuple[onnx.ModelProto, tuple[TensorSpec, ...]]:
-    """The ONNX model and its outputs, for inputs of these datatypes and shapes."""
+) -> tuple[onnx.ModelProto, list[Weight], tuple[TensorSpec, ...]]:
+    """The ONNX model, its constants and its outputs, for inputs of these datatypes and shapes."""
     g = Emitter()
     sizes = declared_sizes(specs)
     inputs = {spec.name: g.input(spec.name, DTYPES[spec.datatype], sizes[spec.name]) for spec in specs}
@@ -91,7 +91,7 @@ def write_model(
     names = head_names(binding.graph, taken=inputs)
     model = new_model("mxnet")
     g.finish(model.graph, list(inputs.values()), list(zip(names, heads, strict=True)))
-    return model, tuple(_output(name, head) for name, head in zip(names, heads, strict=True))
+    return model, g.weights(), tuple(_output(name, head) for name, head in zip(names, heads, strict=True))
 
 
 def _output(name: str, value: Value) -> TensorSpec:

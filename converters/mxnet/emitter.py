@@ -18,6 +18,7 @@ import onnx
 from onnx import defs, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from converters.mxnet.model_file import Weight
 from converters.mxnet.values import Initializers, Size, Value
 from model_store.errors import ConversionError, first_line
 
@@ -49,6 +50,7 @@ class Emitter:
         self._initializers: Initializers = parent._initializers if parent else Initializers()
         self._count = 0
         self._taken: set[str] = set()
+        self._needed: set[str] = set()
 
     def subgraph(self) -> Emitter:
         """An emitter for an inner graph, which sees all values written so far."""
@@ -63,7 +65,8 @@ class Emitter:
 
     def weight(self, dtype: np.dtype[Any], shape: Sequence[int], read: Callable[[], np.ndarray]) -> Value:
         """A constant that is read when it is needed, and only then."""
-        return Value(self, self._initializers.lazy(self._mint, dtype, read), np.dtype(dtype), tuple(shape))
+        name = self._initializers.lazy(self._mint(), np.dtype(dtype), tuple(shape), read)
+        return Value(self, name, np.dtype(dtype), tuple(shape))
 
     def const(self, value: Any, dtype: Any = None) -> Value:
         """A constant, of any shape."""
@@ -178,7 +181,8 @@ class Emitter:
         target = tuple(shape)
         if target == value.shape:
             return value
-        return self.emit("Reshape", value, self._reshape_target(value, target), shape=target)
+        empty = 1 if 0 in target else None
+        return self.emit("Reshape", value, self._reshape_target(value, target), shape=target, allowzero=empty)
 
     def _reshape_target(self, value: Value, target: tuple[Size, ...]) -> Value:
         """Numbers alone where 0 (copy) and -1 (infer) suffice."""
@@ -195,21 +199,26 @@ class Emitter:
     def finish(
         self, graph: onnx.GraphProto, inputs: Sequence[Value], outputs: Sequence[tuple[str, Value]]
     ) -> onnx.GraphProto:
-        """Fills `graph` with all that `outputs`, named values, need. The initializers are the outermost graph's."""
+        """Fills `graph` with all nodes that `outputs`, named values, need. Its constants are `weights`."""
         for public, value in outputs:
             self._nodes.append(helper.make_node("Identity", [value.name], [public]))
-        nodes, needed = _needed(self._nodes, {public for public, _ in outputs})
+        nodes, self._needed = _needed(self._nodes, {public for public, _ in outputs})
         graph.node.extend(nodes)
         graph.input.extend(map(_declared, inputs))
         graph.output.extend(_declared(Value(self, public, value.dtype, value.shape)) for public, value in outputs)
-        if self._parent is None:
-            self._initializers.write(needed, graph)
         return graph
 
-    def body(self, inputs: Sequence[Value], outputs: Sequence[Value]) -> onnx.GraphProto:
-        """The inner graph as an attribute of the node that it belongs to."""
-        named = [(self._mint(), value) for value in outputs]
-        return self.finish(onnx.GraphProto(name=self._mint()), inputs, named)
+    def weights(self) -> list[Weight]:
+        """The constants that the finished graph reads; those of inner graphs are the outermost one's."""
+        return self._initializers.weights(self._needed)
+
+    def serialized(self, model: onnx.ModelProto) -> bytes:
+        """A model of the finished graph, with its constants, for what is small enough to have in memory."""
+        for weight in self.weights():
+            tensor = weight.header()
+            tensor.raw_data = weight.read().tobytes()
+            model.graph.initializer.append(tensor)
+        return bytes(model.SerializeToString())
 
     # -- inside -----------------------------------------------------------------------------------------------------
 

@@ -11,14 +11,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnx
 from onnx import helper
+
+from converters.mxnet.model_file import Weight
 
 if TYPE_CHECKING:
     from converters.mxnet.emitter import Emitter
 
 Size = int | str
 """Of a dimension: a number, or a name for one that is not known before the graph runs."""
+LARGEST_SHORT_BYTES = 1024
+"""Constants up to this size are compared, so that each is kept once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,36 +116,30 @@ class Initializers:
     """Constants by name. Weights are read when the finished graph needs them; the same short constant is kept once."""
 
     def __init__(self) -> None:
-        self._readers: dict[str, Callable[[], np.ndarray]] = {}
+        self._weights: dict[str, Weight] = {}
         self._short: dict[tuple[str, tuple[int, ...], bytes], str] = {}
 
     def __contains__(self, name: str) -> bool:
-        return name in self._readers
+        return name in self._weights
 
-    def lazy(self, mint: Callable[[], str], dtype: np.dtype[Any], read: Callable[[], np.ndarray]) -> str:
-        """A constant that `read` gives, under a new name."""
-        name = mint()
-        self._readers[name] = read
+    def lazy(self, name: str, dtype: np.dtype[Any], shape: tuple[int, ...], read: Callable[[], np.ndarray]) -> str:
+        """A constant that `read` gives."""
+        self._weights[name] = Weight(name, dtype, shape, read)
         return name
 
     def add(self, mint: Callable[[], str], array: np.ndarray) -> str:
-        """A constant that is at hand."""
-        if array.nbytes > 1024:
-            return self.lazy(mint, array.dtype, lambda: array)
+        """A constant that is at hand, under a new name unless it is short and there already."""
+        if array.nbytes > LARGEST_SHORT_BYTES:
+            return self.lazy(mint(), array.dtype, array.shape, lambda: array)
         key = (array.dtype.str, array.shape, array.tobytes())
         if key not in self._short:
-            self._short[key] = self.lazy(mint, array.dtype, lambda: array)
+            self._short[key] = self.lazy(mint(), array.dtype, array.shape, lambda: array)
         return self._short[key]
 
     def read(self, name: str) -> np.ndarray:
         """The numbers."""
-        return self._readers[name]()
+        return self._weights[name].read()
 
-    def write(self, needed: Container[str], graph: onnx.GraphProto) -> None:
-        """Adds those of `needed` to `graph`, one at a time: bytes exist twice only for the moment."""
-        for name, read in self._readers.items():
-            if name in needed:
-                array = read()
-                tensor = graph.initializer.add(name=name, dims=array.shape)
-                tensor.data_type = helper.np_dtype_to_tensor_dtype(array.dtype)
-                tensor.raw_data = array.tobytes()
+    def weights(self, needed: Container[str]) -> list[Weight]:
+        """Those of `needed`, not read yet."""
+        return [weight for name, weight in self._weights.items() if name in needed]

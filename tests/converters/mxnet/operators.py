@@ -51,7 +51,7 @@ def translated(
     declared = [values[int(name[1:])] for name in feeds]
     g.finish(model.graph, declared, [(f"output{place}", head) for place, head in enumerate(heads)])
     session = onnxruntime.InferenceSession(
-        model.SerializeToString(), session_options(threads=1), providers=["CPUExecutionProvider"]
+        g.serialized(model), session_options(threads=1), providers=["CPUExecutionProvider"]
     )
     return [np.asarray(array) for array in session.run(None, feeds)]
 

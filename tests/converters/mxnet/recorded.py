@@ -92,7 +92,7 @@ def _translated(case: Recorded) -> bytes:
     heads = translate(binding.graph, g, variables)
     model = new_model("case")
     g.finish(model.graph, list(inputs.values()), [(f"output{place}", head) for place, head in enumerate(heads)])
-    return bytes(model.SerializeToString())
+    return g.serialized(model)
 
 
 def _sizes(case: Recorded, name: str) -> tuple[Size, ...]:

@@ -14,7 +14,7 @@ def run(
 ) -> tuple[np.ndarray, list[str]]:
     model = new_model("test")
     g.finish(model.graph, declared, [("out", output)])
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(g.serialized(model), providers=["CPUExecutionProvider"])
     return session.run(None, inputs)[0], [node.op_type for node in model.graph.node]
 
 
