@@ -14,10 +14,12 @@ import onnx
 
 from converters.base import Arrays, Conversion, ConversionOptions, Converter, Run
 from converters.mxnet.binding import Binding, bind, complete
-from converters.mxnet.emitter import Emitter, new_model
+from converters.mxnet.emitter import Emitter
 from converters.mxnet.files import ModelFiles, explain_unbound, find_model, looks_like_model
-from converters.mxnet.inputs import declared_sizes, model_inputs, sensible_values
+from converters.mxnet.inputs import declared_sizes, model_inputs
+from converters.mxnet.meanings import sensible_values
 from converters.mxnet.model_file import Weight, write_model_file
+from converters.mxnet.onnx_nodes import new_model
 from converters.mxnet.params import Parameters, open_params
 from converters.mxnet.symbol import Graph, read_symbol
 from converters.mxnet.translate import check_operators, translate
@@ -50,7 +52,7 @@ class MXNetConverter(Converter):
         specs = model_inputs(binding, parameters, options)
         model, weights, outputs = write_model(binding, parameters, specs)
         path = write_model_file(model, weights, workdir / "onnx")
-        ranges, choices = sensible_values(binding, specs)
+        ranges, choices = sensible_values(binding, parameters, specs)
         reference, name = _reference(files, binding, parameters, outputs, options)
         return Conversion(
             path,

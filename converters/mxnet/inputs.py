@@ -10,12 +10,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from converters.base import ConversionOptions, Range
+from converters.base import ConversionOptions
 from converters.mxnet.binding import Binding
 from converters.mxnet.params import Parameters
 from converters.mxnet.registry import operators
 from converters.mxnet.symbol import Node
-from model_store.datatypes import DATATYPES, DTYPES
+from model_store.datatypes import DATATYPES
 from model_store.errors import ConfigError, SourceError
 from model_store.manifest import TensorSpec
 
@@ -26,9 +26,6 @@ _SAME_SHAPE = frozenset((
 """Operators after which an input still has its channels."""
 _WEIGHTS = frozenset(("weight", "bias", "gamma", "beta", "moving_mean", "moving_var", "parameters"))
 """Operators' inputs that a model brings itself."""
-_INDEXED = {"Embedding": "input_dim"}
-LARGEST_CHOICE = 1000
-"""Indices of a vocabulary that the gate draws from."""
 
 
 def model_inputs(binding: Binding, parameters: Parameters, options: ConversionOptions) -> list[TensorSpec]:
@@ -109,25 +106,6 @@ def _first_layer(binding: Binding, name: str) -> tuple[Node, int] | None:
             return node, node.inputs[1][0]
         if node.op in _SAME_SHAPE:
             reached.add(index)
-    return None
-
-
-def sensible_values(binding: Binding, specs: list[TensorSpec]) -> tuple[dict[str, Range], dict[str, np.ndarray]]:
-    """Ranges and choices for the gate's random inputs: indices into a vocabulary, lengths of sequences."""
-    sizes = {spec.name: spec for spec in specs}
-    choices: dict[str, np.ndarray] = {}
-    for name, spec in sizes.items():
-        for node, place in binding.consumers(name):
-            if (values := _values_for(node, place)) is not None:
-                choices[name] = values.astype(DTYPES[spec.datatype])
-    return {}, choices
-
-
-def _values_for(node: Node, place: int) -> np.ndarray | None:
-    if node.op in _INDEXED and place == 0:
-        return np.arange(min(max(node.attrs.integer(_INDEXED[node.op]), 1), LARGEST_CHOICE))
-    if node.op.startswith("Sequence") and place == 1:
-        return np.arange(1, 4)
     return None
 
 

@@ -15,8 +15,10 @@ import onnxruntime
 
 from converters.base import Arrays
 from converters.graph import session_options
+from converters.mxnet.attributes import Attributes
 from converters.mxnet.binding import Binding
-from converters.mxnet.emitter import Emitter, new_model
+from converters.mxnet.emitter import Emitter
+from converters.mxnet.onnx_nodes import new_model
 from converters.mxnet.reference.registry import numpy_operators
 from converters.mxnet.symbol import VARIABLE, Graph, Node
 from converters.mxnet.translate import outputs_used, translate_node
@@ -33,8 +35,15 @@ class Context:
     run: Callable[[Graph, Sequence[np.ndarray | None]], list[np.ndarray]]
     """Runs a subgraph for its inputs, in the order of `Graph.arguments`; gives its heads."""
 
-    def __getattr__(self, name: str) -> object:
-        return getattr(self.node, name)
+    @property
+    def attrs(self) -> Attributes:
+        """The node's attributes."""
+        return self.node.attrs
+
+    @property
+    def subgraphs(self) -> tuple[Graph, ...]:
+        """The node's graphs inside."""
+        return self.node.subgraphs
 
 
 class Interpreter:
@@ -106,7 +115,7 @@ def _by_translation(
     outputs = translate_node(node, g, [values.get(f"input{place}") for place in range(len(inputs))], version, used)
     model = new_model("node")
     g.finish(model.graph, list(values.values()), [(f"output{place}", value) for place, value in enumerate(outputs)])
-    session = onnxruntime.InferenceSession(model.SerializeToString(), _plain(), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(g.serialized(model), _plain(), providers=["CPUExecutionProvider"])
     return [np.asarray(array) for array in session.run(None, feeds)]
 
 

@@ -19,7 +19,27 @@ Arrays = np.ndarray | Sequence[np.ndarray]
 """One array, or one for each of the operator's outputs."""
 NumpyOperator = Callable[..., Arrays]
 
-FAMILIES: tuple[str, ...] = ()
+FAMILIES: tuple[str, ...] = (
+    "activations",
+    "arithmetic",
+    "attention",
+    "boxes",
+    "control_flow",
+    "convolutions",
+    "detection",
+    "displacements",
+    "heads",
+    "normalisations",
+    "pooling",
+    "products",
+    "quantised",
+    "recurrent",
+    "reductions",
+    "regions",
+    "resampling",
+    "softmax",
+    "unary",
+)
 """Modules of this package."""
 
 _OPERATORS: dict[str, NumpyOperator] = {}

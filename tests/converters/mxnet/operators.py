@@ -11,7 +11,8 @@ import pytest
 
 from converters.graph import session_options
 from converters.mxnet.aliases import CANONICAL
-from converters.mxnet.emitter import Emitter, new_model
+from converters.mxnet.emitter import Emitter
+from converters.mxnet.onnx_nodes import new_model
 from converters.mxnet.reference.interpreter import run_graph
 from converters.mxnet.reference.registry import numpy_operators
 from converters.mxnet.symbol import VARIABLE, Graph, Node

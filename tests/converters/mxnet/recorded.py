@@ -12,7 +12,8 @@ import onnxruntime
 
 from converters.graph import session_options
 from converters.mxnet.binding import Binding, bind, complete
-from converters.mxnet.emitter import Emitter, new_model
+from converters.mxnet.emitter import Emitter
+from converters.mxnet.onnx_nodes import new_model
 from converters.mxnet.params import Parameters, open_params
 from converters.mxnet.reference.interpreter import Interpreter
 from converters.mxnet.symbol import read_symbol

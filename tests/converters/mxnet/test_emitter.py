@@ -4,7 +4,8 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from converters.mxnet.emitter import Emitter, new_model
+from converters.mxnet.emitter import Emitter
+from converters.mxnet.onnx_nodes import new_model
 from converters.mxnet.values import Value
 from model_store.errors import ConversionError
 

@@ -1,0 +1,152 @@
+"""Loops and branches: MXNet's subgraphs become the bodies of ONNX's Scan, Loop and If.
+
+A subgraph reads its own variables only; attributes say which of the node's inputs they stand for. Bodies see the graph
+around them, so what is the same in every step is not passed on but named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx
+
+from converters.mxnet.emitter import Emitter
+from converters.mxnet.registry import OpNode, mxnet_op
+from converters.mxnet.symbol import Graph
+from converters.mxnet.values import Size, Value
+
+MAX_ITERATIONS = 1 << 20
+"""Of a while loop: its outputs have as many rows, executed or not."""
+
+
+@mxnet_op("_CachedOp")
+def cached_op(node: OpNode, *data: Value) -> list[Value]:
+    """A hybridised block inside of a graph: its subgraph in place."""
+    return node.translate(_subgraphs(node, 1)[0], node.g, data)
+
+
+@mxnet_op("_foreach")
+def foreach(node: OpNode, *inputs: Value) -> list[Value]:
+    """Runs the body for each slice of the data along axis 0; gives outputs stacked along axis 0, then the last states.
+
+    Inputs are data, states, and what the body reads besides.
+    """
+    (body,) = _subgraphs(node, 1)
+    data_at, states_at, rest_at = (
+        _places(node, name, len(body.arguments)) for name in ("in_data_locs", "in_state_locs", "remain_locs")
+    )
+    data, states = inputs[: len(data_at)], inputs[len(data_at) : len(data_at) + len(states_at)]
+    rest = inputs[len(data_at) + len(states_at) :]
+    inner = node.g.subgraph()
+    carried = [inner.argument(state.dtype, state.shape) for state in states]
+    slices = [inner.argument(value.dtype, value.shape[1:]) for value in data]
+    bound = dict(zip(data_at, slices, strict=True)) | dict(zip(states_at, carried, strict=True))
+    bound |= dict(zip(rest_at, map(inner.seen, rest), strict=True))
+    heads = node.translate(body, inner, [bound[place] for place in range(len(body.arguments))])
+    count = node.attrs.integer("num_out_data")
+    outputs, last = heads[:count], heads[count:]
+    steps = data[0].shape[0]
+    types = [*carried, *(_like(output, (steps, *output.shape)) for output in outputs)]
+    made = node.g.emit_many(
+        "Scan",
+        *states,
+        *data,
+        outputs=len(types),
+        types=types,
+        body=inner.body([*carried, *slices], [*last, *outputs]),
+        num_scan_inputs=len(data),
+    )
+    return [*made[len(states) :], *made[: len(states)]]
+
+
+@mxnet_op("_while_loop")
+def while_loop(node: OpNode, *inputs: Value) -> list[Value]:
+    """Runs the body while the condition holds, `max_iterations` times at most; gives outputs stacked along axis 0, and
+    the last variables.
+
+    Outputs have `max_iterations` rows. Those after the last step are memory as it comes in MXNet, and zeros here.
+    """
+    condition, body = _subgraphs(node, 2)
+    most, count = node.attrs.integer("max_iterations"), node.attrs.integer("num_out_data")
+    if not 0 < most <= MAX_ITERATIONS:
+        raise node.refuse(f"attribute 'max_iterations': expected 1 to {MAX_ITERATIONS}, got {most}")
+    condition_at, body_at = _places(node, "cond_input_locs", len(inputs)), _places(node, "func_input_locs", len(inputs))
+    carried_at = [body_at[place] for place in _places(node, "func_var_locs", len(body_at))]
+    variables = [inputs[place] for place in carried_at]
+    inner = node.g.subgraph()
+    carried = [inner.argument(value.dtype, value.shape) for value in variables]
+    before = [inner.seen(value) for value in inputs]
+    now = _replaced(before, carried_at, carried)
+    heads = node.translate(body, inner, [now[place] for place in body_at])
+    outputs, changed = heads[:count], heads[count:]
+    after = _replaced(before, carried_at, changed)
+    again = _truth(node.translate(condition, inner, [after[place] for place in condition_at])[0])
+    start = _truth(node.translate(condition, node.g, [inputs[place] for place in condition_at])[0])
+    step, going = inner.argument(np.dtype(np.int64), ()), inner.argument(np.dtype(np.bool_), ())
+    executed = node.g.new_size(lambda: stacked[0].g.emit("Shape", stacked[0], start=0, end=1, shape=(1,)))
+    made = node.g.emit_many(
+        "Loop",
+        node.g.const(most, np.int64),
+        start,
+        *variables,
+        outputs=len(variables) + len(outputs),
+        types=[*carried, *(_like(output, (executed, *output.shape)) for output in outputs)],
+        body=inner.body([step, going, *carried], [again, *changed, *outputs]),
+    )
+    stacked = made[len(variables) :]
+    return [*(_padded(value, most) for value in stacked), *made[: len(variables)]]
+
+
+@mxnet_op("_cond")
+def cond(node: OpNode, *inputs: Value) -> list[Value]:
+    """One of two branches, as the first subgraph says; both give tensors of the same shapes."""
+    condition, *branches = _subgraphs(node, 3)
+    places = [_places(node, name, len(inputs)) for name in ("cond_input_locs", "then_input_locs", "else_input_locs")]
+    chosen = _truth(node.translate(condition, node.g, [inputs[place] for place in places[0]])[0])
+    (then, types), (other, _) = (
+        _branch(node, branch, [inputs[place] for place in at]) for branch, at in zip(branches, places[1:], strict=True)
+    )
+    return list(node.g.emit_many("If", chosen, outputs=len(types), types=types, then_branch=then, else_branch=other))
+
+
+def _branch(node: OpNode, branch: Graph, inputs: Sequence[Value]) -> tuple[onnx.GraphProto, list[Value]]:
+    inner = node.g.subgraph()
+    heads = node.translate(branch, inner, [inner.seen(value) for value in inputs])
+    return inner.body([], heads), heads
+
+
+def _subgraphs(node: OpNode, count: int) -> tuple[Graph, ...]:
+    found = node.node.subgraphs
+    if len(found) != count:
+        raise node.refuse(f"expected {count} subgraphs, got {len(found)}")
+    return found
+
+
+def _places(node: OpNode, name: str, count: int) -> tuple[int, ...]:
+    places: tuple[int, ...] = node.attrs.integers(name, ())
+    if not all(0 <= place < count for place in places):
+        raise node.refuse(f"attribute {name!r}: expected places below {count}, got {places}")
+    return places
+
+
+def _replaced(values: Sequence[Value], places: Sequence[int], others: Sequence[Value]) -> list[Value]:
+    changed = dict(zip(places, others, strict=True))
+    return [changed.get(place, value) for place, value in enumerate(values)]
+
+
+def _truth(value: Value) -> Value:
+    """A tensor of one element, of any dtype, as a condition of ONNX."""
+    return value.g.reshape(value.cast(np.bool_), ())
+
+
+def _like(value: Value, shape: Sequence[Size]) -> Value:
+    return Value(value.g, value.name, value.dtype, tuple(shape))
+
+
+def _padded(value: Value, rows: int) -> Value:
+    """With rows of zeros at the end."""
+    g: Emitter = value.g
+    missing = g.ints(rows) - g.size(value.shape[0])
+    nothing = g.emit("Expand", g.scalar(0, value), g.emit("Concat", missing, g.sizes(value.shape[1:]), axis=0))
+    return g.emit("Concat", value, nothing, axis=0, shape=(rows, *value.shape[1:]))
