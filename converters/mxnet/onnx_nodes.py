@@ -59,7 +59,7 @@ def infer(emitted: Emitted, constant: Callable[[Value], np.ndarray | None]) -> d
         found: dict[str, onnx.TypeProto] = onnx.shape_inference.infer_node_outputs(
             schema, node, types, hints, opset_imports=_OPSETS, ir_version=IR_VERSION
         )
-    except onnx.shape_inference.InferenceError as error:
+    except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError) as error:
         shapes = ", ".join(map(str, values))
         raise ConversionError(f"{node.op_type} does not take {shapes}: {first_line(error)}") from error
     return found

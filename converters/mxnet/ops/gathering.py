@@ -105,7 +105,8 @@ def one_hot(node: OpNode, indices: Value) -> Value:
     bounded(node, (*indices.shape, depth))
     dtype = attrs.dtype("dtype", np.dtype(np.float32))
     on, off = (
-        g.const(np.array(attrs.number(name, default)).astype(dtype)) for name, default in (("on_value", 1.0), ("off_value", 0.0))
+        g.const(np.array(attrs.number(name, default)).astype(dtype))
+        for name, default in (("on_value", 1.0), ("off_value", 0.0))
     )
     classes = g.const(np.arange(depth))
     return select(g.emit("Equal", whole(indices).unsqueeze(indices.rank), classes), on, off)

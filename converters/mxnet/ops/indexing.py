@@ -108,7 +108,9 @@ def unravel_index(node: OpNode, data: Value) -> Value:
         raise node.refuse(f"expected a vector, got {data}")
     g, numbers = node.g, whole(data)
     along = [
-        g.emit("Div", numbers, g.ints(stride)) if axis == 0 else g.emit("Mod", g.emit("Div", numbers, g.ints(stride)), g.ints(shape[axis]))
+        g.emit("Div", numbers, g.ints(stride))
+        if axis == 0
+        else g.emit("Mod", g.emit("Div", numbers, g.ints(stride)), g.ints(shape[axis]))
         for axis, stride in enumerate(_strides(node, shape))
     ]
     return g.emit("Concat", *(value.unsqueeze(0) for value in along), axis=0).cast(data.dtype)

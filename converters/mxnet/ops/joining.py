@@ -83,5 +83,7 @@ def split_along(node: OpNode, data: Value, axis: int) -> list[Value]:
     """Cut along an axis as the attributes `sections`, `indices` and `squeeze_axis` say."""
     attrs = node.attrs
     sections, starts = attrs.integer("sections", 0), attrs.integers("indices", ())
-    pieces = near_equal_pieces(node, data, axis, sections) if sections > 0 else pieces_from(node, data, axis, starts[1:])
+    pieces = (
+        near_equal_pieces(node, data, axis, sections) if sections > 0 else pieces_from(node, data, axis, starts[1:])
+    )
     return [piece.squeeze(axis) for piece in pieces] if attrs.boolean("squeeze_axis", False) else pieces

@@ -157,15 +157,18 @@ def trace(node: OpNode, data: Value) -> Value:
 
 @mxnet_op("_linalg_extracttrian")
 def extracttrian(node: OpNode, A: Value) -> Value:  # noqa: N803
-    """A triangle row by row: from diagonal `offset` on away from the main one; at 0 on the side that `lower` tells."""
+    """A triangle as a vector: from diagonal `offset` on away from the main one; at 0 on the side that `lower` tells."""
     side = _side(node, A, MAX_SIDE)
     offset = _offset(node, side)
     return _places(A, *_triangle_places(side, offset, node.attrs.boolean("lower", True)), side)
 
 
 def _triangle_places(side: int, offset: int, lower: bool) -> tuple[np.ndarray, np.ndarray]:
-    below = lower if offset == 0 else offset < 0
-    return np.tril_indices(side, offset) if below else np.triu_indices(side, offset)
+    """Rows and columns: a lower triangle row by row, an upper one column by column."""
+    if lower if offset == 0 else offset < 0:
+        return np.tril_indices(side, offset)
+    columns, rows = np.tril_indices(side, -offset)
+    return rows, columns
 
 
 def _filled(node: OpNode, x: Value, side: int, rows: np.ndarray, columns: np.ndarray) -> Value:

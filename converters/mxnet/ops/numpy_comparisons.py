@@ -7,7 +7,7 @@ import numpy as np
 from converters.mxnet.ops.arithmetic import Calculation
 from converters.mxnet.ops.comparisons import COMPARISONS
 from converters.mxnet.ops.numpy_arithmetic import promoted
-from converters.mxnet.ops.scalars import operand
+from converters.mxnet.ops.scalars import operand, widened
 from converters.mxnet.registry import OpNode, mxnet_op
 from converters.mxnet.values import Value
 
@@ -37,8 +37,8 @@ def _register(word: str, calculate: Calculation) -> None:
 
     @mxnet_op(f"_npi_{word}_scalar")
     def with_scalar(node: OpNode, data: Value) -> Value:
-        # The number is cut to the tensor's dtype here, whether it was an integer or not (1.9.1).
-        return calculate(data, operand(node, data))
+        wide = data if data.dtype.kind == "b" else widened(node, data)  # of a bool, the number counts as one too
+        return calculate(wide, operand(node, wide))
 
 
 for _word, _older in _COMPARISONS.items():

@@ -76,14 +76,11 @@ def numpy_mean(node: OpNode, a: Value) -> Value:
 
 
 def _spread(node: OpNode, a: Value) -> tuple[Value, np.dtype]:
-    """The variance, and the dtype that the result shall have."""
+    """The variance, and the dtype that the result shall have. Of integers it is one too, as in `moments`."""
     dtype = node.attrs.dtype("dtype", a.dtype)
-    if dtype.itemsize < 4 and dtype.kind != "f":
-        raise node.refuse(f"expected float, int32 or int64, got {a}; cast to float32 before")
-    ddof = node.attrs.integer("ddof", 0)
-    x = a.cast(dtype) if dtype.kind == "f" else a.cast(np.float64)
+    x = a.cast(dtype) if dtype.kind == "f" else a
     axes, keepdims = reduced_axes(node, a), node.attrs.boolean("keepdims", False)
-    return (variance(x, axes, keepdims, ddof) if axes else x - x), dtype
+    return (variance(x, axes, keepdims, node.attrs.integer("ddof", 0)) if axes else x - x), dtype
 
 
 @mxnet_op("_npi_var")
@@ -97,7 +94,7 @@ def numpy_variance(node: OpNode, a: Value) -> Value:
 def standard_deviation(node: OpNode, a: Value) -> Value:
     """The root of the variance."""
     value, dtype = _spread(node, a)
-    return node.g.emit("Sqrt", value).cast(dtype)
+    return node.g.emit("Sqrt", value if value.is_float else value.cast(np.float64)).cast(dtype)
 
 
 @mxnet_op("_npi_average")

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from converters.mxnet.ops.axes import bounded
+from converters.mxnet.ops.axes import bounded, known_size
 from converters.mxnet.ops.expanding import expanded
 from converters.mxnet.ops.kernels import number, widened
-from converters.mxnet.ops.slicing import ranged
 from converters.mxnet.registry import OpNode, mxnet_op
 from converters.mxnet.values import Value
 
@@ -89,23 +87,15 @@ def _mirror(mode: str) -> AlongAxis:
     """The elements from the end inwards, with the last one (`symmetric`) or without it (`reflect`), again and again."""
 
     def mirrored(node: OpNode, data: Value, axis: int, width: tuple[int, int]) -> Value:
-        size = data.shape[axis]
-        if isinstance(size, str):
-            return _folded(node, data, axis, width, first=int(mode == "reflect"))
+        if mode == "reflect" and isinstance(data.shape[axis], str):
+            # ONNX Runtime tells when the size turns out to be too small; it knows no symmetric padding.
+            return padded(node, data, [width if place == axis else (0, 0) for place in range(data.rank)], mode)
+        size = known_size(node, data, axis)
         bounded(node, (size + sum(width),))
         places = np.pad(np.arange(size), width, mode)  # type: ignore[call-overload]
         return node.g.emit("Gather", data, node.g.const(places), axis=axis)
 
     return mirrored
-
-
-def _folded(node: OpNode, data: Value, axis: int, width: tuple[int, int], first: int) -> Value:
-    """The axis, of a size that is at least the widths, with its ends folded over; `first` leaves out the last element."""
-    before, after = width
-    ends = data.slice(axis, first, before + first), data.slice(axis, -after - first, -first or sys.maxsize)
-    front, back = (ranged(node, end, {axis: (-1, -sys.maxsize, -1)}) for end in ends)
-    parts = [*([front] if before else []), data, *([back] if after else [])]
-    return node.g.emit("Concat", *parts, axis=axis)
 
 
 def _extreme(op: str) -> AlongAxis:

@@ -91,7 +91,7 @@ def _power(node: OpNode) -> tuple[Callable[[Value], Value], Callable[[Value], Va
 
 
 def _windows(node: OpNode, data: Value) -> Windows:
-    window = replace(window_of(node, data.rank), dilate=(1,) * (data.rank - 2))
+    window = window_of(node, data.rank)
     convention = node.attrs.text("pooling_convention", "valid")
     if convention not in ("valid", "full"):
         raise node.refuse(f"attribute 'pooling_convention': expected valid or full, got {convention!r}")
@@ -102,7 +102,7 @@ def _windows(node: OpNode, data: Value) -> Windows:
     if convention == "full":
         after = tuple(pad + _surplus(size, kernel, stride, pad) for size, kernel, stride, pad in sizes)
     include = node.attrs.boolean("count_include_pad", True)
-    return Windows(window.kernel, window.stride, window.dilate, window.pad, after, include)
+    return Windows(window.kernel, window.stride, (1,) * window.rank, window.pad, after, include)
 
 
 def _surplus(size: Size, kernel: int, stride: int, pad: int) -> int:

@@ -113,7 +113,7 @@ def to_integers(real: Value, step: Value, dtype: np.dtype[Any]) -> Value:
 
 def to_reals(integers: Value, step: Value) -> Value:
     """float32."""
-    return integers.g.emit("DequantizeLinear", integers, step)
+    return integers.g.emit("DequantizeLinear", integers, step, integers.g.const(0, integers.dtype))
 
 
 def to_int32(real: Value, step: Value) -> Value:

@@ -66,15 +66,14 @@ def mean(x: Value, axes: Sequence[int], keepdims: bool) -> Value:
     return divide(wide, count(x, axes, np.int64)).cast(x.dtype)
 
 
-def variance(x: Value, axes: Sequence[int], keepdims: bool, ddof: float = 0) -> Value:
-    """The mean squared distance from the mean; divided by the count less `ddof`."""
-    if not x.is_float:
-        return variance(x.cast(np.float64), axes, keepdims, ddof).cast(x.dtype)
-    distance = x - x.reduce("ReduceMean", *axes, keepdims=True)
+def variance(x: Value, axes: Sequence[int], keepdims: bool, ddof: int = 0) -> Value:
+    """The mean squared distance from the mean; divided by the count less `ddof`. Of integers all is integers, cut."""
+    distance = x - mean(x, axes, True)
     squared = distance * distance
     if ddof == 0:
-        return squared.reduce("ReduceMean", *axes, keepdims=keepdims)
-    return squared.reduce("ReduceSum", *axes, keepdims=keepdims) / (count(x, axes) - ddof)
+        return mean(squared, axes, keepdims)
+    wide = total(squared, axes, keepdims).cast(x.dtype if x.is_float else np.int64)
+    return divide(wide, count(x, axes, wide.dtype) - ddof).cast(x.dtype)
 
 
 def without_nan(reduction: Reduction, neutral: float) -> Reduction:
@@ -126,6 +125,8 @@ def norm(node: OpNode, data: Value) -> Value:
     order = node.attrs.integer("ord", 2)
     if order not in (1, 2):
         raise node.refuse(f"attribute 'ord': expected 1 or 2, got {order}")
+    if order == 2 and not data.is_float:
+        raise node.refuse(f"expected floats, got {data}: MXNet rounds the squares of integers on the way")
     x = data.cast(node.attrs.dtype("out_dtype", data.dtype))
     axes = reduced_axes(node, x)
     return unscalar(in_floats(f"ReduceL{order}")(x, axes, node.attrs.boolean("keepdims", False)))
@@ -136,9 +137,7 @@ def moments(node: OpNode, data: Value) -> Sequence[Value]:
     """Mean and variance (of the population) over `axes`, which must be given."""
     axes = axes_of(node, node.attrs.integers("axes"), data.rank, "axes")
     keepdims = node.attrs.boolean("keepdims", False)
-    x = data if data.is_float else data.cast(np.float64)
-    made = x.reduce("ReduceMean", *axes, keepdims=keepdims), variance(x, axes, keepdims)
-    return [unscalar(each.cast(data.dtype)) for each in made]
+    return unscalar(mean(data, axes, keepdims)), unscalar(variance(data, axes, keepdims))
 
 
 @mxnet_op("multi_sum_sq")

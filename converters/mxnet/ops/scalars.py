@@ -23,7 +23,7 @@ _REVERSED = ("sub", "div", "power", "mod")
 def operand(node: OpNode, like: Value) -> Value:
     """Attribute `scalar` (default 1) as a constant of rank 0 and of the dtype of `like`; integers are cut, and wrap."""
     number = node.attrs.number("scalar", 1.0)
-    if like.is_float:
+    if like.is_float or like.dtype.kind == "b":
         with np.errstate(over="ignore"):
             return node.g.const(np.float64(number).astype(like.dtype))
     if not math.isfinite(number) or abs(number) >= 2**63:

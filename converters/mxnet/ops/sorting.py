@@ -18,7 +18,9 @@ def best(node: OpNode, data: Value, axis: int, count: Size, *, ascending: bool) 
     """The first `count` along an axis in order, and their indices (int64)."""
     g = node.g
     wide = data if data.dtype.name in SORTED else data.cast(WIDER.get(data.dtype.name, "int32"))
-    values, indices = g.emit_many("TopK", wide, g.size(count), outputs=2, axis=axis, largest=int(not ascending), sorted=1)
+    values, indices = g.emit_many(
+        "TopK", wide, g.size(count), outputs=2, axis=axis, largest=int(not ascending), sorted=1
+    )
     return values.cast(data.dtype), indices
 
 

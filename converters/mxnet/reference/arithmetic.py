@@ -94,7 +94,7 @@ def _wide(node: Context, x: np.ndarray) -> np.ndarray:
 
 def _number(node: Context, dtype: np.dtype[Any]) -> np.ndarray:
     number = np.float64(node.attrs.number("scalar", 1.0))
-    return np.array(number if dtype.kind == "f" else np.int64(number)).astype(dtype)
+    return np.array(number if dtype.kind in "fb" else np.int64(number)).astype(dtype)
 
 
 def _scalar(function: Binary, name: str, *, swapped: bool = False) -> None:
@@ -122,7 +122,8 @@ def _numpy_test(function: Binary, word: str) -> None:
 
     @numpy_op(f"_npi_{word}_scalar")
     def with_number(node: Context, data: np.ndarray) -> np.ndarray:
-        return np.asarray(function(data, _number(node, data.dtype)))
+        x = data if data.dtype.kind == "b" else _wide(node, data)
+        return np.asarray(function(x, _number(node, x.dtype)))
 
 
 for _word, _function in {**ARITHMETIC, **COMPARISONS}.items():

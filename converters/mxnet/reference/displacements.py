@@ -98,4 +98,4 @@ def correlation(node: Context, data1: np.ndarray, data2: np.ndarray) -> np.ndarr
             fixed, moved = part(first, row, column), part(second, row + down, column + right)
             pair = fixed * moved if attrs.boolean("is_multiply", True) else np.abs(fixed - moved)
             out[:, channel] += pair.mean(1)
-    return out[:, :, ::stride, ::stride] / (kernel * kernel)
+    return np.asarray(out[:, :, ::stride, ::stride] / (kernel * kernel))

@@ -74,8 +74,8 @@ def numpy_dot(node: Context, a: np.ndarray, b: np.ndarray) -> np.ndarray:
 @numpy_op("_npi_tensordot")
 def tensordot(node: Context, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """numpy's."""
-    axes = [list(node.attrs.optional_integers(name, ())) for name in ("a_axes_summed", "b_axes_summed")]
-    return np.asarray(np.tensordot(a, b, axes=axes))
+    left, right = (node.attrs.optional_integers(name, ()) for name in ("a_axes_summed", "b_axes_summed"))
+    return np.asarray(np.tensordot(a, b, axes=(left, right)))
 
 
 @numpy_op("_npi_tensordot_int_axes")

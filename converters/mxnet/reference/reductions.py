@@ -46,6 +46,14 @@ _LEGACY: Final[Mapping[str, Reduction]] = {
 }
 
 
+def _variance(x: np.ndarray, axis: tuple[int, ...], keepdims: bool, ddof: int = 0) -> np.ndarray:
+    if x.dtype.kind == "f":
+        return np.asarray(np.var(x.astype(np.float64), axis=axis, ddof=ddof, keepdims=keepdims)).astype(x.dtype)
+    squares = np.square(x - _mean(x, axis, True))
+    count = np.prod([x.shape[each] for each in axis], dtype=np.int64) - ddof
+    return np.trunc(_sum(squares, axis, keepdims) / count).astype(x.dtype)
+
+
 def _axes(node: Context, rank: int) -> tuple[int, ...]:
     named = node.attrs.integers("axis", None)
     if named is None:
@@ -67,7 +75,7 @@ for _name, _function in _LEGACY.items():
 
 @numpy_op("norm")
 def norm(node: Context, data: np.ndarray) -> np.ndarray:
-    """Of order 1 or 2."""
+    """Of order 1 or 2, of floats."""
     x = np.abs(data.astype(np.float64))
     axes, keepdims = _axes(node, data.ndim), node.attrs.boolean("keepdims", False)
     order = node.attrs.integer("ord", 2)
@@ -79,8 +87,7 @@ def norm(node: Context, data: np.ndarray) -> np.ndarray:
 def moments(node: Context, data: np.ndarray) -> Sequence[np.ndarray]:
     """Mean and variance."""
     axes, keepdims = node.attrs.integers("axes"), node.attrs.boolean("keepdims", False)
-    made = (function(data.astype(np.float64), axis=axes, keepdims=keepdims) for function in (np.mean, np.var))
-    return [np.atleast_1d(each).astype(data.dtype) for each in made]
+    return np.atleast_1d(_mean(data, axes, keepdims)), np.atleast_1d(_variance(data, axes, keepdims))
 
 
 def _position(node: Context, x: np.ndarray) -> np.ndarray:
@@ -146,10 +153,12 @@ _numpy("_npi_mean", np.mean, lambda dtype: dtype if dtype.kind == "f" else np.fl
 @numpy_op("_npi_var", "_npi_std")
 def spread(node: Context, a: np.ndarray) -> np.ndarray:
     """Variance and its root, in the dtype of the data."""
-    function: Reduction = np.var if node.node.op.endswith("var") else np.std
-    ddof, keepdims = node.attrs.integer("ddof", 0), node.attrs.boolean("keepdims", False)
-    made = function(a.astype(np.float64), axis=_numpy_axes(node), ddof=ddof, keepdims=keepdims)
-    return np.asarray(made).astype(node.attrs.dtype("dtype", a.dtype))
+    dtype = node.attrs.dtype("dtype", a.dtype)
+    axes = _numpy_axes(node)
+    x = a.astype(dtype) if dtype.kind == "f" else a
+    every = tuple(range(a.ndim)) if axes is None else axes
+    made = _variance(x, every, node.attrs.boolean("keepdims", False), node.attrs.integer("ddof", 0))
+    return np.asarray(np.sqrt(made) if node.node.op.endswith("std") else made).astype(dtype)
 
 
 @numpy_op("_np_cumsum")

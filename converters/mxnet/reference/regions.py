@@ -10,7 +10,7 @@ from converters.mxnet.reference.registry import numpy_op
 
 def _rounded(values: np.ndarray) -> np.ndarray:
     """Halves away from zero."""
-    return np.trunc(values + np.copysign(0.5, values))
+    return np.asarray(np.trunc(values + np.copysign(0.5, values)))
 
 
 @numpy_op("ROIPooling")
@@ -56,7 +56,7 @@ def roi_align(node: Context, data: np.ndarray, rois: np.ndarray) -> np.ndarray:
     if not attrs.boolean("position_sensitive", False):
         return out
     split = out.reshape(len(rois), -1, *pooled, *pooled)
-    return np.einsum("rcijij->rcij", split)
+    return np.asarray(np.einsum("rcijij->rcij", split))
 
 
 def _weights(start: float, end: float, cells: int, limit: int, node: Context) -> np.ndarray:

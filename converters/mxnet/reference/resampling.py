@@ -19,7 +19,8 @@ def _linear(data: np.ndarray, axis: int, count: int, corners: bool) -> np.ndarra
     places = np.clip(places, 0, size - 1)
     low = np.floor(places).astype(int)
     weight = (places - low).astype(data.dtype).reshape([-1 if each == axis else 1 for each in range(data.ndim)])
-    return data.take(low, axis) * (1 - weight) + data.take(np.minimum(low + 1, size - 1), axis) * weight
+    first, second = data.take(low, axis), data.take(np.minimum(low + 1, size - 1), axis)
+    return np.asarray(first * (1 - weight) + second * weight)
 
 
 @numpy_op("_contrib_BilinearResize2D")
@@ -34,7 +35,7 @@ def bilinear_resize(node: Context, data: np.ndarray, like: np.ndarray | None = N
 def _new_size(node: Context, size: int, name: str, axis: int, like: np.ndarray | None) -> int:
     mode, scale = node.attrs.text("mode", "size"), node.attrs.number(f"scale_{name}", None)
     if mode == "like" and like is not None:
-        return like.shape[axis]
+        return int(like.shape[axis])
     if mode == "odd_scale":
         return int((size - size % 2) * scale) + size % 2
     if mode == "size":
@@ -53,7 +54,7 @@ def upsampling(node: Context, *data: np.ndarray) -> np.ndarray:
     height = data[0].shape[2] * scale
     made = [each.repeat(height // each.shape[2], 2).repeat(height // each.shape[2], 3) for each in data]
     if node.attrs.text("multi_input_mode", "concat") == "sum":
-        return np.sum(made, axis=0)
+        return np.asarray(np.sum(made, axis=0))
     return np.concatenate(made, 1)
 
 
@@ -102,7 +103,7 @@ def grid_generator(node: Context, data: np.ndarray) -> np.ndarray:
     height, width = data.shape[2:]
     y, x = np.mgrid[:height, :width]
     half = np.array([width - 1, height - 1]).reshape(2, 1, 1) / 2
-    return ((data + np.stack([x, y])) / half - 1).astype(data.dtype)
+    return np.asarray((data + np.stack([x, y])) / half - 1, data.dtype)
 
 
 def sampled(data: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:

@@ -17,12 +17,12 @@ Function = Callable[[np.ndarray], Any]
 
 def _round(x: np.ndarray) -> np.ndarray:
     """Halves away from zero."""
-    return np.trunc(x) + np.where(np.abs(x - np.trunc(x)) >= 0.5, np.sign(x), 0)
+    return np.asarray(np.trunc(x) + np.where(np.abs(x - np.trunc(x)) >= 0.5, np.sign(x), 0))
 
 
 def _rint(x: np.ndarray) -> np.ndarray:
     """Halves down."""
-    return np.where(x - np.floor(x) <= np.ceil(x) - x, np.floor(x), np.ceil(x))
+    return np.asarray(np.where(x - np.floor(x) <= np.ceil(x) - x, np.floor(x), np.ceil(x)))
 
 
 def _each(function: Callable[[float], float]) -> Function:

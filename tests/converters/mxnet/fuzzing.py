@@ -29,6 +29,7 @@ from converters.base import ConversionOptions
 from converters.mxnet.converter import read_model, write_model
 from converters.mxnet.files import find_model
 from converters.mxnet.inputs import model_inputs
+from converters.mxnet.registry import operators
 from model_store.datatypes import DATATYPES
 from model_store.errors import OnegateError
 from model_store.manifest import TensorSpec
@@ -40,6 +41,11 @@ LARGEST_BASE_BYTES = 60_000
 """Larger files would only make the mutations rarer that matter."""
 _NUMBER = re.compile(rb"\d+")
 _HUGE = [b"0", b"-1", b"999999999999", b"18446744073709551615", b"1e308", b"nan", b"2147483648", b"[]", b"None"]
+
+_VALUES = [
+    "0", "-1", "7", "999999999999", "-9223372036854775808", "(0, 0)", "(-1, -1, -1)", "(99999999, 99999999)", "()",
+    "None", "nan", "inf", "1e30", "True", "float16", "int8", "max", "(1,)", "[0, 1, 2, 3, 4, 5, 6, 7, 8]",
+]  # fmt: skip
 
 
 class TooLong(BaseException):
@@ -77,10 +83,41 @@ def bases(folder: Path) -> list[Base]:
 
 
 def mutate(data: bytes, dice: random.Random) -> bytes:
-    """The bytes, damaged in one to three ways."""
+    """The bytes, damaged in one to three ways. Half of the graphs stay JSON, so that it reaches the operators."""
+    if data[:1] == b"{" and dice.random() < 0.5:
+        return _edit_graph(data, dice)
     for _ in range(dice.randint(1, 3)):
         data = dice.choice(_MUTATIONS)(data, dice)
     return data
+
+
+def _edit_graph(data: bytes, dice: random.Random) -> bytes:
+    """Attributes, operators and inputs of some nodes become others."""
+    document = json.loads(data)
+    nodes = [node for node in document["nodes"] if node["op"] != "null"]
+    for _ in range(dice.randint(1, 3)):
+        node = dice.choice(nodes)
+        dice.choice((_edit_attribute, _edit_attribute, _edit_operator, _edit_inputs))(node, dice)
+    return json.dumps(document).encode()
+
+
+def _edit_attribute(node: dict[str, Any], dice: random.Random) -> None:
+    place = next((node[key] for key in ("attrs", "attr", "param") if node.get(key)), node.setdefault("attrs", {}))
+    key = dice.choice([*place, "axis", "shape", "num_outputs", "kernel"])
+    if dice.random() < 0.2:
+        place.pop(key, None)
+    else:
+        place[key] = dice.choice(_VALUES)
+
+
+def _edit_operator(node: dict[str, Any], dice: random.Random) -> None:
+    node["op"] = dice.choice(sorted(operators()))
+
+
+def _edit_inputs(node: dict[str, Any], dice: random.Random) -> None:
+    dice.shuffle(node["inputs"])
+    if dice.random() < 0.5:
+        node["inputs"] = node["inputs"][:-1]
 
 
 def _flip(data: bytes, dice: random.Random) -> bytes:
