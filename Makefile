@@ -34,6 +34,8 @@ check: $(STAMP) ## Format, lint, types, generated files fresh
 	@$(BIN)/ruff format --check --quiet . || { echo "run: make format" >&2; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
+	@cd serve/handler_child && MYPYPATH=. ../../$(BIN)/mypy --config-file ../../pyproject.toml \
+	  -p onegate_handler -p mms -p ts -p model_service
 	@$(BIN)/onegate schema --markdown | diff -u docs/config.md - || { echo "docs/config.md is stale; run: make docs" >&2; exit 1; }
 	@$(BIN)/python -m tests.sources.coverage | diff -u docs/frameworks.md - || { echo "docs/frameworks.md is stale; run: make docs" >&2; exit 1; }
 	@$(BIN)/python -m grpc_tools.protoc -Iserve/protocols --descriptor_set_out=/dev/stdout open_inference.proto \

@@ -12,6 +12,7 @@ import difflib
 import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -20,7 +21,7 @@ import msgspec
 import numpy as np
 
 from converters.headers import describe, refuse_pickle
-from model_store.errors import ConfigError, SourceError, Unsupported
+from model_store.errors import ConfigError, ConversionError, SourceError, Unsupported
 from model_store.manifest import HandlerSpec, Processor, Signature, TensorSpec
 
 Arrays = Mapping[str, np.ndarray]
@@ -36,7 +37,7 @@ Run = Callable[[Arrays], dict[str, np.ndarray]]
 
 class ConversionOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What the config asks of a conversion. Every field is part of the version's key, except `trust`, `framework`
-    and `code_folder`."""
+    and `code_folder`; files count by their bytes."""
 
     framework: str | None = None
     """Overrides detection by content."""
@@ -156,6 +157,7 @@ class Converter(ABC):
 
 
 CONVERTERS: dict[str, str] = {
+    "archive": "converters.archive.converter:ArchiveConverter",
     "mxnet": "converters.mxnet.converter:MXNetConverter",
     "pytorch": "converters.pytorch.converter:PyTorchConverter",
     "keras": "converters.keras.converter:KerasConverter",
@@ -177,6 +179,16 @@ def load_converter(framework: str) -> Converter:
     module, _, name = CONVERTERS[framework].partition(":")
     converter: Converter = getattr(importlib.import_module(module), name)()
     return converter
+
+
+@contextmanager
+def missing_library(extra: str | None, who: str = "the converter") -> Iterator[None]:
+    """Turns the lack of a library into a `ConversionError` that says which extra of the distribution brings it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        hint = f": pip install 'onegate[{extra}]'" if extra else ""
+        raise ConversionError(f"{who} needs the library {error.name!r}, which is not installed{hint}") from error
 
 
 def detect(source: Path, framework: str | None = None, *, trust: bool = False) -> Converter:

@@ -5,25 +5,24 @@ What it makes lies in `workdir`; publishing it is `publish.py`'s.
 
 from __future__ import annotations
 
-import contextlib
-import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 import onnxruntime
 
-from converters.base import Conversion, ConversionOptions, Converter, load_converter
-from converters.candidates import candidates, runs_of, signatures_of
+from converters.base import Conversion, ConversionOptions, Converter, load_converter, missing_library
+from converters.bodies import BodyOptions
+from converters.candidates import candidates, runs_of
 from converters.finishing import files_below, optimise_version
 from converters.graph import opset_of
 from converters.parity import check_parity, merge_reports
 from converters.precision import TOLERANCES, reduce_precision
 from converters.profile import measure_profile
+from converters.proof import Evidence, Proven, acceptable, not_equal
 from converters.samples import Samples, make_samples
 from model_store.errors import ConfigError, ConversionError, InternalError, Unsupported
-from model_store.manifest import ParityReport, Profile, Signature
+from model_store.manifest import HandlerSpec, ParityReport, Processor, Profile, Signature
 
 
 class ConversionRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,19 +48,15 @@ class Converted(msgspec.Struct, frozen=True, kw_only=True):
     optimised: dict[str, str]
     fixed_batch: dict[str, int]
     opset: int | None
-    parity: ParityReport
-    profile: Profile
+    parity: ParityReport | None
+    """None for a handler: it is the source's own code, and there is nothing to compare it with."""
+    profile: Profile | None
     labels: tuple[str, ...] | None
     libraries: dict[str, str]
-
-
-@dataclass(frozen=True)
-class _Proven:
-    """A conversion that passed the gate."""
-
-    conversion: Conversion
-    samples: Samples
-    parity: ParityReport
+    framework: str | None = None
+    """Of the model inside, where the source is an archive."""
+    processor: Processor | None = None
+    handler: HandlerSpec | None = None
 
 
 def convert_source(request: ConversionRequest, on_progress: Callable[[str], None]) -> Converted:
@@ -73,7 +68,7 @@ def convert_source(request: ConversionRequest, on_progress: Callable[[str], None
     options = request.options
     _check_options(options)
     converter = load_converter(request.framework)
-    with _missing_library(converter.extra):
+    with missing_library(converter.extra):
         return _Pipeline(converter, Path(request.source), options, Path(request.workdir), on_progress).run()
 
 
@@ -100,17 +95,21 @@ class _Pipeline:
         self._options = options
         self._workdir = workdir
         self._on_progress = on_progress
+        self._bodies = BodyOptions(options)
 
     def run(self) -> Converted:
         proven, reason = self._prove()
         on_onnx = proven.conversion.runtime == "onnx"
-        if on_onnx and self._options.precision != "float32":
-            proven = self._reduce(proven)
-        self._on_progress("optimising and measuring")
-        optimised = optimise_version(proven.conversion, proven.samples) if on_onnx else {}
-        return self._converted(proven, reason, optimised)
+        if on_onnx and proven.evidence and self._options.precision != "float32":
+            proven = self._reduce(proven.conversion, proven.evidence)
+        optimised, profile = {}, None
+        if evidence := proven.evidence:
+            self._on_progress("optimising and measuring")
+            optimised = optimise_version(proven.conversion, evidence.samples) if on_onnx else {}
+            profile = self._profile(proven.conversion, optimised, evidence)
+        return self._converted(proven, reason, optimised, profile)
 
-    def _prove(self) -> tuple[_Proven, str | None]:
+    def _prove(self) -> tuple[Proven, str | None]:
         """The version, and why it is not ONNX."""
         options = self._options
         if options.to == "native":
@@ -123,7 +122,7 @@ class _Pipeline:
                 raise
             return self._fall_back(failure), failure.message
 
-    def _fall_back(self, failure: ConversionError) -> _Proven:
+    def _fall_back(self, failure: ConversionError) -> Proven:
         try:
             return self._prove_native()
         except Unsupported:
@@ -135,26 +134,29 @@ class _Pipeline:
                 f"{failure.message}; and it can't be served in its own framework: {error.message}", **failure.details
             ) from error
 
-    def _prove_native(self) -> _Proven:
+    def _prove_native(self) -> Proven:
         self._on_progress(f"preparing it for the runtime of {self._converter.framework}")
         return self._first_that_passes(iter([self._converter.native(self._source, self._options, self._workdir)]))
 
-    def _first_that_passes(self, alternatives: Iterator[Conversion]) -> _Proven:
+    def _first_that_passes(self, alternatives: Iterator[Conversion]) -> Proven:
         """The first candidate that passes the gate; the first one's failure is raised when none does."""
         failures: list[ConversionError] = []
         for conversion in _those_that_can_be_made(alternatives, failures):
+            if conversion.unproven is not None:
+                return Proven(conversion, None)
             for candidate in candidates(conversion, self._workdir):
+                self._bodies.check(candidate)
                 try:
-                    proven = self._try(candidate)
+                    evidence = self._try(candidate)
                 except ConversionError as error:
                     failures.append(error)
                     continue
-                if _acceptable(proven):
-                    return proven
-                failures.append(_not_equal(proven.parity))
+                if acceptable(candidate, evidence.parity):
+                    return Proven(candidate, evidence)
+                failures.append(not_equal(evidence.parity))
         raise failures[0] if failures else InternalError("the converter offered no conversion")
 
-    def _try(self, conversion: Conversion) -> _Proven:
+    def _try(self, conversion: Conversion) -> Evidence:
         runs = runs_of(conversion, trusted=self._options.trust)
         samples: list[Samples] = []
         reports: list[ParityReport] = []
@@ -162,36 +164,44 @@ class _Pipeline:
             samples.append(make_samples(each, self._options))
             run = runs[each.signature_name]
             reports.append(check_parity(each, run, self._options, samples[-1], self._on_progress))
-        return _Proven(conversion, samples[0], merge_reports(reports))
+        return Evidence(samples[0], merge_reports(reports))
 
-    def _reduce(self, proven: _Proven) -> _Proven:
+    def _reduce(self, conversion: Conversion, evidence: Evidence) -> Proven:
         self._on_progress(f"reducing the precision to {self._options.precision}")
         folder = self._workdir / f"onnx-{self._options.precision}"
-        reduced = self._try(reduce_precision(proven.conversion, self._options, proven.samples, folder))
-        if not _acceptable(reduced):
-            raise _not_equal(reduced.parity)
-        return reduced
+        reduced = reduce_precision(conversion, self._options, evidence.samples, folder)
+        evidence = self._try(reduced)
+        if not acceptable(reduced, evidence.parity):
+            raise not_equal(evidence.parity)
+        return Proven(reduced, evidence)
 
-    def _converted(self, proven: _Proven, reason: str | None, optimised: dict[str, str]) -> Converted:
+    def _profile(self, conversion: Conversion, optimised: dict[str, str], evidence: Evidence) -> Profile:
+        options = self._options
+        return measure_profile(conversion, optimised, evidence.samples, options.largest_batch, trusted=options.trust)
+
+    def _converted(
+        self, proven: Proven, reason: str | None, optimised: dict[str, str], profile: Profile | None
+    ) -> Converted:
         conversion = proven.conversion
         folder = conversion.model.parent
         on_onnx = conversion.runtime == "onnx"
         entries = (conversion, *conversion.others)
         return Converted(
             runtime=conversion.runtime,
-            reason=reason,
+            reason=conversion.unproven or reason,
             files=files_below(folder),
-            signatures=signatures_of(conversion),
+            signatures=self._bodies.signatures(conversion),
             default_signature=conversion.signature_name,
             graphs={each.signature_name: each.model.name for each in entries} if on_onnx else {},
             optimised=optimised,
             fixed_batch={each.signature_name: each.fixed_batch for each in entries if each.fixed_batch is not None},
             opset=opset_of(conversion.model) if on_onnx else None,
-            parity=proven.parity,
-            profile=measure_profile(
-                conversion, optimised, proven.samples, self._options.largest_batch, trusted=self._options.trust
-            ),
-            labels=conversion.labels,
+            parity=proven.evidence.parity if proven.evidence else None,
+            profile=profile,
+            framework=conversion.framework,
+            processor=self._bodies.processor(conversion),
+            handler=conversion.handler,
+            labels=self._bodies.labels(conversion),
             libraries={**conversion.libraries, "onnxruntime": onnxruntime.__version__},
         )
 
@@ -210,40 +220,3 @@ def _those_that_can_be_made(
         if conversion is None:
             return
         yield conversion
-
-
-def _acceptable(proven: _Proven) -> bool:
-    """Rows that are padded must not notice it. A native model may be random, as it is the source itself."""
-    if proven.conversion.fixed_batch is not None and not proven.parity.row_independent:
-        return False
-    return proven.parity.passed or (proven.conversion.runtime != "onnx" and not proven.parity.deterministic)
-
-
-def _not_equal(parity: ParityReport) -> ConversionError:
-    what = parity.reason or "rows of a batch are not independent"
-    return ConversionError(
-        f"the converted model does not compute what {parity.reference} computes: {what}",
-        parity=msgspec.to_builtins(_finite(parity)),
-    )
-
-
-def _finite(report: ParityReport) -> ParityReport:
-    """JSON has no infinity; an error with nothing to relate it to is shown as the largest float."""
-    largest = float.fromhex("0x1.fffffffffffffp+1023")
-
-    def bound(value: float) -> float:
-        return value if math.isfinite(value) else largest
-
-    outputs = tuple(msgspec.structs.replace(each, max_rel_error=bound(each.max_rel_error)) for each in report.outputs)
-    return msgspec.structs.replace(report, max_rel_error=bound(report.max_rel_error), outputs=outputs)
-
-
-@contextlib.contextmanager
-def _missing_library(extra: str | None) -> Iterator[None]:
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        hint = f": pip install 'onegate[{extra}]'" if extra else ""
-        raise ConversionError(
-            f"the converter needs the library {error.name!r}, which is not installed{hint}"
-        ) from error

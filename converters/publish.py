@@ -56,13 +56,14 @@ def conversion_key(source_digest: str, converter: Converter, options: Conversion
     """Digest of all that decides what a conversion gives: source bytes, converter, options.
 
     `trust` permits and does not change the outcome, `framework` only says what `converter` is, and `code_folder` where
-    the user's own code lies; none counts. `examples`, `calibration` and the user's modules in `code_folder` count by
-    their bytes. Raises `ConfigError` when those can't be read.
+    the user's own code lies; none counts. `examples`, `calibration`, `labels` and the user's modules in `code_folder`
+    count by their bytes. Raises `ConfigError` when those can't be read.
     """
     fields = msgspec.to_builtins(options)
     del fields["trust"], fields["framework"], fields["code_folder"]
-    fields["examples"] = _digest_rows("examples", options.examples)
-    fields["calibration"] = _digest_rows("convert.calibration", options.calibration)
+    fields["examples"] = _digest_file("examples", options.examples)
+    fields["calibration"] = _digest_file("convert.calibration", options.calibration)
+    fields["labels"] = _digest_file("labels", options.labels)
     fields["code"] = _digest_code(options)
     parts = {
         "source": source_digest,
@@ -73,7 +74,7 @@ def conversion_key(source_digest: str, converter: Converter, options: Conversion
     return hashlib.sha256(msgspec.json.encode(parts, order="sorted")).hexdigest()
 
 
-def _digest_rows(key: str, path: str | None) -> str | None:
+def _digest_file(key: str, path: str | None) -> str | None:
     if path is None:
         return None
     try:
@@ -157,7 +158,7 @@ def _request(converter: Converter, source: Path, options: ConversionOptions, fol
     # The child has a working folder of its own, so relative paths would mean something else there.
     paths = {
         name: str(Path(path).resolve())
-        for name in ("examples", "calibration", "code_folder")
+        for name in ("examples", "calibration", "labels", "code_folder")
         if (path := getattr(options, name))
     }
     return ConversionRequest(
@@ -190,7 +191,7 @@ def _manifest(
         name=name,
         key=key,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        framework=converter.framework,
+        framework=converted.framework or converter.framework,
         source_digest=source_digest,
         source_name=source.name,
         runtime=converted.runtime,
@@ -205,8 +206,11 @@ def _manifest(
         opset=converted.opset,
         precision=options.precision,
         parity=converted.parity,
-        row_independent=converted.parity.row_independent,
+        # A handler takes a batch of requests that know nothing of each other.
+        row_independent=converted.parity.row_independent if converted.parity else True,
         profile=converted.profile,
+        processor=converted.processor,
+        handler=converted.handler,
         labels=converted.labels,
         libraries=converted.libraries,
     )

@@ -75,6 +75,14 @@ def digest_source(path: Path) -> str:
     return digest.hexdigest()
 
 
+def is_lfs_pointer(path: Path) -> bool:
+    """Whether a file is what Git leaves in the place of a large one; raises `OSError` when it can't be read."""
+    if not len(_LFS_POINTER) <= path.stat().st_size <= _LFS_POINTER_MAX_BYTES:
+        return False
+    with path.open("rb") as stream:
+        return stream.read(len(_LFS_POINTER)) == _LFS_POINTER
+
+
 @contextmanager
 def _reading(source: str) -> Iterator[None]:
     try:
@@ -108,11 +116,9 @@ def _check_file(source: str, path: Path) -> None:
         ) from None
     if not stat.S_ISREG(found.st_mode):
         raise SourceError(f"source {source!r}: expected a file or folder, got a device, pipe or socket", source=source)
-    with path.open("rb") as stream:
-        head = stream.read(len(_LFS_POINTER))
-    if not head:
+    if not found.st_size:
         raise SourceError(f"source {source!r} is empty: expected an exported model, got 0 bytes", source=source)
-    if head == _LFS_POINTER and found.st_size <= _LFS_POINTER_MAX_BYTES:
+    if is_lfs_pointer(path):
         raise SourceError(
             f"source {source!r}: {path.name!r} is a Git-LFS pointer, not the model; run `git lfs pull`",
             source=source,
@@ -126,7 +132,7 @@ def _check_folder(source: str, path: Path) -> None:
     for relative in entries:
         entry = path / relative
         # Packages hold empty files (`__init__.py`); only pointers are wrong for certain.
-        if entry.is_file() and 0 < entry.stat().st_size <= _LFS_POINTER_MAX_BYTES:
+        if entry.is_file() and is_lfs_pointer(entry):
             _check_file(source, entry)
 
 

@@ -48,13 +48,13 @@ class SignatureCheck:
                 rows = tensor.shape[0]
         return rows if self.batched else 1
 
-    def from_payload(self, payload: Payload | None) -> Tensors:
+    def from_payload(self, payload: Payload) -> Tensors:
         """A raw body as the version's only input, one row where it has a batch dimension (raw binary request).
 
         Raises `InvalidInput` when the version takes several inputs, or its free dimensions can't be told from the
         body's length.
         """
-        if payload is None or len(self._specs) != 1:
+        if len(self._specs) != 1:
             raise InvalidInput(f"model {self._model!r} takes named tensors, not a raw body: {self._expected()}")
         name, dtype, shape, spec = self._specs[0]
         if spec.datatype == "BYTES":

@@ -23,6 +23,7 @@ COMMANDS = {
     "infer": "Call a model with a file.",
     "convert": "Convert a source to ONNX, prove it equal, and store it.",
     "versions": "List the stored versions of a model.",
+    "archive": "Pack, unpack and show archives of MXNet Model Server and TorchServe.",
     "down": "Drain and end a running gateway.",
     "schema": "Print the JSON schema or the reference page of the config.",
 }

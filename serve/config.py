@@ -20,6 +20,7 @@ from serve.config_contradictions import ALL_TRAFFIC, contradictions
 from serve.config_keys import ConfigKey, keys_of
 from serve.config_layers import absolute_path, read_config_file, with_environment, with_overrides
 from serve.config_mistakes import CONTRADICTION, config_error, translate
+from serve.config_processor import ProcessorConfig
 from serve.config_rules import Datatype, Dimension, Filled, Framework, Host, Label, LoopbackHost, ModelName, Port
 from serve.config_source import ConfigSource, read_config_text, render_path
 
@@ -200,6 +201,14 @@ class ModelConfig(_Section):
         default=None,
         description="Folder from which `module` and `custom_objects` are imported first; by default the config's own.",
     )
+    processor: ProcessorConfig | None = Field(
+        default=None, description="What serves raw bodies, as pictures; by default what the source itself asks for."
+    )
+    labels: Filled | None = Field(
+        default=None,
+        description="A text file with the names of the classes, one a line in the order of the scores, or an "
+        "`index_to_name.json`.",
+    )
     trust: bool = Field(default=False, description="Whether code inside the source, as in a pickle, may run.")
     convert: ConvertConfig = Field(default=ConvertConfig(), description="How the source becomes an ONNX model.")
     serve: ServeConfig = Field(default=ServeConfig(), description="How the model runs.")
@@ -237,7 +246,7 @@ class Config(_Section):
         return self.model_dump(mode="json", exclude_none=True)
 
     def resolved(self, folder: Path) -> Config:
-        """A copy whose `store`, `source` and `examples` are absolute, from `folder` on. URLs stay."""
+        """A copy whose paths are absolute, from `folder` on. URLs stay."""
         models = [_resolved_model(model, folder) for model in self.models]
         return self.model_copy(update={"store": absolute_path(self.store, folder), "models": models})
 
@@ -255,7 +264,7 @@ def default_values() -> dict[str, Any]:
 def _resolved_model(model: ModelConfig, folder: Path) -> ModelConfig:
     changes: dict[str, Any] = {
         name: absolute_path(path, folder)
-        for name in ("source", "examples")
+        for name in ("source", "examples", "labels")
         if (path := getattr(model, name)) is not None
     }
     if model.module or model.custom_objects:

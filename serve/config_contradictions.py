@@ -69,7 +69,17 @@ def _model(path: KeyPath, model: Mapping[str, Any], defaults: Mapping[str, Any])
     yield from _traffic((*path, "versions"), [version for _, version in versions])
     inputs = [((*at, "name"), one.get("name")) for at, one in _mappings(model, "inputs", path)]
     yield from _repeated(inputs, "name", "inputs need different names")
+    yield from _processor((*path, "processor"), _mapping(model, "processor"), defaults)
     yield from _serve((*path, "serve"), _mapping(model, "serve"), defaults)
+
+
+def _processor(path: KeyPath, processor: Mapping[str, Any], defaults: Mapping[str, Any]) -> Iterator[Finding]:
+    if processor.get("type") != "json":
+        return
+    for key, value in processor.items():
+        known = f"models[].processor.{key}"
+        if key != "type" and known in defaults and value != defaults[known]:
+            yield (*path, key), "is for the processor 'image'; 'json' has no other keys"
 
 
 def _either(path: KeyPath, mapping: Mapping[str, Any], one: str, other: str) -> Iterator[Finding]:

@@ -10,7 +10,8 @@ import asyncio
 from collections.abc import Awaitable
 from typing import Protocol
 
-from model_store.errors import DeadlineExceeded, ModelNotFound, ModelNotReady, Overloaded
+from model_store.errors import DeadlineExceeded, InvalidInput, ModelNotFound, ModelNotReady, Overloaded
+from model_store.manifest import PAYLOAD, Signature
 from serve.admission import SignatureCheck
 from serve.batching import BatchQueue, Executor
 from serve.inference import (
@@ -19,11 +20,13 @@ from serve.inference import (
     InferenceResponse,
     ModelDescription,
     ModelQuery,
+    Payload,
     Query,
     ServerDescription,
     ServerQuery,
     Tensors,
 )
+from serve.payloads import from_tensors, signatures_with_payload, to_tensors
 from serve.routing import Batching, Router, VersionEntry, VersionKey
 
 UNTOLD_DEADLINE_S = 30.0
@@ -63,11 +66,12 @@ class SignatureView:
 class Lane:
     """The way of one signature's requests: its check and its batch queue."""
 
-    __slots__ = ("check", "queue")
+    __slots__ = ("answers_payloads", "check", "queue")
 
-    def __init__(self, entry: VersionEntry, name: str, executor: Executor) -> None:
+    def __init__(self, entry: VersionEntry, name: str, signature: Signature, executor: Executor) -> None:
         manifest = entry.manifest
-        self.check = SignatureCheck(manifest.name, manifest.signatures[name])
+        self.check = SignatureCheck(manifest.name, signature)
+        self.answers_payloads = name == PAYLOAD
         self.queue = BatchQueue(
             executor,
             entry.serve.batching,
@@ -75,6 +79,12 @@ class Lane:
             ragged=self.check.ragged,
             whole=manifest.fixed_batch.get(name, 1),
         )
+
+    def tensors_of(self, payload: Payload | None) -> Tensors:
+        """A raw body as this signature's inputs; raises `InvalidInput` where they can't be told from it."""
+        if payload is None:
+            raise InvalidInput("a request carries tensors or a raw body, got neither")
+        return to_tensors(payload) if self.answers_payloads else self.check.from_payload(payload)
 
 
 class LoadedVersion:
@@ -88,12 +98,11 @@ class LoadedVersion:
         self.executor = executor
         self.successor: ClosableExecutor | None = None
         self.next_entry = entry
+        signatures = signatures_with_payload(entry.manifest)
         default = entry.manifest.default_signature
-        self.default = Lane(entry, default, executor)
+        self.default = Lane(entry, default, signatures.pop(default), executor)
         self._others = {
-            name: Lane(entry, name, SignatureView(executor, name))
-            for name in entry.manifest.signatures
-            if name != default
+            name: Lane(entry, name, signature, SignatureView(executor, name)) for name, signature in signatures.items()
         }
         self.deadline_s = entry.serve.deadline_ms / 1000
 
@@ -169,7 +178,7 @@ class Dispatcher:
         wanted = check.wanted(request.wanted_outputs)
         inputs = request.inputs
         if inputs is None:
-            inputs = check.from_payload(request.payload)
+            inputs = lane.tensors_of(request.payload)
         rows = check.rows(inputs)
         deadline = request.deadline
         if deadline is None:
@@ -177,7 +186,10 @@ class Dispatcher:
         outputs = await lane.queue.run(inputs, rows, deadline)
         if wanted is not check.outputs:
             outputs = {name: outputs[name] for name in wanted}
-        return InferenceResponse(request.model, version.entry.manifest.version, request.id, outputs)
+        response = InferenceResponse(request.model, version.entry.manifest.version, request.id, outputs)
+        if request.payload is not None and lane.answers_payloads:
+            response.outputs, response.payload = None, from_tensors(outputs)
+        return response
 
     def describe_model(self, query: ModelQuery) -> ModelDescription:
         """What the version that would answer looks like; raises `ModelNotFound` or `ModelNotReady`."""

@@ -16,6 +16,8 @@ import msgspec
 import ray
 
 from serve.controller_link import ControllerLink, repeat
+from serve.dialects.base import HttpDialect
+from serve.dialects.model_server import Ping, Predictions
 from serve.dialects.open_inference_http import OpenInferenceHttp
 from serve.dispatcher import Dispatcher
 from serve.front_doors.grpc import GrpcFrontDoor
@@ -65,7 +67,8 @@ class Gateway:
 
     async def _open_doors(self) -> None:
         settings = self._settings
-        dialects = {dialect.segment: dialect for dialect in (OpenInferenceHttp(),)}
+        offered: list[HttpDialect] = [OpenInferenceHttp(), Predictions(), Ping()]
+        dialects = {dialect.segment: dialect for dialect in offered}
         door = HttpFrontDoor(dialects, self._dispatcher.answer, settings.max_body_bytes)
         self._http = HttpListener(door, settings.host, settings.http_port)
         self._http.start()

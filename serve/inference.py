@@ -20,7 +20,8 @@ Tensors = dict[str, np.ndarray]
 
 @dataclass(slots=True)
 class Payload:
-    """A raw body for a model with a processor or handler: one row of a batch. `status` is set on answers only."""
+    """A raw body: one row of a batch for the signature `payload`. `fields` are the named parts of a form, whose `body`
+    is empty; `status` is an HTTP status, of answers only."""
 
     body: bytes
     content_type: str
@@ -32,7 +33,11 @@ class Payload:
 @dataclass(slots=True)
 class InferenceRequest:
     """What a dialect decodes. Either `inputs` or `payload` is set; `deadline` is on the event loop's clock, in seconds,
-    and None stands for the model's own limit."""
+    and None stands for the model's own limit.
+
+    With the signature `payload`, a payload goes to the version's processor or handler and is answered by a payload;
+    with any other it is the bytes of the signature's only input.
+    """
 
     model: str
     version: int | None = None

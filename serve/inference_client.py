@@ -1,4 +1,4 @@
-"""A client of the endpoint for the command line: Open Inference over HTTP with binary tensors."""
+"""A client of the endpoint for the command line: Open Inference over HTTP with binary tensors, and raw bodies."""
 
 from __future__ import annotations
 
@@ -47,6 +47,11 @@ class InferenceClient:
         )
         return _decode(body, length)
 
+    def predict(self, model: str, body: bytes, content_type: str, version: int | None = None) -> bytes:
+        """What the model's processor or handler answers to a raw body; raises what the endpoint refuses."""
+        path = f"/predictions/{model}" + (f"/{version}" if version is not None else "")
+        return self._call(path, body, {"Content-Type": content_type})[0]
+
     def _path(self, model: str, version: int | None) -> str:
         return f"/v2/models/{model}" + (f"/versions/{version}" if version is not None else "")
 
@@ -77,7 +82,8 @@ def _decode(body: bytes, header_length: int) -> Tensors:
 def _refusal(error: urllib.error.HTTPError) -> OnegateError:
     kinds: dict[int, type[OnegateError]] = {400: InvalidInput, 404: ModelNotFound, 503: ModelNotReady}
     try:
-        text = json.load(error)["error"]
-    except (ValueError, KeyError, TypeError):
+        told = json.load(error)
+        text = told.get("error") or told["message"]
+    except (ValueError, KeyError, TypeError, AttributeError):
         text = f"the endpoint answered with HTTP status {error.code}"
     return kinds.get(error.code, OnegateError)(text)

@@ -15,10 +15,10 @@ from converters.base import ConversionOptions, detect
 from converters.publish import conversion_key, convert_and_publish, require_trust
 from converters.sandbox import SandboxLimits
 from model_store.errors import ModelNotFound
-from model_store.manifest import Manifest
+from model_store.manifest import HandlerSpec, Manifest
 from model_store.sources import digest_source, resolve_source
 from model_store.store import Store
-from serve.config import ModelConfig, ServeConfig, VersionConfig
+from serve.config import BatchingConfig, ModelConfig, ServeConfig, VersionConfig
 from serve.fleet import Wanted
 from serve.routing import Batching, ServeOptions, VersionEntry
 
@@ -42,6 +42,8 @@ def conversion_options(model: ModelConfig) -> ConversionOptions:
         module=model.module,
         custom_objects=dict(model.custom_objects),
         code_folder=model.code_folder,
+        processor=model.processor.spec() if model.processor else None,
+        labels=model.labels,
         trust=model.trust,
     )
 
@@ -134,14 +136,21 @@ def serve_options(serve: ServeConfig, manifest: Manifest) -> ServeOptions:
         # A framework's own runtime stays out of the gateway: it takes threads and memory of its own, and may crash.
         light = manifest.runtime == "onnx" and profile is not None and profile.batch_one_ms < INLINE_LIMIT_MS
         executor = "inline" if light else "replicas"
-    batching = serve.batching
     return ServeOptions(
         executor=executor,
         cpus=serve.cpus,
         replicas=serve.replicas if executor == "replicas" else 1,
-        batching=Batching(batching.max_batch_size, batching.max_delay_ms, batching.max_queue),
+        batching=_batching(serve.batching, manifest.handler),
         deadline_ms=serve.deadline_ms,
     )
+
+
+def _batching(asked: BatchingConfig, handler: HandlerSpec | None) -> Batching:
+    """A handler is written for batches of the size that its archive names, and its archive says how long to wait."""
+    size, delay_ms = asked.max_batch_size, asked.max_delay_ms
+    if handler is not None:
+        size, delay_ms = min(size, handler.batch_size), delay_ms or handler.max_batch_delay_ms
+    return Batching(size, delay_ms, asked.max_queue)
 
 
 def _manifest(store: Store, model: ModelConfig, version: VersionConfig, on_progress: Callable[[str], None]) -> Manifest:

@@ -133,7 +133,8 @@ def _dtype(text: str) -> np.dtype[Any]:
         if int(text) not in TYPE_FLAGS:
             raise ValueError
         return TYPE_FLAGS[int(text)]
-    dtype = np.dtype(text)
-    if dtype not in TYPE_FLAGS.values():
+    # numpy's own parser takes whole expressions, and raises anything for broken ones.
+    named = [dtype for dtype in TYPE_FLAGS.values() if dtype.name == text]
+    if not named:
         raise ValueError
-    return dtype
+    return named[0]

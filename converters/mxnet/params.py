@@ -21,12 +21,12 @@ import numpy as np
 from converters.mxnet.attributes import TYPE_FLAGS
 from converters.mxnet.records import LIST_MAGIC, ListReader, Record, load
 from model_store.errors import SourceError
+from model_store.sources import is_lfs_pointer
 
 log = logging.getLogger("onegate")
 
 _MAGIC = struct.pack("<Q", LIST_MAGIC)
 _ZIP = b"PK\x03\x04"
-_LFS = b"version https://git-lfs"
 MAX_ZIP_RATIO = 100
 """A member of the zip may be this many times its compressed size, and 1 MiB more."""
 MAX_HEADER_BYTES = 10_000
@@ -88,11 +88,11 @@ def open_params(path: Path) -> Parameters:
     claims.
     """
     with _reading(path):
-        with path.open("rb") as stream:
-            head = stream.read(64)
-        if head.startswith(_LFS):
+        if is_lfs_pointer(path):
             raise SourceError(f"{path.name!r} is a Git-LFS pointer, not the parameters; run `git lfs pull`")
-        return _open_npz(path) if head.startswith(_ZIP) else _open_list(path)
+        with path.open("rb") as stream:
+            zipped = stream.read(len(_ZIP)) == _ZIP
+        return _open_npz(path) if zipped else _open_list(path)
 
 
 def _open_list(path: Path) -> Parameters:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
+from typing import TypeVar
 
 from converters.mxnet.attributes import Attributes
 from converters.mxnet.emitter import Emitter
@@ -26,6 +27,7 @@ from model_store.errors import ConversionError
 Outputs = Value | Sequence[Value]
 """One value, or one for each of the operator's outputs, in MXNet's order."""
 Translation = Callable[..., Outputs]
+_T = TypeVar("_T", bound=Translation)
 
 FAMILIES: tuple[str, ...] = (
     "activations",
@@ -41,6 +43,7 @@ FAMILIES: tuple[str, ...] = (
     "creation",
     "cumulative",
     "deformable",
+    "deformable_regions",
     "diagonals",
     "expanding",
     "extremes",
@@ -79,6 +82,7 @@ FAMILIES: tuple[str, ...] = (
     "sorting",
     "special",
     "suppression",
+    "triangles",
     "unary",
 )
 """Modules of `ops/`."""
@@ -133,10 +137,10 @@ _OPERATORS: dict[str, Operator] = {}
 
 def mxnet_op(
     *names: str, auxiliary: Sequence[str] = (), ignored: int = 0, optional: Sequence[str] = ()
-) -> Callable[[Translation], Translation]:
+) -> Callable[[_T], _T]:
     """Registers a translation under the canonical names of MXNet (`aliases.py` knows the others)."""
 
-    def register(translation: Translation) -> Translation:
+    def register(translation: _T) -> _T:
         parameters = list(inspect.signature(translation).parameters.values())[1:]
         named = [each for each in parameters if each.kind != each.VAR_POSITIONAL]
         required = tuple(each.name for each in named if each.default is each.empty)

@@ -53,6 +53,7 @@ def _choices(key: str) -> click.Choice[str]:
     help="An input, for sources that carry no shapes; -1 for a dimension that may differ, nothing for a scalar.",
 )
 @click.option("--examples", type=click.Path(path_type=Path), help="An .npz of real inputs by name, rows first.")
+@click.option("--labels", type=click.Path(path_type=Path), help="A file with the names of the classes, one a line.")
 @click.option("--module", metavar="PACKAGE.MODULE:FACTORY", help="What makes the module of a PyTorch state dict.")
 @click.option("--to", type=_choices("to"), help="native: the framework's own runtime, without ONNX.")
 @click.option(
@@ -115,8 +116,7 @@ def _options(model: ModelConfig, trust: bool, asked: dict[str, Any]) -> Conversi
     """The config's options, and over them what the command line says."""
     options = conversion_options(model)
     said = {key: value for key, value in asked.items() if value is not None}
-    if examples := said.get("examples"):
-        said["examples"] = str(examples)
+    said |= {key: str(said[key]) for key in ("examples", "labels") if key in said}
     if "module" in said and options.code_folder is None:
         said["code_folder"] = str(Path.cwd())
     return msgspec.structs.replace(options, trust=trust or options.trust, **said)

@@ -10,7 +10,7 @@ import click
 import numpy as np
 
 from model_store.errors import ModelNotFound
-from serve.commands.input_files import read_inputs
+from serve.commands.input_files import content_type_of, goes_as_it_is, read_inputs
 from serve.commands.options import json_option, management_option
 from serve.inference_client import InferenceClient
 from serve.management_client import ManagementClient
@@ -32,7 +32,11 @@ MAX_SHOWN_VALUES = 20
 @click.option("--signature", help="One of the model's signatures other than the default one.")
 @click.option("--url", help="The endpoint; by default what the gateway's management port names.")
 @click.option(
-    "--scale", type=float, default=1.0, show_default=True, help="Factor for the pixels (0 to 255) of an image."
+    "--scale",
+    type=float,
+    default=1.0,
+    show_default=True,
+    help="Factor for the pixels (0 to 255) of an image, where the model has no processor.",
 )
 @management_option
 @json_option
@@ -49,7 +53,8 @@ def command(
     """Call MODEL with the tensors of a file and print what it answers.
 
     A .npz names the inputs; a .npy, an image and a bare JSON list are for models with one input. JSON may also be
-    {"name": values} or a whole v2 request.
+    {"name": values} or a whole v2 request. A model with a processor gets an image as it is, and one with a handler any
+    file.
 
     \b
     Example:
@@ -57,6 +62,10 @@ def command(
     """
     endpoint = InferenceClient(url or client.state()["gateway"]["http"])
     metadata = endpoint.metadata(model, version)
+    if signature is None and goes_as_it_is(file, metadata):
+        answer = endpoint.predict(model, file.read_bytes(), content_type_of(file), version)
+        click.echo(_answer_text(model, answer) if as_json else answer.decode(errors="replace"))
+        return
     inputs = read_inputs(file, _inputs_of(metadata, signature), scale)
     outputs = endpoint.infer(model, inputs, version, signature)
     if as_json:
@@ -72,6 +81,15 @@ def _inputs_of(metadata: dict[str, Any], signature: str | None) -> list[dict[str
         known = ", ".join(name for name in signatures if name) or "only the default one"
         raise ModelNotFound(f"model {metadata['name']!r} has no signature {signature!r}; signatures: {known}")
     return list(signatures[signature]["inputs"])
+
+
+def _answer_text(model: str, answer: bytes) -> str:
+    """The answer beside the model's name; one that is no JSON is text."""
+    try:
+        content = json.loads(answer)
+    except ValueError:
+        content = answer.decode(errors="replace")
+    return json.dumps({"model": model, "answer": content})
 
 
 def _as_json(name: str, tensor: np.ndarray) -> dict[str, Any]:

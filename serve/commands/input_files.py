@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mimetypes
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,27 @@ import numpy as np
 
 from model_store.datatypes import DTYPES
 from model_store.errors import InvalidInput
+from model_store.manifest import PAYLOAD, PAYLOAD_SIGNATURE
 from serve.inference import Tensors
 
 Described = list[dict[str, Any]]
 """The model's inputs as its v2 metadata gives them: name, datatype, shape."""
+
+
+_PAYLOAD_INPUTS = [spec.name for spec in PAYLOAD_SIGNATURE.inputs]
+
+
+def goes_as_it_is(file: Path, metadata: dict[str, Any]) -> bool:
+    """Whether the model of that v2 metadata takes the file's bytes: a handler takes all, a processor what holds no
+    tensors."""
+    if [spec["name"] for spec in metadata["inputs"]] == _PAYLOAD_INPUTS:
+        return True
+    return PAYLOAD in metadata.get("signatures", {}) and file.suffix.lower() not in _READERS
+
+
+def content_type_of(file: Path) -> str:
+    """The media type that the file's name tells."""
+    return mimetypes.guess_type(file.name)[0] or "application/octet-stream"
 
 
 def read_inputs(file: Path, described: Described, scale: float) -> Tensors:
@@ -21,9 +39,8 @@ def read_inputs(file: Path, described: Described, scale: float) -> Tensors:
 
     Raises `InvalidInput` for a file of another kind, unknown names, and values that would lose their kind.
     """
-    readers = {".npz": _read_npz, ".npy": _read_npy, ".json": _read_json}
     try:
-        if reader := readers.get(file.suffix.lower()):
+        if reader := _READERS.get(file.suffix.lower()):
             named = reader(file, described)
         else:
             named = {_only(described)["name"]: read_image(file, _only(described), scale)}
@@ -54,6 +71,9 @@ def _read_json(file: Path, described: Described) -> Tensors:
     if not isinstance(content, dict):
         raise InvalidInput(f"{file}: expected a list, an object of inputs or a v2 request")
     return {name: np.array(values) for name, values in content.items()}
+
+
+_READERS = {".npz": _read_npz, ".npy": _read_npy, ".json": _read_json}
 
 
 def _is_v2_request(content: dict[str, Any]) -> bool:

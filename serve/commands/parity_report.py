@@ -16,7 +16,7 @@ def print_report(manifest: Manifest) -> None:
     parity = manifest.parity
     if parity is None:
         return
-    _print_outputs(parity, several=len(manifest.signatures) > 1)
+    _print_outputs(parity, several=len({output.signature for output in parity.outputs}) > 1)
     batches = ", ".join(map(str, parity.batches))
     rows = "independent" if parity.row_independent else "not independent: requests are not merged"
     click.echo(f"compared with {parity.reference} at batches {batches}, bound {_bound(parity)}; rows are {rows}")

@@ -5,12 +5,25 @@ Dialects know no socket, hold no server, and do not import each other.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from model_store.errors import OnegateError
 from serve.inference import Answer, Query
+
+
+class Headers(Protocol):
+    """Headers by lower-case name."""
+
+    def get(self, name: str) -> str | None:
+        """The header, or None."""
+
+    def items(self) -> Iterable[tuple[str, str]]:
+        """All headers."""
+
+
+_NO_HEADERS: Headers = {}
 
 
 @dataclass(slots=True)
@@ -21,6 +34,7 @@ class HttpRequest:
     path: str
     body: bytes
     header: Callable[[str], str | None]
+    headers: Headers = field(default_factory=lambda: _NO_HEADERS)
 
 
 @dataclass(slots=True)

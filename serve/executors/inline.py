@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from model_store.datatypes import DTYPES
-from model_store.manifest import Manifest, Signature
+from model_store.manifest import PAYLOAD, Manifest, Signature
 from serve.inference import Tensors
 from serve.runtimes.base import Runtime
 
@@ -27,34 +27,44 @@ it lasts nothing else is decoded."""
 
 class InlineExecutor:
     """One batch at a time in the thread, because the runtime's own threads already use the CPUs it was given; a second
-    one is accepted so that it begins as soon as the first ends."""
+    one is accepted so that it begins as soon as the first ends. Raw bodies never run on the loop: what a picture takes
+    to decode depends on the picture."""
 
     def __init__(self, runtime: Runtime, *, on_loop: bool) -> None:
         self._runtime = runtime
-        self._thread = None if on_loop else ThreadPoolExecutor(max_workers=1, thread_name_prefix="runtime")
+        self._on_loop = on_loop
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="runtime")
         self.slots = 1 if on_loop else 2
         """Batches that may run at once."""
 
     def run(self, inputs: Tensors, deadline: float, signature: str | None = None) -> Tensors | Awaitable[Tensors]:
         """The outputs, at once or from the thread. A batch that runs can't be cut short: `deadline` is the queue's."""
-        if self._thread is None:
+        if self._on_loop and signature != PAYLOAD:
             return self._runtime.run(inputs, signature)
         return asyncio.get_running_loop().run_in_executor(self._thread, self._runtime.run, inputs, signature)
 
     async def close(self) -> None:
-        """Lets the thread go; to be called when nothing runs any more."""
-        if self._thread is not None:
-            self._thread.shutdown(wait=False)
+        """Lets the thread go, and what the runtime holds outside of this process; to be called when nothing runs any
+        more."""
+        if close := getattr(self._runtime, "close", None):
+            await asyncio.get_running_loop().run_in_executor(self._thread, close)
+        self._thread.shutdown(wait=False)
 
 
 def build_inline_executor(runtime: Runtime, manifest: Manifest, max_batch_size: int) -> InlineExecutor:
-    """Warms the runtime up at the batch sizes in use and decides, by what it measures, where batches run."""
+    """Warms the runtime up at the batch sizes in use and decides, by what it measures, where batches run.
+
+    Zeros are no body that a processor or a handler could read: what stands behind the processor is warmed up instead,
+    and a handler, which has nothing else, gets its thread.
+    """
     largest = max_batch_size if manifest.row_independent else 1
-    longest_ms = max(
+    measured = [
         _measure_ms(runtime, zero_inputs(signature, rows), name)
         for name, signature in manifest.signatures.items()
+        if name != PAYLOAD
         for rows in (1, largest)
-    )
+    ]
+    longest_ms = max(measured, default=float("inf"))
     return InlineExecutor(runtime, on_loop=longest_ms < LOOP_LIMIT_MS)
 
 

@@ -104,7 +104,8 @@ class HttpFrontDoor:
         dialect = self._dialects.get(path[1:].partition("/")[0])
         if dialect is None:
             return _NOT_FOUND
-        request = HttpRequest(scope.method, path, b"", scope.headers.get)
+        headers = scope.headers
+        request = HttpRequest(scope.method, path, b"", headers.get, headers)
         try:
             request.body = await read_body(scope, protocol, self._max_body_bytes)
             query = dialect.decode(request)

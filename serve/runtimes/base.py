@@ -6,14 +6,17 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
+import msgspec
+
 from converters.native import NATIVE_RUNTIMES
 from model_store.errors import ModelNotReady
-from model_store.manifest import Manifest
+from model_store.manifest import PAYLOAD, Manifest
 from serve.inference import Tensors
 
 
 class Runtime(Protocol):
-    """A loaded version. `run` may be called from any thread, several at once."""
+    """A loaded version. `run` may be called from any thread, several at once. One that holds more than memory of this
+    process (a handler's child) has a `close` too, which may block."""
 
     def run(self, inputs: Tensors, signature: str | None = None) -> Tensors:
         """All outputs of a signature for one batch, in the signature's order; None stands for the default one."""
@@ -22,6 +25,7 @@ class Runtime(Protocol):
 RUNTIMES = {
     "onnx": "serve.runtimes.onnx:OnnxRuntime",
     **dict.fromkeys(NATIVE_RUNTIMES, "serve.runtimes.native:NativeRuntime"),
+    "handler": "serve.runtimes.handler:HandlerRuntime",
 }
 """Name in a manifest -> where its class is. The class takes (folder, manifest, threads)."""
 
@@ -35,10 +39,21 @@ def load_runtime(folder: Path, manifest: Manifest, threads: int) -> Runtime:
     if manifest.runtime not in RUNTIMES:
         known = ", ".join(sorted(RUNTIMES))
         raise ModelNotReady(f"version needs the runtime {manifest.runtime!r}; this release has: {known}")
-    runtime: Runtime = _class(RUNTIMES[manifest.runtime])(folder, manifest, threads)
+    found: Runtime = _class(RUNTIMES[manifest.runtime])(folder, _of_tensors(manifest), threads)
+    if manifest.runtime == "handler":
+        return found
     if manifest.fixed_batch:
-        runtime = _class("serve.runtimes.fixed_batch:FixedBatchRuntime")(runtime, manifest)
-    return runtime
+        found = _class("serve.runtimes.fixed_batch:FixedBatchRuntime")(found, _of_tensors(manifest))
+    processing: Runtime = _class("serve.runtimes.processing:ProcessingRuntime")(found, manifest, threads)
+    return processing
+
+
+def _of_tensors(manifest: Manifest) -> Manifest:
+    """As a runtime of tensors sees it: the processor in front of it answers the signature `payload`."""
+    if manifest.runtime == "handler":
+        return manifest
+    signatures = {name: signature for name, signature in manifest.signatures.items() if name != PAYLOAD}
+    return msgspec.structs.replace(manifest, signatures=signatures)
 
 
 def _class(place: str) -> Any:

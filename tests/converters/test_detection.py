@@ -47,7 +47,7 @@ def write(path: Path, data: bytes) -> Path:
 
 
 def test_an_empty_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=r"'x.pt2' is of no known kind: it is empty; known are a PyTorch program"):
+    with pytest.raises(SourceError, match=r"'x.pt2' is of no known kind: it is empty; known are .*a PyTorch program"):
         detect(write(tmp_path / "x.pt2", b""))
 
 

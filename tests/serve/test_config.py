@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from model_store.errors import ConfigError
-from model_store.manifest import TensorSpec
+from model_store.manifest import ImageProcessor, JsonProcessor, TensorSpec
 from serve.config import Config, GatewayConfig, ModelConfig, VersionConfig, load_config, parse_config
 
 FULL = """\
@@ -26,6 +26,8 @@ models:
     framework: onnx
     inputs: [{name: data, datatype: FP32, shape: [-1, 3, 224, 224]}]
     examples: real.npz
+    processor: {type: image, height: 224, scale: 0.5, mean: [1, 2.5, 3], colour: BGR, top: 3}
+    labels: synset.txt
     trust: true
     convert: {precision: float32, parity: {rtol: 1e-3}}
   - name: ranker
@@ -67,6 +69,8 @@ def test_defaults_fill_what_is_not_written(tmp_path: Path) -> None:
         "module": None,
         "custom_objects": {},
         "code_folder": None,
+        "processor": None,
+        "labels": None,
         "convert": {
             "to": "onnx",
             "on_failure": "native",
@@ -96,6 +100,9 @@ def test_every_key_is_read_from_the_file(tmp_path: Path) -> None:
     assert (digits.serve.executor, digits.serve.cpus, digits.serve.replicas) == ("replicas", 2, 3)
     assert resnet.convert.parity.rtol == 1e-3
     assert resnet.trust is True
+    assert resnet.labels == str(tmp_path / "synset.txt")
+    assert resnet.processor is not None
+    assert resnet.processor.spec() == ImageProcessor(height=224, scale=0.5, mean=(1, 2.5, 3), colour="BGR", top=3)
     assert resnet.inputs is not None
     assert resnet.inputs[0].spec() == TensorSpec("data", "FP32", (-1, 3, 224, 224))
     assert ranker.versions is not None
@@ -104,6 +111,13 @@ def test_every_key_is_read_from_the_file(tmp_path: Path) -> None:
         (None, "canary", 10),
         (7, None, None),
     ]
+
+
+def test_a_processor_of_json_has_a_type_only() -> None:
+    config = parse_config("models: [{name: a, source: a, processor: {type: json}}]", "c.yaml", Path("/base"))
+    assert Config.model_validate(config.document()) == config
+    assert config.models[0].processor is not None
+    assert config.models[0].processor.spec() == JsonProcessor()
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from model_store.errors import ConfigError
 from serve.config import load_config, parse_config
 
 RESERVED = "api, health, invocations, metrics, models, ping, predict, predictions, v1, v2"
+FRAMEWORKS = "archive, mxnet, pytorch, keras, tensorflow, sklearn, boosting or onnx"
 NAME = "letters, digits, '.', '_' and '-' after a first letter or digit, 200 at most"
 
 
@@ -116,9 +117,20 @@ def test_a_name_that_yaml_leaves_as_text_needs_no_quotes(name: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("framework: torch", "framework: expected pytorch, keras, tensorflow, sklearn, boosting or onnx, got 'torch'; did you mean 'pytorch'?"),
-        ("framework: mxnet", "framework: expected pytorch, keras, tensorflow, sklearn, boosting or onnx, got 'mxnet'"),
+        ("framework: torch", f"framework: expected {FRAMEWORKS}, got 'torch'; did you mean 'pytorch'?"),
+        ("framework: caffe", f"framework: expected {FRAMEWORKS}, got 'caffe'"),
         ("trust: 1", "trust: expected true or false, got 1"),
+        ("processor: image", "processor: expected a mapping, got 'image'"),
+        ("processor: {}", "processor.type: missing; expected image or json"),
+        ("processor: {type: picture}", "processor.type: expected image or json, got 'picture'"),
+        ("processor: {type: image, hight: 3}", "processor.hight: unknown key; did you mean 'height'?"),
+        ("processor: {type: image, color: RGB}", "processor.color: unknown key; did you mean 'colour'?"),
+        ("processor: {type: image, width: 0}", "processor.width: expected a whole number from 1 to 16384, got 0"),
+        ("processor: {type: image, mean: 3}", "processor.mean: expected a list of numbers, got 3"),
+        ("processor: {type: image, std: []}", "processor.std: expected at least one number, got none; leave the key out instead"),
+        ("processor: {type: image, layout: nchw}", "processor.layout: expected NCHW or NHWC, got 'nchw'"),
+        ("processor: {type: json, top: 3}", "processor.top: is for the processor 'image'; 'json' has no other keys"),
+        ("labels: ' '", "labels: expected text that is not blank, got ' '"),
         ("trust: 'true'", "trust: expected true or false, got 'true'; write it without quotes"),
         ("serve:", "serve: expected a mapping, got nothing; give it a value or leave the key out"),
         ("batching: {}", "batching: unknown key here; it belongs in models[].serve"),

@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
+import msgspec
 import numpy as np
 import pytest
 
 from model_store.errors import DeadlineExceeded, InvalidInput, ModelNotFound, ModelNotReady, Overloaded
-from model_store.manifest import TensorSpec
+from model_store.manifest import PAYLOAD, PAYLOAD_SIGNATURE, JsonProcessor, Manifest, TensorSpec
 from serve.dispatcher import Dispatcher
 from serve.executors.inline import InlineExecutor
 from serve.inference import InferenceRequest, ModelQuery, Payload, ServerDescription, ServerQuery, Tensors
+from serve.payloads import answers_to_tensors, requests_of
 from serve.routing import ModelRoute, Router, RoutingTable
-from tests.serve.tiny_versions import FunctionRuntime, GatedExecutor, dispatcher_of, entry
+from serve.runtimes.processing import ProcessingRuntime
+from tests.serve.tiny_versions import FunctionRuntime, GatedExecutor, dispatcher_of, entry, manifest
 
 
 class Clock(Protocol):
@@ -39,6 +42,76 @@ async def test_a_raw_body_is_one_row() -> None:
     response = await dispatcher_of(entry()).infer(InferenceRequest("double", payload=body))
     assert response.outputs is not None
     assert response.outputs["y"].tolist() == [[2, 4]]
+
+
+async def ask(dispatcher: Dispatcher, body: bytes) -> Payload:
+    payload = Payload(body, "application/json")
+    response = await dispatcher.infer(InferenceRequest("double", signature=PAYLOAD, payload=payload))
+    assert response.outputs is None
+    assert response.payload is not None
+    return response.payload
+
+
+def with_processor(version: Manifest, runtime: FunctionRuntime) -> InlineExecutor:
+    return InlineExecutor(ProcessingRuntime(runtime, version, threads=1), on_loop=True)
+
+
+async def test_a_body_for_the_processor_is_answered_by_a_body() -> None:
+    dispatcher = dispatcher_of(entry(), executor=with_processor(manifest(), FunctionRuntime()))
+    assert await ask(dispatcher, b"[1, 2]") == Payload(b"[2.0,4.0]", "application/json")
+    refused = await ask(dispatcher, b"[1, 2")
+    assert (refused.status, refused.content_type) == (400, "application/json")
+
+
+@pytest.mark.parametrize(("row_independent", "batches"), [(True, [[1], [3]]), (False, [[1], [1], [1], [1]])])
+async def test_bodies_that_wait_share_a_batch_where_rows_are_independent(
+    row_independent: bool, batches: list[list[int]]
+) -> None:
+    runtime = FunctionRuntime()
+    described = entry(row_independent=row_independent)
+    dispatcher = dispatcher_of(described, executor=with_processor(described.manifest, runtime))
+    first = asyncio.ensure_future(ask(dispatcher, b"[0, 0]"))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    answers = await asyncio.gather(*(ask(dispatcher, b"[%d, 1]" % number) for number in range(3)))
+    await first
+    assert [answer.body for answer in answers] == [b"[0.0,2.0]", b"[2.0,2.0]", b"[4.0,2.0]"]
+    assert [[rows] for rows in runtime.batches] == batches
+
+
+async def test_a_raw_tensor_goes_past_the_processor() -> None:
+    version = msgspec.structs.replace(
+        manifest(),
+        processor=JsonProcessor(),
+        signatures={**manifest().signatures, PAYLOAD: PAYLOAD_SIGNATURE},
+    )
+    described = msgspec.structs.replace(entry(), manifest=version)
+    dispatcher = dispatcher_of(described, executor=with_processor(version, FunctionRuntime()))
+    raw = Payload(np.array([1, 2], np.float32).tobytes(), "application/octet-stream")
+    response = await dispatcher.infer(InferenceRequest("double", payload=raw))
+    assert response.payload is None
+    assert response.outputs is not None
+    assert response.outputs["y"].tolist() == [[2, 4]]
+
+
+async def test_a_handler_is_the_default_signature_and_gets_bodies_only() -> None:
+    version = msgspec.structs.replace(
+        manifest(), runtime="handler", signatures={PAYLOAD: PAYLOAD_SIGNATURE}, default_signature=PAYLOAD
+    )
+
+    def handle(inputs: Tensors) -> Tensors:
+        return answers_to_tensors([Payload(each.body[::-1], "text/plain") for each in requests_of(inputs)])
+
+    described = msgspec.structs.replace(entry(), manifest=version)
+    dispatcher = dispatcher_of(described, executor=InlineExecutor(FunctionRuntime(handle), on_loop=False))
+    assert await ask(dispatcher, b"abc") == Payload(b"cba", "text/plain")
+    with pytest.raises(InvalidInput):
+        await dispatcher.infer(request())
+
+
+async def test_a_request_with_neither_tensors_nor_a_body_is_refused() -> None:
+    with pytest.raises(InvalidInput, match=r"^a request carries tensors or a raw body, got neither$"):
+        await dispatcher_of(entry()).infer(InferenceRequest("double"))
 
 
 async def test_wanted_outputs_come_in_the_wanted_order() -> None:

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from model_store.errors import InvalidInput
-from serve.commands.input_files import read_inputs
+from model_store.manifest import PAYLOAD_SIGNATURE
+from serve.commands.input_files import content_type_of, goes_as_it_is, read_inputs
 
 
 def described(datatype: str = "FP32", shape: tuple[int, ...] = (-1, 2), name: str = "x") -> dict[str, Any]:
@@ -161,3 +162,35 @@ def test_an_image_for_a_model_without_image_input_is_refused(tmp_path: Path) -> 
     Image.new("L", (8, 8)).save(tmp_path / "grey.png")
     with pytest.raises(InvalidInput, match=r"^input 'x' has the shape \[-1, 2\]; an image needs \[-1,C,H,W\]"):
         read_inputs(tmp_path / "grey.png", [described()], 1.0)
+
+
+TENSORS = {"inputs": [described()]}
+WITH_PROCESSOR = {"inputs": [described()], "signatures": {"serving_default": TENSORS, "payload": {}}}
+HANDLER = {"inputs": [described("BYTES", (-1,), spec.name) for spec in PAYLOAD_SIGNATURE.inputs]}
+
+
+@pytest.mark.parametrize(
+    ("metadata", "name", "expected"),
+    [
+        (TENSORS, "cat.jpg", False),
+        (WITH_PROCESSOR, "cat.jpg", True),
+        (WITH_PROCESSOR, "cat.NPZ", False),
+        (WITH_PROCESSOR, "cat.json", False),
+        (HANDLER, "cat.jpg", True),
+        (HANDLER, "cat.json", True),
+    ],
+)
+def test_a_picture_goes_as_it_is_to_a_processor_and_anything_to_a_handler(
+    metadata: dict[str, Any], name: str, expected: bool
+) -> None:
+    assert goes_as_it_is(Path(name), metadata) is expected
+
+
+def test_the_content_type_is_that_of_the_name() -> None:
+    names = ("a.jpg", "a.PNG", "a.json", "a")
+    assert [content_type_of(Path(name)) for name in names] == [
+        "image/jpeg",
+        "image/png",
+        "application/json",
+        "application/octet-stream",
+    ]

@@ -102,8 +102,11 @@ class ClosingGate(GatedExecutor):
 
 
 @pytest.fixture
-async def gateway(tmp_path: Path) -> Gateway:
-    return Gateway(tmp_path)
+async def gateway(tmp_path: Path) -> AsyncIterator[Gateway]:
+    gateway = Gateway(tmp_path)
+    yield gateway
+    # A version may be ready while tasks of tables that came in between have still to find that nothing is left to do.
+    await eventually(lambda: not gateway.loader._tasks)
 
 
 V1, V2 = ("times", 1), ("times", 2)

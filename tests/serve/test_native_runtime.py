@@ -43,8 +43,8 @@ def rows(count: int) -> dict[str, np.ndarray]:
     return {"x": np.ones((count, 2), np.float32)}
 
 
-def test_every_native_runtime_can_be_named_by_a_manifest() -> None:
-    assert set(RUNTIMES) == {"onnx", "pytorch", "tensorflow", "sklearn", "boosting"}
+def test_every_runtime_can_be_named_by_a_manifest() -> None:
+    assert set(RUNTIMES) == {"onnx", "pytorch", "tensorflow", "sklearn", "boosting", "handler"}
 
 
 def test_a_native_version_answers(described: Manifest, tmp_path: Path) -> None:

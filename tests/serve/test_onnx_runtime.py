@@ -164,7 +164,8 @@ def test_several_threads_may_run_at_once(adding: OnnxRuntime) -> None:
 
 def test_a_manifest_names_its_runtime(tmp_path: Path) -> None:
     described = write_model(tmp_path, [helper.make_node("Add", ["x", "x"], ["y"])], [X], [Y])
-    assert isinstance(load_runtime(tmp_path, described, threads=1), OnnxRuntime)
+    row = {"x": np.ones((1, 2), np.float32)}
+    assert load_runtime(tmp_path, described, threads=1).run(row)["y"].tolist() == [[2, 2]]
     unknown = msgspec.structs.replace(described, runtime="mxnet")
     known = ", ".join(sorted(RUNTIMES))
     with pytest.raises(ModelNotReady, match=rf"^version needs the runtime 'mxnet'; this release has: {known}$"):

@@ -15,11 +15,11 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from model_store.errors import ConversionError, ModelNotFound, SourceError
-from model_store.manifest import Profile
+from model_store.manifest import HandlerSpec, ImageProcessor, Profile
 from model_store.store import Store
 from serve.config import ModelConfig, ServeConfig
 from serve.fleet import Wanted
-from serve.preparation import Preparer, prepare_model, serve_options, stored_version
+from serve.preparation import Preparer, conversion_options, prepare_model, serve_options, stored_version
 from serve.routing import Batching, ServeOptions
 from tests.serve.tiny_versions import entry, manifest
 from tests.serve.waiting import eventually
@@ -264,6 +264,28 @@ def test_auto_keeps_fast_models_inline(executor: str, batch_one_ms: float | None
     described = msgspec.structs.replace(manifest(), profile=profile)
     options = serve_options(ServeConfig.model_validate({"executor": executor, "replicas": 3}), described)
     assert (options.executor, options.replicas) == decided
+
+
+@pytest.mark.parametrize(
+    ("batching", "expected"),
+    [
+        ({}, Batching(8, 50.0, 1024)),
+        ({"max_batch_size": 4, "max_delay_ms": 1.5, "max_queue": 99}, Batching(4, 1.5, 99)),
+        ({"max_batch_size": 16}, Batching(8, 50.0, 1024)),
+    ],
+)
+def test_a_handler_gets_batches_as_its_archive_says(batching: dict[str, Any], expected: Batching) -> None:
+    spec = HandlerSpec(server="mms", entry="service:handle", batch_size=8, max_batch_delay_ms=50.0)
+    described = msgspec.structs.replace(manifest(), runtime="handler", handler=spec)
+    options = serve_options(ServeConfig.model_validate({"batching": batching}), described)
+    assert (options.executor, options.batching) == ("replicas", expected)
+
+
+def test_processor_and_labels_of_the_config_reach_the_conversion() -> None:
+    asked = model(processor={"type": "image", "std": [2.0]}, labels="/exports/labels.txt")
+    options = conversion_options(asked)
+    assert (options.processor, options.labels) == (ImageProcessor(std=(2.0,)), "/exports/labels.txt")
+    assert conversion_options(model()).processor is None
 
 
 def test_all_options_of_the_config_reach_the_version() -> None:

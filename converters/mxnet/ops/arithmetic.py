@@ -7,6 +7,7 @@ MXNet knows no promotion here: operands of different dtypes are an error there.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -89,25 +90,47 @@ ELEMENTWISE: Final = frozenset({"add", "sub", "mul", "div"})
 """Those whose version for equal shapes is `elemwise_WORD`; the others' is `_WORD`."""
 
 
-def _register(word: str, calculate: Calculation) -> None:
-    @mxnet_op(f"elemwise_{word}" if word in ELEMENTWISE else f"_{word}", f"broadcast_{word}")
-    def binary(node: OpNode, lhs: Value, rhs: Value) -> Value:
-        return calculate(lhs, rhs)
+def of_one_shape(result: Value, *operands: Value) -> Value:
+    """The result of operands that have one shape, which some may know better than others: so does the result then."""
+    if any(each.rank != result.rank for each in operands):
+        return result
+    shape = tuple(
+        next((size for size in sizes if isinstance(size, int)), sizes[0])
+        for sizes in zip(*(each.shape for each in operands), strict=True)
+    )
+    return replace(result, shape=shape)
+
+
+def register_pair(elementwise: str, broadcast: str, calculate: Calculation) -> None:
+    """Registers a calculation of tensors of one shape under the one name, with numpy's rules under the other.
+
+    The result has the dtype of the operands.
+    """
+
+    @mxnet_op(broadcast)
+    def of_any(node: OpNode, lhs: Value, rhs: Value) -> Value:
+        if lhs.dtype != rhs.dtype:
+            raise node.refuse(f"expected operands of one dtype, got {lhs} and {rhs}")
+        return calculate(lhs, rhs).cast(lhs.dtype)
+
+    @mxnet_op(elementwise)
+    def of_equals(node: OpNode, lhs: Value, rhs: Value) -> Value:
+        return of_one_shape(of_any(node, lhs, rhs), lhs, rhs)
 
 
 for _word, _calculate in CALCULATIONS.items():
-    _register(_word, _calculate)
+    register_pair(f"elemwise_{_word}" if _word in ELEMENTWISE else f"_{_word}", f"broadcast_{_word}", _calculate)
 
 
 @mxnet_op("add_n")
 def add_n(node: OpNode, *args: Value) -> Value:
     """The sum of any number of tensors of one shape. ONNX Runtime's Sum knows floats only."""
     if args[0].is_float:
-        return node.g.emit("Sum", *args)
+        return of_one_shape(node.g.emit("Sum", *args), *args)
     total, *rest = args
     for each in rest:
         total = total + each
-    return total
+    return of_one_shape(total, *args)
 
 
 @mxnet_op("clip", "_npi_clip")

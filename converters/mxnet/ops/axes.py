@@ -31,9 +31,7 @@ def known_size(node: OpNode, value: Value, axis: int) -> int:
     """The size along an axis, where a translation can't do without the number."""
     size = value.shape[axis]
     if isinstance(size, str):
-        raise node.refuse(
-            f"the size of its input {value} along axis {axis} must be known: declare it under `inputs:` in the model's options"
-        )
+        raise node.refuse(f"the size of its input {value} along axis {axis} must be known: declare it under `inputs:`")
     return size
 
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from converters.mxnet.ops.arithmetic import Calculation
-from converters.mxnet.registry import OpNode, mxnet_op
+from converters.mxnet.ops.arithmetic import Calculation, register_pair
 from converters.mxnet.values import Value
 
 
@@ -48,11 +47,5 @@ COMPARISONS: Final[Mapping[str, Calculation]] = {
 """MXNet's word for it, as in `broadcast_WORD`, to a function that gives bool."""
 
 
-def _register(word: str, compare: Calculation) -> None:
-    @mxnet_op(f"_{word}", f"broadcast_{word}")
-    def comparison(node: OpNode, lhs: Value, rhs: Value) -> Value:
-        return compare(lhs, rhs).cast(lhs.dtype)
-
-
 for _word, _compare in COMPARISONS.items():
-    _register(_word, _compare)
+    register_pair(f"_{_word}", f"broadcast_{_word}", _compare)

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 import numpy as np
 import onnx
 
-from converters.mxnet.emitter import Emitter
 from converters.mxnet.registry import OpNode, mxnet_op
 from converters.mxnet.symbol import Graph
 from converters.mxnet.values import Size, Value
@@ -44,8 +43,8 @@ def foreach(node: OpNode, *inputs: Value) -> list[Value]:
     bound = dict(zip(data_at, slices, strict=True)) | dict(zip(states_at, carried, strict=True))
     bound |= dict(zip(rest_at, map(inner.seen, rest), strict=True))
     heads = node.translate(body, inner, [bound[place] for place in range(len(body.arguments))])
-    count = node.attrs.integer("num_out_data")
-    outputs, last = heads[:count], heads[count:]
+    count = len(heads) - len(states)
+    outputs, last = heads[:count], _same(node, "a state", carried, heads[count:])
     steps = data[0].shape[0]
     types = [*carried, *(_like(output, (steps, *output.shape)) for output in outputs)]
     made = node.g.emit_many(
@@ -68,9 +67,11 @@ def while_loop(node: OpNode, *inputs: Value) -> list[Value]:
     Outputs have `max_iterations` rows. Those after the last step are memory as it comes in MXNet, and zeros here.
     """
     condition, body = _subgraphs(node, 2)
-    most, count = node.attrs.integer("max_iterations"), node.attrs.integer("num_out_data")
+    most = node.attrs.integer("max_iterations")
     if not 0 < most <= MAX_ITERATIONS:
         raise node.refuse(f"attribute 'max_iterations': expected 1 to {MAX_ITERATIONS}, got {most}")
+    if any(inner.subgraphs for inner in condition.nodes):
+        raise node.refuse("its condition must be without loops and branches of its own")
     condition_at, body_at = _places(node, "cond_input_locs", len(inputs)), _places(node, "func_input_locs", len(inputs))
     carried_at = [body_at[place] for place in _places(node, "func_var_locs", len(body_at))]
     variables = [inputs[place] for place in carried_at]
@@ -79,7 +80,8 @@ def while_loop(node: OpNode, *inputs: Value) -> list[Value]:
     before = [inner.seen(value) for value in inputs]
     now = _replaced(before, carried_at, carried)
     heads = node.translate(body, inner, [now[place] for place in body_at])
-    outputs, changed = heads[:count], heads[count:]
+    count = len(heads) - len(variables)
+    outputs, changed = heads[:count], _same(node, "a variable", carried, heads[count:])
     after = _replaced(before, carried_at, changed)
     again = _truth(node.translate(condition, inner, [after[place] for place in condition_at])[0])
     start = _truth(node.translate(condition, node.g, [inputs[place] for place in condition_at])[0])
@@ -104,9 +106,10 @@ def cond(node: OpNode, *inputs: Value) -> list[Value]:
     condition, *branches = _subgraphs(node, 3)
     places = [_places(node, name, len(inputs)) for name in ("cond_input_locs", "then_input_locs", "else_input_locs")]
     chosen = _truth(node.translate(condition, node.g, [inputs[place] for place in places[0]])[0])
-    (then, types), (other, _) = (
+    (then, types), (other, others) = (
         _branch(node, branch, [inputs[place] for place in at]) for branch, at in zip(branches, places[1:], strict=True)
     )
+    _same(node, "an output", types, others)
     return list(node.g.emit_many("If", chosen, outputs=len(types), types=types, then_branch=then, else_branch=other))
 
 
@@ -135,6 +138,15 @@ def _replaced(values: Sequence[Value], places: Sequence[int], others: Sequence[V
     return [changed.get(place, value) for place, value in enumerate(values)]
 
 
+def _same(node: OpNode, what: str, before: Sequence[Value], after: list[Value]) -> list[Value]:
+    """`after`; refuses values of other dtypes and ranks than `before`, which no loop or branch may have."""
+    kinds, others = ([(value.dtype, value.rank) for value in values] for values in (before, after))
+    if kinds != others:
+        shown = (", ".join(map(str, values)) for values in (before, after))
+        raise node.refuse(f"{what} must keep dtype and rank, got {' and '.join(shown)}")
+    return after
+
+
 def _truth(value: Value) -> Value:
     """A tensor of one element, of any dtype, as a condition of ONNX."""
     return value.g.reshape(value.cast(np.bool_), ())
@@ -145,8 +157,10 @@ def _like(value: Value, shape: Sequence[Size]) -> Value:
 
 
 def _padded(value: Value, rows: int) -> Value:
-    """With rows of zeros at the end."""
-    g: Emitter = value.g
+    """With rows of zeros at the end. Of sizes that only the body knows, ONNX Runtime gives 0 where no step is made."""
+    g, row = value.g, value.shape[1:]
+    if any(isinstance(size, str) for size in row):
+        value = g.emit("Reshape", value, g.sizes(value.shape), shape=value.shape, allowzero=1)
     missing = g.ints(rows) - g.size(value.shape[0])
-    nothing = g.emit("Expand", g.scalar(0, value), g.emit("Concat", missing, g.sizes(value.shape[1:]), axis=0))
-    return g.emit("Concat", value, nothing, axis=0, shape=(rows, *value.shape[1:]))
+    nothing = g.emit("Expand", g.scalar(0, value), g.emit("Concat", missing, g.sizes(row), axis=0))
+    return g.emit("Concat", value, nothing, axis=0, shape=(rows, *row))

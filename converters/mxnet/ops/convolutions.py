@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from converters.mxnet.ops.axes import bounded
 from converters.mxnet.ops.precision import single
+from converters.mxnet.ops.weights import expect_shape
 from converters.mxnet.ops.windows import (
     Window,
     channels_last,
     checked,
+    padded_shape,
     to_channels_first,
     to_channels_last,
     window_of,
@@ -69,6 +72,9 @@ def _convolved(
     if last:
         data, weight = to_channels_first(data), to_channels_first(weight)
     groups = _groups(node, op, data, weight, window)
+    if bias is not None:
+        expect_shape(node, "bias", bias, (node.attrs.integer("num_filter"),))
+    bounded(node, padded_shape(data, window))
     padding = {} if "output_shape" in attributes else {"pads": window.pad * 2}
     made = single(
         op,
@@ -82,6 +88,7 @@ def _convolved(
         **padding,
         **attributes,
     )
+    bounded(node, made.shape)
     return to_channels_last(made) if last else made
 
 
@@ -89,23 +96,14 @@ def _groups(node: OpNode, op: str, data: Value, weight: Value, window: Window) -
     """`num_group`, if the weight (channels first) has the shape that the attributes and the data ask for."""
     filters, groups = node.attrs.integer("num_filter"), node.attrs.integer("num_group", 1)
     channels = data.shape[1]
-    if not 1 <= groups <= max(filters, 1) or filters % groups or (isinstance(channels, int) and channels % groups):
+    if not 1 <= groups <= filters or filters % groups or (isinstance(channels, int) and channels % groups):
         raise node.refuse(f"attribute 'num_group': {groups} does not divide {filters} filters and data {data}")
-    if op == "Conv":
-        expected: tuple[Size, ...] = (filters, _share(channels, groups), *window.kernel)
+    if op == "ConvTranspose":
+        expected: tuple[Size, ...] = (channels, filters // groups, *window.kernel)
     else:
-        expected = (channels, filters // groups, *window.kernel)
-    if len(weight.shape) != len(expected) or any(
-        isinstance(size, int) and isinstance(wanted, int) and size != wanted
-        for size, wanted in zip(weight.shape, expected, strict=True)
-    ):
-        shape = ", ".join(map(str, expected))
-        raise node.refuse(f"input 'weight': expected the shape ({shape}) for data {data}, got {weight}")
+        expected = (filters, channels // groups if isinstance(channels, int) else channels, *window.kernel)
+    expect_shape(node, "weight", weight, expected)
     return int(groups)
-
-
-def _share(channels: Size, groups: int) -> Size:
-    return channels // groups if isinstance(channels, int) else channels
 
 
 @mxnet_op("FullyConnected")
@@ -119,13 +117,10 @@ def fully_connected(node: OpNode, data: Value, weight: Value, bias: Value | None
     hidden = node.attrs.integer("num_hidden")
     if node.attrs.boolean("flatten", True):
         data = g.reshape(data, (data.shape[0], g.product(data.shape[1:])))
-    if weight.rank != 2 or weight.shape[0] != hidden or not _fits(weight.shape[1], data.shape[-1]):
-        raise node.refuse(f"input 'weight': expected the shape ({hidden}, {data.shape[-1]}), got {weight}")
+    expect_shape(node, "weight", weight, (hidden, data.shape[-1]))
+    if bias is not None:
+        expect_shape(node, "bias", bias, (hidden,))
     if data.rank == 2:
         return g.emit("Gemm", data, weight, bias, transB=1)
     product = g.emit("MatMul", data, weight.transpose(1, 0))
     return product if bias is None else product + bias
-
-
-def _fits(size: Size, wanted: Size) -> bool:
-    return isinstance(size, str) or isinstance(wanted, str) or size == wanted

@@ -84,6 +84,8 @@ def arange(node: OpNode) -> Value:
         start, stop = 0.0, start
     count = max(math.ceil((stop - start) / step), 0)
     times = attrs.integer("repeat", 1)
+    if times < 1:
+        raise node.refuse(f"attribute 'repeat': expected 1 or more, got {times}")
     _check_count(node, count * times)
     dtype = attrs.dtype("dtype", np.dtype(np.float32))
     if dtype.kind in "iu" or dtype == np.float16:

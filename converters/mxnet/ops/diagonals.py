@@ -10,7 +10,7 @@ from converters.mxnet.values import Size, Value
 
 @mxnet_op("diag")
 def diag(node: OpNode, data: Value) -> Value:
-    """A vector as the `k`th diagonal of a matrix; of more axes the `k`th diagonal over `axis1` and `axis2`, put last."""
+    """A vector as the `k`th diagonal of a matrix; else the `k`th diagonal over `axis1` and `axis2`, put last."""
     attrs = node.attrs
     if data.rank == 1:
         return _matrix(node, data, attrs.integer("k", 0))
@@ -22,7 +22,8 @@ def np_diag(node: OpNode, data: Value) -> Value:
     """A vector as the `k`th diagonal of a matrix, or the `k`th diagonal of a matrix."""
     if data.rank > 2:
         raise node.refuse(f"expected a vector or a matrix, got {data}")
-    return diag(node, data)
+    k = node.attrs.integer("k", 0)
+    return _matrix(node, data, k) if data.rank == 1 else _diagonal(node, data, k, 0, 1)
 
 
 @mxnet_op("_np_diagflat")

@@ -15,6 +15,9 @@ def expanded(node: OpNode, data: Value, sizes: Sequence[Size]) -> Value:
     for size, wanted in zip(data.shape, target[len(target) - data.rank :], strict=True):
         if isinstance(size, int) and isinstance(wanted, int) and size not in (1, wanted):
             raise node.refuse(f"can't broadcast {data} to ({', '.join(map(str, target))})")
+    if 0 in target:
+        # ONNX Runtime's Expand leaves a size of 1 where 0 is wanted: any element makes no elements.
+        return filled(node, target, 0, data.dtype)
     return data if target == data.shape else node.g.emit("Expand", data, node.g.sizes(target), shape=target)
 
 
@@ -83,7 +86,7 @@ def tile(node: OpNode, a: Value) -> Value:
 
 @mxnet_op("repeat")
 def repeat(node: OpNode, data: Value) -> Value:
-    """Each element `repeats` times, one after the other, along `axis`; without an axis the tensor is flattened first."""
+    """Each element `repeats` times along `axis`; without an axis the tensor is flattened first."""
     g, count = node.g, node.attrs.integer("repeats")
     place = node.attrs.integer("axis", None)
     if count < 0:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from converters.mxnet.ops.axes import axis_of, bounded, known_size
+from converters.mxnet.ops.axes import axis_of, bounded, counted, known_size
 from converters.mxnet.ops.kernels import select
 from converters.mxnet.registry import OpNode, mxnet_op
 from converters.mxnet.values import Size, Value
@@ -50,7 +50,7 @@ def _in_range(node: OpNode, indices: Value, size: Size) -> Value:
 
 @mxnet_op("take")
 def take(node: OpNode, a: Value, indices: Value) -> Value:
-    """The slices of `a` along `axis` (default 0) with these numbers; by `mode` indices out of range clip (default) or wrap."""
+    """The slices of `a` along `axis` (default 0) with these numbers; out of range they clip, or wrap by `mode`."""
     axis = axis_of(node, node.attrs.integer("axis", 0), a.rank)
     return node.g.emit("Gather", a, _in_range(node, indices, a.shape[axis]), axis=axis)
 
@@ -63,9 +63,10 @@ def embedding(node: OpNode, data: Value, weight: Value) -> Value:
 
 @mxnet_op("pick")
 def pick(node: OpNode, data: Value, index: Value) -> Value:
-    """One element along `axis` (default: the last) for each place of the others, kept as a size of 1 with `keepdims`, and of a vector.
+    """One element along `axis` (default: the last) for each place of the others.
 
-    `index` lacks the axis, or has it with a size of 1. By `mode` it clips (default) or wraps.
+    `index` lacks the axis, or has it with a size of 1. By `mode` it clips (default) or wraps. The axis is dropped
+    unless `keepdims` says otherwise or `data` is a vector.
     """
     axis = axis_of(node, node.attrs.integer("axis", -1), data.rank)
     place = _in_range(node, index, data.shape[axis])
@@ -77,7 +78,7 @@ def pick(node: OpNode, data: Value, index: Value) -> Value:
 
 @mxnet_op("batch_take")
 def batch_take(node: OpNode, a: Value, indices: Value) -> Value:
-    """One element of each row of `a[n, m]`, in the shape of `indices`, which holds n numbers; out of range they clip."""
+    """One element of each row of `a[n, m]`, in the shape of the n `indices`; out of range they clip."""
     if a.rank != 2:
         raise node.refuse(f"expected a matrix, got {a}")
     g = node.g
@@ -93,13 +94,13 @@ def coordinates(node: OpNode, indices: Value) -> Value:
 
 @mxnet_op("gather_nd")
 def gather_nd(node: OpNode, data: Value, indices: Value) -> Value:
-    """The parts of `data` at the coordinates `indices[m, ...]` along its first m axes; negative ones count from the end."""
+    """The parts of `data` at `indices[m, ...]`, coordinates along its first m axes; negative ones are from the end."""
     return node.g.emit("GatherND", data, coordinates(node, indices))
 
 
 @mxnet_op("one_hot")
 def one_hot(node: OpNode, indices: Value) -> Value:
-    """A last axis of size `depth` with `on_value` at the index and `off_value` elsewhere; everywhere, if out of range."""
+    """A last axis of size `depth` with `on_value` at the index, if it is in range, and `off_value` elsewhere."""
     g, attrs = node.g, node.attrs
     depth = attrs.integer("depth")
     bounded(node, (*indices.shape, depth))
@@ -108,5 +109,5 @@ def one_hot(node: OpNode, indices: Value) -> Value:
         g.const(np.array(attrs.number(name, default)).astype(dtype))
         for name, default in (("on_value", 1.0), ("off_value", 0.0))
     )
-    classes = g.const(np.arange(depth))
-    return select(g.emit("Equal", whole(indices).unsqueeze(indices.rank), classes), on, off)
+    hot = g.emit("Equal", whole(indices).unsqueeze(indices.rank), counted(node, depth))
+    return select(hot, on, off)

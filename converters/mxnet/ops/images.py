@@ -33,7 +33,7 @@ def normalize(node: OpNode, data: Value) -> Value:
     mean, std = node.attrs.numbers("mean", (0.0,) * 4), node.attrs.numbers("std", (1.0,) * 4)
     channels = data.shape[-3]
     for name, numbers in (("mean", mean), ("std", std)):
-        if len(numbers) != 1 and len(numbers) != channels:
+        if len(numbers) != 1 and isinstance(channels, int) and len(numbers) != channels:
             raise node.refuse(
                 f"attribute {name!r}: expected 1 number, or one for each channel of {data}, got {numbers}"
             )

@@ -1,4 +1,4 @@
-"""Elements chosen or replaced by a condition or by coordinates: where, boolean_mask, scatter_nd, index_copy, and more."""
+"""Elements chosen or replaced by a condition or by coordinates: where, boolean_mask, scatter_nd, index_copy .."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from converters.mxnet.ops.axes import axis_of
+from converters.mxnet.ops.axes import axis_of, known_size
 from converters.mxnet.ops.creation import filled
 from converters.mxnet.ops.gathering import coordinates, whole
 from converters.mxnet.ops.kernels import number, select, truth
@@ -17,7 +17,7 @@ from converters.mxnet.values import Value
 
 @mxnet_op("where")
 def where(node: OpNode, condition: Value, x: Value, y: Value) -> Value:
-    """`x` where the condition is not zero, else `y`; a condition of fewer axes covers the first: a vector chooses rows."""
+    """`x` where the condition is not zero, else `y`; with fewer axes it covers the first: a vector chooses rows."""
     return select(truth(condition.unsqueeze(*range(condition.rank, x.rank))), x, y)
 
 
@@ -60,8 +60,8 @@ def boolean_mask(node: OpNode, data: Value, index: Value) -> Value:
 @mxnet_op("_npi_boolean_mask_assign_scalar")
 def assign_where(node: OpNode, data: Value, mask: Value) -> Value:
     """`data` with the number `value` where the mask, which covers the axes from `start_axis` on, is not zero."""
-    start = node.attrs.integer("start_axis", 0)
-    cover = truth(mask).unsqueeze(*range(start + mask.rank, data.rank))
+    start = axis_of(node, node.attrs.integer("start_axis", 0), data.rank, "start_axis")
+    cover = truth(mask).unsqueeze(*range(mask.rank, data.rank - start))
     return select(cover, number(node.attrs.number("value"), data), data)
 
 
@@ -73,7 +73,7 @@ def nonzero(node: OpNode, x: Value) -> Value:
 
 @mxnet_op("scatter_nd")
 def scatter_nd(node: OpNode, data: Value, indices: Value) -> Value:
-    """A tensor of `shape`, zero but for the parts of `data` at the coordinates `indices[m, ...]` along its first m axes."""
+    """Zeros of `shape` with the parts of `data` at `indices[m, ...]`, coordinates along the first m axes."""
     blank = filled(node, node.attrs.integers("shape"), 0, data.dtype)
     return node.g.emit("ScatterND", blank, coordinates(node, indices), data)
 
@@ -92,9 +92,9 @@ def index_copy(node: OpNode, old_tensor: Value, index_vector: Value, new_tensor:
 
 @mxnet_op("_ravel_multi_index")
 def ravel_multi_index(node: OpNode, data: Value) -> Value:
-    """The numbers [n] of elements of a tensor of `shape` by their coordinates `data[m, n]`; its first size may be -1."""
+    """The numbers [n] of elements of a tensor of `shape` by their coordinates `data[m, n]`."""
     strides = _strides(node, node.attrs.integers("shape"))
-    if data.rank != 2 or data.shape[0] not in (len(strides),) and isinstance(data.shape[0], int):
+    if data.rank != 2 or known_size(node, data, 0) != len(strides):
         raise node.refuse(f"expected coordinates [{len(strides)}, n], got {data}")
     weights = node.g.const(np.array(strides).reshape(-1, 1).astype(data.dtype))
     return (data * weights).reduce("ReduceSum", 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from converters.mxnet.ops.axes import axis_of
 from converters.mxnet.registry import OpNode, mxnet_op
@@ -33,7 +34,7 @@ def stack(node: OpNode, *data: Value) -> Value:
 
 @mxnet_op("SliceChannel")
 def slice_channel(node: OpNode, data: Value) -> list[Value]:
-    """`num_outputs` equal pieces along `axis` (default 1); `squeeze_axis` drops the axis, whose size is `num_outputs`."""
+    """`num_outputs` equal pieces along `axis` (default 1); `squeeze_axis` drops the axis from pieces of size 1."""
     attrs = node.attrs
     axis = axis_of(node, attrs.integer("axis", 1), data.rank)
     pieces = equal_pieces(node, data, axis, attrs.integer("num_outputs"))
@@ -65,17 +66,17 @@ def near_equal_pieces(node: OpNode, data: Value, axis: int, count: int) -> list[
 
 
 def pieces_from(node: OpNode, data: Value, axis: int, starts: Sequence[int]) -> list[Value]:
-    """Pieces that begin at 0 and at each of `starts`, as numpy's `split` cuts: starts out of range leave pieces empty."""
+    """Pieces that begin at 0 and at each of `starts`, as numpy's `split` cuts them."""
     if len(starts) >= MAX_PIECES:
         raise node.refuse(f"expected at most {MAX_PIECES} pieces, got {len(starts) + 1}")
     bounds = [0, *starts]
-    cuts = [data.slice(axis, start, end) for start, end in zip(bounds, bounds[1:], strict=False)]
+    cuts = [data.slice(axis, start, end) for start, end in pairwise(bounds)]
     return [*cuts, data.slice(axis, bounds[-1])]
 
 
 @mxnet_op("_split_v2")
 def split(node: OpNode, data: Value) -> list[Value]:
-    """`sections` pieces along `axis`, equal but for the remainder, or pieces that begin at `indices`, whose first is 0."""
+    """`sections` pieces along `axis`, as equal as can be, or pieces that begin at `indices`, whose first is 0."""
     return split_along(node, data, axis_of(node, node.attrs.integer("axis", 1), data.rank))
 
 

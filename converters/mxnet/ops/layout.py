@@ -1,10 +1,10 @@
-"""Axes that are moved, added and dropped: transpose, SwapAxis, expand_dims, squeeze, Flatten, and numpy's names for them."""
+"""Axes moved, added and dropped: transpose, SwapAxis, expand_dims, squeeze, Flatten, and numpy's names for them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from converters.mxnet.ops.axes import axes_of, axis_of
+from converters.mxnet.ops.axes import axes_of, axis_of, known_size
 from converters.mxnet.registry import OpNode, mxnet_op
 from converters.mxnet.values import Value
 
@@ -68,8 +68,9 @@ def np_squeeze(node: OpNode, a: Value) -> Value:
 def _squeezed(node: OpNode, data: Value) -> tuple[int, ...]:
     axes = node.attrs.integers("axis", None)
     if axes is None:
-        # An axis of unknown size is taken to stay: it is the batch.
-        return tuple(axis for axis, size in enumerate(data.shape) if size == 1)
+        # A first axis of unknown size is the batch, and stays.
+        first = int(bool(data.shape) and isinstance(data.shape[0], str))
+        return tuple(axis for axis in range(first, data.rank) if known_size(node, data, axis) == 1)
     found = axes_of(node, axes, data.rank)
     for axis in found:
         if data.shape[axis] not in (1,) and isinstance(data.shape[axis], int):

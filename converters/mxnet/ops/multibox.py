@@ -55,7 +55,8 @@ def _shapes(node: OpNode) -> np.ndarray:
     if not ratios or min(ratios) <= 0:
         raise node.refuse(f"attribute 'ratios': expected positive numbers, got {ratios}")
     pairs = [(size, ratios[0]) for size in sizes] + [(sizes[0], ratio) for ratio in ratios[1:]]
-    return np.array([(size, math.sqrt(ratio)) for size, ratio in pairs], dtype=np.float32)
+    with np.errstate(over="ignore"):
+        return np.array([(size, math.sqrt(ratio)) for size, ratio in pairs], dtype=np.float32)
 
 
 def _float(node: OpNode, size: Size) -> Value:

@@ -6,8 +6,9 @@ import numpy as np
 
 from converters.mxnet.ops.axes import axis_of, known_size
 from converters.mxnet.ops.precision import single
+from converters.mxnet.ops.weights import expect_shape
 from converters.mxnet.registry import OpNode, mxnet_op
-from converters.mxnet.values import Size, Value
+from converters.mxnet.values import Value
 
 BATCH_NORM_STATES = ("moving_mean", "moving_var")
 MOST_CHANNELS = 1 << 20
@@ -44,10 +45,7 @@ def _batch_normalised(
     if node.attrs.boolean("fix_gamma", True):
         gamma = _constant(node, 1, known_size(node, gamma, 0), gamma)
     for name, value in {"gamma": gamma, "beta": beta, "moving_mean": moving_mean, "moving_var": moving_var}.items():
-        if value.rank != 1 or not _same(value.shape[0], data.shape[axis]):
-            raise node.refuse(
-                f"input {name!r}: expected one number for each of {data.shape[axis]} channels, got {value}"
-            )
+        expect_shape(node, name, value, data.shape[axis : axis + 1])
     wide = data.cast(gamma.dtype)
     made = [_normalised(wide, axis, gamma, beta, moving_mean, moving_var, eps).cast(data.dtype)]
     return made if node.outputs_used <= {0} else [*made, moving_mean, 1 / _deviation(moving_var, eps)]
@@ -78,10 +76,6 @@ def _moments(data: Value, *axes: int) -> tuple[Value, Value]:
     return mean, ((data - mean) * (data - mean)).reduce("ReduceMean", *axes, keepdims=True)
 
 
-def _same(size: Size, wanted: Size) -> bool:
-    return isinstance(size, str) or isinstance(wanted, str) or size == wanted
-
-
 @mxnet_op("LayerNorm")
 def layer_norm(node: OpNode, data: Value, gamma: Value, beta: Value) -> list[Value]:
     """Normalises over one `axis` (-1), whose length gamma and beta have; eps 1e-5.
@@ -91,8 +85,7 @@ def layer_norm(node: OpNode, data: Value, gamma: Value, beta: Value) -> list[Val
     axis = axis_of(node, node.attrs.integer("axis", -1), data.rank)
     eps = node.attrs.number("eps", 1e-5)
     for name, value in {"gamma": gamma, "beta": beta}.items():
-        if value.rank != 1 or not _same(value.shape[0], data.shape[axis]):
-            raise node.refuse(f"input {name!r}: expected {data.shape[axis]} numbers for {data}, got {value}")
+        expect_shape(node, name, value, data.shape[axis : axis + 1])
     if axis == data.rank - 1 and node.outputs_used <= {0}:
         return [node.g.emit("LayerNormalization", data, gamma, beta, axis=-1, epsilon=eps)]
     mean, variance = _moments(data, axis)
@@ -105,6 +98,8 @@ def layer_norm(node: OpNode, data: Value, gamma: Value, beta: Value) -> list[Val
 def instance_norm(node: OpNode, data: Value, gamma: Value, beta: Value) -> Value:
     """Normalises every sample's channel over its spatial axes, of which there is at least one; eps 1e-3."""
     _check_rank(node, data, 3)
+    expect_shape(node, "gamma", gamma, data.shape[1:2])
+    expect_shape(node, "beta", beta, data.shape[1:2])
     return single("InstanceNormalization", data, gamma, beta, epsilon=node.attrs.number("eps", 1e-3))
 
 

@@ -25,7 +25,7 @@ AlongAxis = Callable[[OpNode, Value, int, tuple[int, int]], Value]
 
 @mxnet_op("Pad")
 def pad(node: OpNode, data: Value) -> Value:
-    """`pad_width` holds before and after of each axis in turn; the first two axes of the 4-D or 5-D `data` have none."""
+    """`pad_width` holds before and after of each axis in turn; the first two of the 4 or 5 axes have none."""
     flat = node.attrs.integers("pad_width")
     mode = node.attrs.text("mode")
     if data.rank not in (4, 5) or len(flat) != 2 * data.rank or any(flat[:4]) or min(flat) < 0:

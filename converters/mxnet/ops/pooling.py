@@ -14,8 +14,16 @@ from typing import Final
 
 import numpy as np
 
+from converters.mxnet.ops.axes import bounded
 from converters.mxnet.ops.precision import single
-from converters.mxnet.ops.windows import Window, channels_last, to_channels_first, to_channels_last, window_of
+from converters.mxnet.ops.windows import (
+    Window,
+    channels_last,
+    padded_shape,
+    to_channels_first,
+    to_channels_last,
+    window_of,
+)
 from converters.mxnet.registry import OpNode, mxnet_op
 from converters.mxnet.values import Size, Value
 
@@ -92,6 +100,7 @@ def _power(node: OpNode) -> tuple[Callable[[Value], Value], Callable[[Value], Va
 
 def _windows(node: OpNode, data: Value) -> Windows:
     window = window_of(node, data.rank)
+    bounded(node, padded_shape(data, window))
     convention = node.attrs.text("pooling_convention", "valid")
     if convention not in ("valid", "full"):
         raise node.refuse(f"attribute 'pooling_convention': expected valid or full, got {convention!r}")

@@ -18,6 +18,8 @@ from converters.mxnet.values import Size, Value
 
 MAX_SHAPES = 1024
 """Anchors for each cell: published nets have at most 15."""
+MAX_ROWS = 1 << 16
+"""Boxes an image: published nets have at most 2,000."""
 
 
 def base_anchors(stride: int, scales: tuple[float, ...], ratios: tuple[float, ...]) -> np.ndarray:
@@ -33,7 +35,8 @@ def base_anchors(stride: int, scales: tuple[float, ...], ratios: tuple[float, ..
         for scale in scales:
             half_width, half_height = 0.5 * (width * scale - 1), 0.5 * (height * scale - 1)
             anchors.append((centre - half_width, centre - half_height, centre + half_width, centre + half_height))
-    return np.array(anchors, dtype=np.float32)
+    with np.errstate(over="ignore"):
+        return np.array(anchors, dtype=np.float32)
 
 
 @mxnet_op("_contrib_Proposal", "_contrib_MultiProposal")
@@ -65,6 +68,8 @@ def _anchors(node: OpNode, height: Size, width: Size) -> tuple[Value, int]:
     if not 0 < len(scales) * len(ratios) <= MAX_SHAPES or min(ratios) <= 0:
         raise node.refuse(f"expected positive ratios and 1 to {MAX_SHAPES} anchors a cell, got {scales} and {ratios}")
     stride = attrs.integer("feature_stride", 16)
+    if not 0 < stride <= MAX_ROWS:
+        raise node.refuse(f"attribute 'feature_stride': expected 1 to {MAX_ROWS} pixels, got {stride}")
     base = base_anchors(stride, scales, ratios)
     y, x = (counted(node, size).cast(np.float32) * stride for size in (height, width))
     x, y = x.unsqueeze(0, 2), y.unsqueeze(1, 2)
@@ -143,6 +148,8 @@ def _selected(node: OpNode, rows: Value) -> Value | tuple[Value, Value]:
     best, order = g.emit_many("TopK", scores, before, outputs=2)
     rows = taken(rows, order)
     asked = attrs.integer("rpn_post_nms_top_n", 300)
+    if not 0 < asked <= MAX_ROWS:
+        raise node.refuse(f"attribute 'rpn_post_nms_top_n': expected 1 to {MAX_ROWS}, got {asked}")
     kept = survivors(_measured(rows.slice(2, 0, 4)), best, attrs.number("threshold", 0.7), most=asked)
     flags, order = packed(kept)
     found = flags.cast(np.int64).reduce("ReduceSum", 1, keepdims=True)

@@ -50,9 +50,13 @@ def quantize_v2(node: OpNode, data: Value) -> list[Value]:
 
 @mxnet_op("_contrib_dequantize")
 def dequantize(node: OpNode, data: Value, min_range: Value, max_range: Value) -> Value:
-    """Integers to float32: 127.5 or 255.5 levels."""
+    """Integers to float32: 127.5 or 255.5 levels.
+
+    Written as a product: ONNX Runtime moves a DequantizeLinear of int8 behind a Transpose or Reshape that may follow,
+    and then can't load what it made.
+    """
     _refuse_others(node, data, LEVELS)
-    return to_reals(data, step_of(magnitude(min_range, max_range), MIDDLED[data.dtype]))
+    return data.cast(np.float32) * step_of(magnitude(min_range, max_range), MIDDLED[data.dtype])
 
 
 @mxnet_op("_contrib_requantize")
@@ -161,10 +165,10 @@ def _out_type(node: OpNode) -> np.dtype[Any]:
     if name == "auto":
         low = node.attrs.number("min_calib_range", None)
         return INT8 if low is None or low < 0 else UINT8
-    dtype = node.attrs.dtype("out_type", INT8)
+    dtype: np.dtype[Any] = node.attrs.dtype("out_type", INT8)
     if dtype not in LEVELS:
         raise node.refuse(f"attribute 'out_type': expected int8, uint8 or auto, got {name[:40]!r}")
-    return np.dtype(dtype)
+    return dtype
 
 
 def _refuse_others(node: OpNode, data: Value, dtypes: Any) -> None:

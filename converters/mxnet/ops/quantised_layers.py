@@ -53,6 +53,8 @@ def quantized_conv(node: OpNode, data: Value, weight: Value, *rest: Value) -> li
 def quantized_fully_connected(node: OpNode, data: Value, weight: Value, *rest: Value) -> list[Value]:
     """The fully connected layer of int8 or uint8 data, with int8 weights and bias, to int32."""
     bias, ranges = _bias(node, weight, rest)
+    if node.attrs.boolean("flatten", True):  # of integers: ONNX Runtime can't load DequantizeLinear before Reshape here
+        data = node.g.reshape(data, (data.shape[0], node.g.product(data.shape[1:])))
     limits = [magnitude(*pair) for pair in ranges]
     steps = [step_of(limit, LEVELS[value.dtype]) for limit, value in zip(limits, (data, weight), strict=False)]
     product = node.g.folded(steps[0] * steps[1])

@@ -1,7 +1,8 @@
 """Reductions: `sum`, `mean`, `max`, `min`, `prod` and their like, norms and moments.
 
 `axis` is a number or a tuple, absent or `()` for all axes; `exclude=True` means all *other* axes. There are no scalars
-here: what would be one has shape (1,). Integers stay integers. The functions `total`, `product`, .. take any dtype and
+here: what would be one has shape (1,). Integers stay integers. ONNX Runtime leaves NaN out of max and min where MXNet
+gives NaN. The functions `total`, `product`, .. take any dtype and
 axes counted from the front; `numpy_reductions.py` uses them too.
 """
 

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from converters.mxnet.ops.axes import known_size
+from converters.mxnet.ops.axes import counted, known_size
 from converters.mxnet.ops.precision import single
 from converters.mxnet.registry import OpNode, mxnet_op
 from converters.mxnet.values import Value
@@ -69,7 +69,9 @@ def _own_cells(node: OpNode, aligned: Value) -> Value:
     g = node.g
     regions, _, height, width = aligned.shape
     cells = math.prod(_pooled(node))
-    kept = known_size(node, aligned, 1) // cells
+    kept, left = divmod(known_size(node, aligned, 1), cells)
+    if left or not kept:
+        raise node.refuse(f"expected a multiple of {cells} channels, one for each cell, got {aligned}")
     flat = g.reshape(aligned, (regions, kept, cells * cells))
     own = g.emit("Gather", flat, g.const(np.arange(cells) * (cells + 1)), axis=2)
     return g.reshape(own, (regions, kept, height, width))
@@ -90,6 +92,8 @@ def psroi_pooling(node: OpNode, data: Value, rois: Value) -> Value:
     group = attrs.integer("group_size", 0) or size
     if not (0 < size <= MAX_CELLS and 0 < group <= MAX_CELLS and 0 < dim <= 1 << 16):
         raise node.refuse(f"can't pool to {size} cells a side with {group} groups and {dim} channels")
+    if isinstance(data.shape[1], int) and data.shape[1] != dim * group * group:
+        raise node.refuse(f"expected {dim} * {group} * {group} channels, got {data}")
     top, bottom = _edges(node, rois, 2, data)
     left, right = _edges(node, rois, 1, data)
     image = rois.slice(1, 0, 1).cast(np.int64).unsqueeze(2, 3)
@@ -113,7 +117,7 @@ def _edges(node: OpNode, rois: Value, place: int, data: Value) -> tuple[Value, V
     g, attrs = node.g, node.attrs
     size, scale = attrs.integer("pooled_size"), attrs.number("spatial_scale")
     first, last = rois.slice(1, place, place + 1), rois.slice(1, place + 2, place + 3)
-    start, end = _rounded(first) * scale, (_rounded(last) + 1) * scale
+    start, end = rounded(first) * scale, (rounded(last) + 1) * scale
     span = g.emit("Max", end - start, g.scalar(0.1, start)) / size
     cells = g.const(np.arange(size), rois.dtype)
     limit = g.size(data.shape[4 - place]).cast(rois.dtype)
@@ -125,7 +129,7 @@ def _edges(node: OpNode, rois: Value, place: int, data: Value) -> tuple[Value, V
     return whole("Floor", span * cells + start), whole("Ceil", span * (cells + 1) + start)
 
 
-def _rounded(value: Value) -> Value:
+def rounded(value: Value) -> Value:
     """Halves away from zero, as C rounds."""
     g = value.g
     return g.emit("Sign", value) * g.emit("Floor", g.emit("Abs", value) + 0.5)
@@ -141,8 +145,8 @@ def _summed(data: Value) -> Value:
 def _channels(node: OpNode, size: int, group: int, dim: int) -> Value:
     """The channel that each cell reads: int64[1, d, p, p]."""
     of_cell = np.arange(size) * group // size
-    channels = (np.arange(dim)[:, None, None] * group + of_cell[:, None]) * group + of_cell
-    return node.g.const(channels[None])
+    within = of_cell[:, None] * group + of_cell
+    return counted(node, dim).unsqueeze(0, 2, 3) * (group * group) + node.g.const(within)
 
 
 @mxnet_op("_contrib_RROIAlign")

@@ -36,13 +36,18 @@ def _computed(node: OpNode, size: Size, known: Callable[[int], int], measure: Ca
     return known(size) if isinstance(size, int) else node.g.new_size(lambda: measure(node.g.size(size)))
 
 
+def _product(size: int, scale: float) -> int:
+    with np.errstate(all="ignore"):
+        return int(np.float32(size) * np.float32(scale))
+
+
 def _scaled(node: OpNode, size: Size, scale: float) -> Size:
     """`int(size * scale)`, in float32 as MXNet computes it."""
 
     def measure(value: Value) -> Value:
         return (value.cast(np.float32) * scale).cast(np.int64)
 
-    return _computed(node, size, lambda known: int(np.float32(known) * np.float32(scale)), measure)
+    return _computed(node, size, lambda known: _product(known, scale), measure)
 
 
 def _odd_scaled(node: OpNode, size: Size, scale: float) -> Size:
@@ -50,7 +55,7 @@ def _odd_scaled(node: OpNode, size: Size, scale: float) -> Size:
 
     def known(size: int) -> int:
         odd = size % 2
-        return int(np.float32(size - odd) * np.float32(scale)) + odd
+        return _product(size - odd, scale) + odd
 
     def measure(value: Value) -> Value:
         odd = node.g.emit("Mod", value, node.g.ints(2))

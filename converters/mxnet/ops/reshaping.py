@@ -1,7 +1,7 @@
 """Reshape in MXNet's three languages: the codes of `Reshape`, those of `npx.reshape`, and numpy's -1.
 
-Codes are matched to the input's sizes from left to right. Sizes may be unknown: those that are copied stay symbolic, and
-what is inferred is computed from the names where they cancel out.
+Codes are matched to the input's sizes from left to right. Sizes may be unknown: those that are copied stay symbolic,
+and what is inferred is computed from the names where they cancel out.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def np_reshape(node: OpNode, a: Value) -> Value:
 
 @mxnet_op("reshape_like")
 def reshape_like(node: OpNode, lhs: Value, rhs: Value) -> Value:
-    """`lhs` with its sizes `lhs_begin:lhs_end` replaced by those of `rhs` from `rhs_begin` to `rhs_end`; all by default."""
+    """`lhs` with its sizes `lhs_begin:lhs_end` replaced by those of `rhs`, `rhs_begin:rhs_end`; all by default."""
     left, right = _span(node, lhs, "lhs"), _span(node, rhs, "rhs")
     sizes = [*lhs.shape[: left.start], *rhs.shape[right], *lhs.shape[left.stop :]]
     _check_count(node, lhs, sizes)
@@ -175,7 +175,7 @@ def _check_count(node: OpNode, data: Value, sizes: Sequence[Size]) -> None:
 
 
 def quotient(node: OpNode, whole: Iterable[Size], parts: Iterable[Size]) -> Size:
-    """The product of `whole` over that of `parts`: by number and name where these divide, else computed in the graph."""
+    """The product of `whole` over that of `parts`: by number and name where they divide, else measured in the graph."""
     (number, names), (divisor, dividers) = _factors(whole), _factors(parts)
     for name in list(dividers):
         if name in names:

@@ -27,10 +27,10 @@ def _affine(node: OpNode, theta: Value) -> Value:
     """Six numbers an image, [n, 6], times (x, y, 1) of each output pixel: the grid [n, 2, h, w]."""
     g = node.g
     height, width = _target(node)
-    x, y = _spread(width), _spread(height)
-    places = np.stack([np.tile(x, height), np.repeat(y, width), np.ones(height * width)])
-    moved = g.emit("MatMul", g.reshape(theta, (theta.shape[0], 2, 3)), g.const(places, theta.dtype))
-    return g.reshape(moved, (theta.shape[0], 2, height, width))
+    x, y = g.const(_spread(width), theta.dtype), g.const(_spread(height)[:, None], theta.dtype)
+    matrices = g.reshape(theta, (theta.shape[0], 2, 3)).unsqueeze(2)
+    across, down, shift = g.emit_many("Split", matrices, outputs=3, axis=3, num_outputs=3)
+    return across * x + down * y + shift
 
 
 def _spread(count: int) -> np.ndarray:

@@ -88,7 +88,7 @@ def _vector(node: OpNode, values: Sequence[Value]) -> Value:
 
 @mxnet_op("Crop")
 def crop(node: OpNode, data: Value, crop_like: Value | None = None) -> Value:
-    """The spatial part of `data[n, c, h, w]`: as large as `h_w`, or as that of `crop_like`, from `offset`, or centred."""
+    """A part of `data[n, c, h, w]` as large as `h_w` or as `crop_like`, from `offset` on, or centred."""
     attrs = node.attrs
     if data.rank != 4:
         raise node.refuse(f"expected [n, c, h, w], got {data}")

@@ -6,7 +6,7 @@ import logging
 
 import numpy as np
 
-from converters.mxnet.ops.axes import axis_of
+from converters.mxnet.ops.axes import axis_of, counted
 from converters.mxnet.registry import OpNode, mxnet_op
 from converters.mxnet.values import Value
 
@@ -24,9 +24,7 @@ def softmax(node: OpNode, data: Value, length: Value | None = None) -> Value:
         return _scaled(node, data, "Softmax")
     g = node.g
     axis = axis_of(node, node.attrs.integer("axis", -1), data.rank)
-    count = g.size(data.shape[axis]).squeeze(0)
-    positions = g.emit("Range", g.const(0, np.int64), count, g.const(1, np.int64), shape=(data.shape[axis],))
-    positions = positions.unsqueeze(*range(1, data.rank - axis))
+    positions = counted(node, data.shape[axis]).unsqueeze(*range(1, data.rank - axis))
     counts = g.emit("Less", positions, length.cast(np.int64).unsqueeze(axis))
     # The lowest number and not -inf, which would make NaN where nothing counts.
     kept = g.emit("Where", counts, data, g.scalar(float(np.finfo(data.dtype).min), data))

@@ -59,6 +59,7 @@ def gamma(x: Value) -> Value:
     zero = g.scalar(0, parts.x)
     pole = g.emit("And", g.emit("Less", parts.x, zero), g.emit("Equal", parts.sine, zero))
     value = g.emit("Where", pole, g.scalar(math.nan, value), value)
+    value = g.emit("Where", g.emit("Greater", parts.x, g.scalar(172, value)), g.scalar(math.inf, value), value)
     return g.emit("Where", g.emit("Equal", parts.x, zero), 1 / parts.x, value).cast(x.dtype)
 
 

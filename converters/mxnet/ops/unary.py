@@ -121,13 +121,17 @@ FLOATING: Final[Mapping[str, Function]] = {
 """Functions that give floats; see `of_any`."""
 
 
-NUDGE: Final = 1 + 1e-12
-"""Whole results may miss their number by the last digit: gamma(5) as 23.99999999999999 would be cut to 23."""
-
-
 def of_any(function: Function) -> Function:
     """The function for integers too: in float64, and cut."""
-    return lambda x: function(x) if x.is_float else (function(x.cast(np.float64)) * NUDGE).cast(x.dtype)
+    return lambda x: function(x) if x.is_float else _cut(function(x.cast(np.float64))).cast(x.dtype)
+
+
+def _cut(x: Value) -> Value:
+    """What misses a whole number by its last digits becomes it: gamma(5) as 23.99999999999996 would be cut to 23."""
+    g = x.g
+    whole = g.emit("Round", x)
+    close = g.emit("LessOrEqual", g.emit("Abs", x - whole), g.emit("Abs", x) * 1e-10)
+    return g.emit("Where", close, whole, x)
 
 
 def _register(name: str, function: Function) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from converters.mxnet.registry import OpNode
-from converters.mxnet.values import Value
+from converters.mxnet.values import Size, Value
 
 LARGEST = 1 << 13
 """Of each size and step of a window, far above those of any net."""
@@ -70,6 +70,12 @@ def channels_last(node: OpNode, rank: int) -> bool:
     if axes is None or axes + 2 != rank:
         raise node.refuse(f"attribute 'layout': expected a layout of {rank}-D data, got {layout!r}")
     return layout in CHANNELS_LAST
+
+
+def padded_shape(data: Value, window: Window) -> tuple[Size, ...]:
+    """The shape of data, channels first, with the padding around it."""
+    sizes = zip(data.shape[2:], window.pad, strict=True)
+    return (*data.shape[:2], *(size + 2 * pad if isinstance(size, int) else size for size, pad in sizes))
 
 
 def to_channels_first(value: Value) -> Value:

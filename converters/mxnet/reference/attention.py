@@ -16,13 +16,13 @@ def _apart(node: Context, value: np.ndarray, parts: int) -> np.ndarray:
 
 def _scores(queries: np.ndarray, keys: np.ndarray) -> np.ndarray:
     found = np.einsum("tbhd,sbhd->bhts", queries / np.sqrt(queries.shape[-1]).astype(queries.dtype), keys)
-    return found.reshape(-1, *found.shape[2:])
+    return np.asarray(found.reshape(-1, *found.shape[2:]))
 
 
 def _weighted(values: np.ndarray, attention: np.ndarray) -> np.ndarray:
     steps, batch, heads, size = values.shape
     found = np.einsum("bhts,sbhd->tbhd", attention.reshape(batch, heads, -1, steps), values)
-    return found.reshape(len(found), batch, heads * size)
+    return np.asarray(found.reshape(len(found), batch, heads * size))
 
 
 @numpy_op("_contrib_interleaved_matmul_selfatt_qk")
@@ -53,4 +53,4 @@ def encoder_decoder_values(node: Context, keys_values: np.ndarray, attention: np
 @numpy_op("_contrib_div_sqrt_dim")
 def div_sqrt_dim(node: Context, data: np.ndarray) -> np.ndarray:
     """Over the root of the last size."""
-    return data / np.sqrt(data.shape[-1]).astype(data.dtype)
+    return np.asarray(data / np.sqrt(data.shape[-1]).astype(data.dtype))

@@ -38,30 +38,23 @@ def foreach(node: Context, *inputs: np.ndarray) -> list[np.ndarray]:
 @numpy_op("_while_loop")
 def while_loop(node: Context, *inputs: np.ndarray) -> list[np.ndarray]:
     """The body as long as the condition holds. Rows that no step fills are zeros."""
-    attrs = node.attrs
-    condition, body = node.node.subgraphs
-    body_at, count, most = (
-        attrs.integers("func_input_locs", ()),
-        attrs.integer("num_out_data"),
-        attrs.integer("max_iterations"),
-    )
-    values, rows = list(inputs), []
+    attrs, (condition, body) = node.attrs, node.node.subgraphs
+    body_at, changed_at = attrs.integers("func_input_locs", ()), attrs.integers("func_var_locs", ())
+    count, most = attrs.integer("num_out_data"), attrs.integer("max_iterations")
+    values, rows = list(inputs), list[list[np.ndarray]]()
     while len(rows) < most:
         (holds,) = node.run(condition, [values[place] for place in attrs.integers("cond_input_locs", ())])
         if not holds.item():
             break
         heads = node.run(body, [values[place] for place in body_at])
         rows.append(heads[:count])
-        for place, value in zip(attrs.integers("func_var_locs", ()), heads[count:], strict=True):
+        for place, value in zip(changed_at, heads[count:], strict=True):
             values[body_at[place]] = value
-    outputs = [_padded(each, most) for each in zip(*rows, strict=True)]
-    return [*outputs, *(values[body_at[place]] for place in attrs.integers("func_var_locs", ()))]
-
-
-def _padded(rows: Sequence[np.ndarray], most: int) -> np.ndarray:
-    padded = np.zeros((most, *rows[0].shape), rows[0].dtype)
-    padded[: len(rows)] = rows
-    return padded
+    shapes = rows[0] if rows else node.run(body, [values[place] for place in body_at])[:count]
+    outputs = [np.zeros((most, *each.shape), each.dtype) for each in shapes]
+    for place, output in enumerate(outputs):
+        output[: len(rows)] = [row[place] for row in rows] or output[:0]
+    return [*outputs, *(values[body_at[place]] for place in changed_at)]
 
 
 @numpy_op("_cond")

@@ -1,10 +1,11 @@
-"""Convolution, its transpose and the fully connected layer in numpy: a matrix product for each place in the kernel."""
+"""Convolution, its transpose and the fully connected layer in numpy, as matrix products."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from converters.mxnet.reference.interpreter import Context
 from converters.mxnet.reference.registry import numpy_op
@@ -15,21 +16,26 @@ from converters.mxnet.reference.windows import channels_first, per_axis, shifted
 def convolution(node: Context, data: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
     """out[n, o, i] = sum over c and k of data[n, c, i * stride + k * dilate - pad] * weight[o, c, k], within groups."""
     (data, moved), (weight, _) = channels_first(node, data), channels_first(node, weight)
-    kernel, groups = weight.shape[2:], node.attrs.integer("num_group", 1)
+    axes, groups = weight.ndim - 2, node.attrs.integer("num_group", 1)
+    padded = np.pad(data, [(0, 0), (0, 0), *((pad, pad) for pad in per_axis(node, "pad", axes, 0))])
+    stride, dilate = per_axis(node, "stride", axes, 1), per_axis(node, "dilate", axes, 1)
+    taps = weight.reshape(groups, len(weight) // groups, -1)
+    # Sample by sample: all windows of one take as many times its memory as the kernel has elements.
+    made = np.stack([_windows_times(taps, sample, weight.shape[2:], stride, dilate) for sample in padded])
+    return _finished(made, bias, moved)
+
+
+def _windows_times(
+    taps: np.ndarray, sample: np.ndarray, kernel: Sequence[int], stride: Sequence[int], dilate: Sequence[int]
+) -> np.ndarray:
+    """taps (groups, out / groups, in / groups * kernel) times the windows of a sample (in, spatial..)."""
     axes = len(kernel)
-    stride, dilate, pad = (
-        per_axis(node, *each) for each in (("stride", axes, 1), ("dilate", axes, 1), ("pad", axes, 0))
-    )
-    padded = np.pad(data, [(0, 0), (0, 0), *((p, p) for p in pad)])
-    counts = [
-        (size - (k - 1) * d - 1) // s + 1
-        for size, k, d, s in zip(padded.shape[2:], kernel, dilate, stride, strict=True)
-    ]
-    made = np.zeros((len(data), groups, len(weight) // groups, int(np.prod(counts))), data.dtype)
-    for position, view in shifted(padded, kernel, stride, dilate, counts):
-        columns = view.reshape(len(data), groups, data.shape[1] // groups, -1)
-        made += _grouped(trailing(weight, *position), groups) @ columns
-    return _finished(made.reshape(len(data), -1, *counts), bias, moved)
+    extents = [(size - 1) * step + 1 for size, step in zip(kernel, dilate, strict=True)]
+    windows = sliding_window_view(sample, extents, axis=tuple(range(1, axes + 1)))
+    windows = trailing(windows, *(slice(None, None, step) for step in (*stride, *dilate)))
+    counts = windows.shape[1 : axes + 1]
+    columns = windows.transpose(0, *range(axes + 1, 2 * axes + 1), *range(1, axes + 1))
+    return np.asarray(taps @ columns.reshape(len(taps), taps.shape[2], -1)).reshape(-1, *counts)
 
 
 @numpy_op("Deconvolution")
@@ -50,10 +56,6 @@ def deconvolution(node: Context, data: np.ndarray, weight: np.ndarray, bias: np.
         view += (taps @ columns).reshape(view.shape)
     kept = (slice(start, start + size) for start, size in zip(pad, sizes, strict=True))
     return _finished(trailing(whole, *kept), bias, moved)
-
-
-def _grouped(taps: np.ndarray, groups: int) -> np.ndarray:
-    return taps.reshape(groups, len(taps) // groups, -1)
 
 
 def _margins(node: Context, extents: Sequence[int]) -> tuple[list[int], list[int]]:

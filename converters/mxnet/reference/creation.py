@@ -36,7 +36,8 @@ def linspace(node: Context) -> np.ndarray:
     attrs = node.attrs
     start, stop, count = attrs.number("start"), attrs.number("stop"), attrs.integer("num")
     steps = max(count - attrs.boolean("endpoint", True), 1)
-    return (start + np.arange(count) * ((stop - start) / steps)).astype(attrs.dtype("dtype", FLOAT))
+    numbers: np.ndarray = start + np.arange(count) * ((stop - start) / steps)
+    return numbers.astype(attrs.dtype("dtype", FLOAT))
 
 
 @numpy_op("_eye", "_npi_eye")
@@ -54,8 +55,9 @@ def arange_like(node: Context, data: np.ndarray) -> np.ndarray:
     attrs = node.attrs
     axis = attrs.integer("axis", None)
     shape = data.shape if axis is None else (data.shape[axis],)
-    numbers = np.arange(int(np.prod(shape))) // attrs.integer("repeat", 1)
-    return (attrs.number("start", 0.0) + numbers * attrs.number("step", 1.0)).astype(data.dtype).reshape(shape)
+    steps = np.arange(int(np.prod(shape))) // attrs.integer("repeat", 1)
+    numbers: np.ndarray = attrs.number("start", 0.0) + steps * attrs.number("step", 1.0)
+    return numbers.astype(data.dtype).reshape(shape)
 
 
 @numpy_op("shape_array")

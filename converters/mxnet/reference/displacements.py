@@ -78,6 +78,45 @@ def _edged(maps: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
     return np.where(inside, found, maps.dtype.type(0))
 
 
+@numpy_op("_contrib_DeformablePSROIPooling")
+def deformable_psroi_pooling(
+    node: Context, data: np.ndarray, rois: np.ndarray, trans: np.ndarray | None = None
+) -> np.ndarray:
+    """Cell by cell: all samples of all channels that it reads."""
+    attrs = node.attrs
+    size, dim, group = attrs.integer("pooled_size"), attrs.integer("output_dim"), attrs.integer("group_size")
+    if trans is None or attrs.boolean("no_trans", False):
+        trans = np.zeros((len(rois), 2, size, size), data.dtype)
+    part, classes = attrs.integer("part_size", 0) or size, trans.shape[1] // 2
+    split = data.reshape(len(data), classes, dim // classes, group, group, *data.shape[2:])
+    moves = trans.reshape(len(rois), classes, 2, *trans.shape[2:]) * attrs.number("trans_std", 0.0)
+    out = np.zeros((len(rois), classes, dim // classes, size, size), data.dtype)
+    for region, kind, i, j in np.ndindex(len(rois), classes, size, size):
+        maps = split[int(rois[region, 0]), kind, :, i * group // size, j * group // size]
+        move = moves[region, kind, :, i * part // size, j * part // size]
+        out[region, kind, :, i, j] = _cell_mean(node, maps, rois[region, 1:], (j, i), move)
+    return out.reshape(len(rois), dim, size, size)
+
+
+def _cell_mean(
+    node: Context, maps: np.ndarray, roi: np.ndarray, cell: tuple[int, int], move: np.ndarray
+) -> np.ndarray | float:
+    """The mean of the samples of one cell (x, y) that lie on the maps (c, h, w)."""
+    attrs = node.attrs
+    scale, samples = attrs.number("spatial_scale"), attrs.integer("sample_per_part", 1)
+    start = np.trunc(roi[:2] + np.copysign(0.5, roi[:2])) * scale - 0.5
+    end = (np.trunc(roi[2:] + np.copysign(0.5, roi[2:])) + 1) * scale - 0.5
+    span = np.maximum(end - start, 0.1)
+    steps = (np.array(cell)[:, None] + np.arange(samples) / samples) / attrs.integer("pooled_size")
+    x, y = (start + span * move)[:, None] + steps * span[:, None]
+    height, width = maps.shape[1:]
+    x, y = x[(x >= -0.5) & (x <= width - 0.5)], y[(y >= -0.5) & (y <= height - 0.5)]
+    if not x.size * y.size:
+        return 0.0
+    rows, columns = np.meshgrid(y.clip(0, height - 1), x.clip(0, width - 1), indexing="ij")
+    return np.asarray(sampled(maps, rows, columns).mean((1, 2)))
+
+
 @numpy_op("Correlation")
 def correlation(node: Context, data1: np.ndarray, data2: np.ndarray) -> np.ndarray:
     """A channel for each displacement."""

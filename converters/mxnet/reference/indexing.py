@@ -9,8 +9,12 @@ from converters.mxnet.reference.registry import numpy_op
 
 
 def _in_range(node: Context, indices: np.ndarray, size: int) -> np.ndarray:
-    whole = np.trunc(indices).astype(np.int64)
-    return whole % size if node.attrs.text("mode", "clip") == "wrap" else np.clip(whole, 0, size - 1)
+    whole = _whole(indices)
+    return np.mod(whole, size) if node.attrs.text("mode", "clip") == "wrap" else whole.clip(0, size - 1)
+
+
+def _whole(indices: np.ndarray) -> np.ndarray:
+    return indices if indices.dtype.kind in "iu" else np.trunc(indices).astype(np.int64)
 
 
 @numpy_op("take")
@@ -25,7 +29,8 @@ def take(node: Context, a: np.ndarray, indices: np.ndarray) -> np.ndarray:
 @numpy_op("Embedding", "_contrib_SparseEmbedding")
 def embedding(node: Context, data: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Rows by number."""
-    return weight[np.clip(np.trunc(data).astype(np.int64), 0, len(weight) - 1)]
+    rows: np.ndarray = weight[_whole(data).clip(0, len(weight) - 1)]
+    return rows
 
 
 @numpy_op("pick")
@@ -41,27 +46,30 @@ def pick(node: Context, data: np.ndarray, index: np.ndarray) -> np.ndarray:
 @numpy_op("batch_take")
 def batch_take(node: Context, a: np.ndarray, indices: np.ndarray) -> np.ndarray:
     """One element of each row."""
-    return a[np.arange(len(a)), np.clip(indices.reshape(-1), 0, a.shape[1] - 1)].reshape(indices.shape)
+    picked: np.ndarray = a[np.arange(len(a)), _whole(indices).reshape(-1).clip(0, a.shape[1] - 1)]
+    return picked.reshape(indices.shape)
 
 
 @numpy_op("one_hot")
 def one_hot(node: Context, indices: np.ndarray) -> np.ndarray:
     """Rows of an identity matrix, and one row of zeros for what is out of range."""
     attrs, depth = node.attrs, node.attrs.integer("depth")
-    whole = np.trunc(indices).astype(np.int64)
+    whole = _whole(indices)
     hot = np.eye(depth + 1, depth)[np.where((whole >= 0) & (whole < depth), whole, depth)]
     on, off = attrs.number("on_value", 1.0), attrs.number("off_value", 0.0)
-    return np.where(hot > 0, on, off).astype(attrs.dtype("dtype", np.dtype(np.float32)))
+    made: np.ndarray = np.where(hot > 0, on, off)
+    return made.astype(attrs.dtype("dtype", np.dtype(np.float32)))
 
 
 def _coordinates(indices: np.ndarray) -> tuple[np.ndarray, ...]:
-    return tuple(np.trunc(indices).astype(np.int64))
+    return tuple(_whole(indices))
 
 
 @numpy_op("gather_nd")
 def gather_nd(node: Context, data: np.ndarray, indices: np.ndarray) -> np.ndarray:
     """numpy's own indexing."""
-    return data[_coordinates(indices)]
+    parts: np.ndarray = data[_coordinates(indices)]
+    return parts
 
 
 @numpy_op("scatter_nd")

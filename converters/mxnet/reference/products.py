@@ -126,6 +126,18 @@ def potri(node: Context, A: np.ndarray) -> np.ndarray:  # noqa: N803
     return np.asarray(np.linalg.inv(A @ np.swapaxes(A, -1, -2)))
 
 
+@numpy_op("_linalg_inverse")
+def inverse(node: Context, A: np.ndarray) -> np.ndarray:  # noqa: N803
+    """numpy's."""
+    return np.asarray(np.linalg.inv(A))
+
+
+@numpy_op("_npi_solve")
+def solve(node: Context, A: np.ndarray, B: np.ndarray) -> np.ndarray:  # noqa: N803
+    """numpy's."""
+    return np.asarray(np.linalg.solve(A, B))
+
+
 @numpy_op("_linalg_det")
 def det(node: Context, A: np.ndarray) -> np.ndarray:  # noqa: N803
     """The determinant."""

@@ -15,7 +15,7 @@ Step = Callable[[np.ndarray, np.ndarray, States], States]
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-x))
+    return np.asarray(1 / (1 + np.exp(-x)))
 
 
 def _lstm(given: np.ndarray, recurrent: np.ndarray, states: States) -> States:

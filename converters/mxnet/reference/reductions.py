@@ -31,7 +31,7 @@ def _mean(x: np.ndarray, axis: tuple[int, ...], keepdims: bool) -> np.ndarray:
     if x.dtype.kind == "f":
         return np.asarray(np.mean(x, axis=axis, keepdims=keepdims, dtype=np.float64)).astype(x.dtype)
     count = np.prod([x.shape[each] for each in axis], dtype=np.int64)
-    return np.trunc(_sum(x, axis, keepdims) / count).astype(x.dtype)
+    return np.asarray(np.trunc(_sum(x, axis, keepdims) / count)).astype(x.dtype)
 
 
 _LEGACY: Final[Mapping[str, Reduction]] = {
@@ -51,7 +51,7 @@ def _variance(x: np.ndarray, axis: tuple[int, ...], keepdims: bool, ddof: int = 
         return np.asarray(np.var(x.astype(np.float64), axis=axis, ddof=ddof, keepdims=keepdims)).astype(x.dtype)
     squares = np.square(x - _mean(x, axis, True))
     count = np.prod([x.shape[each] for each in axis], dtype=np.int64) - ddof
-    return np.trunc(_sum(squares, axis, keepdims) / count).astype(x.dtype)
+    return np.asarray(np.trunc(_sum(squares, axis, keepdims) / count)).astype(x.dtype)
 
 
 def _axes(node: Context, rank: int) -> tuple[int, ...]:
@@ -113,7 +113,7 @@ def numpy_position(node: Context, data: np.ndarray) -> np.ndarray:
 @numpy_op("argmax_channel")
 def argmax_channel(node: Context, data: np.ndarray) -> np.ndarray:
     """Over axis 1."""
-    return np.argmax(data, axis=1).astype(data.dtype)
+    return np.asarray(np.argmax(data, axis=1)).astype(data.dtype)
 
 
 def _numpy_axes(node: Context) -> tuple[int, ...] | None:

@@ -12,12 +12,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cache
 from importlib import import_module
+from typing import TypeVar
 
 import numpy as np
 
 Arrays = np.ndarray | Sequence[np.ndarray]
 """One array, or one for each of the operator's outputs."""
 NumpyOperator = Callable[..., Arrays]
+_F = TypeVar("_F", bound=NumpyOperator)
 
 FAMILIES: tuple[str, ...] = (
     "activations",
@@ -51,10 +53,10 @@ FAMILIES: tuple[str, ...] = (
 _OPERATORS: dict[str, NumpyOperator] = {}
 
 
-def numpy_op(*names: str) -> Callable[[NumpyOperator], NumpyOperator]:
+def numpy_op(*names: str) -> Callable[[_F], _F]:
     """Registers a function under canonical names of MXNet's operators."""
 
-    def register(function: NumpyOperator) -> NumpyOperator:
+    def register(function: _F) -> _F:
         for name in names:
             if name in _OPERATORS:
                 raise ValueError(f"MXNet operator {name!r} is in numpy twice")

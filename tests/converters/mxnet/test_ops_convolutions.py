@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -191,12 +193,13 @@ def test_a_vector_is_one_row_without_flatten_and_a_column_with_it() -> None:
         ({"layout": "NCW"}, "attribute 'layout': expected a layout of 4-D data, got 'NCW'"),
         ({"num_group": "3"}, "attribute 'num_group': 3 does not divide 4 filters and data"),
         ({"num_group": "0"}, "attribute 'num_group': 0 does not divide 4 filters and data"),
-        ({"num_filter": "6"}, "input 'weight': expected the shape (6, 2, 3, 3) for data"),
+        ({"num_filter": "6"}, "input 'weight': expected the shape (6, 2, 3, 3), got"),
     ],
 )
 def test_attributes_that_do_not_fit_the_data_are_named(attributes: dict[str, str], told: str) -> None:
     inputs = [np.zeros((1, 2, 5, 5), np.float32), np.zeros((4, 2, 3, 3), np.float32)]
-    assert told in refusal("Convolution", inputs, **{"kernel": "(3, 3)", "num_filter": 4, "no_bias": True} | attributes)
+    wanted: dict[str, Any] = {"kernel": "(3, 3)", "num_filter": 4, "no_bias": True} | attributes
+    assert told in refusal("Convolution", inputs, constants=(1,), **wanted)
 
 
 @pytest.mark.parametrize(
@@ -211,6 +214,16 @@ def test_sizes_that_no_deconvolution_gives_are_refused(attributes: dict[str, str
     assert told in refusal("Deconvolution", inputs, kernel="(3,)", num_filter=1, stride="(2,)", **attributes)
 
 
-def test_a_weight_of_another_size_is_refused() -> None:
-    told = refusal("FullyConnected", [np.zeros((2, 3), np.float32), np.zeros((4, 2), np.float32)], num_hidden=4)
-    assert "input 'weight': expected the shape (4, 3), got float32[x1_0,2]" in told
+def test_weights_of_another_size_are_refused() -> None:
+    inputs = [np.zeros((2, 3), np.float32), np.zeros((4, 2), np.float32)]
+    told = refusal("FullyConnected", inputs, num_hidden=4, constants=(1,))
+    assert "input 'weight': expected the shape (4, 3), got float32[4,2]" in told
+    inputs = [np.zeros((2, 3), np.float32), np.zeros((4, 3), np.float32), np.zeros(3, np.float32)]
+    told = refusal("FullyConnected", inputs, num_hidden=4, constants=(1, 2))
+    assert "input 'bias': expected the shape (4), got float32[3]" in told
+
+
+def test_padding_without_measure_is_refused() -> None:
+    inputs = [np.zeros((1, 1, 5, 5), np.float32), np.zeros((8, 1, 1, 1), np.float32)]
+    attributes = {"kernel": "(1, 1)", "num_filter": 8, "no_bias": True, "pad": "(8192, 8192)"}
+    assert "expected a shape of at most" in refusal("Convolution", inputs, constants=(1,), **attributes)

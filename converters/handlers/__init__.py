@@ -1,0 +1,1 @@
+"""What handlers of archives need before they can run: their environments."""

@@ -1,0 +1,5 @@
+"""Stands for `mms.context`."""
+
+from onegate_handler.context import Context, RequestProcessor
+
+__all__ = ["Context", "RequestProcessor"]

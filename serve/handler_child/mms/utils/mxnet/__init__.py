@@ -1,0 +1,1 @@
+"""Stands for `mms.utils.mxnet`: pictures and scores as MXNet's arrays."""

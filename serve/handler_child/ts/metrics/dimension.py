@@ -1,0 +1,5 @@
+"""Stands for `ts.metrics.dimension`."""
+
+from onegate_handler.metrics import Dimension
+
+__all__ = ["Dimension"]

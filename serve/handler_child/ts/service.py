@@ -1,0 +1,5 @@
+"""Stands for `ts.service`."""
+
+from onegate_handler.errors import PredictionException
+
+__all__ = ["PredictionException"]

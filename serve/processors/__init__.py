@@ -1,0 +1,1 @@
+"""What turns raw bodies into tensors and outputs into bodies, one file a kind."""

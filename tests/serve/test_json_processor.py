@@ -1,0 +1,128 @@
+"""JSON bodies: one row or a batch, one input or several, each datatype, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from model_store.errors import InvalidInput
+from model_store.manifest import TensorSpec
+from serve.inference import Payload
+from serve.processors.base import load_processor
+from serve.processors.json_tensors import JsonTensors
+from tests.serve.tiny_versions import manifest
+
+X, N = TensorSpec("x", "FP32", (-1, 2)), TensorSpec("n", "INT64", (-1,))
+TEXT = TensorSpec("s", "BYTES", (-1,))
+
+
+def processor(*inputs: TensorSpec) -> JsonTensors:
+    found = load_processor(manifest(inputs=inputs or (X,)))
+    assert isinstance(found, JsonTensors)
+    return found
+
+
+def read(body: Any, *inputs: TensorSpec, **payload: Any) -> tuple[dict[str, list[Any]], bool]:
+    text = body if isinstance(body, bytes) else json.dumps(body).encode()
+    tensors, row = processor(*inputs).decode(Payload(text, "application/json", **payload))
+    return {name: tensor.tolist() for name, tensor in tensors.items()}, row
+
+
+@pytest.mark.parametrize(
+    ("body", "inputs", "expected"),
+    [
+        ({"x": [1, 2]}, [X], ({"x": [[1, 2]]}, True)),
+        ({"x": [[1, 2], [3, 4]]}, [X], ({"x": [[1, 2], [3, 4]]}, False)),
+        ([1, 2], [X], ({"x": [[1, 2]]}, True)),
+        ([[1, 2]], [X], ({"x": [[1, 2]]}, False)),
+        (7, [N], ({"n": [7]}, True)),
+        ([7, 8], [N], ({"n": [7, 8]}, False)),
+        ({"x": [1, 2], "n": 7}, [X, N], ({"x": [[1, 2]], "n": [7]}, True)),
+        ({"n": [7], "x": [1, 2]}, [X, N], ({"x": [[1, 2]], "n": [7]}, False)),
+        ("hello", [TEXT], ({"s": [b"hello"]}, True)),
+        (["a", "[b"], [TEXT], ({"s": [b"a", b"[b"]}, False)),
+    ],
+)
+def test_values_are_one_row_or_a_batch_by_their_nesting(body: Any, inputs: list[TensorSpec], expected: Any) -> None:
+    assert read(body, *inputs) == expected
+
+
+def test_free_sizes_are_told_by_the_values() -> None:
+    assert read([[1, 2, 3], [4, 5, 6]], TensorSpec("x", "INT32", (-1, -1)))[0] == {"x": [[1, 2, 3], [4, 5, 6]]}
+    assert read([[[1], [2]]], TensorSpec("x", "INT32", (-1, -1, 1)))[0] == {"x": [[[1], [2]]]}
+
+
+def test_a_model_without_a_batch_dimension_takes_its_whole_tensor() -> None:
+    assert read([[1, 2, 3]], TensorSpec("x", "FP32", (1, 3))) == ({"x": [[1, 2, 3]]}, False)
+    assert read({"x": 5}, TensorSpec("x", "INT8", ())) == ({"x": 5}, False)
+
+
+@pytest.mark.parametrize("datatype", ["FP16", "BF16"])
+def test_narrow_floats_are_written_as_numbers(datatype: str) -> None:
+    assert read([1.5], TensorSpec("x", datatype, (-1,))) == ({"x": [1.5]}, False)
+    with pytest.raises(InvalidInput, match=rf"^input 'x': a value does not fit {datatype}$"):
+        read([3.4e38 if datatype == "BF16" else 1e6], TensorSpec("x", datatype, (-1,)))
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"x": b"[1, 2]"}, [[1, 2]]),
+        ({"body": b'{"x": [1, 2]}'}, [[1, 2]]),
+        ({"data": b"[[1, 2]]"}, [[1, 2]]),
+    ],
+)
+def test_a_form_names_the_input_or_holds_the_body(fields: dict[str, bytes], expected: Any) -> None:
+    assert read(b"", fields=fields)[0] == {"x": expected}
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"", "input 'x': expected values nested 2 deep, or 1 for one row, got 0: 'x': FP32[*,2]"),
+        (b"3", "input 'x': expected values nested 2 deep, or 1 for one row, got 0: 'x': FP32[*,2]"),
+        (b"[[[1, 2]]]", "input 'x': expected values nested 2 deep, or 1 for one row, got 3: 'x': FP32[*,2]"),
+        (b"[1, 2, 3]", "input 'x': 'data' is nested as [1, 3], expected [1, 2]"),
+        (b'{"y": [1, 2]}', "the model takes the inputs 'x': FP32[*,2]; got 'y'"),
+        (b"{}", "the model takes the inputs 'x': FP32[*,2]; got none"),
+        (b"[[1, 2], [3]]", "input 'x': 'data' is not rectangular: expected [2, 2]"),
+    ],
+)
+def test_what_is_no_tensor_of_the_model_is_refused(body: bytes, message: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        read(body)
+    assert caught.value.message == message
+
+
+@pytest.mark.parametrize("body", [b'{"x": [1, 2}', b"\xff\xd8\xff\xe0", b'["a", "b"]', b"[NaN, 1]", b"[true, 1]", b"["])
+def test_what_is_no_json_or_of_another_type_is_refused(body: bytes) -> None:
+    with pytest.raises(InvalidInput):
+        read(body)
+
+
+def answer(form: bool, **outputs: np.ndarray) -> Any:
+    payload = processor().encode(outputs, form)
+    assert (payload.content_type, payload.status) == ("application/json", 200)
+    return payload.body
+
+
+def test_the_answer_has_the_form_of_the_request() -> None:
+    rows, single = np.array([[1, 2.5], [3, 4]], np.float32), np.array([[1, 2.5]], np.float32)
+    assert answer(False, y=rows) == b"[[1.0,2.5],[3.0,4.0]]"
+    assert answer(True, y=single) == b"[1.0,2.5]"
+    assert answer(True, y=single, n=np.array([7])) == b'{"y":[1.0,2.5],"n":7}'
+
+
+def test_text_and_numbers_beyond_json_are_written() -> None:
+    words = np.array([b"cat", "größe".encode()], object)
+    assert json.loads(answer(False, s=words)) == ["cat", "größe"]
+    assert answer(True, s=words[:1]) == b'"cat"'
+    assert answer(False, y=np.array([np.nan, np.inf, 1], np.float32)) == b"[NaN, Infinity, 1.0]"
+
+
+def test_bytes_that_are_no_text_can_t_be_answered() -> None:
+    with pytest.raises(InvalidInput, match="not UTF-8"):
+        answer(True, s=np.array([b"\xff"], object))

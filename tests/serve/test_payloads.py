@@ -1,0 +1,103 @@
+"""Raw bodies as rows of tensors: there and back, alone, in a batch, and over a replica's gRPC."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from model_store.errors import InvalidInput
+from model_store.manifest import PAYLOAD, PAYLOAD_SIGNATURE
+from serve.admission import SignatureCheck
+from serve.dialects import open_inference_grpc as grpc_dialect
+from serve.inference import InferenceResponse, Payload, Tensors
+from serve.payloads import (
+    answers_to_tensors,
+    from_tensors,
+    refusal,
+    requests_of,
+    signatures_with_payload,
+    to_tensors,
+)
+from tests.serve.tiny_versions import manifest
+
+PICTURE = Payload(b"\xff\xd8\x00", "image/jpeg", headers={"x-request-id": "a1"})
+FORM = Payload(b"", "multipart/form-data; boundary=b", {"data": b"\x00\xff", "größe": "ü".encode()})
+
+
+def merged(*batches: Tensors) -> Tensors:
+    return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+
+
+def texts(*elements: bytes) -> np.ndarray:
+    column = np.empty(len(elements), object)
+    column[:] = elements
+    return column
+
+
+def test_a_body_is_one_row_of_the_payload_signature() -> None:
+    row = to_tensors(Payload(b"\x01", "image/png"))
+    assert {name: column.tolist() for name, column in row.items()} == {
+        "body": [b"\x01"],
+        "content_type": [b"image/png"],
+        "fields": [b"{}"],
+        "headers": [b"{}"],
+    }
+    assert SignatureCheck("m", PAYLOAD_SIGNATURE).rows(row) == 1
+
+
+def test_fields_are_base64_and_headers_text_in_json() -> None:
+    row = to_tensors(Payload(b"", "", {"data": b"\x00\xff"}, {"accept": "text/plain"}))
+    assert row["fields"].tolist() == [b'{"data":"AP8="}']
+    assert row["headers"].tolist() == [b'{"accept":"text/plain"}']
+
+
+def test_rows_of_a_batch_are_the_bodies_again() -> None:
+    assert requests_of(merged(to_tensors(PICTURE), to_tensors(FORM))) == [PICTURE, FORM]
+
+
+@pytest.mark.parametrize("text", [b"[]", b'{"a": 1}', b'{"a": "no base64!"}', b"\xff", b""])
+def test_fields_that_are_no_object_of_base64_are_refused(text: bytes) -> None:
+    row = to_tensors(PICTURE) | {"fields": texts(text)}
+    with pytest.raises(InvalidInput, match=r"^fields: expected a JSON object of text in base64"):
+        requests_of(row)
+
+
+def test_headers_that_are_no_object_of_text_are_refused() -> None:
+    row = to_tensors(PICTURE) | {"headers": texts(b'{"a": 1}')}
+    with pytest.raises(InvalidInput, match=r"^headers: expected a JSON object of text"):
+        requests_of(row)
+
+
+def test_answers_are_a_batch_whose_rows_come_apart() -> None:
+    answers = [
+        Payload(b"[]", "application/json"),
+        Payload(b"no", "text/plain", headers={"x-model": "m"}, status=422),
+    ]
+    outputs = answers_to_tensors(answers)
+    assert list(outputs) == [spec.name for spec in PAYLOAD_SIGNATURE.outputs]
+    assert (outputs["status"].dtype, outputs["status"].tolist()) == (np.int32, [200, 422])
+    rows = [from_tensors({name: column[row : row + 1] for name, column in outputs.items()}) for row in range(2)]
+    assert rows == answers
+
+
+def test_a_refusal_is_the_model_servers_json() -> None:
+    refused = refusal(400, "BadRequestException", "no picture")
+    assert refused.body == b'{\n  "code": 400,\n  "type": "BadRequestException",\n  "message": "no picture"\n}\n'
+    assert (refused.status, refused.content_type) == (400, "application/json")
+
+
+def test_bodies_travel_to_a_replica_and_answers_back() -> None:
+    batch = merged(to_tensors(PICTURE), to_tensors(FORM))
+    sent = grpc_dialect.encode_request("m", 1, batch, signature=PAYLOAD).SerializeToString()
+    request = grpc_dialect.decode_request(grpc_dialect.messages.ModelInferRequest.FromString(sent))
+    assert request.signature == PAYLOAD
+    assert request.inputs is not None
+    assert requests_of(request.inputs) == [PICTURE, FORM]
+    outputs = answers_to_tensors([Payload(b"\x00\xff", "image/png", status=201)])
+    message = grpc_dialect.encode_response(InferenceResponse("m", 1, outputs=outputs), raw=True)
+    received = grpc_dialect.messages.ModelInferResponse.FromString(message.SerializeToString())
+    assert from_tensors(grpc_dialect.decode_response(received)) == Payload(b"\x00\xff", "image/png", status=201)
+
+
+def test_every_version_can_be_called_with_bodies() -> None:
+    assert list(signatures_with_payload(manifest())) == ["serving_default", PAYLOAD]

@@ -1,0 +1,145 @@
+"""`POST /predictions` on a real socket, through dispatcher, batch queue and processor to a real ONNX model."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from model_store.errors import InvalidInput, ModelNotFound
+from model_store.manifest import ImageProcessor, Manifest
+from serve.dialects.model_server import Ping, Predictions
+from serve.dispatcher import Dispatcher, LoadedVersion
+from serve.executors.inline import build_inline_executor
+from serve.front_doors.http import HttpFrontDoor, HttpListener
+from serve.inference_client import InferenceClient
+from serve.routing import ModelRoute, Router, RoutingTable, ServeOptions, VersionEntry
+from serve.runtimes.base import Runtime, load_runtime
+from serve.runtimes.processing import ProcessingRuntime
+from tests.serve.pictures import BLUE, GREEN, LABELS, RED, described, mean_colour, photograph
+from tests.serve.test_http_front_door import reachable
+from tests.serve.tiny_versions import FunctionRuntime, manifest
+
+
+class Endpoint:
+    """A listener with the picture model `colours` and the model `double`, which takes numbers."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.double = FunctionRuntime()
+
+    async def post(self, path: str, body: bytes = b"", method: str = "POST", **headers: str) -> tuple[int, Any, Any]:
+        """Status, headers and body; JSON is read."""
+
+        def blocking() -> tuple[int, Any, Any]:
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+            try:
+                connection.request(method, path, body, {name.replace("_", "-"): text for name, text in headers.items()})
+                reply = connection.getresponse()
+                return reply.status, {name.lower(): text for name, text in reply.getheaders()}, json.load(reply)
+            finally:
+                connection.close()
+
+        return await asyncio.to_thread(blocking)
+
+
+@pytest.fixture
+async def endpoint(tmp_path: Path, free_port: int) -> AsyncIterator[Endpoint]:
+    mean_colour(tmp_path)
+    processor = ImageProcessor(scale=1 / 255, top=2)
+    colours = msgspec.structs.replace(described(processor, labels=LABELS), name="colours")
+    endpoint = Endpoint(free_port)
+    runtimes: list[tuple[Manifest, Runtime]] = [
+        (colours, load_runtime(tmp_path, colours, threads=2)),
+        (manifest(), ProcessingRuntime(endpoint.double, manifest(), threads=1)),
+    ]
+    entries = tuple(VersionEntry(version, ServeOptions("inline")) for version, _ in runtimes)
+    routes = {version.name: ModelRoute(((1, 100),), {"stable": 1}) for version, _ in runtimes}
+    dispatcher = Dispatcher(Router(RoutingTable(1, "./store", entries, routes)))
+    for entry, (version, runtime) in zip(entries, runtimes, strict=True):
+        executor = build_inline_executor(runtime, version, max_batch_size=4)
+        dispatcher.loaded[entry.key] = LoadedVersion(entry, executor)
+    endpoint.double.batches.clear()
+    door = HttpFrontDoor({"predictions": Predictions(), "ping": Ping()}, dispatcher.answer, 100_000)
+    listener = HttpListener(door, "127.0.0.1", free_port)
+    listener.start()
+    await reachable(free_port)
+    yield endpoint
+    await listener.stop()
+    for loaded in dispatcher.loaded.values():
+        await loaded.executor.close()
+
+
+async def test_a_photograph_is_answered_with_the_likeliest_classes(endpoint: Endpoint) -> None:
+    status, headers, best = await endpoint.post("/predictions/colours", photograph(GREEN).body, x_request_id="id-1")
+    assert (status, headers["content-type"], headers["x-request-id"]) == (200, "application/json", "id-1")
+    assert len(best) == 2
+    assert (best[0]["class"], round(best[0]["probability"])) == ("green", 1)
+
+
+async def test_photographs_that_come_at_once_each_get_their_own_answer(endpoint: Endpoint) -> None:
+    bodies = [photograph(colour).body for colour in (RED, GREEN, BLUE)] * 3
+    bodies[4] = b"no picture"
+    replies = await asyncio.gather(*(endpoint.post("/predictions/colours", body) for body in bodies))
+    assert [status for status, *_ in replies] == [200, 200, 200, 200, 400, 200, 200, 200, 200]
+    found = [best[0]["class"] if status == 200 else best["type"] for status, _, best in replies]
+    assert found == ["red", "green", "blue", "red", "BadRequestException", "blue", "red", "green", "blue"]
+
+
+async def test_a_form_carries_the_photograph_too(endpoint: Endpoint) -> None:
+    body = b'--b\r\nContent-Disposition: form-data; name="data"; filename="a.jpg"\r\n\r\n' + photograph(BLUE).body
+    _, _, best = await endpoint.post(
+        "/predictions/colours/1", body + b"\r\n--b--\r\n", content_type="multipart/form-data; boundary=b"
+    )
+    assert best[0]["class"] == "blue"
+
+
+@pytest.mark.parametrize("path", ["/predictions/double", "/predictions/double/1", "/predictions/double/stable"])
+async def test_a_model_without_a_processor_takes_json(endpoint: Endpoint, path: str) -> None:
+    status, headers, answer = await endpoint.post(path, b'{"x": [1, 2]}')
+    assert (status, headers["content-type"], answer) == (200, "application/json", [2, 4])
+
+
+async def test_curl_s_usual_content_type_does_not_make_json_a_form(endpoint: Endpoint) -> None:
+    form = "application/x-www-form-urlencoded"
+    assert (await endpoint.post("/predictions/double", b"[[1, 2]]", content_type=form))[2] == [[2, 4]]
+    assert (await endpoint.post("/predictions/double", b"x=%5B1%2C2%5D", content_type=form))[2] == [2, 4]
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "body", "status", "kind"),
+    [
+        ("/predictions/nobody", "POST", b"[1, 2]", 404, "ModelNotFoundException"),
+        ("/predictions/double/9", "POST", b"[1, 2]", 404, "ModelNotFoundException"),
+        ("/predictions/double/beta", "POST", b"[1, 2]", 404, "ModelNotFoundException"),
+        ("/predictions/double", "DELETE", b"[1, 2]", 405, "MethodNotAllowedException"),
+        ("/predictions/", "POST", b"[1, 2]", 404, "ResourceNotFoundException"),
+        ("/predictions/double", "POST", b"[1, 2, 3]", 400, "BadRequestException"),
+        ("/predictions/double", "POST", bytes(100_001), 413, "BadRequestException"),
+    ],
+)
+async def test_what_is_wrong_is_told(
+    endpoint: Endpoint, path: str, method: str, body: bytes, status: int, kind: str
+) -> None:
+    told, headers, error = await endpoint.post(path, body, method)
+    assert (told, headers["connection"], error["code"], error["type"]) == (status, "close", status, kind)
+
+
+async def test_the_command_line_s_client_sends_a_file_as_it_is(endpoint: Endpoint) -> None:
+    client = InferenceClient(f"http://127.0.0.1:{endpoint.port}")
+    answer = await asyncio.to_thread(client.predict, "colours", photograph(RED).body, "image/jpeg", 1)
+    assert json.loads(answer)[0]["class"] == "red"
+    with pytest.raises(InvalidInput, match=r"^expected a picture"):
+        await asyncio.to_thread(client.predict, "colours", b"hello", "text/plain")
+    with pytest.raises(ModelNotFound, match=r"^Model not found: nobody$"):
+        await asyncio.to_thread(client.predict, "nobody", b"", "text/plain")
+
+
+async def test_ping_is_healthy(endpoint: Endpoint) -> None:
+    assert (await endpoint.post("/ping", method="GET"))[2] == {"status": "Healthy"}
