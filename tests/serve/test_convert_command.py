@@ -89,3 +89,12 @@ def test_conflicting_wishes_are_refused(tmp_path: Path, double: Path) -> None:
     code, answer = convert_json(tmp_path, str(double), "--to", "native", "--precision", "int8")
     assert code == 1
     assert answer["reason"] == "convert: precision 'int8' needs `to: onnx`; native models keep their own"
+
+
+def test_labels_name_the_scores(tmp_path: Path, double: Path) -> None:
+    (tmp_path / "labels.txt").write_text("cat\ndog\n")
+    code, answer = convert_json(tmp_path, str(double), "--labels", str(tmp_path / "labels.txt"))
+    reason = "labels: 2 names for the output 'y', which has 3 scores; name each class"
+    assert (code, answer["kind"], answer["reason"]) == (1, "ConfigError", reason)
+    (tmp_path / "labels.txt").write_text("cat\ndog\nbird\n")
+    assert convert_json(tmp_path, str(double), "--labels", str(tmp_path / "labels.txt"))[1]["version"] == 1

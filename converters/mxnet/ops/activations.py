@@ -74,9 +74,10 @@ def hard_sigmoid(node: OpNode, data: Value) -> Value:
 def leaky_relu(node: OpNode, data: Value, gamma: Value | None = None) -> Value:
     """What `act_type` (default leaky) makes of negative numbers; slope is 0.25 by default.
 
-    leaky: slope * x. elu: slope * (exp(x) - 1). selu, gelu (with erf): without attributes. prelu: gamma * x, gamma
-    having one element, or one for each channel of axis 1. rrelu: the mean of lower_bound (0.125) and upper_bound
-    (0.334) as the slope, which MXNet draws at random in training alone; its second output has no meaning.
+    leaky: slope * x. elu: slope * (exp(x) - 1). selu, gelu (with erf; 2.x calls it gelu_erf, and has gelu_tanh):
+    without attributes. prelu: gamma * x, gamma having one element, or one for each channel of axis 1. rrelu: the mean
+    of lower_bound (0.125) and upper_bound (0.334) as the slope, which MXNet draws at random in training alone; its
+    second output has no meaning.
     """
     attrs = node.attrs
     kind = attrs.text("act_type", "leaky")
@@ -89,6 +90,8 @@ def leaky_relu(node: OpNode, data: Value, gamma: Value | None = None) -> Value:
         "elu": lambda x: single("Elu", x, alpha=slope),
         "selu": lambda x: single("Selu", x),
         "gelu": lambda x: single("Gelu", x),
+        "gelu_erf": lambda x: single("Gelu", x),
+        "gelu_tanh": lambda x: single("Gelu", x, approximate="tanh"),
         "rrelu": lambda x: single("LeakyRelu", x, alpha=mean),
     }
     if kind not in kinds:

@@ -6,7 +6,7 @@ around them, so what is the same in every step is not passed on but named.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import onnx
@@ -32,30 +32,20 @@ def foreach(node: OpNode, *inputs: Value) -> list[Value]:
     Inputs are data, states, and what the body reads besides.
     """
     (body,) = _subgraphs(node, 1)
-    data_at, states_at, rest_at = (
-        _places(node, name, len(body.arguments)) for name in ("in_data_locs", "in_state_locs", "remain_locs")
-    )
-    data, states = inputs[: len(data_at)], inputs[len(data_at) : len(data_at) + len(states_at)]
-    rest = inputs[len(data_at) + len(states_at) :]
+    names = ("in_data_locs", "in_state_locs", "remain_locs")
+    places = [_places(node, name, len(body.arguments)) for name in names]
+    data, states, rest = _parts(inputs, [len(each) for each in places])
     inner = node.g.subgraph()
-    carried = [inner.argument(state.dtype, state.shape) for state in states]
     slices = [inner.argument(value.dtype, value.shape[1:]) for value in data]
-    bound = dict(zip(data_at, slices, strict=True)) | dict(zip(states_at, carried, strict=True))
-    bound |= dict(zip(rest_at, map(inner.seen, rest), strict=True))
+    carried = [inner.argument(state.dtype, state.shape) for state in states]
+    given = [*slices, *carried, *map(inner.seen, rest)]
+    bound = dict(zip((place for each in places for place in each), given, strict=True))
     heads = node.translate(body, inner, [bound[place] for place in range(len(body.arguments))])
-    count = len(heads) - len(states)
-    outputs, last = heads[:count], _same(node, "a state", carried, heads[count:])
-    steps = data[0].shape[0]
-    types = [*carried, *(_like(output, (steps, *output.shape)) for output in outputs)]
-    made = node.g.emit_many(
-        "Scan",
-        *states,
-        *data,
-        outputs=len(types),
-        types=types,
-        body=inner.body([*carried, *slices], [*last, *outputs]),
-        num_scan_inputs=len(data),
-    )
+    outputs, last = _apart(node, "a state", heads, carried)
+    types = [*carried, *(_like(output, (data[0].shape[0], *output.shape)) for output in outputs)]
+    graph = inner.body([*carried, *slices], [*last, *outputs])
+    read = (*states, *data)
+    made = node.g.emit_many("Scan", *read, outputs=len(types), types=types, body=graph, num_scan_inputs=len(data))
     return [*made[len(states) :], *made[: len(states)]]
 
 
@@ -67,37 +57,35 @@ def while_loop(node: OpNode, *inputs: Value) -> list[Value]:
     Outputs have `max_iterations` rows. Those after the last step are memory as it comes in MXNet, and zeros here.
     """
     condition, body = _subgraphs(node, 2)
-    most = node.attrs.integer("max_iterations")
+    most = _iterations(node, condition)
+    condition_at, body_at = (_places(node, name, len(inputs)) for name in ("cond_input_locs", "func_input_locs"))
+    variables_at = [body_at[place] for place in _places(node, "func_var_locs", len(body_at))]
+    variables = [inputs[place] for place in variables_at]
+    inner = node.g.subgraph()
+    step, going = inner.argument(np.dtype(np.int64), ()), inner.argument(np.dtype(np.bool_), ())
+    carried = [inner.argument(value.dtype, value.shape) for value in variables]
+    around = list(map(inner.seen, inputs))
+    now = _replaced(around, variables_at, carried)
+    outputs, changed = _apart(node, "a variable", node.translate(body, inner, [now[at] for at in body_at]), carried)
+    then = _replaced(around, variables_at, changed)
+    again = _truth(node.translate(condition, inner, [then[at] for at in condition_at])[0])
+    start = _truth(node.translate(condition, node.g, [inputs[at] for at in condition_at])[0])
+    graph = inner.body([step, going, *carried], [again, *changed, *outputs])
+    executed = node.g.new_size(lambda: made[-1].g.emit("Shape", made[-1], start=0, end=1, shape=(1,)))
+    types = [*carried, *(_like(output, (executed, *output.shape)) for output in outputs)]
+    limit = node.g.const(most, np.int64)
+    made = node.g.emit_many("Loop", limit, start, *variables, outputs=len(types), types=types, body=graph)
+    return [*(_padded(value, most) for value in made[len(variables) :]), *made[: len(variables)]]
+
+
+def _iterations(node: OpNode, condition: Graph) -> int:
+    most: int = node.attrs.integer("max_iterations")
     if not 0 < most <= MAX_ITERATIONS:
         raise node.refuse(f"attribute 'max_iterations': expected 1 to {MAX_ITERATIONS}, got {most}")
+    # It is written twice: of loops within loops, there would be a great many.
     if any(inner.subgraphs for inner in condition.nodes):
         raise node.refuse("its condition must be without loops and branches of its own")
-    condition_at, body_at = _places(node, "cond_input_locs", len(inputs)), _places(node, "func_input_locs", len(inputs))
-    carried_at = [body_at[place] for place in _places(node, "func_var_locs", len(body_at))]
-    variables = [inputs[place] for place in carried_at]
-    inner = node.g.subgraph()
-    carried = [inner.argument(value.dtype, value.shape) for value in variables]
-    before = [inner.seen(value) for value in inputs]
-    now = _replaced(before, carried_at, carried)
-    heads = node.translate(body, inner, [now[place] for place in body_at])
-    count = len(heads) - len(variables)
-    outputs, changed = heads[:count], _same(node, "a variable", carried, heads[count:])
-    after = _replaced(before, carried_at, changed)
-    again = _truth(node.translate(condition, inner, [after[place] for place in condition_at])[0])
-    start = _truth(node.translate(condition, node.g, [inputs[place] for place in condition_at])[0])
-    step, going = inner.argument(np.dtype(np.int64), ()), inner.argument(np.dtype(np.bool_), ())
-    executed = node.g.new_size(lambda: stacked[0].g.emit("Shape", stacked[0], start=0, end=1, shape=(1,)))
-    made = node.g.emit_many(
-        "Loop",
-        node.g.const(most, np.int64),
-        start,
-        *variables,
-        outputs=len(variables) + len(outputs),
-        types=[*carried, *(_like(output, (executed, *output.shape)) for output in outputs)],
-        body=inner.body([step, going, *carried], [again, *changed, *outputs]),
-    )
-    stacked = made[len(variables) :]
-    return [*(_padded(value, most) for value in stacked), *made[: len(variables)]]
+    return most
 
 
 @mxnet_op("_cond")
@@ -131,6 +119,20 @@ def _places(node: OpNode, name: str, count: int) -> tuple[int, ...]:
     if not all(0 <= place < count for place in places):
         raise node.refuse(f"attribute {name!r}: expected places below {count}, got {places}")
     return places
+
+
+def _parts(values: Sequence[Value], lengths: Sequence[int]) -> Iterator[Sequence[Value]]:
+    """Consecutive parts; the last takes all that is left."""
+    for length in lengths[:-1]:
+        yield values[:length]
+        values = values[length:]
+    yield values
+
+
+def _apart(node: OpNode, what: str, heads: list[Value], carried: Sequence[Value]) -> tuple[list[Value], list[Value]]:
+    """A body's outputs, and after them what the next step is given in the place of `carried`."""
+    count = len(heads) - len(carried)
+    return heads[:count], _same(node, what, carried, heads[count:])
 
 
 def _replaced(values: Sequence[Value], places: Sequence[int], others: Sequence[Value]) -> list[Value]:

@@ -114,6 +114,8 @@ def fully_connected(node: OpNode, data: Value, weight: Value, bias: Value | None
     A vector counts as N rows of one element when it is flattened.
     """
     g = node.g
+    if not data.is_float:
+        raise node.refuse(f"expected floats, got {data}")
     hidden = node.attrs.integer("num_hidden")
     if node.attrs.boolean("flatten", True):
         data = g.reshape(data, (data.shape[0], g.product(data.shape[1:])))

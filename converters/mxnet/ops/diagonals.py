@@ -1,4 +1,4 @@
-"""Diagonals and triangles: diag, numpy's diag, diagflat, diagonal and tril, and `_eye`."""
+"""Diagonals and triangles: diag, numpy's diag, diagflat, diagonal, tril and triu, and `_eye`."""
 
 from __future__ import annotations
 
@@ -78,13 +78,16 @@ def _diagonal(node: OpNode, data: Value, k: int, axis1: int, axis2: int) -> Valu
     return g.emit("Gather", flat, places, axis=len(others), shape=(*sizes, count))
 
 
-@mxnet_op("_npi_tril")
-def tril(node: OpNode, data: Value) -> Value:
-    """Zeros above the `k`th diagonal of each matrix; a vector is taken for every row of one."""
+_TRIANGLES = {"_npi_tril": "LessOrEqual", "_npi_triu": "GreaterOrEqual"}
+
+
+@mxnet_op(*_TRIANGLES)
+def triangle(node: OpNode, data: Value) -> Value:
+    """Zeros above (tril) or below (triu) the `k`th diagonal of each matrix; a vector is taken for every row of one."""
     g = node.g
     rows = counted(node, data.shape[-2] if data.rank > 1 else data.shape[0]).unsqueeze(1)
     columns = counted(node, data.shape[-1]).unsqueeze(0)
-    inside = g.emit("LessOrEqual", columns, rows + node.attrs.integer("k", 0))
+    inside = g.emit(_TRIANGLES[node.node.op], columns, rows + node.attrs.integer("k", 0))
     return select(inside, data, g.scalar(0, data))
 
 

@@ -15,10 +15,9 @@ def expanded(node: OpNode, data: Value, sizes: Sequence[Size]) -> Value:
     for size, wanted in zip(data.shape, target[len(target) - data.rank :], strict=True):
         if isinstance(size, int) and isinstance(wanted, int) and size not in (1, wanted):
             raise node.refuse(f"can't broadcast {data} to ({', '.join(map(str, target))})")
-    if 0 in target:
-        # ONNX Runtime's Expand leaves a size of 1 where 0 is wanted: any element makes no elements.
-        return filled(node, target, 0, data.dtype)
-    return data if target == data.shape else node.g.emit("Expand", data, node.g.sizes(target), shape=target)
+    # ONNX Runtime's Expand leaves a size of 1 where 0 is wanted, but a scalar has none.
+    source = node.g.scalar(0, data) if 0 in target else data
+    return data if target == data.shape else node.g.emit("Expand", source, node.g.sizes(target), shape=target)
 
 
 @mxnet_op("broadcast_to")

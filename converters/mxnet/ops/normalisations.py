@@ -162,6 +162,8 @@ def local_response_norm(node: OpNode, data: Value) -> Value:
         raise node.refuse(f"attribute 'nsize': expected an odd number, got {size}")
     reach = min(size, 2 * known_size(node, data, 1) - 1)
     alpha, beta, bias = attrs.number("alpha", 1e-4), attrs.number("beta", 0.75), attrs.number("knorm", 2.0)
+    if not (alpha > 0 and beta > 0):
+        raise node.refuse(f"attributes 'alpha' and 'beta': expected positive numbers, got {alpha} and {beta}")
     return single("LRN", data, alpha=alpha * reach / size, beta=beta, bias=bias, size=reach)
 
 

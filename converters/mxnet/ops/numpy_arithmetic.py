@@ -12,10 +12,15 @@ from typing import Final
 
 import numpy as np
 
-from converters.mxnet.ops.arithmetic import CALCULATIONS, Calculation, hypotenuse
+from converters.mxnet.ops import arithmetic
+from converters.mxnet.ops.arithmetic import CALCULATIONS, Calculation, hypotenuse, modulo
+from converters.mxnet.ops.axes import known_size
 from converters.mxnet.ops.scalars import operand, register, register_reversed
 from converters.mxnet.registry import OpNode, mxnet_op
 from converters.mxnet.values import Value
+
+MAX_COEFFICIENTS = 64
+"""Of a polynomial, which is written out."""
 
 
 def promoted(node: OpNode, *values: Value) -> list[Value]:
@@ -42,21 +47,22 @@ def arctan2(lhs: Value, rhs: Value) -> Value:
     g = lhs.g
     y, x = (value.cast(np.float32) if value.dtype == np.float64 else value for value in (lhs, rhs))
     zero = g.scalar(0, y)
-    half_turn = g.emit("Where", g.emit("Less", y, zero), g.scalar(-math.pi, y), g.scalar(math.pi, y))
-    angle = g.emit("Atan", y / x)
-    angle = g.emit("Where", g.emit("Less", x, zero), angle + half_turn, angle)
     origin = g.emit("And", g.emit("Equal", x, zero), g.emit("Equal", y, zero))
-    return g.emit("Where", origin, zero, angle).cast(lhs.dtype)
+    angle = g.emit("Where", origin, zero, g.emit("Atan", y / x))
+    half_turn = g.emit("Where", _has_minus(y), g.scalar(-math.pi, y), g.scalar(math.pi, y))
+    return g.emit("Where", _has_minus(x), angle + half_turn, angle).cast(lhs.dtype)
+
+
+def _has_minus(x: Value) -> Value:
+    """Whether x is negative, or a negative zero."""
+    g, zero = x.g, x.g.scalar(0, x)
+    return g.emit("Or", g.emit("Less", x, zero), g.emit("Less", g.emit("Reciprocal", x), zero))
 
 
 def copysign(lhs: Value, rhs: Value) -> Value:
-    """|lhs| with the sign of rhs, of a negative zero too."""
-    g, zero = lhs.g, lhs.g.scalar(0, rhs)
-    below = g.emit("Less", rhs, zero)
-    if rhs.is_float:
-        below = g.emit("Or", below, g.emit("Less", g.emit("Reciprocal", rhs), zero))
-    size = g.emit("Abs", lhs)
-    return g.emit("Where", below, 0 - size, size)
+    """|lhs| with the sign of rhs; unlike C's, a negative zero counts as positive."""
+    g, size = lhs.g, lhs.g.emit("Abs", lhs)
+    return g.emit("Where", g.emit("Less", rhs, g.scalar(0, rhs)), 0 - size, size)
 
 
 def ldexp(lhs: Value, rhs: Value) -> Value:
@@ -64,6 +70,29 @@ def ldexp(lhs: Value, rhs: Value) -> Value:
     if not lhs.is_float:
         return ldexp(lhs.cast(np.float64), rhs.cast(np.float64)).cast(lhs.dtype)
     return lhs * lhs.g.emit("Pow", lhs.g.scalar(2, lhs), rhs)
+
+
+def floor_divide(lhs: Value, rhs: Value) -> Value:
+    """The quotient, rounded down."""
+    return lhs.g.emit("Floor", lhs / rhs) if lhs.is_float else arithmetic.divide(lhs - modulo(lhs, rhs), rhs)
+
+
+def fmod(lhs: Value, rhs: Value) -> Value:
+    """The remainder with the sign of `lhs`."""
+    return lhs.g.emit("Mod", lhs, rhs, fmod=1) if lhs.is_float else lhs - arithmetic.divide(lhs, rhs) * rhs
+
+
+def of_numbers(op: str) -> Calculation:
+    """ONNX's operator, but a number where one operand is NaN and the other is none."""
+
+    def calculate(lhs: Value, rhs: Value) -> Value:
+        g, found = lhs.g, lhs.g.emit(op, lhs, rhs)
+        if not lhs.is_float:
+            return found
+        found = g.emit("Where", g.emit("IsNaN", rhs), lhs, found)
+        return g.emit("Where", g.emit("IsNaN", lhs), rhs, found)
+
+    return calculate
 
 
 def of_bools(calculate: Calculation) -> Calculation:
@@ -86,9 +115,13 @@ NUMPY: Final[Mapping[str, Calculation]] = {
     "arctan2": arctan2,
     "copysign": copysign,
     "ldexp": ldexp,
+    "floor_divide": floor_divide,
+    "fmod": fmod,
+    "fmax": of_numbers("Max"),
+    "fmin": of_numbers("Min"),
 }
-"""Word in `_npi_WORD` and `_npi_WORD_scalar`."""
-REVERSED: Final = frozenset(NUMPY) - {"add", "multiply"}
+"""Word in `_npi_WORD` and `_npi_WORD_scalar`; the last four are release 2's."""
+REVERSED: Final = frozenset(NUMPY) - {"add", "multiply", "fmax", "fmin"}
 
 
 def _register(name: str, calculate: Calculation) -> None:
@@ -103,6 +136,18 @@ for _word, _calculate in NUMPY.items():
     if _word in REVERSED:
         register_reversed(f"_npi_r{_word}_scalar", _calculate)
 _register("_npi_hypot", hypotenuse)
+
+
+@mxnet_op("_npi_polyval")
+def polyval(node: OpNode, p: Value, x: Value) -> Value:
+    """The polynomial of coefficients `p`, the highest power first, at each `x`: by Horner's rule."""
+    count = known_size(node, p, 0)
+    if not 0 < count <= MAX_COEFFICIENTS:
+        raise node.refuse(f"expected 1 to {MAX_COEFFICIENTS} coefficients, got {count}")
+    value = p.slice(0, 0, 1).squeeze(0) + (x - x)
+    for power in range(1, count):
+        value = value * x + p.slice(0, power, power + 1).squeeze(0)
+    return value
 
 
 @mxnet_op("_npi_true_divide")

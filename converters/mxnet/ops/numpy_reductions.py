@@ -1,6 +1,7 @@
 """Reductions of the numpy front end: scalars exist, `axis=()` reduces nothing, and dtypes change.
 
-Sums of bools are int64, means of integers float32; an attribute `dtype` has the say where it is given.
+Sums of bools are int64, means of integers float32; an attribute `dtype` has the say where it is given. Release 2 calls
+`_npi_sum` what was `_np_sum`, and so on.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from converters.mxnet.ops.arithmetic import divide
 from converters.mxnet.ops.axes import axes_of
 from converters.mxnet.ops.reductions import (
     Reduction,
@@ -38,33 +40,33 @@ def _reduced(node: OpNode, reduction: Reduction, x: Value) -> Value:
     return reduction(x, axes, node.attrs.boolean("keepdims", False)) if axes else x
 
 
-def _register_sum(name: str, reduction: Reduction) -> None:
-    @mxnet_op(name)
+def _register_sum(word: str, reduction: Reduction) -> None:
+    @mxnet_op(f"_np_{word}", f"_npi_{word}")
     def summed(node: OpNode, a: Value) -> Value:
         usual = np.int64 if a.dtype.kind == "b" else a.dtype
         return _reduced(node, reduction, a.cast(node.attrs.dtype("dtype", usual)))
 
 
-def _register_extreme(names: Sequence[str], reduction: Reduction) -> None:
-    @mxnet_op(*names)
+def _register_extreme(word: str, reduction: Reduction) -> None:
+    @mxnet_op(f"_np_{word}", f"_npi_{word}")
     def extreme(node: OpNode, a: Value) -> Value:
         if a.dtype.kind != "b":
             return _reduced(node, reduction, a)
         return _reduced(node, reduction, a.cast(np.int32)).cast(np.bool_)
 
 
-def _register_test(names: Sequence[str], reduction: Reduction) -> None:
-    @mxnet_op(*names)
+def _register_test(word: str, reduction: Reduction) -> None:
+    @mxnet_op(f"_np_{word}", f"_npi_{word}")
     def test(node: OpNode, data: Value) -> Value:
         return _reduced(node, reduction, data.cast(np.bool_).cast(np.int32)).cast(np.bool_)
 
 
-_register_sum("_np_sum", total)
-_register_sum("_np_prod", product)
-_register_extreme(("_np_max",), largest)
-_register_extreme(("_np_min",), smallest)
-_register_test(("_np_any",), largest)
-_register_test(("_np_all",), smallest)
+_register_sum("sum", total)
+_register_sum("prod", product)
+_register_extreme("max", largest)
+_register_extreme("min", smallest)
+_register_test("any", largest)
+_register_test("all", smallest)
 
 
 @mxnet_op("_npi_mean")
@@ -109,7 +111,7 @@ def average(node: OpNode, a: Value, weights: Value | None = None) -> Sequence[Va
         (axis,) = axes
         whole = total(weights, [0], False)
         weights = weights.unsqueeze(*(place for place in range(a.rank) if place != axis))
-    return total(a * weights, axes, False) / whole, whole
+    return divide(total(a * weights, axes, False), whole), whole
 
 
 @mxnet_op("_npi_norm")

@@ -107,7 +107,7 @@ def matmul(node: OpNode, a: Value, b: Value) -> Value:
     return node.g.emit("MatMul", a, b)
 
 
-@mxnet_op("_np_dot")
+@mxnet_op("_np_dot", "_npi_dot")
 def numpy_dot(node: OpNode, a: Value, b: Value) -> Value:
     """The last axis of `a` with the last but one of `b` (or its only one); a scalar multiplies."""
     if not a.rank or not b.rank:

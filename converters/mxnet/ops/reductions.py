@@ -1,9 +1,9 @@
 """Reductions: `sum`, `mean`, `max`, `min`, `prod` and their like, norms and moments.
 
 `axis` is a number or a tuple, absent or `()` for all axes; `exclude=True` means all *other* axes. There are no scalars
-here: what would be one has shape (1,). Integers stay integers. ONNX Runtime leaves NaN out of max and min where MXNet
-gives NaN. The functions `total`, `product`, .. take any dtype and
-axes counted from the front; `numpy_reductions.py` uses them too.
+here: what would be one has shape (1,). Integers stay integers. For NaN MXNet's max and min give NaN; those of ONNX
+Runtime leave it out. The functions `total`, `product`, .. take any dtype and axes counted from the front, and serve
+`numpy_reductions.py` as well.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ import logging
 import numpy as np
 
 from converters.mxnet.ops.axes import axis_of, counted
+from converters.mxnet.ops.kernels import select, truth
 from converters.mxnet.registry import OpNode, mxnet_op
 from converters.mxnet.values import Value
 
@@ -22,14 +23,34 @@ def softmax(node: OpNode, data: Value, length: Value | None = None) -> Value:
     """
     if length is None or not node.attrs.boolean("use_length", False):
         return _scaled(node, data, "Softmax")
-    g = node.g
     axis = axis_of(node, node.attrs.integer("axis", -1), data.rank)
     positions = counted(node, data.shape[axis]).unsqueeze(*range(1, data.rank - axis))
-    counts = g.emit("Less", positions, length.cast(np.int64).unsqueeze(axis))
+    counts = node.g.emit("Less", positions, length.cast(np.int64).unsqueeze(axis))
+    return _masked(node, data, counts, "Softmax", 0.0)
+
+
+@mxnet_op("masked_softmax", "_npx_masked_softmax")
+def masked_softmax(node: OpNode, data: Value, mask: Value) -> Value:
+    """softmax(data / temperature) along `axis` (-1) over the elements where the mask, broadcast, holds; 0 elsewhere.
+
+    Came with 2.0 (src/operator/nn/masked_softmax.cc).
+    """
+    return _masked(node, data, truth(mask), "Softmax", 0.0)
+
+
+@mxnet_op("masked_log_softmax", "_npx_masked_log_softmax")
+def masked_log_softmax(node: OpNode, data: Value, mask: Value) -> Value:
+    """The logarithm of `masked_softmax`: -inf where the mask does not hold."""
+    return _masked(node, data, truth(mask), "LogSoftmax", -np.inf)
+
+
+def _masked(node: OpNode, data: Value, counts: Value, op: str, elsewhere: float) -> Value:
+    if not data.is_float:
+        raise node.refuse(f"expected floats, got {data}")
     # The lowest number and not -inf, which would make NaN where nothing counts.
-    kept = g.emit("Where", counts, data, g.scalar(float(np.finfo(data.dtype).min), data))
-    made = _scaled(node, kept, "Softmax")
-    return g.emit("Where", counts, made, g.scalar(0, made))
+    kept = select(counts, data, node.g.scalar(float(np.finfo(data.dtype).min), data))
+    made = _scaled(node, kept, op)
+    return select(counts, made, node.g.scalar(elsewhere, made))
 
 
 @mxnet_op("log_softmax")

@@ -47,7 +47,7 @@ def sumlogdiag(node: OpNode, A: Value) -> Value:  # noqa: N803
     return unscalar(node.g.emit("Log", diagonal).reduce("ReduceSum", diagonal.rank - 1))
 
 
-@mxnet_op("_np_trace")
+@mxnet_op("_np_trace", "_npi_trace")
 def trace(node: OpNode, data: Value) -> Value:
     """The sum of a diagonal of the matrices in `axis1` (0) and `axis2` (1), `offset` (0) places above the main one."""
     first, second = axes_of(node, [node.attrs.integer("axis1", 0), node.attrs.integer("axis2", 1)], data.rank)

@@ -70,10 +70,17 @@ def leaky_relu(node: Context, data: np.ndarray, gamma: np.ndarray | None = None)
         "elu": lambda x: slope * np.expm1(x),
         "selu": lambda x: SELU_SCALE * SELU_ALPHA * np.expm1(x),
         "gelu": _gelu,
+        "gelu_erf": _gelu,
+        "gelu_tanh": _gelu_tanh,
         "rrelu": lambda x: mean * x,
         "prelu": lambda x: _slopes(gamma, x.ndim) * x,
     }
-    positive: dict[str, Function] = {"selu": lambda x: SELU_SCALE * x, "gelu": _gelu}
+    positive: dict[str, Function] = {
+        "selu": lambda x: SELU_SCALE * x,
+        "gelu": _gelu,
+        "gelu_erf": _gelu,
+        "gelu_tanh": _gelu_tanh,
+    }
     kind = attrs.text("act_type", "leaky")
     wide = data.astype(np.float64)
     return np.where(wide > 0, positive.get(kind, np.positive)(wide), negative[kind](wide)).astype(data.dtype)
@@ -81,6 +88,10 @@ def leaky_relu(node: Context, data: np.ndarray, gamma: np.ndarray | None = None)
 
 def _gelu(x: np.ndarray) -> np.ndarray:
     return np.asarray(x / 2 * (1 + _erf(x / math.sqrt(2)))) if x.size else x
+
+
+def _gelu_tanh(x: np.ndarray) -> np.ndarray:
+    return np.asarray(x / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))))
 
 
 def _slopes(gamma: np.ndarray | None, rank: int) -> np.ndarray:

@@ -61,8 +61,12 @@ _NUMPY: Final[Mapping[str, Binary]] = {
     "mod": _modulo,
     "power": _in_doubles(np.power),
     "arctan2": _in_doubles(np.arctan2),
-    "copysign": _in_doubles(np.copysign),
+    "copysign": lambda a, b: np.where(b < 0, -np.abs(a), np.abs(a)),
     "ldexp": _in_doubles(lambda a, b: a * 2.0**b),
+    "floor_divide": np.floor_divide,
+    "fmod": np.fmod,
+    "fmax": np.fmax,
+    "fmin": np.fmin,
 }
 _TESTS: Final[Mapping[str, Binary]] = {
     "equal": np.equal,
@@ -135,7 +139,7 @@ for _word, _name in {"sub": "minus", "div": "div", "mod": "mod", "power": "power
 for _word, _function in _NUMPY.items():
     _numpy_pair(_function, f"_npi_{_word}")
     _scalar(_function, f"_npi_{_word}_scalar")
-    if _word not in ("add", "multiply"):
+    if _word not in ("add", "multiply", "fmax", "fmin"):
         _scalar(_function, f"_npi_r{_word}_scalar", swapped=True)
 for _word, _function in _TESTS.items():
     _numpy_test(_function, _word)

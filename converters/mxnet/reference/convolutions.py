@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -15,14 +16,15 @@ from converters.mxnet.reference.windows import channels_first, per_axis, shifted
 @numpy_op("Convolution")
 def convolution(node: Context, data: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
     """out[n, o, i] = sum over c and k of data[n, c, i * stride + k * dilate - pad] * weight[o, c, k], within groups."""
-    (data, moved), (weight, _) = channels_first(node, data), channels_first(node, weight)
+    dtype = data.dtype
+    (data, moved), (weight, _) = channels_first(node, _wide(data)), channels_first(node, _wide(weight))
     axes, groups = weight.ndim - 2, node.attrs.integer("num_group", 1)
     padded = np.pad(data, [(0, 0), (0, 0), *((pad, pad) for pad in per_axis(node, "pad", axes, 0))])
     stride, dilate = per_axis(node, "stride", axes, 1), per_axis(node, "dilate", axes, 1)
     taps = weight.reshape(groups, len(weight) // groups, -1)
     # Sample by sample: all windows of one take as many times its memory as the kernel has elements.
     made = np.stack([_windows_times(taps, sample, weight.shape[2:], stride, dilate) for sample in padded])
-    return _finished(made, bias, moved)
+    return _finished(made, bias, moved, dtype)
 
 
 def _windows_times(
@@ -41,7 +43,8 @@ def _windows_times(
 @numpy_op("Deconvolution")
 def deconvolution(node: Context, data: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
     """Every element of data adds its multiple of the kernel to the result, `stride` apart; then the margin is cut."""
-    (data, moved), (weight, _) = channels_first(node, data), channels_first(node, weight)
+    dtype = data.dtype
+    (data, moved), (weight, _) = channels_first(node, _wide(data)), channels_first(node, _wide(weight))
     kernel, groups = weight.shape[2:], node.attrs.integer("num_group", 1)
     axes, counts = len(kernel), data.shape[2:]
     stride, dilate = per_axis(node, "stride", axes, 1), per_axis(node, "dilate", axes, 1)
@@ -55,7 +58,7 @@ def deconvolution(node: Context, data: np.ndarray, weight: np.ndarray, bias: np.
         taps = trailing(weight, *position).reshape(groups, -1, weight.shape[1]).swapaxes(1, 2)
         view += (taps @ columns).reshape(view.shape)
     kept = (slice(start, start + size) for start, size in zip(pad, sizes, strict=True))
-    return _finished(trailing(whole, *kept), bias, moved)
+    return _finished(trailing(whole, *kept), bias, moved, dtype)
 
 
 def _margins(node: Context, extents: Sequence[int]) -> tuple[list[int], list[int]]:
@@ -69,10 +72,15 @@ def _margins(node: Context, extents: Sequence[int]) -> tuple[list[int], list[int
     return list(pad), [whole - 2 * p + extra for whole, p, extra in zip(extents, pad, adj, strict=True)]
 
 
-def _finished(made: np.ndarray, bias: np.ndarray | None, moved: bool) -> np.ndarray:
+def _wide(array: np.ndarray) -> np.ndarray:
+    """float16 as float32: sums of products lose too much otherwise, and numpy takes forever."""
+    return array.astype(np.promote_types(array.dtype, np.float32), copy=False)
+
+
+def _finished(made: np.ndarray, bias: np.ndarray | None, moved: bool, dtype: np.dtype[Any]) -> np.ndarray:
     if bias is not None:
         made = made + bias.reshape(-1, *(1,) * (made.ndim - 2))
-    return np.moveaxis(made, 1, -1) if moved else made
+    return np.moveaxis(made, 1, -1).astype(dtype) if moved else made.astype(dtype, copy=False)
 
 
 @numpy_op("FullyConnected")
@@ -80,5 +88,5 @@ def fully_connected(node: Context, data: np.ndarray, weight: np.ndarray, bias: n
     """The last axis of data, or all but the first with `flatten`, against the second of the weight."""
     if node.attrs.boolean("flatten", True):
         data = data.reshape(len(data), -1)
-    made = np.tensordot(data, weight, axes=(-1, 1))
-    return made if bias is None else made + bias
+    made = np.tensordot(_wide(data), _wide(weight), axes=(-1, 1))
+    return np.asarray(made if bias is None else made + bias, data.dtype)

@@ -145,7 +145,7 @@ def diagonal(node: Context, data: np.ndarray) -> np.ndarray:
     return np.diagonal(data, attrs.integer("offset", 0), attrs.integer("axis1", 0), attrs.integer("axis2", 1))
 
 
-@numpy_op("_npi_tril")
-def tril(node: Context, data: np.ndarray) -> np.ndarray:
+@numpy_op("_npi_tril", "_npi_triu")
+def triangle(node: Context, data: np.ndarray) -> np.ndarray:
     """numpy's own."""
-    return np.tril(data, node.attrs.integer("k", 0))
+    return (np.tril if node.node.op == "_npi_tril" else np.triu)(data, node.attrs.integer("k", 0))

@@ -65,7 +65,7 @@ def matmul(node: Context, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.asarray(np.matmul(a, b))
 
 
-@numpy_op("_np_dot")
+@numpy_op("_np_dot", "_npi_dot")
 def numpy_dot(node: Context, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """numpy's."""
     return np.asarray(np.dot(a, b))

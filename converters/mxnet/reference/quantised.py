@@ -29,8 +29,10 @@ def _levels(dtype: Any, half: float) -> float:
 
 
 def _whole(real: np.ndarray, dtype: Any) -> np.ndarray:
+    """The nearest integers, halves to even. NaN is 0 for uint8 and the highest number for int8."""
     limits = np.iinfo(dtype)
-    return np.asarray(np.clip(np.rint(real), limits.min, limits.max).astype(dtype))
+    nearest = np.nan_to_num(np.rint(real), nan=limits.max if limits.min else 0, posinf=np.inf, neginf=-np.inf)
+    return np.asarray(np.clip(nearest, limits.min, limits.max).astype(dtype))
 
 
 def _ends(*ends: np.ndarray | float) -> Outputs:
@@ -96,6 +98,21 @@ def requantize(node: Context, data: np.ndarray, min_range: np.ndarray, max_range
 def quantized_act(node: Context, data: np.ndarray, min_data: np.ndarray, max_data: np.ndarray) -> Outputs:
     """Negatives become 0."""
     return [np.maximum(data, data.dtype.type(0)), min_data, max_data]
+
+
+@numpy_op("_contrib_quantized_flatten")
+def quantized_flatten(node: Context, data: np.ndarray, min_data: np.ndarray, max_data: np.ndarray) -> Outputs:
+    """All but the first axis in one."""
+    return [data.reshape(len(data), -1), min_data, max_data]
+
+
+@numpy_op("_contrib_quantized_embedding")
+def quantized_embedding(
+    node: Context, data: np.ndarray, weight: np.ndarray, min_weight: np.ndarray, max_weight: np.ndarray
+) -> Outputs:
+    """Rows; indices are cut, and kept within the table."""
+    rows = np.clip(data.astype(np.int64), 0, node.attrs.integer("input_dim") - 1)
+    return [weight[rows], min_weight, max_weight]
 
 
 @numpy_op("_contrib_quantized_conv")

@@ -121,10 +121,10 @@ def _numpy_axes(node: Context) -> tuple[int, ...] | None:
     return None if axes is None else tuple(axes)
 
 
-def _numpy(name: str, function: Reduction, dtype_of: Callable[[np.dtype[Any]], Any]) -> None:
+def _numpy(names: tuple[str, ...], function: Reduction, dtype_of: Callable[[np.dtype[Any]], Any]) -> None:
     """`dtype_of` gives the result's dtype where attribute `dtype` does not."""
 
-    @numpy_op(name)
+    @numpy_op(*names)
     def reduce(node: Context, a: np.ndarray) -> np.ndarray:
         dtype = node.attrs.dtype("dtype", np.dtype(dtype_of(a.dtype)))
         made = function(a.astype(np.float64), axis=_numpy_axes(node), keepdims=node.attrs.boolean("keepdims", False))
@@ -141,13 +141,13 @@ def _summed(dtype: np.dtype[Any]) -> Any:
     return np.int64 if dtype.kind == "b" else dtype
 
 
-_numpy("_np_sum", np.sum, _summed)
-_numpy("_np_prod", np.prod, _summed)
-_numpy("_np_max", np.max, _same)
-_numpy("_np_min", np.min, _same)
-_numpy("_np_any", np.any, lambda dtype: np.bool_)
-_numpy("_np_all", np.all, lambda dtype: np.bool_)
-_numpy("_npi_mean", np.mean, lambda dtype: dtype if dtype.kind == "f" else np.float32)
+_numpy(("_np_sum", "_npi_sum"), np.sum, _summed)
+_numpy(("_np_prod", "_npi_prod"), np.prod, _summed)
+_numpy(("_np_max", "_npi_max"), np.max, _same)
+_numpy(("_np_min", "_npi_min"), np.min, _same)
+_numpy(("_np_any", "_npi_any"), np.any, lambda dtype: np.bool_)
+_numpy(("_np_all", "_npi_all"), np.all, lambda dtype: np.bool_)
+_numpy(("_npi_mean",), np.mean, lambda dtype: dtype if dtype.kind == "f" else np.float32)
 
 
 @numpy_op("_npi_var", "_npi_std")

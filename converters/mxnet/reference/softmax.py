@@ -28,6 +28,16 @@ def softmax(node: Context, data: np.ndarray, length: np.ndarray | None = None) -
     return np.moveaxis(made, -1, axis).astype(dtype)
 
 
+@numpy_op("masked_softmax", "_npx_masked_softmax")
+def masked_softmax(node: Context, data: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Exponentials that the mask sets to 0 before they are added up."""
+    axis, counts = node.attrs.integer("axis", -1), np.broadcast_to(mask, data.shape).astype(bool)
+    scaled = data.astype(np.float64) / node.attrs.number("temperature", 1.0)
+    powers = np.exp(scaled - scaled.max(axis, keepdims=True, where=counts, initial=-np.inf)) * counts
+    total = powers.sum(axis, keepdims=True)
+    return np.asarray(np.where(counts, powers, 0) / np.where(total > 0, total, 1), data.dtype)
+
+
 @numpy_op("log_softmax")
 def log_softmax(node: Context, data: np.ndarray) -> np.ndarray:
     """Each number less the logarithm of the sum of all exponentials."""

@@ -116,5 +116,10 @@ def test_tril_zeroes_what_lies_above_a_diagonal(k: int, expected: Any) -> None:
         check("_npi_tril", [np.ones((2, 3), dtype)], np.array(expected, dtype), k=k)
 
 
+def test_triu_zeroes_what_lies_below_a_diagonal() -> None:
+    check("_npi_triu", [np.ones((2, 3), np.float32)], f32([[0, 1, 1], [0, 0, 1]]), k=1)
+    check("_npi_triu", [np.ones((2, 3), "bool")], np.array([[1, 1, 1], [1, 1, 1]], "bool"), k=-1)
+
+
 def test_tril_takes_a_vector_for_every_row() -> None:
     check("_npi_tril", [f32([1, 2])], f32([[1, 0], [1, 2]]))

@@ -223,6 +223,11 @@ def test_weights_of_another_size_are_refused() -> None:
     assert "input 'bias': expected the shape (4), got float32[3]" in told
 
 
+def test_integers_are_not_multiplied() -> None:
+    inputs = [np.zeros((2, 3), np.int32), np.zeros((4, 3), np.int32)]
+    assert "expected floats, got int32[x0_0,3]" in refusal("FullyConnected", inputs, num_hidden=4)
+
+
 def test_padding_without_measure_is_refused() -> None:
     inputs = [np.zeros((1, 1, 5, 5), np.float32), np.zeros((8, 1, 1, 1), np.float32)]
     attributes = {"kernel": "(1, 1)", "num_filter": 8, "no_bias": True, "pad": "(8192, 8192)"}

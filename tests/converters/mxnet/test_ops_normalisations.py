@@ -159,6 +159,12 @@ ONES = f32([1, 1, 1])
             "expected one of instance, channel, spatial, got 'batch'",
         ),
         ("LRN", counted(1, 3), {"nsize": 3}, "expected 4-D data, got float32[x0_0,3]"),
+        (
+            "LRN",
+            counted(1, 3, 1, 1),
+            {"nsize": 3, "alpha": 0},
+            "'alpha' and 'beta': expected positive numbers, got 0.0",
+        ),
         ("LRN", counted(1, 3, 1, 1), {"nsize": 2}, "attribute 'nsize': expected an odd number, got 2"),
     ],
 )

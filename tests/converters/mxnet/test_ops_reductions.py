@@ -156,6 +156,11 @@ def test_reductions_of_numpy_give_scalars(op: str, whole: float, axis1: Any) -> 
     check(op, [CUBE], f32(axis1), axis=1)
 
 
+def test_release_2_has_other_names_for_them() -> None:
+    check("_npi_sum", [CUBE], f32([[5, 3, -3]]), axis=1)
+    check("_npi_any", [CUBE], np.bool_(True))
+
+
 def test_an_empty_axis_of_numpy_reduces_nothing() -> None:
     check("_np_sum", [CUBE], f32(CUBE), axis="()")
     check("_npi_std", [CUBE], f32(np.zeros((1, 2, 3))), axis="()")
@@ -189,6 +194,8 @@ def test_positions_of_numpy_are_int64() -> None:
 
 def test_averages_come_with_the_sum_of_the_weights() -> None:
     check("_npi_average", [CUBE, [1, 3]], [f32([[3.25, 3.25, -3.75]]), np.float32(4)], axis=1, returned=True)
+    integers = [np.array([[1, 2], [3, 5]], np.int32), np.array([1, 2], np.int32)]
+    check("_npi_average", integers, [np.array([2, 4], np.int32), np.int32(3)], axis=0, returned=True)
     check("_npi_average", [CUBE], [np.float32(0.8333333), np.float32(6)], weighted=False, returned=True)
 
 

@@ -72,6 +72,14 @@ def test_length_of_other_precisions(dtype: type) -> None:
     check("softmax", [DATA.astype(dtype), np.array([2, 1])], expected, use_length=True, rtol=1e-3)
 
 
+def test_elements_without_the_mask_are_zero() -> None:
+    mask = np.array([[True, True, False], [False, False, False]])
+    zero, gone = [0, 0, 0], [-np.inf] * 3
+    check("masked_softmax", [DATA, mask], f32([[0.26894143, 0.7310586, 0], zero]))
+    check("_npx_masked_softmax", [DATA, mask[:1]], f32([[0.37754068, 0.62245935, 0], [0.5, 0.5, 0]]), temperature=2)
+    check("masked_log_softmax", [DATA, mask], f32([[-1.3132616, -0.3132617, -np.inf], gone]))
+
+
 def test_softmax_activation_is_over_the_last_axis_or_the_channels() -> None:
     check("SoftmaxActivation", [DATA], f32(SOFTMAX))
     check("SoftmaxActivation", [CUBE], normalised(CUBE, 2), mode="instance")
