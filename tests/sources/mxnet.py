@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from converters.mxnet.converter import head_names
+from converters.mxnet.model import head_names
 from converters.mxnet.symbol import read_symbol
 from model_store.datatypes import DATATYPES
 from model_store.manifest import TensorSpec

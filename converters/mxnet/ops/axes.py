@@ -10,6 +10,8 @@ from converters.mxnet.values import Size, Value
 
 MAX_ELEMENTS = 1 << 28
 """Of a tensor that an operator makes larger than its inputs. Nothing sensible comes near, a broken file may."""
+MAX_STORED = 1 << 22
+"""Of one that is calculated here and stored in the model."""
 
 
 def axis_of(node: OpNode, axis: int, rank: int, attribute: str = "axis") -> int:
@@ -35,12 +37,12 @@ def known_size(node: OpNode, value: Value, axis: int) -> int:
     return size
 
 
-def bounded(node: OpNode, sizes: Iterable[Size]) -> tuple[Size, ...]:
-    """The sizes, if a tensor of them is not absurd."""
+def bounded(node: OpNode, sizes: Iterable[Size], most: int = MAX_ELEMENTS) -> tuple[Size, ...]:
+    """The sizes, if a tensor of them has at most so many elements."""
     shape = tuple(sizes)
     count = math.prod(size for size in shape if isinstance(size, int))
-    if count > MAX_ELEMENTS or any(isinstance(size, int) and size < 0 for size in shape):
-        raise node.refuse(f"expected a shape of at most {MAX_ELEMENTS} elements, got ({', '.join(map(str, shape))})")
+    if count > most or any(isinstance(size, int) and size < 0 for size in shape):
+        raise node.refuse(f"expected a shape of at most {most} elements, got ({', '.join(map(str, shape))})")
     return shape
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from converters.mxnet.ops.axes import bounded, known_size
+from converters.mxnet.ops.axes import MAX_STORED, bounded, known_size
 from converters.mxnet.ops.expanding import expanded
 from converters.mxnet.ops.reshaping import quotient
 from converters.mxnet.ops.slicing import window
@@ -72,7 +72,7 @@ class Windows:
         counts = self.positions(sizes)
         if min(counts) < 1:
             raise node.refuse(f"expected a kernel that fits the padded image of {tuple(sizes)}, got {self.kernel}")
-        bounded(node, (math.prod(self.kernel), math.prod(counts)))
+        bounded(node, (math.prod(self.kernel), math.prod(counts)), MAX_STORED)
         padded = [size + 2 * pad for size, pad in zip(sizes, self.pad, strict=True)]
         numbers = np.zeros((1,) * (2 * len(sizes)), np.int64)
         for axis, size in enumerate(padded):

@@ -7,13 +7,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from converters.mxnet.ops.axes import axis_of, bounded, counted
+from converters.mxnet.ops.axes import MAX_STORED, axis_of, bounded, counted
 from converters.mxnet.ops.expanding import expanded
 from converters.mxnet.registry import OpNode, mxnet_op
 from converters.mxnet.values import Size, Value
 
-MAX_COUNT = 1 << 22
-"""Numbers of a range, which are stored in the model."""
 _FILLS = {"_zeros": 0, "_zeros_without_dtype": 0, "_ones": 1}
 _NUMPY_FILLS = {"_npi_zeros": 0, "_npi_ones": 1}
 
@@ -123,8 +121,8 @@ def window(node: OpNode) -> Value:
 
 
 def _check_count(node: OpNode, count: int) -> int:
-    if not 0 <= count <= MAX_COUNT:
-        raise node.refuse(f"expected 0 to {MAX_COUNT} numbers, got {count}")
+    if not 0 <= count <= MAX_STORED:
+        raise node.refuse(f"expected 0 to {MAX_STORED} numbers, got {count}")
     return count
 
 

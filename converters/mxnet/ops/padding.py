@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from converters.mxnet.ops.axes import bounded, known_size
+from converters.mxnet.ops.axes import MAX_STORED, bounded, known_size
 from converters.mxnet.ops.expanding import expanded
 from converters.mxnet.ops.kernels import number, widened
 from converters.mxnet.registry import OpNode, mxnet_op
@@ -91,7 +91,7 @@ def _mirror(mode: str) -> AlongAxis:
             # ONNX Runtime tells when the size turns out to be too small; it knows no symmetric padding.
             return padded(node, data, [width if place == axis else (0, 0) for place in range(data.rank)], mode)
         size = known_size(node, data, axis)
-        bounded(node, (size + sum(width),))
+        bounded(node, (size + sum(width),), MAX_STORED)
         places = np.pad(np.arange(size), width, mode)  # type: ignore[call-overload]
         return node.g.emit("Gather", data, node.g.const(places), axis=axis)
 

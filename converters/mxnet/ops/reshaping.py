@@ -40,7 +40,7 @@ class Matching:
         self.made += self.take()
 
     def rest(self) -> None:
-        """All sizes that are left; in `npx.reshape` too, where codes may follow that add sizes."""
+        """All sizes that are left; codes may follow that add more."""
         self.made += self.take(len(self.sizes))
 
     def merge(self) -> None:
@@ -92,8 +92,9 @@ NPX_CODES: Mapping[int, Callable[[Matching], None]] = {
 def reshape(node: OpNode, data: Value) -> Value:
     """`shape` holds sizes and codes: 0 copy, -1 infer, -2 all the rest, -3 product of two, -4 split in two.
 
-    `reverse` matches both from the right, the operands of -4 included: they stand before it then. Before release 0.10
-    the attribute was `target_shape`, where 0 is inferred, or with `keep_highest` the first size is copied.
+    `reverse` matches both from the right, the operands of -4 included: they stand before it then. MXNet 1.9.1 writes
+    the inferred size to the wrong place, or out of bounds, where -2 or -4 stands before -1: here it goes where it
+    belongs. Old files say `target_shape`, where 0 is inferred; with `keep_highest` its first size is copied.
     """
     attrs = node.attrs
     codes = attrs.integers("shape", ())

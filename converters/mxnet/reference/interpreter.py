@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 import onnxruntime
@@ -19,11 +20,13 @@ from converters.mxnet.attributes import Attributes
 from converters.mxnet.binding import Binding
 from converters.mxnet.emitter import Emitter
 from converters.mxnet.onnx_nodes import new_model
+from converters.mxnet.reference.decisions import DECIDING, Translated, settled
 from converters.mxnet.reference.registry import numpy_operators
-from converters.mxnet.symbol import VARIABLE, Graph, Node
+from converters.mxnet.symbol import VARIABLE, Entry, Graph, Node
 from converters.mxnet.translate import outputs_used, translate_node
 
 Read = Callable[[str], np.ndarray]
+NOTHING_DECIDED: Mapping[Entry, np.ndarray] = MappingProxyType({})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,10 +50,15 @@ class Context:
 
 
 class Interpreter:
-    """A model in numpy, with its parameters in memory."""
+    """A model in numpy, with its parameters in memory.
 
-    def __init__(self, binding: Binding, read: Read) -> None:
+    `translated`, where it is given, settles what rounding would decide (`decisions.py`), within `rtol`.
+    """
+
+    def __init__(self, binding: Binding, read: Read, translated: Translated | None = None, rtol: float = 0.0) -> None:
         self._binding = binding
+        self._translated = translated
+        self._rtol = rtol
         self._parameters = {index: read(key) for index, key in binding.parameters.items()}
 
     def run(self, inputs: Arrays, heads: Sequence[str]) -> dict[str, np.ndarray]:
@@ -58,7 +66,8 @@ class Interpreter:
         variables: dict[int, np.ndarray | None] = dict(self._parameters)
         for name, indices in self._binding.inputs.items():
             variables.update(dict.fromkeys(indices, inputs.get(name)))
-        return dict(zip(heads, run_graph(self._binding.graph, variables), strict=True))
+        decided = self._translated(inputs) if self._translated else {}
+        return dict(zip(heads, run_graph(self._binding.graph, variables, decided, self._rtol), strict=True))
 
 
 def unseconded(graph: Graph) -> list[str]:
@@ -68,14 +77,25 @@ def unseconded(graph: Graph) -> list[str]:
     return sorted(ops | inner)
 
 
-def run_graph(graph: Graph, variables: Mapping[int, np.ndarray | None]) -> list[np.ndarray]:
-    """The heads of a graph. Values that nobody needs any more are let go."""
+def run_graph(
+    graph: Graph,
+    variables: Mapping[int, np.ndarray | None],
+    decided: Mapping[Entry, np.ndarray] = NOTHING_DECIDED,
+    rtol: float = 0.0,
+) -> list[np.ndarray]:
+    """The heads of a graph. Values that nobody needs any more are let go.
+
+    `decided` are the translated graph's values that its deciding operators read; see `decisions.py`.
+    """
     used = outputs_used(graph)
     last = _last_uses(graph)
     values: dict[int, Sequence[np.ndarray | None]] = {index: (array,) for index, array in variables.items()}
     for index, node in enumerate(graph.nodes):
         if index in used and node.op != VARIABLE:
             inputs = [values[source][output] for source, output in node.inputs]
+            if node.op in DECIDING:
+                pairs = zip(inputs, node.inputs, strict=True)
+                inputs = [settled(mine, decided.get(entry), rtol) for mine, entry in pairs]
             values[index] = _run_node(node, graph.version, inputs, used[index])
             for source, _ in node.inputs:
                 if last[source] == index and graph.nodes[source].op != VARIABLE:

@@ -26,9 +26,9 @@ from typing import Any
 import psutil
 
 from converters.base import ConversionOptions
-from converters.mxnet.converter import read_model, write_model
 from converters.mxnet.files import find_model
 from converters.mxnet.inputs import model_inputs
+from converters.mxnet.model import read_model, write_model
 from converters.mxnet.registry import operators
 from model_store.datatypes import DATATYPES
 from model_store.errors import OnegateError
