@@ -21,7 +21,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps basic-pitch
 	@touch $@
 
-run: $(STAMP) ## Serve the quickstart's five models (Ctrl-C ends)
+run: $(STAMP) ## Serve the quickstart's six models (Ctrl-C ends)
 	@$(BIN)/onegate up configs/quickstart.yaml
 
 test: $(STAMP) ## Run the tests

@@ -71,6 +71,8 @@ class ConversionOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Path of a text file, one class a line; counts by its bytes. None for what the source itself says."""
     against_mxnet: str | None = None
     """Command of a Python that has MXNet, for the reference of an MXNet source."""
+    python: str | None = None
+    """Command of another Python, for the handler of an archive."""
     trust: bool = False
     """Whether code inside the source may run."""
 
@@ -104,6 +106,8 @@ class Conversion:
     """Of the model inside, where the source is an archive."""
     processor: Processor | None = None
     handler: HandlerSpec | None = None
+    precision: str = "float32"
+    """How finely the source itself computes: the gate's usual tolerance is no finer than this precision's."""
     unproven: str | None = None
     """Why there is nothing to compare with: a handler is the source's own code."""
     libraries: dict[str, str] = field(default_factory=dict)

@@ -24,9 +24,10 @@ EDGES = ("zeros", "large", "missing")
 EDGE_BATCH = 4
 
 
-def tolerance_of(options: ConversionOptions) -> Tolerance:
-    """What the gate asks: the precision's usual bounds, where the config names no others."""
-    usual = TOLERANCES[options.precision]
+def tolerance_of(options: ConversionOptions, source: str = "float32") -> Tolerance:
+    """What the gate asks: where the config names no bounds, the usual ones of its precision or of the source's own,
+    whichever is coarser."""
+    usual = max(TOLERANCES[options.precision], TOLERANCES[source], key=lambda each: each.rtol)
     return Tolerance(
         rtol=options.rtol if options.rtol is not None else usual.rtol,
         class_agreement=options.class_agreement if options.class_agreement is not None else usual.class_agreement,
@@ -45,7 +46,9 @@ def check_parity(
 
     Raises `ConversionError` when the source's framework or the version's runtime can't be run at all.
     """
-    return _Gate(conversion, run, tolerance_of(options), samples, on_progress).report(options.largest_batch)
+    return _Gate(conversion, run, tolerance_of(options, conversion.precision), samples, on_progress).report(
+        options.largest_batch
+    )
 
 
 class _Gate:

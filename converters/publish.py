@@ -6,6 +6,7 @@ Bringing a source here is `model_store/sources.py`'s, what a conversion does is 
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import tempfile
 import threading
@@ -20,10 +21,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from converters.base import ConversionOptions, Converter, detect
+from converters.handlers.environment import environment_for
 from converters.pipeline import ConversionRequest, Converted
 from converters.sandbox import DEFAULT_LIMITS, SandboxLimits, run_in_sandbox
 from model_store.errors import ConfigError, ConversionError, SourceError, TrustRequired, Unsupported
-from model_store.manifest import Manifest
+from model_store.manifest import HandlerSpec, Manifest
 from model_store.sources import digest_source
 from model_store.store import Store
 
@@ -56,14 +58,15 @@ def conversion_key(source_digest: str, converter: Converter, options: Conversion
     """Digest of all that decides what a conversion gives: source bytes, converter, options.
 
     `trust` permits and does not change the outcome, `framework` only says what `converter` is, and `code_folder` where
-    the user's own code lies; none counts. `examples`, `calibration`, `labels` and the user's modules in `code_folder`
-    count by their bytes. Raises `ConfigError` when those can't be read.
+    the user's own code lies; none counts. `against_mxnet` counts by whether there is one. `examples`, `calibration`,
+    `labels` and the user's modules in `code_folder` count by their bytes. Raises `ConfigError` when they can't be read.
     """
     fields = msgspec.to_builtins(options)
     del fields["trust"], fields["framework"], fields["code_folder"]
     fields["examples"] = _digest_file("examples", options.examples)
     fields["calibration"] = _digest_file("convert.calibration", options.calibration)
     fields["labels"] = _digest_file("labels", options.labels)
+    fields["against_mxnet"] = options.against_mxnet is not None
     fields["code"] = _digest_code(options)
     parts = {
         "source": source_digest,
@@ -127,8 +130,11 @@ def convert_and_publish(
                 raise SourceError(f"source {source.name!r} changed while it was converted; convert it again")
             manifest = _manifest(name, key, source, source_digest, converter, options, converted)
             manifest = msgspec.structs.replace(manifest, seconds=round(time.monotonic() - start, 3))
+            files = _files(converted, Path(folder))
+            if converted.handler is not None:
+                _build_environment(converted.handler, files, on_progress)
             on_progress("publishing")
-            return Published(store.publish(manifest, _files(converted, Path(folder))), converted=True)
+            return Published(store.publish(manifest, files), converted=True)
 
 
 def _run(request: ConversionRequest, on_progress: Callable[[str], None], limits: SandboxLimits) -> Converted:
@@ -149,6 +155,12 @@ def _run(request: ConversionRequest, on_progress: Callable[[str], None], limits:
         return msgspec.structs.replace(converted, reason=crash.message)
 
 
+def _build_environment(spec: HandlerSpec, files: dict[str, Path], on_progress: Callable[[str], None]) -> None:
+    """A handler's environment is built before its version exists, so that one that can't be built is no version."""
+    name, path = next(iter(files.items()))
+    environment_for(Path(str(path).removesuffix(name)), spec.requirements, spec.python, on_progress)
+
+
 def _empty(folder: Path) -> None:
     for path in folder.iterdir():
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
@@ -161,6 +173,9 @@ def _request(converter: Converter, source: Path, options: ConversionOptions, fol
         for name in ("examples", "calibration", "labels", "code_folder")
         if (path := getattr(options, name))
     }
+    if options.against_mxnet:
+        # Nor has the child a search path. Links stay: a virtual environment is found by the link that is its Python.
+        paths["against_mxnet"] = os.path.abspath(shutil.which(options.against_mxnet) or options.against_mxnet)
     return ConversionRequest(
         framework=converter.framework,
         source=str(source.resolve()),

@@ -123,6 +123,10 @@ class ConvertConfig(_Section):
     calibration: Filled | None = Field(
         default=None, description="An `.npz` file of real inputs by name, rows first, for static int8 quantisation."
     )
+    against_mxnet: Filled | None = Field(
+        default=None,
+        description="Command of a Python that has MXNet: an MXNet model is then compared with MXNet itself.",
+    )
     parity: ParityConfig = Field(default=ParityConfig(), description="What the proof of equal answers asks.")
     timeout_s: float = Field(
         default=600.0, gt=0, le=86_400, description="Seconds that a conversion may take; a longer one is ended."
@@ -209,6 +213,9 @@ class ModelConfig(_Section):
         description="A text file with the names of the classes, one a line in the order of the scores, or an "
         "`index_to_name.json`.",
     )
+    python: Filled | None = Field(
+        default=None, description="Command of another Python (3.7 or newer) for the handler of an archive."
+    )
     trust: bool = Field(default=False, description="Whether code inside the source, as in a pickle, may run.")
     convert: ConvertConfig = Field(default=ConvertConfig(), description="How the source becomes an ONNX model.")
     serve: ServeConfig = Field(default=ServeConfig(), description="How the model runs.")
@@ -269,9 +276,15 @@ def _resolved_model(model: ModelConfig, folder: Path) -> ModelConfig:
     }
     if model.module or model.custom_objects:
         changes["code_folder"] = absolute_path(model.code_folder or ".", folder)
+    if model.python is not None:
+        changes["python"] = _command(model.python, folder)
+    inner: dict[str, Any] = {}
     if model.convert.calibration is not None:
-        calibration = absolute_path(model.convert.calibration, folder)
-        changes["convert"] = model.convert.model_copy(update={"calibration": calibration})
+        inner["calibration"] = absolute_path(model.convert.calibration, folder)
+    if model.convert.against_mxnet is not None:
+        inner["against_mxnet"] = _command(model.convert.against_mxnet, folder)
+    if inner:
+        changes["convert"] = model.convert.model_copy(update=inner)
     if model.versions is not None:
         changes["versions"] = [
             version.model_copy(update={"source": absolute_path(version.source, folder)})
@@ -280,6 +293,11 @@ def _resolved_model(model: ModelConfig, folder: Path) -> ModelConfig:
             for version in model.versions
         ]
     return model.model_copy(update=changes)
+
+
+def _command(command: str, folder: Path) -> str:
+    """A command by its path starts from the folder, as other paths do; a bare name is looked up where it runs."""
+    return absolute_path(command, folder) if "/" in command else command
 
 
 def load_config(

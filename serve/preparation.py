@@ -44,6 +44,8 @@ def conversion_options(model: ModelConfig) -> ConversionOptions:
         code_folder=model.code_folder,
         processor=model.processor.spec() if model.processor else None,
         labels=model.labels,
+        against_mxnet=model.convert.against_mxnet,
+        python=model.python,
         trust=model.trust,
     )
 

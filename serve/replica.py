@@ -61,10 +61,12 @@ class Model:
         self._heartbeat = asyncio.get_running_loop().create_task(repeat("heartbeat", self._tell))
 
     async def _load(self) -> None:
-        entry = self._settings.entry
+        # The gateway has waited for more rows already; here nothing waits.
+        batching = msgspec.structs.replace(self._settings.entry.serve.batching, max_delay_ms=0)
+        serve = msgspec.structs.replace(self._settings.entry.serve, batching=batching)
+        entry = msgspec.structs.replace(self._settings.entry, serve=serve)
         with tempfile.TemporaryDirectory(prefix="onegate-model-") as folder:
             runtime = await asyncio.to_thread(load_version, self._settings.store, entry, Path(folder))
-        batching = entry.serve.batching
         executor = await asyncio.to_thread(build_inline_executor, runtime, entry.manifest, batching.max_batch_size)
         name, version = entry.key
         table = RoutingTable(1, self._settings.store, (entry,), {name: ModelRoute(((version, 100),))})

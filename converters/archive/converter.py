@@ -58,7 +58,7 @@ class ArchiveConverter(Converter):
         archive = _opened(source, workdir)
         service = _service(archive, options)
         if isinstance(service, CustomHandler):
-            return iter([handler_conversion(archive, service.file, trust=options.trust)])
+            return iter([handler_conversion(archive, service.file, options)])
         inner = _Inner.of(archive, service.processor, options, workdir)
         found = inner.converter.alternatives(inner.payload, inner.options, workdir)
         # No generator: it would end with the first conversion that fails.
@@ -69,7 +69,7 @@ class ArchiveConverter(Converter):
         archive = _opened(source, workdir)
         service = _service(archive, options)
         if isinstance(service, CustomHandler):
-            return handler_conversion(archive, service.file, trust=options.trust)
+            return handler_conversion(archive, service.file, options)
         inner = _Inner.of(archive, service.processor, options, workdir)
         return inner.named(inner.checked(lambda: inner.converter.native(inner.payload, inner.options, workdir)))
 

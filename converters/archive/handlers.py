@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from converters.base import Arrays, Conversion
+from converters.base import Arrays, Conversion, ConversionOptions
 from model_store.archives import Archive
 from model_store.errors import InternalError, SourceError, TrustRequired, Unsupported
 from model_store.manifest import PAYLOAD, PAYLOAD_SIGNATURE, HandlerSpec
@@ -18,13 +18,13 @@ from model_store.manifest import PAYLOAD, PAYLOAD_SIGNATURE, HandlerSpec
 _PYTHONS = (None, "python", "python3")
 
 
-def handler_conversion(archive: Archive, file: Path, *, trust: bool) -> Conversion:
+def handler_conversion(archive: Archive, file: Path, options: ConversionOptions) -> Conversion:
     """The archive for the runtime `handler`, whose code is in `file`.
 
-    Raises `TrustRequired` without `trust`, and `Unsupported` for a handler that is no Python 3.
+    Raises `TrustRequired` without `options.trust`, and `Unsupported` for a handler that is no Python 3.
     """
     manifest = archive.manifest
-    if not trust:
+    if not options.trust:
         raise TrustRequired(
             f"source {archive.source!r} has a handler of its own ({manifest.handler}), code that it carries: say "
             "`trust: true` for this model, or unpack it (`onegate archive unpack`) and serve the model in it alone",
@@ -43,7 +43,7 @@ def handler_conversion(archive: Archive, file: Path, *, trust: bool) -> Conversi
         reference_name="the archive's own handler",
         runtime="handler",
         labels=archive.labels,
-        handler=_spec(archive),
+        handler=_spec(archive, options.python),
         unproven="a handler is the source's own code",
     )
 
@@ -54,7 +54,7 @@ def _at_the_top(archive: Archive, file: Path) -> Path:
     return file if file.parent == archive.folder or not top else top[0]
 
 
-def _spec(archive: Archive) -> HandlerSpec:
+def _spec(archive: Archive, python: str | None) -> HandlerSpec:
     manifest, config = archive.manifest, archive.config
     assert manifest.handler is not None
     where = f"source {archive.source!r}: {manifest.config_file!r}"
@@ -62,6 +62,7 @@ def _spec(archive: Archive) -> HandlerSpec:
         server=manifest.server,
         entry=manifest.handler,
         requirements=manifest.requirements_file,
+        python=python,
         batch_size=int(_number(config, "batchSize", 1, where)),
         max_batch_delay_ms=_number(config, "maxBatchDelay", 0, where),
         response_timeout_s=_number(config, "responseTimeout", 120, where) or 120.0,

@@ -1,91 +1,156 @@
 """Names under which operators were registered more than once: alias -> the name that the translations use.
 
-A file holds the name of the release that wrote it (`add_alias` of nnvm registrations, 0.8 to 2.0).
+A file holds the name of the release that wrote it: `add_alias` of the registrations in MXNet's sources, 0.8 to 2.0.
+Left out are names of operators that have no translation: optimisers, losses of training, random numbers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-_ELEMENTWISE = {"Plus": "elemwise_add", "plus": "elemwise_add", "add": "elemwise_add", "Minus": "elemwise_sub",
-                "minus": "elemwise_sub", "sub": "elemwise_sub", "Mul": "elemwise_mul", "mul": "elemwise_mul",
-                "Div": "elemwise_div", "div": "elemwise_div", "grad_add": "elemwise_add"}  # fmt: skip
-_SCALARS = ("Plus", "Minus", "RMinus", "Mul", "Div", "RDiv", "Power", "RPower", "Mod", "RMod", "Maximum", "Minimum",
-            "Hypot", "Equal", "Greater", "Lesser", "Logical_And", "Logical_Or", "Logical_Xor")  # fmt: skip
-_BINARY = ("Power", "Maximum", "Minimum", "Mod", "Hypot", "Equal", "Greater", "Lesser", "Logical_And", "Logical_Or",
-           "Logical_Xor")  # fmt: skip
-_COMPARISONS = {"NotEqual": "not_equal", "Not_Equal": "not_equal", "GreaterEqual": "greater_equal",
-                "Greater_Equal": "greater_equal", "LesserEqual": "lesser_equal", "Lesser_Equal": "lesser_equal",
-                "LogicalAnd": "logical_and", "LogicalOr": "logical_or", "LogicalXor": "logical_xor"}  # fmt: skip
-_SPARSE = (
-    "abs", "add_n", "adagrad_update", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctanh", "broadcast_add",
-    "broadcast_div", "broadcast_mul", "broadcast_sub", "cast_storage", "cbrt", "ceil", "clip", "concat", "cos",
-    "cosh", "degrees", "dot", "elemwise_add", "elemwise_div", "elemwise_mul", "elemwise_sub", "exp", "expm1", "fix",
-    "floor", "gamma", "gammaln", "log", "log10", "log1p", "log2", "make_loss", "mean", "negative", "norm", "radians",
-    "relu", "retain", "rint", "round", "rsqrt", "sigmoid", "sign", "sin", "sinh", "slice", "sqrt", "square",
-    "stop_gradient", "sum", "tan", "tanh", "trunc", "where", "zeros_like",
-)  # fmt: skip
-
-_PLAIN = {
-    "ElementWiseSum": "add_n",
-    "_sparse_ElementWiseSum": "add_n",
-    "Softmax": "SoftmaxOutput",
-    "swapaxes": "SwapAxis",
-    "split": "SliceChannel",
-    "cast": "Cast",
-    "concat": "Concat",
-    "flatten": "Flatten",
-    "reshape": "Reshape",
-    "crop": "slice",
-    "pad": "Pad",
-    "flip": "reverse",
-    "Convolution_v1": "Convolution",
+_WORDS = {
     "BatchNorm_v1": "BatchNorm",
+    "Convolution_v1": "Convolution",
     "CuDNNBatchNorm": "BatchNorm",
+    "ElementWiseSum": "add_n",
+    "Softmax": "SoftmaxOutput",
+    "_contrib_SparseEmbedding": "Embedding",
     "_contrib_SyncBatchNorm": "BatchNorm",
-    "sum_axis": "sum",
+    "_contrib_box_non_maximum_suppression": "_contrib_box_nms",
+    "_crop_assign": "_slice_assign",
+    "_crop_assign_scalar": "_slice_assign_scalar",
+    "_scatter_elemwise_div": "elemwise_div",
+    "_scatter_minus_scalar": "_minus_scalar",
+    "_scatter_plus_scalar": "_plus_scalar",
+    "broadcast_axes": "broadcast_axis",
+    "broadcast_minus": "broadcast_sub",
+    "broadcast_plus": "broadcast_add",
+    "cast": "Cast",
+    "choose_element_0index": "pick",
+    "concat": "Concat",
+    "crop": "slice",
+    "cumsum": "_np_cumsum",
+    "flatten": "Flatten",
+    "flip": "reverse",
+    "identity": "_copy",
+    "make_loss": "MakeLoss",
     "max_axis": "max",
     "min_axis": "min",
-    "broadcast_axes": "broadcast_axis",
-    "broadcast_plus": "broadcast_add",
-    "broadcast_minus": "broadcast_sub",
+    "pad": "Pad",
+    "ravel_multi_index": "_ravel_multi_index",
+    "reshape": "Reshape",
+    "split": "SliceChannel",
     "stop_gradient": "BlockGrad",
-    "make_loss": "MakeLoss",
-    "identity": "_copy",
-    "_contrib_SparseEmbedding": "Embedding",
-    "_sparse_Embedding": "Embedding",
-    "_contrib_box_non_maximum_suppression": "_contrib_box_nms",
-    "choose_element_0index": "pick",
-    "linalg_gemm": "_linalg_gemm",
-    "linalg_gemm2": "_linalg_gemm2",
-    "linalg_syrk": "_linalg_syrk",
-    "_sparse_LinearRegressionOutput": "LinearRegressionOutput",
-    "_sparse_LogisticRegressionOutput": "LogisticRegressionOutput",
-    "_sparse_MAERegressionOutput": "MAERegressionOutput",
-    "_np_copy": "_copy",
-    "_np_identity": "_copy",
-    "_npi_cumsum": "_np_cumsum",
+    "sum_axis": "sum",
+    "swapaxes": "SwapAxis",
+    "unravel_index": "_unravel_index",
 }
 
+_ELEMENTWISE = {
+    "add": ("Plus", "plus", "add", "grad_add"),
+    "sub": ("Minus", "minus", "sub"),
+    "mul": ("Mul", "mul"),
+    "div": ("Div", "div"),
+}
+"""elemwise_add -> _Plus, .."""
+_BINARY = (
+    "Equal", "Greater", "Greater_Equal", "Hypot", "Lesser", "Lesser_Equal", "Logical_And", "Logical_Or", "Logical_Xor",
+    "Maximum", "Minimum", "Mod", "Not_Equal", "Power",
+)  # fmt: skip
+"""_Not_Equal -> _not_equal, _NotEqualScalar -> _not_equal_scalar."""
+_WITH_SCALAR = ("Div", "Minus", "Mul", "Plus", "RDiv", "RMinus", "RMod", "RPower")
+"""_RDivScalar -> _rdiv_scalar."""
 
-def _snake(name: str) -> str:
-    head = name[1:] if name[:1] == "R" and name[1:2].isupper() else name
-    return ("r" if head is not name else "") + head.lower()
+_SPARSE = (
+    "ElementWiseSum", "Embedding", "FullyConnected", "LinearRegressionOutput", "LogisticRegressionOutput",
+    "MAERegressionOutput", "_contrib_round_ste", "_contrib_sign_ste", "abs", "add_n", "arccos", "arccosh", "arcsin",
+    "arcsinh", "arctan", "arctanh", "broadcast_add", "broadcast_div", "broadcast_minus", "broadcast_mul",
+    "broadcast_plus", "broadcast_sub", "cast_storage", "cbrt", "ceil", "clip", "concat", "cos", "cosh", "degrees",
+    "dot", "elemwise_add", "elemwise_div", "elemwise_mul", "elemwise_sub", "exp", "expm1", "fix", "floor", "gamma",
+    "gammaln", "log", "log10", "log1p", "log2", "make_loss", "mean", "negative", "norm", "radians", "relu", "reshape",
+    "rint", "round", "rsqrt", "sigmoid", "sign", "sin", "sinh", "slice", "sqrt", "square", "stop_gradient", "sum",
+    "tan", "tanh", "trunc", "where", "zeros_like",
+)  # fmt: skip
+"""_sparse_abs -> abs, _sparse_concat -> Concat."""
+_LINEAR_ALGEBRA = (
+    "det", "extractdiag", "extracttrian", "gemm", "gemm2", "inverse", "makediag", "maketrian", "potrf", "potri",
+    "slogdet", "sumlogdiag", "syrk", "trmm", "trsm",
+)  # fmt: skip
+"""linalg_det -> _linalg_det."""
 
+_NUMPY = {
+    "amax": "_np_max",
+    "amin": "_np_min",
+    "copy": "_copy",
+    "identity": "_copy",
+    "product": "_np_prod",
+    "repeat": "repeat",
+    "sometrue": "_np_any",
+}
+"""_np_amax -> _np_max, ..: of numpy's front end, where it shares an operator or calls it by two names."""
+_NUMPY_INTERNAL = {
+    "abs": "_npi_absolute",
+    "boolean_mask": "_contrib_boolean_mask",
+    "cast": "Cast",
+    "cumsum": "_np_cumsum",
+    "det": "_linalg_det",
+    "inv": "_linalg_inverse",
+    "maximum": "broadcast_maximum",
+    "minimum": "broadcast_minimum",
+    "nonzero": "_npx_nonzero",
+    "reshape": "_npx_reshape",
+    "slogdet": "_linalg_slogdet",
+    "split": "_split_v2",
+    "swapaxes": "SwapAxis",
+    **{name: name for name in ("argsort", "clip", "expand_dims", "gather_nd", "slice", "sort", "take", "tile")},
+    **{
+        name: f"_{name}"
+        for name in ("copyto", "full", "hypot_scalar", "linspace", "maximum_scalar", "minimum_scalar",
+                     "rnn_param_concat", "scatter_set_nd", "slice_assign", "slice_assign_scalar")
+    },
+}  # fmt: skip
+"""_npi_abs -> _npi_absolute, .."""
+_NUMPY_EXTENSION = {
+    "_image_crop": "_image_crop",
+    "_image_normalize": "_image_normalize",
+    "_image_resize": "_image_resize",
+    "_image_to_tensor": "_image_to_tensor",
+    "activation": "Activation",
+    "arange_like": "_contrib_arange_like",
+    "batch_flatten": "Flatten",
+    "batch_norm": "BatchNorm",
+    "cast": "Cast",
+    "convolution": "Convolution",
+    "deconvolution": "Deconvolution",
+    "dropout": "Dropout",
+    "embedding": "Embedding",
+    "fully_connected": "FullyConnected",
+    "layer_norm": "LayerNorm",
+    "leaky_relu": "LeakyReLU",
+    "multibox_detection": "_contrib_MultiBoxDetection",
+    "multibox_prior": "_contrib_MultiBoxPrior",
+    "multibox_target": "_contrib_MultiBoxTarget",
+    "pooling": "Pooling",
+    "rnn": "RNN",
+    "roi_pooling": "ROIPooling",
+    "sequence_mask": "SequenceMask",
+    **{
+        name: name
+        for name in ("batch_dot", "erf", "erfinv", "gamma", "gammaln", "gather_nd", "log_softmax", "one_hot", "pick",
+                     "reshape_like", "shape_array", "slice", "smooth_l1", "softmax", "topk")
+    },
+}  # fmt: skip
+"""_npx_activation -> Activation, .."""
 
 CANONICAL: Mapping[str, str] = {
-    **{f"_{alias}": name for alias, name in _ELEMENTWISE.items()},
-    **{f"_{name}Scalar": f"_{_snake(name)}_scalar" for name in _SCALARS},
-    **{f"_{alias}Scalar": f"_{name}_scalar" for alias, name in _COMPARISONS.items()},
+    **_WORDS,
+    **{f"_{alias}": f"elemwise_{name}" for name, aliases in _ELEMENTWISE.items() for alias in aliases},
     **{f"_{name}": f"_{name.lower()}" for name in _BINARY},
-    **{f"_{alias}": f"_{name}" for alias, name in _COMPARISONS.items()},
-    **{f"_sparse_{name}": name for name in _SPARSE},
-    **{f"_scatter_{kind}_scalar": f"_{kind}_scalar" for kind in ("plus", "minus")},
-    "_scatter_elemwise_div": "elemwise_div",
-    "_sparse_stop_gradient": "BlockGrad",
-    "_sparse_make_loss": "MakeLoss",
-    "_sparse_concat": "Concat",
-    "_sparse_reshape": "Reshape",
-    **_PLAIN,
+    **{f"_{name.replace('_', '')}Scalar": f"_{name.lower()}_scalar" for name in (*_BINARY, *_WITH_SCALAR)},
+    **{f"_sparse_{name}": _WORDS.get(name, name) for name in _SPARSE},
+    **{f"linalg_{name}": f"_linalg_{name}" for name in _LINEAR_ALGEBRA},
+    **{f"_np_{alias}": name for alias, name in _NUMPY.items()},
+    **{f"_npi_{alias}": name for alias, name in _NUMPY_INTERNAL.items()},
+    **{f"_npx_{alias}": name for alias, name in _NUMPY_EXTENSION.items()},
 }
 """Alias -> canonical name."""

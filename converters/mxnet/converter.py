@@ -11,7 +11,7 @@ from pathlib import Path
 import onnx
 
 from converters.base import Conversion, ConversionOptions, Converter
-from converters.mxnet.evidence import Evidence
+from converters.mxnet.evidence import Evidence, precision_of
 from converters.mxnet.files import find_model, looks_like_model
 from converters.mxnet.inputs import model_inputs
 from converters.mxnet.meanings import sensible_values
@@ -51,6 +51,7 @@ class MXNetConverter(Converter):
             Signature(tuple(specs), written.outputs),
             reference,
             name,
+            precision=precision_of(binding, parameters, specs),
             libraries={"onnx": onnx.__version__},
             ranges=ranges,
             choices=choices,

@@ -21,6 +21,9 @@ from converters.mxnet.sizes import Sizes
 from converters.mxnet.values import Initializers, Size, Value
 from model_store.errors import ConversionError
 
+SHORT_BYTES = 1024
+"""Of results that are kept: sizes, axes, bounds."""
+
 
 class Emitter(Sizes):
     """One graph that is being written; `subgraph` gives one for the body of a loop or branch inside of it."""
@@ -31,6 +34,8 @@ class Emitter(Sizes):
         self._nodes: list[onnx.NodeProto] = []
         self._producers: dict[str, Emitted] = parent._producers if parent else {}
         self._initializers: Initializers = parent._initializers if parent else Initializers()
+        self._fixed: set[str] = parent._fixed if parent else set()
+        self._numbers: dict[str, np.ndarray] = parent._numbers if parent else {}
         self._count = 0
         self._taken: set[str] = set()
         self._needed: set[str] = set()
@@ -52,8 +57,9 @@ class Emitter(Sizes):
         return Value(self, name, np.dtype(dtype), tuple(shape))
 
     def const(self, value: Any, dtype: Any = None) -> Value:
-        """A constant, of any shape."""
-        array = np.asarray(value, dtype=dtype)
+        """A constant, of any shape. Numbers beyond the dtype's range become infinite, as MXNet casts attributes."""
+        with np.errstate(over="ignore"):
+            array = np.asarray(value, dtype=dtype)
         return Value(self, self._initializers.add(self._mint, array), array.dtype, array.shape)
 
     def scalar(self, value: float, like: Value) -> Value:
@@ -99,19 +105,39 @@ class Emitter(Sizes):
         if types is not None:
             return tuple(self.known(Value(self, name, t.dtype, t.shape)) for name, t in zip(names, types, strict=True))
         self._producers.update(dict.fromkeys(names, emitted))
+        if self._depends_on_no_input(emitted):
+            self._fixed.update(names)
         inferred = infer(emitted, self.constant)
         return tuple(self._value(name, inferred.get(name)) for name in names)
 
     def constant(self, value: Value) -> np.ndarray | None:
         """The numbers of a value that depends on no input; None for any other."""
+        known = value.name in self._initializers or value.name in self._fixed
+        return self._evaluated(value, {}) if known else None
+
+    def _depends_on_no_input(self, emitted: Emitted) -> bool:
+        """Told when a node is written, from its inputs alone: graphs are too deep and too tangled to look back."""
+        if emitted.node.op_type == "Shape":
+            return known_shape(emitted) is not None
+        names = [value.name for value in emitted.inputs if value is not None]
+        return all(name in self._fixed or name in self._initializers for name in names)
+
+    def _evaluated(self, value: Value, seen: dict[str, np.ndarray | None]) -> np.ndarray | None:
+        """Each value once. Short ones are kept, so that a chain of them is not computed from its start each time."""
         if value.name in self._initializers:
             return self._initializers.read(value.name)
-        emitted = self._producers.get(value.name)
-        if emitted is None:
-            return None
-        if emitted.node.op_type == "Shape":
-            return known_shape(emitted)
-        arrays = [self.constant(each) if each is not None else None for each in emitted.inputs]
+        kept = self._numbers.get(value.name)
+        if kept is not None or value.name in seen:
+            return kept if kept is not None else seen[value.name]
+        emitted = self._producers[value.name]
+        array = known_shape(emitted) if emitted.node.op_type == "Shape" else self._computed(emitted, value, seen)
+        if array is not None and array.nbytes <= SHORT_BYTES:
+            self._numbers[value.name] = array
+        seen[value.name] = array
+        return array
+
+    def _computed(self, emitted: Emitted, value: Value, seen: dict[str, np.ndarray | None]) -> np.ndarray | None:
+        arrays = [self._evaluated(each, seen) if each is not None else None for each in emitted.inputs]
         if any(array is None and each is not None for array, each in zip(arrays, emitted.inputs, strict=True)):
             return None
         return compute(emitted, value, arrays)

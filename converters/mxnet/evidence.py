@@ -17,7 +17,24 @@ from converters.mxnet.params import Parameters
 from converters.mxnet.reference.decisions import Translated, entries_that_decide
 from converters.mxnet.reference.interpreter import Interpreter, unseconded
 from converters.precision import TOLERANCES
+from model_store.datatypes import DTYPES
 from model_store.manifest import TensorSpec
+
+CASTS = frozenset(("Cast", "amp_cast"))
+
+
+_QUANTISED = "_contrib_quantize"
+
+
+def precision_of(binding: Binding, parameters: Parameters, specs: list[TensorSpec]) -> str:
+    """`float16` for a model that rounds inside, to float16 or to integers: a value on the edge falls either way, and
+    what follows differs by a step; else `float32`."""
+    dtypes = {parameters.dtype(key) for key in binding.parameters.values()} | {DTYPES[s.datatype] for s in specs}
+    rounds = any(
+        node.op.startswith(_QUANTISED) or (node.op in CASTS and node.attrs.dtype("dtype", None) == np.float16)
+        for node in binding.graph.nodes
+    )
+    return "float16" if rounds or np.dtype(np.float16) in dtypes else "float32"
 
 
 class Evidence:

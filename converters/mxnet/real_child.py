@@ -19,9 +19,14 @@ for _name in ("bool", "int", "float", "object", "str", "complex"):
 def load(mx, question):
     """The symbol, and its parameters without prefixes."""
     symbol = mx.sym.load(question["symbol"])
-    with mx.util.np_shape(True):
+    try:
         loaded = mx.nd.load(question["params"])
-    return symbol, {name.split(":", 1)[-1] if name[:4] in ("arg:", "aux:") else name: a for name, a in loaded.items()}
+    except mx.base.MXNetError:
+        # A file is read under the shapes, numpy's or the older ones, with which it was written.
+        with mx.util.np_shape(True):
+            loaded = mx.nd.load(question["params"])
+    named = loaded.items() if isinstance(loaded, dict) else ()
+    return symbol, {name.split(":", 1)[-1] if name[:4] in ("arg:", "aux:") else name: a for name, a in named}
 
 
 def call(mx, symbol, parameters, question):
@@ -61,7 +66,7 @@ def main():
                 numpy.savez(question["outputs"], *call(mx, symbol, parameters, question))
                 reply = {}
         except Exception as error:  # MXNet's errors are of many kinds; all are told
-            reply = {"error": (str(error).strip().splitlines() or [type(error).__name__])[0]}
+            reply = {"error": (str(error).strip().splitlines() or [type(error).__name__])[-1]}
         replies.write(json.dumps(reply) + "\n")
         replies.flush()
 

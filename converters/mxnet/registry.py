@@ -20,7 +20,7 @@ from typing import TypeVar
 
 from converters.mxnet.attributes import Attributes
 from converters.mxnet.emitter import Emitter
-from converters.mxnet.symbol import Graph, Node
+from converters.mxnet.symbol import Graph, Node, Origin
 from converters.mxnet.values import Value
 from model_store.errors import ConversionError
 
@@ -95,8 +95,8 @@ class OpNode:
     g: Emitter
     """Where the ONNX nodes go."""
     node: Node
-    version: int
-    """Of the file, as major * 10000 + minor * 100 + patch."""
+    origin: Origin
+    """Of the file."""
     translate: Callable[[Graph, Emitter, Sequence[Value | None]], list[Value]]
     """Writes a subgraph into an emitter, for its inputs in the order of `Graph.arguments`; gives its heads."""
     outputs_used: frozenset[int] = frozenset((0,))

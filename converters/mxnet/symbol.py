@@ -54,6 +54,16 @@ class Node:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """What a file tells of the MXNet that wrote it, as far as operators mean something else there."""
+
+    version: int = 800
+    """major * 10000 + minor * 100 + patch; 800 where the file does not tell."""
+    numpy_shapes: bool = False
+    """Whether `npx.set_np` was on: a size of 0 is empty then, and a shape of `()` a scalar; else both are unknown."""
+
+
+@dataclass(frozen=True)
 class Graph:
     """Nodes in topological order: inputs of a node come before it."""
 
@@ -61,8 +71,8 @@ class Graph:
     heads: tuple[Entry, ...]
     arguments: tuple[int, ...]
     """The variables, in the file's order: the inputs of a subgraph."""
-    version: int = 800
-    """major * 10000 + minor * 100 + patch; 800 where the file does not tell."""
+    origin: Origin = Origin()
+    """Of the whole file; subgraphs are given that of the graph around them when they are run."""
 
     def variables(self) -> Iterator[Node]:
         """All nodes without an operator."""
@@ -122,7 +132,7 @@ def _graph(raw: _RawGraph, name: str, depth: int) -> Graph:
         raise SourceError(f"{name!r} names no heads: the graph has no outputs")
     # The file's own list may lack variables; subgraphs, whose inputs it orders, are written by releases that fill it.
     arguments = tuple(index for index in raw.arg_nodes if 0 <= index < len(nodes))
-    return Graph(nodes, heads, arguments, _version(raw.attrs))
+    return Graph(nodes, heads, arguments, _origin(raw.attrs or {}))
 
 
 def _node(raw: _RawNode, index: int, name: str, depth: int) -> Node:
@@ -144,8 +154,13 @@ def _entry(entry: list[int], limit: int, where: str) -> Entry:
     return entry[0], entry[1]
 
 
-def _version(attrs: Mapping[str, Any] | None) -> int:
-    found = (attrs or {}).get("mxnet_version")
-    if isinstance(found, list) and len(found) == 2 and isinstance(found[1], int):
-        return found[1]
-    return Graph.version
+def _origin(attrs: Mapping[str, Any]) -> Origin:
+    version = _number(attrs.get("mxnet_version"))
+    return Origin(Origin.version if version is None else version, bool(_number(attrs.get("is_np_shape"))))
+
+
+def _number(attribute: Any) -> int | None:
+    """Of `["int", number]`, as a graph's own attributes are written."""
+    if isinstance(attribute, list) and len(attribute) == 2 and isinstance(attribute[1], int):
+        return attribute[1]
+    return None

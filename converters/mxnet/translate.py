@@ -10,7 +10,7 @@ from functools import partial
 
 from converters.mxnet.emitter import Emitter
 from converters.mxnet.registry import OpNode, operators
-from converters.mxnet.symbol import VARIABLE, Graph, Node
+from converters.mxnet.symbol import VARIABLE, Graph, Node, Origin
 from converters.mxnet.values import Value
 from model_store.errors import ConversionError, OnegateError, first_line
 
@@ -60,21 +60,21 @@ def translate(graph: Graph, g: Emitter, variables: Mapping[int, Value | None]) -
     for index, node in enumerate(graph.nodes):
         if index in used and node.op != VARIABLE:
             inputs = [_output(graph, values, entry) for entry in node.inputs]
-            values[index] = translate_node(node, g, inputs, graph.version, used[index])
+            values[index] = translate_node(node, g, inputs, graph.origin, used[index])
     heads = [_output(graph, values, head) for head in graph.heads]
     return [head for head in heads if head is not None]
 
 
-def _translate_subgraph(version: int, graph: Graph, g: Emitter, inputs: Sequence[Value | None]) -> list[Value]:
-    whole = Graph(graph.nodes, graph.heads, graph.arguments, version)
+def _translate_subgraph(origin: Origin, graph: Graph, g: Emitter, inputs: Sequence[Value | None]) -> list[Value]:
+    whole = Graph(graph.nodes, graph.heads, graph.arguments, origin)
     return translate(whole, g, dict(zip(graph.arguments, inputs, strict=True)))
 
 
 def translate_node(
-    node: Node, g: Emitter, inputs: Sequence[Value | None], version: int, used: frozenset[int]
+    node: Node, g: Emitter, inputs: Sequence[Value | None], origin: Origin, used: frozenset[int]
 ) -> Sequence[Value]:
     """Writes one operator; gives its outputs, those in `used` at least. Raises as `translate`."""
-    context = OpNode(g, node, version, partial(_translate_subgraph, version), used)
+    context = OpNode(g, node, origin, partial(_translate_subgraph, origin), used)
     operator = operators()[node.op]
     if len(inputs) < len(operator.required) or (operator.most is not None and len(inputs) > operator.most):
         raise context.refuse(f"takes {', '.join(operator.required)}, got {len(inputs)} inputs")

@@ -1,4 +1,4 @@
-"""The quickstart, as the README tells it: five models of five frameworks behind one address."""
+"""The quickstart, as the README tells it: six models of six frameworks behind one address."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from serve.protocols import open_inference
 from tests.e2e.running import Running, running
 
 ROOT = Path(__file__).parents[2]
-MODELS = ["digits", "digits-keras", "digits-sklearn", "digits-lightgbm", "digits-mlp"]
+DIGITS = ["digits", "digits-keras", "digits-sklearn", "digits-lightgbm", "digits-mlp"]
+MODELS = [*DIGITS, "cifar"]
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     config = yaml.safe_load((ROOT / "configs/quickstart.yaml").read_text())
     config["store"] = "store"
     for model in config["models"]:
-        for key in ("source", "examples"):
+        for key in ("source", "examples", "labels"):
             if key in model:
                 model[key] = str((ROOT / "configs" / model[key]).resolve())
     with running(folder, config) as started:
@@ -38,7 +39,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         yield started
 
 
-def test_status_lists_five_ready_models(gateway: Running) -> None:
+def test_status_lists_six_ready_models(gateway: Running) -> None:
     status = json.loads(gateway.command("status", "--json").stdout)
     assert status["gateway"] == {"http": gateway.url, "grpc": gateway.grpc, "management": gateway.management}
     assert [row["name"] for row in status["models"]] == MODELS
@@ -57,10 +58,19 @@ def test_printed_curl_line_answers_the_right_digit(gateway: Running) -> None:
     assert outputs["digit"]["data"] == [truth]
 
 
+def test_the_mxnet_net_sees_a_cat_in_a_picture(gateway: Running) -> None:
+    picture = ROOT / "examples/quickstart/cat.jpg"
+    command = ["curl", "-s", f"{gateway.url}/predictions/cifar", "-T", str(picture)]
+    answer = json.loads(subprocess.run(command, capture_output=True, timeout=30, check=True).stdout)
+    assert answer[0]["class"] == "cat"
+    assert answer[0]["probability"] > 0.9
+    assert len(answer) == 3
+
+
 def test_every_model_knows_most_digits(gateway: Running) -> None:
     images, labels = load_digits(return_X_y=True)
     images, labels = images[:200].astype(np.float32), labels[:200]
-    for name in MODELS:
+    for name in DIGITS:
         with tritonclient.http.InferenceServerClient(gateway.url.removeprefix("http://")) as client:
             [described] = client.get_model_metadata(name)["inputs"]
             tensor = images.reshape([-1, *described["shape"][1:]])

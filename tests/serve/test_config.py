@@ -71,8 +71,10 @@ def test_defaults_fill_what_is_not_written(tmp_path: Path) -> None:
         "code_folder": None,
         "processor": None,
         "labels": None,
+        "python": None,
         "convert": {
             "to": "onnx",
+            "against_mxnet": None,
             "on_failure": "native",
             "precision": "float32",
             "calibration": None,

@@ -133,7 +133,7 @@ def add_n(node: OpNode, *args: Value) -> Value:
     return of_one_shape(total, *args)
 
 
-@mxnet_op("clip", "_npi_clip")
+@mxnet_op("clip")
 def clip(node: OpNode, data: Value) -> Value:
     """Limits to `a_min`..`a_max` (numbers; one may be None in the numpy front end). NaN stays.
 

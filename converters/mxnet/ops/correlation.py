@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from converters.mxnet.ops.precision import single
 from converters.mxnet.registry import OpNode, mxnet_op
 from converters.mxnet.values import Size, Value
 
@@ -39,7 +40,7 @@ def correlation(node: OpNode, data1: Value, data2: Value) -> Value:
     moved = _displaced(second, reach, columns, shifts)
     maps = [_compared(node, fixed, _window(moved, reach + shift, rows, 2)) for shift in shifts]
     joined = g.emit("Concat", *(each.transpose(0, 2, 1, 3) for each in maps), axis=1)
-    return _pooled(node, joined, kernel, stride)
+    return _pooled(joined, kernel, stride)
 
 
 def _extent(node: OpNode, size: Size, lost: int, kernel: int) -> Value:
@@ -68,8 +69,8 @@ def _compared(node: OpNode, fixed: Value, moved: Value) -> Value:
     return node.g.emit("Abs", fixed - moved).reduce("ReduceMean", 1)
 
 
-def _pooled(node: OpNode, maps: Value, kernel: int, stride: int) -> Value:
+def _pooled(maps: Value, kernel: int, stride: int) -> Value:
     """Means over the kernel, at steps."""
     if kernel == stride == 1:
         return maps
-    return node.g.emit("AveragePool", maps, kernel_shape=[kernel, kernel], strides=[stride, stride])
+    return single("AveragePool", maps, kernel_shape=[kernel, kernel], strides=[stride, stride])

@@ -25,8 +25,8 @@ def filled(node: OpNode, shape: Sequence[Size], number: float, dtype: np.dtype) 
 
 @mxnet_op("_zeros", "_ones", "_zeros_without_dtype")
 def constants(node: OpNode) -> Value:
-    """`shape` full of one number. A size of 0 is one that MXNet infers from whoever reads it, as the batch of a begin
-    state (0, H) or (L, 0, H): 1, which broadcasts."""
+    """`shape` full of one number. Unless the net has numpy's shapes, a size of 0 is one that MXNet infers from whoever
+    reads it, as the batch of a begin state (0, H) or (L, 0, H): 1, which broadcasts."""
     dtype = node.attrs.text("dtype", "float32")
     kind = np.dtype(np.float32) if dtype == "-1" else node.attrs.dtype("dtype", np.dtype(np.float32))
     return filled(node, _shape(node), _FILLS[node.node.op], kind)
@@ -48,6 +48,8 @@ def numpy_constants(node: OpNode) -> Value:
 
 def _shape(node: OpNode) -> tuple[int, ...]:
     shape: tuple[int, ...] = node.attrs.integers("shape")
+    if node.origin.numpy_shapes:
+        return shape
     if shape.count(0) > 1 or shape == (0,):
         raise node.refuse(f"attribute 'shape': expected known sizes, except for the batch, got {shape}")
     return tuple(size or 1 for size in shape)

@@ -91,7 +91,8 @@ def _moves(node: OpNode, pooling: _Pooling, trans: Value) -> Value:
     part = g.const(pooling.of_cell(pooling.part))
     split = g.reshape(trans, (trans.shape[0], pooling.classes, 2, pooling.part, pooling.part))
     cells = g.emit("Gather", g.emit("Gather", split, part, axis=3), part, axis=4)
-    return cells * node.attrs.number("trans_std", 0.0)
+    std: float = node.attrs.number("trans_std", 0.0)
+    return cells * std
 
 
 def _places(

@@ -32,7 +32,7 @@ def position(name: str, x: Value, axis: int | None, keepdims: bool) -> Value:
 
 def _axis(node: OpNode, x: Value) -> int | None:
     axis = node.attrs.integer("axis", None)
-    if axis is None or (axis == -1 and node.version < NONE_UNTIL):
+    if axis is None or (axis == -1 and node.origin.version < NONE_UNTIL):
         return None
     return axis_of(node, axis, x.rank)
 

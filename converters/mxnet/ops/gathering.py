@@ -55,7 +55,7 @@ def take(node: OpNode, a: Value, indices: Value) -> Value:
     return node.g.emit("Gather", a, _in_range(node, indices, a.shape[axis]), axis=axis)
 
 
-@mxnet_op("Embedding", "_contrib_SparseEmbedding")
+@mxnet_op("Embedding")
 def embedding(node: OpNode, data: Value, weight: Value) -> Value:
     """The rows of `weight[input_dim, output_dim]` with these numbers; out of range they clip."""
     return node.g.emit("Gather", weight, clipped(whole(data), weight.shape[0]), axis=0)

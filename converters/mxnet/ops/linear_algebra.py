@@ -119,19 +119,20 @@ def solve(node: OpNode, A: Value, B: Value) -> Value:  # noqa: N803
     return (found if B.rank > 1 else found.squeeze(1)).cast(A.dtype)
 
 
-def _determinant(x: Value) -> Value:
-    """In single precision; of one matrix as shape (1,)."""
-    return unscalar(x.g.emit("Det", x.cast(np.float32)).cast(x.dtype))
+def _determinant(node: OpNode, x: Value) -> Value:
+    """In single precision; of one matrix as shape (1,), unless the net was written with numpy's shapes."""
+    value = node.g.emit("Det", x.cast(np.float32)).cast(x.dtype)
+    return value if node.origin.numpy_shapes else unscalar(value)
 
 
 @mxnet_op("_linalg_det")
 def det(node: OpNode, A: Value) -> Value:  # noqa: N803
     """The determinant."""
-    return _determinant(A)
+    return _determinant(node, A)
 
 
 @mxnet_op("_linalg_slogdet")
 def slogdet(node: OpNode, A: Value) -> Sequence[Value]:  # noqa: N803
     """The sign of the determinant, and the logarithm of its size."""
-    g, value = node.g, _determinant(A)
+    g, value = node.g, _determinant(node, A)
     return g.emit("Sign", value), g.emit("Log", g.emit("Abs", value))

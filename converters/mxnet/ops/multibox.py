@@ -35,8 +35,8 @@ def multi_box_prior(node: OpNode, data: Value) -> Value:
     rows, columns = _float(node, height), _float(node, width)
     y = (counted(node, height).cast(np.float32) + offset_y) * (step_y if step_y > 0 else 1 / rows)
     x = (counted(node, width).cast(np.float32) + offset_x) * (step_x if step_x > 0 else 1 / columns)
-    half_width = g.const(shapes[:, 0]) * rows / columns * g.const(shapes[:, 1]) / 2
-    half_height = g.const(shapes[:, 0] / shapes[:, 1] / 2)
+    size, root = g.const(shapes[:, 0]), g.const(shapes[:, 1])
+    half_width, half_height = size * rows / columns * root / 2, size / root / 2
     x, y = x.unsqueeze(0, 2), y.unsqueeze(1, 2)
     sides = [g.emit("Sub", x, half_width), g.emit("Sub", y, half_height), x + half_width, y + half_height]
     target = g.sizes((height, width, len(shapes)))

@@ -66,13 +66,13 @@ class Layers:
         return self.directions * self.rows * 2
 
 
-@mxnet_op("_rnn_param_concat", "_npi_rnn_param_concat")
+@mxnet_op("_rnn_param_concat")
 def rnn_param_concat(node: OpNode, *data: Value) -> Value:
     """Joins the parameters of the layers; `dim` is 1 by default, and 0 wherever vectors are joined."""
     return node.g.emit("Concat", *data, axis=node.attrs.integer("dim", 1))
 
 
-@mxnet_op("RNN", "_npx_rnn", optional=("state", "state_cell"))
+@mxnet_op("RNN", optional=("state", "state_cell"))
 def rnn(
     node: OpNode, data: Value, parameters: Value, state: Value | None = None, state_cell: Value | None = None
 ) -> list[Value]:

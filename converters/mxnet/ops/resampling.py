@@ -171,9 +171,8 @@ def _interpolated(node: OpNode, data: Value, weight: Value, scale: int) -> Value
     """MXNet computes a Deconvolution with kernel 2s - s mod 2, stride s, pad ceil((s - 1) / 2)."""
     kernel, pad = 2 * scale - scale % 2, math.ceil((scale - 1) / 2)
     channels = known_size(node, data, 1)
-    return node.g.emit(
-        "ConvTranspose", data, weight, kernel_shape=[kernel] * 2, strides=[scale] * 2, pads=[pad] * 4, group=channels
-    )
+    sizes = {"kernel_shape": [kernel] * 2, "strides": [scale] * 2, "pads": [pad] * 4}
+    return single("ConvTranspose", data, weight, group=channels, **sizes)
 
 
 @mxnet_op("_contrib_AdaptiveAvgPooling2D")
@@ -188,7 +187,7 @@ def adaptive_avg_pooling(node: OpNode, data: Value) -> Value:
     if not (0 < height <= 4096 and 0 < width <= 4096):
         raise node.refuse(f"attribute 'output_size': expected 1 to 4096, got {sizes}")
     if (height, width) == (1, 1):
-        return node.g.emit("GlobalAveragePool", data)
+        return single("GlobalAveragePool", data)
     rows = _averaging(node, data.shape[2], height).cast(data.dtype)
     columns = _averaging(node, data.shape[3], width).cast(data.dtype)
     return node.g.emit("MatMul", node.g.emit("MatMul", rows, data), columns.transpose(1, 0))

@@ -64,12 +64,13 @@ def gamma(x: Value) -> Value:
 
 
 def log_gamma(x: Value) -> Value:
-    """log |gamma(x)|; infinite at 0 and the negative integers."""
+    """log |gamma(x)|; infinite at 0, the negative integers and both infinities, and exactly 0 at 1 and 2."""
     g, parts = x.g, _Reflected(x)
     left = math.log(math.pi) - g.emit("Log", parts.sine) - parts.log_right
     value = g.emit("Where", parts.left, left, parts.log_right)
-    infinite = g.emit("IsInf", parts.x, detect_negative=0)
-    return g.emit("Where", infinite, parts.x, value).cast(x.dtype)
+    root = g.emit("Equal", (parts.x - 1) * (parts.x - 2), g.scalar(0, parts.x))
+    value = g.emit("Where", root, g.scalar(0, value), value)
+    return g.emit("Where", g.emit("IsInf", parts.x), g.emit("Abs", parts.x), value).cast(x.dtype)
 
 
 def _polynomial(w: Value, coefficients: Sequence[float]) -> Value:

@@ -26,7 +26,7 @@ def take(node: Context, a: np.ndarray, indices: np.ndarray) -> np.ndarray:
     return np.take(a, _in_range(node, indices, a.shape[axis]), axis)
 
 
-@numpy_op("Embedding", "_contrib_SparseEmbedding")
+@numpy_op("Embedding")
 def embedding(node: Context, data: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Rows by number."""
     rows: np.ndarray = weight[_whole(data).clip(0, len(weight) - 1)]

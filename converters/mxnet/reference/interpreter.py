@@ -22,7 +22,7 @@ from converters.mxnet.emitter import Emitter
 from converters.mxnet.onnx_nodes import new_model
 from converters.mxnet.reference.decisions import DECIDING, Translated, settled
 from converters.mxnet.reference.registry import numpy_operators
-from converters.mxnet.symbol import VARIABLE, Entry, Graph, Node
+from converters.mxnet.symbol import VARIABLE, Entry, Graph, Node, Origin
 from converters.mxnet.translate import outputs_used, translate_node
 
 Read = Callable[[str], np.ndarray]
@@ -34,7 +34,7 @@ class Context:
     """What a numpy operator with subgraphs needs beside its arrays."""
 
     node: Node
-    version: int
+    origin: Origin
     run: Callable[[Graph, Sequence[np.ndarray | None]], list[np.ndarray]]
     """Runs a subgraph for its inputs, in the order of `Graph.arguments`; gives its heads."""
 
@@ -96,7 +96,7 @@ def run_graph(
             if node.op in DECIDING:
                 pairs = zip(inputs, node.inputs, strict=True)
                 inputs = [settled(mine, decided.get(entry), rtol) for mine, entry in pairs]
-            values[index] = _run_node(node, graph.version, inputs, used[index])
+            values[index] = _run_node(node, graph.origin, inputs, used[index])
             for source, _ in node.inputs:
                 if last[source] == index and graph.nodes[source].op != VARIABLE:
                     values.pop(source, None)
@@ -110,29 +110,29 @@ def _last_uses(graph: Graph) -> dict[int, int]:
 
 
 def _run_node(
-    node: Node, version: int, inputs: Sequence[np.ndarray | None], used: frozenset[int]
+    node: Node, origin: Origin, inputs: Sequence[np.ndarray | None], used: frozenset[int]
 ) -> Sequence[np.ndarray]:
     function = numpy_operators().get(node.op)
     if function is None:
-        return _by_translation(node, version, inputs, used)
+        return _by_translation(node, origin, inputs, used)
 
     def run(inner: Graph, arrays: Sequence[np.ndarray | None]) -> list[np.ndarray]:
-        graph = dataclasses.replace(inner, version=version)
+        graph = dataclasses.replace(inner, origin=origin)
         return run_graph(graph, dict(zip(graph.arguments, arrays, strict=True)))
 
     with np.errstate(all="ignore"):
-        made = function(Context(node, version, run), *inputs)
+        made = function(Context(node, origin, run), *inputs)
     return (made,) if isinstance(made, np.ndarray | np.generic) else tuple(made)
 
 
 def _by_translation(
-    node: Node, version: int, inputs: Sequence[np.ndarray | None], used: frozenset[int]
+    node: Node, origin: Origin, inputs: Sequence[np.ndarray | None], used: frozenset[int]
 ) -> Sequence[np.ndarray]:
     """The translated operator alone, in ONNX Runtime."""
     g = Emitter()
     feeds = {f"input{place}": array for place, array in enumerate(inputs) if array is not None}
     values = {name: g.input(name, array.dtype, array.shape) for name, array in feeds.items()}
-    outputs = translate_node(node, g, [values.get(f"input{place}") for place in range(len(inputs))], version, used)
+    outputs = translate_node(node, g, [values.get(f"input{place}") for place in range(len(inputs))], origin, used)
     model = new_model("node")
     g.finish(model.graph, list(values.values()), [(f"output{place}", value) for place, value in enumerate(outputs)])
     session = onnxruntime.InferenceSession(g.serialized(model), _plain(), providers=["CPUExecutionProvider"])

@@ -141,13 +141,18 @@ def solve(node: Context, A: np.ndarray, B: np.ndarray) -> np.ndarray:  # noqa: N
 @numpy_op("_linalg_det")
 def det(node: Context, A: np.ndarray) -> np.ndarray:  # noqa: N803
     """The determinant."""
-    return np.atleast_1d(np.linalg.det(A))
+    return _unscalar(node, np.linalg.det(A))
 
 
 @numpy_op("_linalg_slogdet")
 def slogdet(node: Context, A: np.ndarray) -> Sequence[np.ndarray]:  # noqa: N803
     """Sign and logarithm of the determinant."""
-    return [np.atleast_1d(part) for part in np.linalg.slogdet(A)]
+    return [_unscalar(node, part) for part in np.linalg.slogdet(A)]
+
+
+def _unscalar(node: Context, values: np.ndarray) -> np.ndarray:
+    """Of one matrix as shape (1,), unless the net has numpy's shapes."""
+    return np.asarray(values) if node.origin.numpy_shapes else np.atleast_1d(values)
 
 
 @numpy_op("_linalg_sumlogdiag")

@@ -47,13 +47,13 @@ STEPS: dict[str, tuple[Step, int]] = {
 """Mode to its step, and how many gates it has."""
 
 
-@numpy_op("_rnn_param_concat", "_npi_rnn_param_concat")
+@numpy_op("_rnn_param_concat")
 def rnn_param_concat(node: Context, *data: np.ndarray) -> np.ndarray:
     """Parameters beside each other."""
     return np.concatenate(data, axis=node.attrs.integer("dim", 1))
 
 
-@numpy_op("RNN", "_npx_rnn")
+@numpy_op("RNN")
 def rnn(
     node: Context,
     data: np.ndarray,

@@ -93,7 +93,7 @@ def moments(node: Context, data: np.ndarray) -> Sequence[np.ndarray]:
 def _position(node: Context, x: np.ndarray) -> np.ndarray:
     """numpy's too counts NaN as the extreme, and gives the first of equals."""
     axis = node.attrs.integer("axis", None)
-    whole = axis is None or (axis == -1 and node.version < 905)
+    whole = axis is None or (axis == -1 and node.origin.version < 905)
     function = np.argmax if node.node.op.endswith("argmax") else np.argmin
     return np.asarray(function(x, axis=None if whole else axis, keepdims=node.attrs.boolean("keepdims", False)))
 

@@ -33,7 +33,7 @@ def _each(function: Callable[[float], float]) -> Function:
 def _gamma(x: float) -> float:
     if x == 0:
         return math.copysign(math.inf, x)
-    if x < 0 and x == math.floor(x):
+    if x < 0 and (math.isinf(x) or x.is_integer()):
         return math.nan
     try:
         return math.gamma(x)
@@ -42,7 +42,7 @@ def _gamma(x: float) -> float:
 
 
 def _gammaln(x: float) -> float:
-    return math.inf if x <= 0 and x == math.floor(x) else math.lgamma(x)
+    return math.inf if x <= 0 and x.is_integer() else math.lgamma(x)
 
 
 def _erfinv(x: float) -> float:
