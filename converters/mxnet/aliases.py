@@ -82,7 +82,6 @@ _NUMPY = {
     "amax": "_np_max",
     "amin": "_np_min",
     "copy": "_copy",
-    "identity": "_copy",
     "product": "_np_prod",
     "repeat": "repeat",
     "sometrue": "_np_any",

@@ -30,6 +30,26 @@ with torch.no_grad():
     layer.weight.copy_(torch.tensor([[1.0, 2, 3, 4], [0, 1, 0, 1]])); layer.bias.zero_()
 torch.jit.trace(layer, torch.zeros(1, 4)).save(sys.argv[1])
 """,
+    # TorchScript: the mean of each channel of a picture.
+    "channel_means": """
+import sys, torch
+net = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()).eval()
+torch.jit.trace(net, torch.rand(1, 3, 224, 224)).save(sys.argv[1])
+""",
+    # The same as ONNX.
+    "channel_means_onnx": """
+import sys, onnx
+from onnx import TensorProto, helper
+pool, flatten = (helper.make_node(op, [x], [y]) for op, x, y in (("GlobalAveragePool", "image", "means"),
+                                                                ("Flatten", "means", "scores")))
+graph = helper.make_graph(
+    [pool, flatten],
+    "means",
+    [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 3, 224, 224])],
+    [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["n", 3])],
+)
+onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), sys.argv[1])
+""",
     # A pickle by joblib.
     "joblib": """
 import sys, joblib, numpy

@@ -24,6 +24,7 @@ from tests.sources.table import Built, Call, SourceCase, Tensors
 
 KINDS = {
     "ops": "MXNet: one or a few operators, answers of MXNet 1.9.1",
+    "nets": "MXNet: small nets of users (recurrent, attention, loops, quantised), answers of MXNet 1.9.1",
     "zoo": "MXNet: nets of the Gluon model zoo",
     "old": "MXNet: files of releases 0.8 to 2.x, sparse parameters",
     "": "MXNet: trained nets for CIFAR-10",
@@ -49,9 +50,12 @@ def _outputs(name: str, mark: str) -> list[np.ndarray]:
     return [arrays[key] for place in range(len(arrays)) if (key := f"out{mark}:{place}") in arrays]
 
 
-ONE_BATCH = frozenset(("ops/gluon_gru_ntc_bi",))
-"""Models whose inputs have the batch at different axes: the gate draws free sizes without knowing that two are one, so
-they are declared for one batch (`test_recorded.py` tries both)."""
+ONE_BATCH = frozenset((
+    "ops/gluon_gru_ntc_bi", "nets/foreach_gluon", "nets/foreach_nested", "nets/foreach_nostate", "nets/foreach_rnn",
+    "nets/foreach_two", "nets/lm_mask_tnc", "nets/np_lms_gru",
+))  # fmt: skip
+"""Models whose inputs, or input and output, have the batch at different axes: the gate draws free sizes without knowing
+that two are one, so they are declared for one batch (`test_recorded.py` tries both)."""
 
 
 def _marks(name: str) -> tuple[str, ...]:

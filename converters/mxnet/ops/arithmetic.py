@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from converters.mxnet.registry import OpNode, mxnet_op
-from converters.mxnet.values import Value
+from converters.mxnet.values import Size, Value
 
 Calculation = Callable[[Value, Value], Value]
 _NARROW = frozenset(map(np.dtype, ("int8", "uint8", "bool")))
@@ -91,14 +91,18 @@ ELEMENTWISE: Final = frozenset({"add", "sub", "mul", "div"})
 
 
 def of_one_shape(result: Value, *operands: Value) -> Value:
-    """The result of operands that have one shape, which some may know better than others: so does the result then."""
+    """The result of operands that have one shape, which some may know better than others: so does the result then.
+
+    A size of 1 tells nothing: begin states of a batch that MXNet infers have it (see `creation.py`).
+    """
     if any(each.rank != result.rank for each in operands):
         return result
-    shape = tuple(
-        next((size for size in sizes if isinstance(size, int)), sizes[0])
-        for sizes in zip(*(each.shape for each in operands), strict=True)
-    )
-    return replace(result, shape=shape)
+    sizes = zip(*(each.shape for each in operands), strict=True)
+    return replace(result, shape=tuple(min(known, key=_vagueness) for known in sizes))
+
+
+def _vagueness(size: Size) -> int:
+    return 1 if isinstance(size, str) else 2 * (size == 1)
 
 
 def register_pair(elementwise: str, broadcast: str, calculate: Calculation) -> None:

@@ -6,9 +6,9 @@ from converters.mxnet.registry import OpNode, mxnet_op
 from converters.mxnet.values import Value
 
 
-@mxnet_op("BlockGrad", "MakeLoss", "_copy", "_copyto", "_CrossDeviceCopy")
+@mxnet_op("BlockGrad", "MakeLoss", "_copy", "_copyto", "_CrossDeviceCopy", "cast_storage")
 def copied(node: OpNode, data: Value) -> Value:
-    """The data itself: gradients, losses and devices have no meaning here."""
+    """The data itself: gradients, losses, devices and sparse storage have no meaning here."""
     return data
 
 

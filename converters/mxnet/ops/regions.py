@@ -96,14 +96,14 @@ def psroi_pooling(node: OpNode, data: Value, rois: Value) -> Value:
         raise node.refuse(f"expected {dim} * {group} * {group} channels, got {data}")
     top, bottom = _edges(node, rois, 2, data)
     left, right = _edges(node, rois, 1, data)
-    image = rois.slice(1, 0, 1).cast(np.int64).unsqueeze(2, 3)
     table = _summed(data)
-    shape = g.sizes((rois.shape[0], dim, size, size))
+    channels, height, width = (g.size(size) for size in table.shape[1:])
+    image = rois.slice(1, 0, 1).cast(np.int64).unsqueeze(2, 3)
+    planes = (image * channels + _channels(node, size, group, dim)) * height
+    flat = g.emit("Reshape", table, g.ints(-1))
 
     def at(row: Value, column: Value) -> Value:
-        parts = (image, _channels(node, size, group, dim), row.unsqueeze(1, 3), column.unsqueeze(1, 2))
-        places = [g.emit("Expand", part, shape).unsqueeze(4) for part in parts]
-        return g.emit("GatherND", table, g.emit("Concat", *places, axis=4))
+        return g.emit("Gather", flat, (planes + row.unsqueeze(1, 3)) * width + column.unsqueeze(1, 2), axis=0)
 
     total = at(bottom, right) - at(top, right) - at(bottom, left) + at(top, left)
     area = (bottom - top).unsqueeze(1, 3) * (right - left).unsqueeze(1, 2)

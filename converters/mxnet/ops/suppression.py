@@ -85,8 +85,8 @@ def box_nms(node: OpNode, data: Value) -> Value:
 
     Rows with a score above `valid_thresh` and a label other than `background_id` (-1: so label -1 is background)
     compete; the best `topk` of them are looked at (all when negative; 0 gives the input as it is). One goes when its
-    overlap with a better one is above `overlap_thresh`, among rows of the same label only if `id_index` is given and
-    `force_suppress` is not. Survivors come first, best first; all other rows are -1.
+    overlap with a better one is above `overlap_thresh`, among rows of the same label (cut to a whole number) only if
+    `id_index` is given and `force_suppress` is not. Survivors come first, best first; all other rows are -1.
     """
     g, attrs = node.g, node.attrs
     if attrs.integer("topk", -1) == 0:
@@ -136,7 +136,8 @@ def _kept(node: OpNode, rows: Value, best: Value, label: int, width: int) -> Val
         boxes = corners(boxes)
     if label < 0 or attrs.boolean("force_suppress", False):
         return survivors(upright(boxes), best, threshold)
-    labels = column(rows, label).cast(np.float32)
+    # Whole numbers, as MXNet compares them; NaN, of which no two are equal, becomes one of them too.
+    labels = column(rows, label).cast(np.int64)
     every, *_ = g.emit_many("Unique", labels, outputs=4)
     return survivors(upright(boxes), best, threshold, (labels, every))
 

@@ -96,7 +96,8 @@ def _suppressed(node: Context, rows: np.ndarray) -> np.ndarray:
     start = attrs.integer("coord_start", 2)
     boxes = best[:, start : start + 4]
     before, after = attrs.text("in_format", "corner"), attrs.text("out_format", "corner")
-    labels = best[:, label] if label >= 0 and not attrs.boolean("force_suppress", False) else None
+    apart = label >= 0 and not attrs.boolean("force_suppress", False)
+    labels = best[:, label].astype(np.int64) if apart else None
     kept = survivors(corners(boxes) if before == "center" else boxes, labels, attrs.number("overlap_thresh", 0.5))
     out = np.full_like(rows, -1)
     out[: kept.sum()] = best[kept]

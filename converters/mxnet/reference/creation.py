@@ -8,6 +8,18 @@ from converters.mxnet.reference.interpreter import Context
 from converters.mxnet.reference.registry import numpy_op
 
 FLOAT = np.dtype(np.float32)
+_FILLS = {"_zeros": 0, "_zeros_without_dtype": 0, "_ones": 1, "_npi_zeros": 0, "_npi_ones": 1}
+
+
+@numpy_op("_full", *_FILLS)
+def full(node: Context) -> np.ndarray:
+    """One number in the shape that the attribute gives; 1 stands for a size that MXNet infers."""
+    attrs, op = node.attrs, node.node.op
+    inferred = not node.origin.numpy_shapes and not op.startswith("_npi_")
+    shape = [1 if inferred and size == 0 else size for size in attrs.integers("shape", ())]
+    untold = attrs.text("dtype", "float32") == "-1"
+    number = _FILLS[op] if op in _FILLS else attrs.number("value")
+    return np.full(shape, number).astype(FLOAT if untold else attrs.dtype("dtype", FLOAT))
 
 
 @numpy_op("zeros_like", "ones_like", "_npi_full_like")

@@ -19,6 +19,7 @@ from converters.mxnet.reference.registry import numpy_op
     "_CrossDeviceCopy",
     "_copy",
     "_copyto",
+    "cast_storage",
 )
 def unchanged(node: Context, data: np.ndarray) -> np.ndarray:
     """The data itself."""

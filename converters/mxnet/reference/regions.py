@@ -52,7 +52,7 @@ def roi_align(node: Context, data: np.ndarray, rois: np.ndarray) -> np.ndarray:
                 _weights(scaled[1 - axis], scaled[3 - axis], pooled[axis], data.shape[2 + axis], node)
                 for axis in (0, 1)
             )
-            out[region] = np.einsum("ih,chw,jw->cij", rows, data[int(roi[0])], columns)
+            out[region] = rows.astype(data.dtype) @ data[int(roi[0])] @ columns.astype(data.dtype).T
     if not attrs.boolean("position_sensitive", False):
         return out
     split = out.reshape(len(rois), -1, *pooled, *pooled)

@@ -15,19 +15,22 @@ from converters.mxnet.emitter import Emitter
 from converters.mxnet.onnx_nodes import new_model
 from converters.mxnet.reference.interpreter import run_graph
 from converters.mxnet.reference.registry import numpy_operators
-from converters.mxnet.symbol import VARIABLE, Graph, Node
+from converters.mxnet.symbol import VARIABLE, Graph, Node, Origin
 from converters.mxnet.translate import translate
 from model_store.errors import ConversionError
 
 LATEST = 10901
 
 
-def graph_of(op: str, attrs: Mapping[str, Any], inputs: int, outputs: int = 1, version: int = LATEST) -> Graph:
+def graph_of(
+    op: str, attrs: Mapping[str, Any], inputs: int, outputs: int = 1, version: int = LATEST, numpy_shapes: bool = False
+) -> Graph:
     """A graph of one node."""
     variables = tuple(Node(VARIABLE, f"x{place}") for place in range(inputs))
     texts = {key: str(value) for key, value in attrs.items()}
     node = Node(CANONICAL.get(op, op), "node", tuple((place, 0) for place in range(inputs)), texts)
-    return Graph((*variables, node), tuple((inputs, place) for place in range(outputs)), (), version)
+    heads = tuple((inputs, place) for place in range(outputs))
+    return Graph((*variables, node), heads, (), Origin(version, numpy_shapes))
 
 
 def translated(
@@ -65,6 +68,7 @@ def check(
     constants: Sequence[int] = (),
     symbolic: bool = True,
     version: int = LATEST,
+    numpy_shapes: bool = False,
     rtol: float = 1e-5,
     **attrs: Any,
 ) -> None:
@@ -74,7 +78,7 @@ def check(
     """
     arrays = [None if each is None else np.asarray(each, None if _typed(each) else np.float32) for each in inputs]
     wanted = [np.asarray(each) for each in (expected if isinstance(expected, list) else [expected])]
-    graph = graph_of(op, attrs, len(arrays), len(wanted), version)
+    graph = graph_of(op, attrs, len(arrays), len(wanted), version, numpy_shapes)
     _compare(translated(graph, arrays, constants=constants, symbolic=symbolic), wanted, rtol, "ONNX Runtime")
     if graph.nodes[-1].op in numpy_operators():
         _compare(run_graph(graph, dict(enumerate(arrays))), wanted, rtol, "numpy")

@@ -43,6 +43,11 @@ def test_zeros_for_a_batch_that_mxnet_infers_broadcast() -> None:
     check("_zeros", [], np.zeros((2, 1, 4), np.float32), shape="(2, 0, 4)")
 
 
+def test_zeros_of_a_net_with_numpy_shapes_may_be_scalars_and_empty() -> None:
+    check("_zeros", [], np.float32(0), shape="()", numpy_shapes=True)
+    check("_ones", [], np.ones((0, 2), np.float32), shape="(0, 2)", numpy_shapes=True)
+
+
 def test_zeros_of_other_unknown_sizes_are_refused() -> None:
     assert "expected known sizes, except for the batch, got (0, 0)" in refusal("_zeros", [], shape="(0, 0)")
     assert "attribute 'shape' is missing" in refusal("_full", [], value=1)

@@ -188,3 +188,10 @@ def test_what_one_operand_knows_of_the_shape_the_result_knows() -> None:
     (named,) = translate(graph_of("elemwise_add", {}, 2), g, {0: lhs, 1: rhs})
     (sized,) = translate(graph_of("add_n", {}, 2), g, {0: lhs, 1: known})
     assert (named.shape, sized.shape) == (("batch", 3), (4, 3))
+
+
+def test_a_begin_state_of_an_inferred_batch_says_nothing_of_the_shape() -> None:
+    g = Emitter()
+    state, rows = g.input("x0", np.dtype(np.float32), (1, 3)), g.input("x1", np.dtype(np.float32), ("batch", 3))
+    (total,) = translate(graph_of("elemwise_add", {}, 2), g, {0: state, 1: rows})
+    assert total.shape == ("batch", 3)

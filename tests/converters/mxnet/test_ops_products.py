@@ -120,6 +120,7 @@ def test_inverses_solutions_and_determinants() -> None:
     check("_npi_solve", [[A], [[[3], [5], [5.5]]]], f32([[[1], [1], [1]]]))
     check("_linalg_det", [[A, SYMMETRIC]], f32([18.5, 18.25]))
     check("_linalg_det", [A], f32([18.5]), symbolic=False)
+    check("_linalg_det", [A], np.float32(18.5), symbolic=False, numpy_shapes=True)
     check("_linalg_slogdet", [-f32([A])], [f32([-1]), f32([2.917771])])
     check("_linalg_sumlogdiag", [SYMMETRIC], f32([3.1780539]), symbolic=False)
 

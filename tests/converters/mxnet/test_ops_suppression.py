@@ -230,6 +230,17 @@ def test_scores_that_are_no_number_are_dropped() -> None:
     )
 
 
+def test_labels_are_whole_numbers_to_each_other_and_as_they_are_to_the_background() -> None:
+    labels = [1.2, -1.5, -1, 1.7, -0.9, 0]
+    rows = f32([[label, 0.9 - 0.1 * place, 0, 0, 2, 2] for place, label in enumerate(labels)])
+    check("_contrib_box_nms", [rows], f32([rows[0], rows[1], rows[4], *[MINUS] * 3]), id_index=0)
+
+
+def test_labels_that_are_no_number_are_one_label() -> None:
+    rows = [[np.nan, 0.5, 0, 0, 2, 2], [np.nan, 0.4, 0, 0, 2, 2], [1, 0.3, 0, 0, 2, 2], [1, 0.2, 0, 0, 2, 2]]
+    check("_contrib_box_nms", [rows], f32([rows[0], rows[2], MINUS, MINUS]), id_index=0)
+
+
 def test_survivors_are_written_as_corners() -> None:
     rows = [[0.5, 1, 1, 2, 2], [0.4, 1, 1, 2, 2.2], [0.3, 3, 3, 4, 4]]
     attrs = {"in_format": "center", "out_format": "corner"}

@@ -95,6 +95,13 @@ def test_gamma_at_its_poles_and_limits() -> None:
     check("gamma", [[30]], f32(8.841762e30))
     check("gammaln", [[0, -1, -0.5, 1e-5, INF]], f32(INF, INF, 1.2655121, 11.512919, INF))
     check("gammaln", [[100, 1e5]], f32(359.1342, 1051287.6))
+    check("gamma", [[-INF, NAN]], f32(NAN, NAN))
+    check("gammaln", [[-INF, NAN]], f32(INF, NAN))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_the_logarithm_of_gamma_is_exactly_0_at_1_and_2(dtype: type) -> None:
+    check("gammaln", [np.array([1, 2], dtype)], np.zeros(2, dtype), rtol=0)
 
 
 def test_the_inverse_error_function_at_its_limits() -> None:

@@ -1,0 +1,214 @@
+"""Archives with code of their own on replicas: batches, statuses, crashes, environments, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.e2e import exports
+from tests.e2e.running import Running, get, running
+from tests.serve.handler_archives import eventually, write_wheel
+from tests.sources.archives_writing import Files, mms, torchserve, write_zip
+
+OBEDIENT = '''"""Does what each request asks, as a service of MXNet Model Server."""
+import os
+from mms.service import PredictionException
+
+class Service(object):
+    def __init__(self):
+        self.initialized = False
+
+    def initialize(self, context):
+        self.name = context.model_name
+        self.initialized = True
+
+    def handle(self, data, context):
+        return [self.answer(row["body"], index, len(data), context) for index, row in enumerate(data)]
+
+    def answer(self, asked, index, size, context):
+        if "exit" in asked:
+            os._exit(asked["exit"])
+        if "refuse" in asked:
+            raise PredictionException("no such thing", asked["refuse"])
+        if "fail" in asked:
+            raise ValueError(asked["fail"])
+        context.set_response_status(asked.get("status", 200), "as asked", index)
+        return {"model": self.name, "batch": size, "pid": os.getpid(), "id": asked.get("id")}
+
+_service = Service()
+
+def handle(data, context):
+    if not _service.initialized:
+        _service.initialize(context)
+    if data is None:
+        return None
+    return _service.handle(data, context)
+'''
+
+LINEAR = '''"""A layer of PyTorch in the four steps of TorchServe."""
+import tinydep
+import torch
+from ts.torch_handler.base_handler import BaseHandler
+
+class Linear(BaseHandler):
+    def preprocess(self, data):
+        return torch.tensor([row.get("body") for row in data], dtype=torch.float32)
+
+    def postprocess(self, outputs):
+        return [{"row": row, "wheel": tinydep.answer} for row in outputs.tolist()]
+'''
+
+WORKER_DIED = {"code": 500, "type": "InternalServerException", "message": "Worker died."}
+
+
+def obedient(folder: Path) -> Path:
+    """An archive of MXNet Model Server whose batches have four requests."""
+    files: Files = {"service.py": OBEDIENT, "model-config.yaml": "batchSize: 4\nmaxBatchDelay: 300\n"}
+    return write_zip(folder / "obedient.mar", {**mms("service:handle", configFile="model-config.yaml"), **files})
+
+
+def linear(folder: Path, name: str, requirements: str) -> Path:
+    """An archive of TorchServe with a TorchScript layer, and a wheel that its requirements may name."""
+    layer = exports.write("torchscript", folder / "layer.pt")
+    files: Files = {
+        "handler.py": LINEAR,
+        "layer.pt": layer.read_bytes(),
+        "requirements.txt": f"--no-index\n{requirements}\n",
+    }
+    wheel = write_wheel(folder, code="answer = 42\n")
+    files[wheel] = (folder / wheel).read_bytes()
+    described = torchserve("handler.py", serializedFile="layer.pt", requirementsFile="requirements.txt")
+    return write_zip(folder / f"{name}.mar", {**described, **files})
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    folder = tmp_path_factory.mktemp("handlers")
+    archive = str(obedient(folder))
+    models: list[dict[str, Any]] = [
+        {"name": "obedient", "source": archive, "trust": True},
+        {"name": "linear", "source": str(linear(folder, "linear", "./tinydep-1.0-py3-none-any.whl")), "trust": True},
+        {"name": "lacking", "source": str(linear(folder, "lacking", "tinydep==2.0")), "trust": True},
+        {"name": "untrusted", "source": archive},
+    ]
+    config = {"store": "store", "models": models}
+    with running(folder, config, environment={"ONEGATE_CACHE": str(folder / "cache")}) as started:
+        started.wait_until_settled()
+        yield started
+
+
+def ask(gateway: Running, asked: dict[str, Any] | list[float], model: str = "obedient") -> tuple[int, Any]:
+    """Status of a prediction, and the JSON of its body."""
+    headers = {"content-type": "application/json"}
+    status, body = get(f"{gateway.url}/predictions/{model}", json.dumps(asked).encode(), headers)
+    return status, json.loads(body)
+
+
+def ask_at_once(gateway: Running, *asked: dict[str, Any]) -> list[tuple[int, Any]]:
+    with ThreadPoolExecutor(len(asked)) as pool:
+        return list(pool.map(lambda each: ask(gateway, each), asked))
+
+
+def test_handlers_are_trusted_versions_on_replicas(gateway: Running) -> None:
+    rows = {row["name"]: row for row in gateway.state()["models"]}
+    for name in ("obedient", "linear"):
+        assert (rows[name]["state"], rows[name]["runtime"], rows[name]["executor"]) == ("READY", "handler", "replicas")
+
+
+def test_requests_that_come_at_once_are_handled_in_batches_of_the_archive_s_size(gateway: Running) -> None:
+    replies = ask_at_once(gateway, *({"id": number} for number in range(8)))
+    assert [status for status, _ in replies] == [200] * 8
+    assert [answer["id"] for _, answer in replies] == list(range(8))
+    assert {answer["model"] for _, answer in replies} == {"net"}
+    assert max(answer["batch"] for _, answer in replies) == 4
+
+
+def test_each_request_of_a_batch_has_its_own_status(gateway: Running) -> None:
+    replies = ask_at_once(gateway, {"id": 0}, {"id": 1, "status": 422}, {"id": 2, "status": 201}, {"id": 3})
+    assert [status for status, _ in replies] == [200, 422, 201, 200]
+    assert [answer["id"] for _, answer in replies] == [0, 1, 2, 3]
+    assert max(answer["batch"] for _, answer in replies) > 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "message"),
+    [
+        ({"refuse": 418}, 418, "no such thing"),
+        ({"refuse": 500}, 500, "no such thing"),
+        ({"fail": "so"}, 503, "Prediction failed"),
+    ],
+    ids=["prediction_exception", "usual_code", "other_exception"],
+)
+def test_exception_of_a_handler_has_model_server_s_status(
+    gateway: Running, asked: dict[str, Any], status: int, message: str
+) -> None:
+    assert ask(gateway, asked) == (status, {"code": status, "type": "InternalServerException", "message": message})
+
+
+def test_traceback_goes_to_the_log_only(gateway: Running) -> None:
+    assert "of my own" not in str(ask(gateway, {"fail": "of my own"}))
+    assert eventually(lambda: "ValueError: of my own" in gateway.log.read_text())
+
+
+def test_handler_that_exits_is_a_dead_worker_and_the_next_request_is_answered(gateway: Running) -> None:
+    before = ask(gateway, {})[1]["pid"]
+    assert ask(gateway, {"exit": 7}) == (500, WORKER_DIED)
+    status, answer = ask(gateway, {})
+    assert (status, answer["pid"] != before) == (200, True)
+
+
+def test_process_that_is_killed_is_replaced_before_the_next_request(gateway: Running) -> None:
+    process = psutil.Process(ask(gateway, {})[1]["pid"])
+    os.kill(process.pid, signal.SIGKILL)
+    assert [status for status, _ in ask_at_once(gateway, {}, {}, {})] == [200] * 3
+    assert not process.is_running()
+    assert len(gateway.replica_processes("obedient")) == 1
+
+
+def test_handler_of_torchserve_finds_its_model_and_the_wheel_of_its_archive(gateway: Running) -> None:
+    assert ask(gateway, [1, 0, 0, 2], "linear") == (200, {"row": [9, 2], "wheel": 42})
+
+
+def test_environment_is_built_once_in_the_cache_and_nowhere_else(gateway: Running) -> None:
+    assert len(list(gateway.folder.glob("cache/handlers/*/complete"))) == 1
+    with pytest.raises(ModuleNotFoundError):
+        import tinydep  # noqa: F401  # it must not be here
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        (
+            "untrusted",
+            "source 'obedient.mar' has a handler of its own (service:handle), code that it carries: say `trust: true` "
+            "for this model, or unpack it (`onegate archive unpack`) and serve the model in it alone",
+        ),
+        (
+            "lacking",
+            "the environment of the handler can't be built: ERROR: No matching distribution found for tinydep==2.0",
+        ),
+    ],
+)
+def test_handler_that_may_not_or_can_not_run_is_a_failed_model(gateway: Running, name: str, reason: str) -> None:
+    [row] = gateway.rows(name)
+    assert (row["state"], row["version"], row["reason"]) == ("FAILED", None, reason)
+
+
+def test_shutdown_leaves_no_process_of_a_handler(gateway: Running) -> None:
+    """The last one: it ends the gateway."""
+    handlers = [psutil.Process(ask(gateway, {})[1]["pid"])]
+    for replica in (*gateway.replica_processes("obedient"), *gateway.replica_processes("linear")):
+        handlers += replica.children(recursive=True)
+    assert len({process.pid for process in handlers}) >= 2
+    homes = {process.environ()["HOME"] for process in handlers}
+    assert gateway.stop() == 0
+    assert psutil.wait_procs(handlers, timeout=10)[1] == []
+    assert [home for home in homes if Path(home).exists()] == []
