@@ -58,9 +58,15 @@ def session_options(*, threads: int = 0) -> onnxruntime.SessionOptions:
     return options
 
 
-def open_session(model: Path, *, threads: int = 0, optimise: bool = True) -> onnxruntime.InferenceSession:
-    """The model in ONNX Runtime on the CPU; raises `ConversionError` when it does not load."""
+def open_session(
+    model: Path, *, threads: int = 0, optimise: bool = True, arena: bool = True
+) -> onnxruntime.InferenceSession:
+    """The model in ONNX Runtime on the CPU, which keeps the memory of its largest call for the next with `arena`.
+
+    Raises `ConversionError` when it does not load.
+    """
     options = session_options(threads=threads)
+    options.enable_cpu_mem_arena = arena
     if not optimise:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:

@@ -81,7 +81,9 @@ class Evidence:
         if not entries:
             return None
         written = write_model(self._binding, self._parameters, self._specs, entries)
-        session = open_session(write_model_file(written.model, written.weights, workdir / "deciding"))
+        path = write_model_file(written.model, written.weights, workdir / "deciding")
+        # Without an arena, which would keep what the largest batch took while numpy needs the memory.
+        session = open_session(path, arena=False)
         names = [spec.name for spec in written.outputs]
         read = {arg.name for arg in session.get_inputs()}
 

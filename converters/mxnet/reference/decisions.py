@@ -1,8 +1,9 @@
-"""Where rounding decides: operators that sort, pick or suppress.
+"""Where rounding decides: operators that sort, pick, suppress, compare or round.
 
-Two values that differ in their last bit may change places in a sort, and then whole rows differ although nothing is
-wrong. So the operators that decide are given the very numbers that the translated graph gives to its own, provided that
-these agree with numpy's within the tolerance; how each then decides on them is still compared.
+Two values that differ in their last bit may change places in a sort, or be equal on one side only, and then whole rows
+differ although nothing is wrong. So the operators that decide are given the very numbers that the translated graph
+gives to its own, provided that these agree with numpy's within the tolerance; how each then decides on them is still
+compared.
 """
 
 from __future__ import annotations
@@ -14,11 +15,17 @@ import numpy as np
 from converters.base import Arrays
 from converters.mxnet.symbol import Entry, Graph
 
+_COMPARISONS = ("equal", "not_equal", "greater", "greater_equal", "lesser", "lesser_equal", "less", "less_equal")
 DECIDING = frozenset((
-    "argmax", "argmin", "argmax_channel", "argsort", "sort", "topk", "_npi_argmax", "_npi_argmin", "_contrib_box_nms",
-    "_contrib_MultiBoxDetection", "_contrib_Proposal", "_contrib_MultiProposal",
+    "argmax", "argmin", "argmax_channel", "argsort", "sort", "topk", "_npi_argmax", "_npi_argmin",
+    "_contrib_box_nms", "_contrib_MultiBoxDetection", "_contrib_Proposal", "_contrib_MultiProposal",
+    "ROIPooling", "_contrib_ROIAlign", "_contrib_PSROIPooling", "_contrib_DeformablePSROIPooling",
+    "Cast", "ceil", "fix", "floor", "rint", "round", "sign", "trunc",
+    *(f"{kind}_{name}" for kind in ("broadcast", "_npi") for name in _COMPARISONS),
+    *(f"_{name}{end}" for name in _COMPARISONS for end in ("", "_scalar")),
+    *(f"_npi_{name}_scalar" for name in _COMPARISONS),
 ))  # fmt: skip
-"""MXNet's names of the operators that decide by comparing numbers with each other."""
+"""MXNet's names of the operators whose result jumps where a number crosses another, a whole one or a pixel."""
 
 Translated = Callable[[Arrays], Mapping[Entry, np.ndarray]]
 """Runs the translated graph for its values at entries."""

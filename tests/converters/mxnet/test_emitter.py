@@ -59,6 +59,16 @@ def test_value_that_depends_on_no_input_is_known() -> None:
     assert g.constant(g.input("x", np.dtype("float32"), (1,)) + 1) is None
 
 
+def test_value_that_others_share_is_computed_once() -> None:
+    g = Emitter()
+    x = g.ints(1)
+    for _ in range(60):
+        x = x + x
+    known = g.constant(x)
+    assert known is not None
+    assert known.tolist() == [2**60]
+
+
 def test_shape_of_weights_is_known_without_reading_them() -> None:
     def read() -> np.ndarray:
         raise AssertionError("read")
