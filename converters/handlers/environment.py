@@ -16,6 +16,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -30,6 +31,12 @@ COMPLETE = "complete"
 """A file that an environment has from when it is whole. (Building it elsewhere and renaming it would leave scripts that
 name the other place.)"""
 INHERITED = "onegate_inherited.pth"
+PASSED_ON = re.compile(
+    r"PATH|HOME|USER|LOGNAME|SHELL|TMPDIR|TZ|LANG|LC_\w+|XDG_\w+|PIP_\w+|(?i:https?|all|no|ftp)_proxy|SSL_CERT_(FILE|DIR)|"
+    r"(REQUESTS|CURL)_CA_BUNDLE|NETRC|SOURCE_DATE_EPOCH|CC|CXX|FC|AR|LD|\w+FLAGS|LD_LIBRARY_PATH|LIBRARY_PATH|C(PLUS)?_INCLUDE_PATH|"
+    r"PKG_CONFIG_PATH|CMAKE_\w+|CUDA_\w+|TORCH_CUDA_\w+|MAX_JOBS|MAKE\w*|CARGO_HOME|RUSTUP_HOME"
+)
+"""Variables that pip and compilers need; any other might be a secret."""
 _DESCRIBE = (
     "import json, sys; print(json.dumps([sys.version, sys.prefix, "
     "[p for p in sys.path if p.endswith(('site-packages', 'dist-packages'))]]))"
@@ -47,7 +54,8 @@ def environment_for(
 
     `requirements` is a file of the archive for pip; its relative paths start at its own folder. Without one the answer
     is `python` itself. `python` is a command or a path; None stands for the interpreter of this process. Processes that
-    ask for one environment at once build it once. pip runs with the caller's own configuration.
+    ask for one environment at once build it once. pip runs with the caller's own configuration, and like the packages
+    that it builds sees only those of the caller's variables that `PASSED_ON` names.
 
     Raises `ConfigError` when there is no such Python, and `ConversionError` with pip's reason when the environment
     can't be built, each of its steps within `timeout_s` seconds.
@@ -96,7 +104,10 @@ def _interpreter(python: str | None) -> Path:
 def _describe(interpreter: Path) -> tuple[str, str, list[str]]:
     """Version, prefix and site folders of an interpreter."""
     try:
-        done = subprocess.run([interpreter, "-c", _DESCRIBE], capture_output=True, text=True, check=True, timeout=60)
+        # From a folder without files that could be called as modules are.
+        done = subprocess.run(
+            [interpreter, "-c", _DESCRIBE], cwd="/", capture_output=True, text=True, check=True, timeout=60
+        )
         version, prefix, sites = json.loads(done.stdout)
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         raise ConfigError(f"handler: {str(interpreter)!r} is no Python that can be used: {error}") from error
@@ -119,28 +130,31 @@ def _digest(folder: Path, requirements: str, described: tuple[str, str, list[str
 
 def _named_files(folder: Path, text: str) -> Iterator[Path]:
     """Files of the archive that the lines of the requirements name, by themselves or by their folder."""
+    root = folder.resolve()
     for word in text.replace("=", " ").split():
-        path = (folder / word).resolve()
-        if path == folder.resolve() or not path.is_relative_to(folder.resolve()) or not path.exists():
+        path = Path(os.path.realpath(root / word)) if "\0" not in word else root
+        if path == root or not path.is_relative_to(root):
             continue
-        files = sorted(path.rglob("*")) if path.is_dir() else [path]
-        yield from (folder / file.relative_to(folder.resolve()) for file in files if file.is_file())
+        # `os.path` takes a word that no file can be called for one that is not there.
+        files = sorted(path.rglob("*")) if os.path.isdir(path) else [path]
+        yield from (folder / file.relative_to(root) for file in files if os.path.isfile(file))
 
 
 def _build(place: Path, interpreter: Path, sites: list[str], requirements: Path, timeout_s: float) -> None:
     _run([str(interpreter), "-m", "venv", "--without-pip", str(place)], place.parent, timeout_s)
     for site_folder in place.glob("lib/python*/site-packages"):
         (site_folder / INHERITED).write_text("".join(f"{site}\n" for site in sites))
-    python = str(_python_of(place))
-    if subprocess.run([python, "-c", "import pip"], capture_output=True, check=False).returncode:
-        _run([python, "-m", "ensurepip"], place.parent, timeout_s)
-    pip = [python, "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
+    # Isolated (-I): files of the archive, where pip runs, must not stand for modules that it imports.
+    python = [str(_python_of(place)), "-I"]
+    if subprocess.run([*python, "-c", "import pip"], capture_output=True, check=False).returncode:
+        _run([*python, "-m", "ensurepip"], place.parent, timeout_s)
+    pip = [*python, "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
     _run([*pip, "-r", str(requirements)], requirements.parent, timeout_s)
     (place / COMPLETE).touch()
 
 
 def _run(command: list[str], folder: Path, timeout_s: float) -> None:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    environment = {name: value for name, value in os.environ.items() if PASSED_ON.fullmatch(name)}
     with subprocess.Popen(
         command,
         cwd=folder,

@@ -8,7 +8,7 @@ known can be asked for their numbers (`constant`); nodes that nobody needs in th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -113,7 +113,7 @@ class Emitter(Sizes):
     def constant(self, value: Value) -> np.ndarray | None:
         """The numbers of a value that depends on no input; None for any other."""
         known = value.name in self._initializers or value.name in self._fixed
-        return self._evaluated(value, {}) if known else None
+        return self._evaluated(value) if known else None
 
     def _depends_on_no_input(self, emitted: Emitted) -> bool:
         """Told when a node is written, from its inputs alone: graphs are too deep and too tangled to look back."""
@@ -122,25 +122,39 @@ class Emitter(Sizes):
         names = [value.name for value in emitted.inputs if value is not None]
         return all(name in self._fixed or name in self._initializers for name in names)
 
-    def _evaluated(self, value: Value, seen: dict[str, np.ndarray | None]) -> np.ndarray | None:
-        """Each value once. Short ones are kept, so that a chain of them is not computed from its start each time."""
-        if value.name in self._initializers:
-            return self._initializers.read(value.name)
-        kept = self._numbers.get(value.name)
-        if kept is not None or value.name in seen:
-            return kept if kept is not None else seen[value.name]
-        emitted = self._producers[value.name]
-        array = known_shape(emitted) if emitted.node.op_type == "Shape" else self._computed(emitted, value, seen)
-        if array is not None and array.nbytes <= SHORT_BYTES:
-            self._numbers[value.name] = array
-        seen[value.name] = array
-        return array
+    def _evaluated(self, value: Value) -> np.ndarray | None:
+        """Each value that leads to it once, the deepest first: graphs may be deeper than Python's own stack.
 
-    def _computed(self, emitted: Emitted, value: Value, seen: dict[str, np.ndarray | None]) -> np.ndarray | None:
-        arrays = [self._evaluated(each, seen) if each is not None else None for each in emitted.inputs]
+        Short arrays are kept, so that a chain of them is not computed from its start each time.
+        """
+        seen: dict[str, np.ndarray | None] = {}
+        waiting = [value]
+        while waiting:
+            emitted = self._producers.get(waiting[-1].name)
+            behind = emitted.inputs if emitted and waiting[-1].name not in self._numbers else ()
+            unseen = [each for each in behind if each is not None and each.name not in seen]
+            if unseen and emitted and emitted.node.op_type != "Shape":
+                waiting += unseen
+            else:
+                seen[waiting[-1].name] = self._numbers_of(waiting.pop(), emitted, seen)
+        return seen[value.name]
+
+    def _numbers_of(
+        self, value: Value, emitted: Emitted | None, seen: Mapping[str, np.ndarray | None]
+    ) -> np.ndarray | None:
+        if emitted is None:
+            return self._initializers.read(value.name)
+        if value.name in self._numbers:
+            return self._numbers[value.name]
+        if emitted.node.op_type == "Shape":
+            return known_shape(emitted)
+        arrays = [seen[each.name] if each is not None else None for each in emitted.inputs]
         if any(array is None and each is not None for array, each in zip(arrays, emitted.inputs, strict=True)):
             return None
-        return compute(emitted, value, arrays)
+        array = compute(emitted, value, arrays)
+        if array is not None and array.nbytes <= SHORT_BYTES:
+            self._numbers[value.name] = array
+        return array
 
     def folded(self, value: Value) -> Value:
         """As one constant where it depends on no input: what the files compute from weights, again and again."""

@@ -153,14 +153,5 @@ def _reading(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise SourceError(f"{path.name!r} can't be read: {error.strerror or error}") from error
-    except (
-        ValueError,
-        zipfile.BadZipFile,
-        NotImplementedError,
-        RuntimeError,
-        EOFError,
-        SyntaxError,
-        TypeError,
-    ) as error:
-        # What zipfile and numpy raise for damaged members, unknown compressions, encryption and headers.
+    except _DAMAGED as error:
         raise SourceError(f"{path.name!r} is no file of MXNet parameters: {error}") from error

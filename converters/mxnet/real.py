@@ -63,12 +63,11 @@ class RealMXNet:
         try:
             self._child.stdin.write(json.dumps(question) + "\n")
             self._child.stdin.flush()
-            line = self._child.stdout.readline()
-        except OSError:
-            line = ""
-        reply: dict[str, Any] = json.loads(line) if line else {"error": "its process ended"}
-        if "missing" in reply or (python and not line):
-            raise ConfigError(f"--against-mxnet: {python} has no MXNet: {reply.get('missing', 'it does not start')}")
+            reply: dict[str, Any] = json.loads(self._child.stdout.readline())
+        except (OSError, ValueError):  # it ended, or is no Python
+            reply = {"missing": "it does not start"} if python else {"error": "its process ended"}
+        if "missing" in reply:
+            raise ConfigError(f"--against-mxnet: {python} has no MXNet: {reply['missing']}")
         if "error" in reply:
             raise ConversionError(f"MXNet itself refuses the model: {reply['error']}")
         return reply

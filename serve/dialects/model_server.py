@@ -44,7 +44,8 @@ _ALWAYS = [
 _HOP_HEADERS = frozenset(
     ("connection", "content-length", "content-type", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade")
 )
-"""What a handler can't set: they are the connection's, or said otherwise."""
+_NOT_A_HANDLERS = _HOP_HEADERS.union((REQUEST_ID,), (name for name, _ in _ALWAYS))
+"""What a handler can't set: they are the connection's, said otherwise, or the server's own as in MMS and TorchServe."""
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
 _CLIENT_ID = re.compile(r"[\x21-\x7e]{1,128}")
@@ -158,7 +159,7 @@ def _reply(payload: Payload, request_id: str) -> HttpReply:
 def _own_headers(payload: Payload) -> Iterator[tuple[str, str]]:
     for name, value in payload.headers.items():
         lower = name.lower()
-        if lower not in _HOP_HEADERS and _HEADER_NAME.fullmatch(name) and _HEADER_VALUE.fullmatch(value):
+        if lower not in _NOT_A_HANDLERS and _HEADER_NAME.fullmatch(name) and _HEADER_VALUE.fullmatch(value):
             yield lower, value
 
 

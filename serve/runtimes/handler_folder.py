@@ -15,6 +15,9 @@ import tempfile
 from pathlib import Path
 from typing import IO
 
+from model_store.errors import ModelNotReady
+from model_store.filesystems import reason
+
 PREFIX = "onegate-handler-"
 LOCK = "lock"
 MODEL = "model"
@@ -24,7 +27,10 @@ may write into its folder and must not reach the store's own files through a lin
 
 
 class HandlerFolder:
-    """`path` is the handler's home, `model` in it has the files of `source`."""
+    """`path` is the handler's home, `model` in it has the files of `source`.
+
+    Raises `ModelNotReady` when they can't be written there.
+    """
 
     def __init__(self, source: Path) -> None:
         remove_abandoned()
@@ -32,9 +38,9 @@ class HandlerFolder:
         self.model = self.path / MODEL
         try:
             shutil.copytree(source, self.model, copy_function=_place)
-        except BaseException:
+        except OSError as error:
             self.close()
-            raise
+            raise ModelNotReady(f"the handler's files can't be copied to {self.model}: {_reason(error)}") from error
 
     def close(self) -> None:
         """Removes it."""
@@ -45,9 +51,23 @@ class HandlerFolder:
 def remove_abandoned() -> None:
     """Removes the folders of replicas that are no more."""
     for lock_file in Path(tempfile.gettempdir()).glob(f"{PREFIX}*/{LOCK}"):
-        with contextlib.suppress(OSError), open(lock_file, "rb") as lock:
+        with contextlib.suppress(OSError), open(lock_file, "rb", opener=_without_waiting) as lock:
+            found = os.fstat(lock.fileno())
+            if found.st_uid != os.getuid() or not stat.S_ISREG(found.st_mode):
+                continue  # the folder for temporary files is everybody's
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(lock_file.parent, ignore_errors=True)
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Opens at once what may be another user's pipe, and follows no link."""
+    return os.open(path, flags | os.O_NONBLOCK | os.O_NOFOLLOW)
+
+
+def _reason(error: OSError) -> str:
+    """The first of the reasons that `copytree` gathers, one a file."""
+    gathered = error.args[0] if isinstance(error, shutil.Error) else None
+    return str(gathered[0][2]) if gathered else reason(error)
 
 
 def _claim() -> tuple[Path, IO[bytes]]:

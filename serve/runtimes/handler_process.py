@@ -28,7 +28,8 @@ from serve.handler_child.onegate_handler.frames import Channel
 log = logging.getLogger("onegate")
 
 MODULES = Path(__file__).resolve().parent.parent / "handler_child"
-BOOTSTRAP = "import sys; sys.path.insert(0, sys.argv[1]); from onegate_handler.main import main; main(int(sys.argv[2]))"
+BOOTSTRAP = "import sys; sys.path[0] = sys.argv[1]; from onegate_handler.main import main; main(int(sys.argv[2]))"
+"""In the place of the working folder, where an archive may have files that are called as modules of Python."""
 POLL_S = 0.1
 GRACE_S = 2.0
 """How long a handler that is idle has to end by itself."""
@@ -119,7 +120,7 @@ class HandlerProcess:
         try:
             self._channel.send(header, blobs)
             return self._channel.receive()
-        except (OSError, EOFError, ValueError, KeyError) as error:
+        except (OSError, EOFError, ValueError) as error:
             raise self._died(error) from error
 
     def end(self, grace_s: float = 0.0) -> None:

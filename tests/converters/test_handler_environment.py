@@ -77,6 +77,44 @@ def test_another_wheel_of_the_same_name_makes_another_environment_once_for_two_b
     assert [said(python, "import tinydep; print(tinydep.answer)") for python in (first, other)] == ["42", "7"]
 
 
+BACKEND = """
+import os, shutil
+
+def build_wheel(folder, config_settings=None, metadata_directory=None):
+    with open("seen.txt", "w") as file:
+        file.write(" ".join(os.environ))
+    return os.path.basename(shutil.copy("tinydep-2.0-py3-none-any.whl", folder))
+"""
+
+
+def test_packages_that_are_built_see_no_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hidden")
+    monkeypatch.setenv("CMAKE_ARGS", "-G Ninja")
+    write_wheel(tmp_path / "source", "tinydep", "2.0")
+    build_system = 'requires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+    (tmp_path / "source/pyproject.toml").write_text(f"[build-system]\n{build_system}")
+    (tmp_path / "source/backend.py").write_text(BACKEND)
+    (tmp_path / "requirements.txt").write_text("--no-index\n./source\n")
+    assert said(environment_for(tmp_path, "requirements.txt"), "import tinydep; print(tinydep.answer)") == "42"
+    seen = (tmp_path / "source/seen.txt").read_text().split()
+    assert {"PATH", "CMAKE_ARGS"} <= set(seen)
+    assert "AWS_SECRET_ACCESS_KEY" not in seen
+
+
+def test_files_of_the_archive_do_not_hide_modules_that_pip_needs(tmp_path: Path) -> None:
+    folder = archive(tmp_path, code="answer = 11\n")
+    for name in ("email.py", "pip.py", "tempfile.py"):
+        (folder / name).write_text("raise OSError\n")
+    assert said(environment_for(folder, "requirements.txt"), "import tinydep; print(tinydep.answer)") == "11"
+
+
+def test_words_that_no_file_can_be_called_are_none(tmp_path: Path) -> None:
+    folder = archive(tmp_path)
+    with (folder / "requirements.txt").open("a") as file:
+        file.write(f"# {'x' * 5000} ../../etc/passwd /etc/passwd .\n")
+    assert said(environment_for(folder, "requirements.txt"), "import tinydep; print(tinydep.answer)") == "42"
+
+
 def test_what_a_killed_builder_left_is_built_anew(tmp_path: Path) -> None:
     python = environment_for(archive(tmp_path / "a"), "requirements.txt")
     place = python.parent.parent

@@ -1,10 +1,14 @@
-"""A machine that only serves: the base install, no framework, versions that were converted elsewhere into the store."""
+"""The base install, no framework: it serves versions that were converted elsewhere into the store, and converts MXNet
+models and archives itself."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,11 +17,23 @@ import tritonclient.http
 from converters.base import ConversionOptions
 from converters.publish import convert_and_publish
 from model_store.store import Store
-from tests.e2e import exports
-from tests.e2e.running import running
+from tests.e2e import cifar, exports
+from tests.e2e.running import Running, get, running
+from tests.sources.archives_writing import mms, write_zip
 
 ROOT = Path(__file__).parents[2]
-FRAMEWORKS = ("torch", "tensorflow", "keras", "sklearn", "xgboost", "lightgbm", "catboost", "skl2onnx", "tf2onnx")
+FRAMEWORKS = (
+    "torch",
+    "tensorflow",
+    "keras",
+    "sklearn",
+    "xgboost",
+    "lightgbm",
+    "catboost",
+    "skl2onnx",
+    "tf2onnx",
+    "mxnet",
+)
 SOURCES = {"digits": "digits.pt2", "digits-keras": "digits.keras", "digits-sklearn": "digits.skops"}
 
 
@@ -40,28 +56,59 @@ def test_the_base_install_brings_no_framework(base: Path) -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_versions_converted_elsewhere_are_served_and_native_ones_say_what_they_need(base: Path, tmp_path: Path) -> None:
-    store = Store.open(str(tmp_path / "store"))
+@pytest.fixture(scope="module")
+def gateway(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """The gateway of the base install: versions made here, and an archive that it converts itself."""
+    folder = tmp_path_factory.mktemp("gateway")
+    store = Store.open(str(folder / "store"))
     for name, file in SOURCES.items():
         convert_and_publish(store, name, ROOT / "examples/quickstart" / file, ConversionOptions())
-    boosted = exports.write("xgboost", tmp_path / "step.json")
+    boosted = exports.write("xgboost", folder / "step.json")
     convert_and_publish(store, "native", boosted, ConversionOptions(to="native"))
-    models = [{"name": name, "versions": [{"version": 1}]} for name in (*SOURCES, "native")]
+    models: list[dict[str, Any]] = [{"name": name, "versions": [{"version": 1}]} for name in (*SOURCES, "native")]
     models[-1]["serve"] = {"executor": "inline"}  # so that the reason comes at once, and not after a replica's restarts
-    with running(tmp_path, {"store": "store", "models": models}, onegate=base / "onegate") as gateway:
-        state = {row["name"]: row for row in gateway.wait_until_settled()["models"]}
-        assert [state[name]["state"] for name in SOURCES] == ["READY"] * 3
-        assert state["native"]["state"] == "FAILED"
-        assert (
-            "the library 'xgboost' is not installed here: pip install 'onegate[boosting]'" in state["native"]["reason"]
-        )
-        image = np.load(ROOT / "examples/quickstart/digit.npz")["image"].astype(np.float32)
-        with tritonclient.http.InferenceServerClient(gateway.url.removeprefix("http://")) as client:
-            for name in SOURCES:
-                [described] = client.get_model_metadata(name)["inputs"]
-                tensor = image.reshape([1, *described["shape"][1:]])
-                sent = tritonclient.http.InferInput(described["name"], tensor.shape, "FP32")
-                answer = client.infer(name, [sent.set_data_from_numpy(tensor)])
-                outputs = [answer.as_numpy(each["name"]) for each in answer.get_response()["outputs"]]
-                [digit] = {int(out[0]) if out.ndim == 1 else int(out[0].argmax()) for out in outputs}
-                assert digit == 7, name
+    archive = write_zip(folder / "cifar.mar", {**mms(), **cifar.archive_files()})
+    models.append({"name": "cifar", "source": str(archive), "serve": {"batching": {"max_batch_size": 8}}})
+    with running(folder, {"store": "store", "models": models}, onegate=base / "onegate") as started:
+        started.wait_until_settled()
+        yield started
+
+
+def test_versions_converted_elsewhere_are_served(gateway: Running) -> None:
+    state = {row["name"]: row["state"] for row in gateway.state()["models"]}
+    assert [state[name] for name in SOURCES] == ["READY"] * 3
+    image = np.load(ROOT / "examples/quickstart/digit.npz")["image"].astype(np.float32)
+    with tritonclient.http.InferenceServerClient(gateway.url.removeprefix("http://")) as client:
+        for name in SOURCES:
+            [described] = client.get_model_metadata(name)["inputs"]
+            tensor = image.reshape([1, *described["shape"][1:]])
+            sent = tritonclient.http.InferInput(described["name"], tensor.shape, "FP32")
+            answer = client.infer(name, [sent.set_data_from_numpy(tensor)])
+            outputs = [answer.as_numpy(each["name"]) for each in answer.get_response()["outputs"]]
+            [digit] = {int(out[0]) if out.ndim == 1 else int(out[0].argmax()) for out in outputs}
+            assert digit == 7, name
+
+
+def test_native_version_says_what_it_needs(gateway: Running) -> None:
+    [row] = gateway.rows("native")
+    assert row["state"] == "FAILED"
+    assert "the library 'xgboost' is not installed here: pip install 'onegate[boosting]'" in row["reason"]
+
+
+def test_archive_of_model_server_is_converted_here_and_answers_a_jpeg(gateway: Running) -> None:
+    [row] = gateway.rows("cifar")
+    assert (row["state"], row["framework"], row["runtime"]) == ("READY", "mxnet", "onnx")
+    status, body = get(f"{gateway.url}/predictions/cifar", cifar.jpeg("red"), {"content-type": "image/jpeg"})
+    assert status == 200
+    assert [each["class"] for each in json.loads(body)] == [label for label, _ in cifar.AS_THEY_ARE["red"]]
+
+
+def test_mxnet_net_is_converted_by_the_command(base: Path, tmp_path: Path) -> None:
+    cifar.write_net(tmp_path)
+    command = ["convert", "cifar", "--input", "data:FP32:-1,3,32,32", "--store", "store"]
+    done = subprocess.run(
+        [str(base / "onegate"), *command], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("cifar: mxnet converted to version 1 (")
+    assert "compared with MXNet's operators in numpy at batches 1, 3, 64" in done.stdout

@@ -17,7 +17,7 @@ from tests.e2e import cifar
 from tests.e2e.running import ONEGATE, Running, get, running
 from tests.sources.mxnet_writing import Net
 
-SOURCES = {"by-params": "cifar-0000.params", "by-symbol": "cifar-symbol.json", "by-folder": "."}
+SOURCES = {"by-prefix": "net/cifar", "by-params": "net/cifar-0000.params", "by-folder": "net"}
 MEAN, STD = [0.4914, 0.4822, 0.4465], [0.2023, 0.1994, 0.2010]
 RECURRENT = "ops/gluon_lstm_states_as_inputs"
 LAST_STEP = [-0.31691104, -0.26512033, 0.463644, -0.09610034, -0.00428543]
@@ -37,11 +37,9 @@ def gateway(tmp_path_factory: pytest.TempPathFactory, recorded: Path) -> Iterato
     (folder / "classes.txt").write_text("\n".join(cifar.CLASSES))
     batching = {"batching": {"max_batch_size": 8}}
     common = {"inputs": cifar.INPUTS, "serve": batching}
-    models: list[dict[str, Any]] = [
-        {"name": name, "source": f"net/{source}", **common} for name, source in SOURCES.items()
-    ]
+    models: list[dict[str, Any]] = [{"name": name, "source": source, **common} for name, source in SOURCES.items()]
     image = {"type": "image", "scale": 1 / 255, "mean": MEAN, "std": STD}
-    models.append({"name": "pictures", "source": "net", **common, "processor": image, "labels": "classes.txt"})
+    models[-1] |= {"processor": image, "labels": "classes.txt"}
     models.append(recurrent(recorded, "states", "data0", "data1", "data2"))
     models.append(recurrent(recorded, "begin-states", "data0"))
     with running(folder, {"store": "store", "models": models}) as started:
@@ -76,7 +74,7 @@ def convert(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 def test_every_model_is_ready_as_onnx(gateway: Running) -> None:
     states = {row["name"]: (row["state"], row["framework"], row["runtime"]) for row in gateway.state()["models"]}
-    assert states == dict.fromkeys((*SOURCES, "pictures", "states", "begin-states"), ("READY", "mxnet", "onnx"))
+    assert states == dict.fromkeys((*SOURCES, "states", "begin-states"), ("READY", "mxnet", "onnx"))
 
 
 @pytest.mark.parametrize("model", SOURCES)
@@ -88,7 +86,7 @@ def test_the_recorded_logits_come_through_v2_however_the_pair_is_named(gateway: 
 
 @pytest.mark.parametrize("colour", cifar.NORMALISED)
 def test_a_picture_goes_through_the_processor_of_the_config(gateway: Running, colour: str) -> None:
-    status, body = get(f"{gateway.url}/predictions/pictures", cifar.jpeg(colour))
+    status, body = get(f"{gateway.url}/predictions/by-folder", cifar.jpeg(colour))
     answer = [(each["class"], round(each["probability"], 2)) for each in json.loads(body)]
     assert status == 200
     assert [label for label, _ in answer] == [label for label, _ in cifar.NORMALISED[colour]]

@@ -43,6 +43,21 @@ def test_a_form_may_be_empty() -> None:
     assert form_fields(MULTIPART, END) == {}
 
 
+@pytest.mark.parametrize(
+    ("parameters", "name"),
+    [
+        ("name=data", "data"),
+        ("name=data ; filename=x", "data"),
+        ('filename="x; name=y"; NAME="data"', "data"),
+        ('name="a \\"b\\\\c\\""', 'a "b\\c"'),
+        ('name=""', ""),
+    ],
+)
+def test_a_name_is_read_past_file_names_and_quotes(parameters: str, name: str) -> None:
+    body = f"--xYz\r\nContent-Type: text/plain\r\ncontent-disposition: form-data; {parameters}\r\n\r\n1\r\n".encode()
+    assert form_fields(MULTIPART, body + END) == {name: b"1"}
+
+
 def test_names_are_unicode_in_both_spellings() -> None:
     extended = b"--xYz\r\nContent-Disposition: form-data; name*=utf-8''gr%C3%B6%C3%9Fe\r\n\r\n1\r\n"
     assert (
@@ -59,6 +74,12 @@ def test_names_are_unicode_in_both_spellings() -> None:
         (MULTIPART, part("a", b"1"), "the form ends before its last boundary"),
         (MULTIPART, b"--xYz\r\n\r\n1\r\n" + END, "a part of the form has no name: b'\\r\\n1'"),
         (MULTIPART, b"--xYz\r\nno header\r\n" + END, "a part of the form has no name: b'no header'"),
+        (
+            MULTIPART,
+            b"--xYz\r\nContent-Type: form-data; name=a\r\n\r\n1\r\n" + END,
+            "a part of the form has no name: b'Content-Type: form-data; name=a'",
+        ),
+        (MULTIPART, part("a", b"1", "; x" * 3000) + END, "a part of the form has 9040 bytes of headers; at most 4096"),
         (MULTIPART, part("a", b"1") * 1001 + END, "a form has at most 1000 parts"),
     ],
 )
@@ -76,7 +97,19 @@ def test_urlencoded_names_and_values() -> None:
     }
 
 
-@pytest.mark.parametrize("body", [b"\xff\xd8\xff\xe0=&", b'{"x": [1, 2]}', b"[[1, 2]]", b"a=1&" * 1001])
+def test_percents_that_escape_nothing_stay() -> None:
+    assert form_fields(URLENCODED, b"a=%&b=%4&c=%%41%zz%e9&d=100%") == {
+        "a": b"%",
+        "b": b"%4",
+        "c": b"%A%zz\xe9",
+        "d": b"100%",
+    }
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"\xff\xd8\xff\xe0=&", b'{"x": [1, 2]}', b"[[1, 2]]", b' {"b64": "/9j/4A=="}', b"a=1&" * 1001, b"a=1&b", b""],
+)
 def test_what_curl_calls_a_form_and_is_none_stays_a_body(body: bytes) -> None:
     assert form_fields(URLENCODED, body) is None
 

@@ -6,6 +6,7 @@ import ast
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from model_store.errors import ModelNotReady
 from serve.runtimes.handler import HandlerRuntime
 from serve.runtimes.handler_folder import PREFIX, HandlerFolder, remove_abandoned
 from tests.serve.handler_archives import (
@@ -168,6 +170,40 @@ def test_the_folder_of_a_living_handler_is_not_tidied_away(tmp_path: Path) -> No
     assert folder.path.parent == Path(tempfile.gettempdir())
     folder.close()
     assert not folder.path.exists()
+
+
+def test_a_folder_of_the_same_name_that_is_no_handlers_is_passed_over(tmp_path: Path) -> None:
+    foreign = [Path(tempfile.mkdtemp(prefix=PREFIX)) for _ in range(2)]
+    os.mkfifo(foreign[0] / "lock")
+    (foreign[1] / "lock").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere").touch()
+    try:
+        remove_abandoned()
+        assert [folder.exists() for folder in foreign] == [True, True]
+    finally:
+        for folder in foreign:
+            shutil.rmtree(folder)
+
+
+def test_files_that_cant_be_copied_are_told_and_leave_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    (folder_of(tmp_path / "archive", {"a.txt": "a"}) / "b.txt").symlink_to("gone")
+    with pytest.raises(ModelNotReady, match=r"^the handler's files can't be copied to /.*/model: .*No such file"):
+        HandlerFolder(tmp_path / "archive")
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_files_of_the_archive_do_not_hide_modules_that_its_process_needs(tmp_path: Path) -> None:
+    code = """
+        import json, struct
+        def handle(data, context):
+            return None if data is None else [json.dumps(struct.calcsize(">I"))]
+    """
+    hiding = dict.fromkeys(("struct.py", "json.py", "logging.py", "socket.py"), "raise OSError")
+    runtime = HandlerRuntime(folder_of(tmp_path, {"service.py": code, **hiding}), handler_manifest(), threads=1)
+    assert ask(runtime, b"")[0].body == b"4"
+    runtime.close()
 
 
 def test_what_a_handler_writes_stays_in_its_own_copy(start: Start, tmp_path: Path) -> None:

@@ -188,6 +188,51 @@ def test_a_failing_handler_fails_every_request_of_its_batch(
     assert error_of(ask(runtime, b"", b"")[0])[0] == expected[0]
 
 
+@pytest.mark.parametrize(
+    ("does", "expected"),
+    [
+        ("import numpy; context.set_http_response_status(numpy.int64(201))", (201, "text/plain; charset=utf-8", {})),
+        ("context.set_http_response_status('404')", (404, "text/plain; charset=utf-8", {})),
+        ("context.set_http_response_status(None)", (500, "text/plain; charset=utf-8", {})),
+        ("context.set_response_content_type(0, b'text/csv')", (200, "text/csv", {})),
+        ("context.set_response_header(0, 'X-A', '\\ud800')", (200, "text/plain; charset=utf-8", {"X-A": "?"})),
+    ],
+)
+def test_what_a_handler_says_beside_its_result_may_be_of_any_type(
+    start: Start, does: str, expected: tuple[int, str, dict[str, str]]
+) -> None:
+    code = f"def handle(data, context):\n    if data is not None:\n        {does}\n        return ['done']"
+    runtime = start(code)
+    pid = runtime.pid
+    (answer,) = ask(runtime, b"")
+    assert (answer.status, answer.content_type, answer.headers, answer.body) == (*expected, b"done")
+    assert runtime.pid == pid
+
+
+@pytest.mark.parametrize(
+    ("fails", "status", "message"),
+    [
+        ("raise PredictionException(ValueError('odd'), '422')", 422, "odd"),
+        ("raise PredictionException(b'odd', float('inf'))", 500, "odd"),
+        ("return ['\\ud800']", 503, "Unsupported model output data type."),
+        (
+            "nested = []; [nested := [nested] for _ in range(100_000)]; return [nested]",
+            503,
+            "Unsupported model output data type.",
+        ),
+        ("context.request_processor = None; return ['a']", 503, "Prediction failed"),
+    ],
+)
+def test_an_answer_that_cant_be_sent_costs_the_handler_nothing_but_its_batch(
+    start: Start, fails: str, status: int, message: str
+) -> None:
+    head = "from mms.service import PredictionException\ndef handle(data, context):\n    if data is not None:\n        "
+    runtime = start(head + fails)
+    pid = runtime.pid
+    assert error_of(ask(runtime, b"")[0]) == (status, "InternalServerException", message)
+    assert runtime.pid == pid
+
+
 def test_torchserve_answers_cuda_errors_as_want_of_memory(start: Start) -> None:
     code = """
         from ts.utils.util import PredictionException

@@ -146,6 +146,12 @@ def test_headers_that_would_break_the_connection_are_left_out() -> None:
     assert dict(encode(Payload(b"", "", headers=wrong)).headers) == {**ALWAYS, "x-request-id": "id-1"}
 
 
+def test_a_handler_does_not_set_the_servers_own_headers_a_second_time() -> None:
+    own = {"X-Request-Id": "mine", "Cache-Control": "max-age=60", "pragma": "cache", "Expires": "0", "etag": "1"}
+    reply = encode(Payload(b"", "", headers=own))
+    assert sorted(reply.headers) == sorted({**ALWAYS, "x-request-id": "id-1", "etag": "1"}.items())
+
+
 @pytest.mark.parametrize("status", [0, 101, 600, -1])
 def test_what_is_no_status_becomes_an_error(status: int) -> None:
     assert encode(Payload(b"", "text/plain\r\nx: y", status=status)).status == 500

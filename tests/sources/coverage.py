@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 
 from converters.base import load_converter
+from converters.mxnet.reference.registry import numpy_operators
+from converters.mxnet.registry import operators
 from tests.sources.registry import ESTIMATORS, SOURCES, TABLES
 from tests.sources.table import SourceCase
 
@@ -47,11 +49,25 @@ def render_page() -> str:
         cases = [case for case in SOURCES if case.framework == framework]
         kinds = load_converter(framework).kinds
         parts.append(f"## {TITLES[framework]}\n\nReads {kinds}.\n\n{_table(cases)}")
+        if framework == "mxnet":
+            parts.append(_operators())
     parts.append(
         "## scikit-learn's estimators\n\nEvery estimator that predicts or transforms, at its defaults and at an "
         f"unusual setting.\n\n{_table(ESTIMATORS)}"
     )
     return "\n\n".join(parts) + "\n"
+
+
+def _operators() -> str:
+    """The operators of MXNet that are translated, by whether numpy has a second opinion on them."""
+    translated, seconded = set(operators()), set(numpy_operators())
+    listed = {"with a second opinion in numpy": translated & seconded, "without one": translated - seconded}
+    sections = [
+        f"{len(names)} {what}: {', '.join(f'`{name}`' for name in sorted(names))}." for what, names in listed.items()
+    ]
+    return "\n\n".join(
+        (f"### Operators of MXNet\n\n{len(translated)} are translated, under these names and their aliases.", *sections)
+    )
 
 
 def _summary() -> str:

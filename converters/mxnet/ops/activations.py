@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from converters.mxnet.ops.precision import single
+from converters.mxnet.ops.kernels import single
 from converters.mxnet.registry import OpNode, mxnet_op
 from converters.mxnet.values import Value
 

@@ -1,9 +1,9 @@
-"""Axes and sizes as attributes give them, checked: a broken file may hold any number."""
+"""Axes, sizes and shapes as attributes give them, checked: a broken file may hold any number."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from converters.mxnet.registry import OpNode
 from converters.mxnet.values import Size, Value
@@ -51,3 +51,14 @@ def counted(node: OpNode, size: Size) -> Value:
     g = node.g
     bounded(node, [size])
     return g.emit("Range", g.const(0, "int64"), g.size(size).squeeze(0), g.const(1, "int64"), shape=(size,))
+
+
+def expect_shape(node: OpNode, name: str, value: Value, expected: Sequence[Size]) -> None:
+    """Refuses a value, called `name` in the operator's documentation, whose known sizes are others than `expected`."""
+    if value.rank != len(expected) or not all(map(_fits, value.shape, expected)):
+        shape = ", ".join(map(str, expected))
+        raise node.refuse(f"input {name!r}: expected the shape ({shape}), got {value}")
+
+
+def _fits(size: Size, expected: Size) -> bool:
+    return isinstance(size, str) or isinstance(expected, str) or size == expected

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from converters.mxnet.ops.axes import bounded
-from converters.mxnet.ops.precision import single
-from converters.mxnet.ops.weights import expect_shape
+from converters.mxnet.ops.axes import bounded, expect_shape
+from converters.mxnet.ops.kernels import single
 from converters.mxnet.ops.windows import (
     Window,
     channels_last,
@@ -75,19 +74,9 @@ def _convolved(
     if bias is not None:
         expect_shape(node, "bias", bias, (node.attrs.integer("num_filter"),))
     bounded(node, padded_shape(data, window))
+    steps = {"kernel_shape": window.kernel, "strides": window.stride, "dilations": window.dilate}
     padding = {} if "output_shape" in attributes else {"pads": window.pad * 2}
-    made = single(
-        op,
-        data,
-        weight,
-        bias,
-        kernel_shape=window.kernel,
-        strides=window.stride,
-        dilations=window.dilate,
-        group=groups,
-        **padding,
-        **attributes,
-    )
+    made = single(op, data, weight, bias, group=groups, **steps, **padding, **attributes)
     bounded(node, made.shape)
     return to_channels_last(made) if last else made
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from converters.mxnet.ops.axes import known_size
 from converters.mxnet.ops.regions import MAX_CELLS, rounded
 from converters.mxnet.registry import OpNode, mxnet_op
 from converters.mxnet.values import Value
@@ -46,11 +47,7 @@ def _pooling(node: OpNode, trans: Value | None) -> _Pooling:
     attrs = node.attrs
     size, dim = attrs.integer("pooled_size"), attrs.integer("output_dim")
     part = attrs.integer("part_size", 0) or size
-    classes = 1
-    if trans is not None:
-        if not isinstance(trans.shape[1], int):
-            raise node.refuse(f"the channels of trans {trans} must be known: declare them with inputs:")
-        classes = trans.shape[1] // 2
+    classes = 1 if trans is None else known_size(node, trans, 1) // 2
     found = _Pooling(size, attrs.integer("group_size"), part, attrs.integer("sample_per_part", 1), dim, classes)
     sides = (found.size, found.group, found.part)
     if not (all(0 < side <= MAX_CELLS for side in sides) and 0 < found.samples <= MAX_SAMPLES):

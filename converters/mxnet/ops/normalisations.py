@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from converters.mxnet.ops.axes import axis_of, known_size
-from converters.mxnet.ops.precision import single
-from converters.mxnet.ops.weights import expect_shape
+from converters.mxnet.ops.axes import axis_of, expect_shape, known_size
+from converters.mxnet.ops.kernels import single
 from converters.mxnet.registry import OpNode, mxnet_op
 from converters.mxnet.values import Value
 

@@ -72,7 +72,7 @@ def np_pad(node: OpNode, data: Value) -> Value:
     found = [int(number) for number in re.findall(r"-?\d+", node.attrs.text("pad_width"))]
     mode = node.attrs.text("mode", "constant")
     if len(found) != 2 * data.rank or min(found, default=0) < 0:
-        raise node.refuse(f"attribute 'pad_width': expected {data.rank} pairs, got {node.attrs.text('pad_width')[:60]}")
+        raise node.refuse(f"attribute 'pad_width': expected {data.rank} pairs, got {node.attrs.text('pad_width')}")
     if node.attrs.text("reflect_type", "even") != "even":
         raise node.refuse("attribute 'reflect_type': expected 'even'")
     widths = list(zip(found[::2], found[1::2], strict=True))

@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 
 from converters.mxnet.ops.axes import bounded
-from converters.mxnet.ops.precision import single
+from converters.mxnet.ops.kernels import single
 from converters.mxnet.ops.windows import (
     Window,
     channels_last,

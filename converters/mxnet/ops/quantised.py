@@ -80,7 +80,7 @@ def quantized_flatten(node: OpNode, data: Value, min_data: Value, max_data: Valu
 def quantized_act(node: OpNode, data: Value, min_data: Value, max_data: Value) -> list[Value]:
     """`relu` of int8; nothing else exists. The range stays as it is."""
     if (kind := node.attrs.text("act_type")) != "relu":
-        raise node.refuse(f"attribute 'act_type': expected relu, got {kind[:40]!r}")
+        raise node.refuse(f"attribute 'act_type': expected relu, got {kind!r}")
     if data.dtype != INT8:
         raise node.refuse(f"input 'data': expected int8, as which MXNet 1.9.1 reads whatever comes, got {data}")
     one = node.g.const(1.0, np.float32)
@@ -167,7 +167,7 @@ def _out_type(node: OpNode) -> np.dtype[Any]:
         return INT8 if low is None or low < 0 else UINT8
     dtype: np.dtype[Any] = node.attrs.dtype("out_type", INT8)
     if dtype not in LEVELS:
-        raise node.refuse(f"attribute 'out_type': expected int8, uint8 or auto, got {name[:40]!r}")
+        raise node.refuse(f"attribute 'out_type': expected int8, uint8 or auto, got {name!r}")
     return dtype
 
 

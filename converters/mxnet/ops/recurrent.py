@@ -99,7 +99,7 @@ def rnn(
 def _mode(node: OpNode) -> _Mode:
     name = node.attrs.text("mode")
     if name not in MODES:
-        raise node.refuse(f"attribute 'mode': expected one of {', '.join(MODES)}, got {name[:40]!r}")
+        raise node.refuse(f"attribute 'mode': expected one of {', '.join(MODES)}, got {name!r}")
     return MODES[name]
 
 

@@ -1,4 +1,4 @@
-"""Reductions: `sum`, `mean`, `max`, `min`, `prod` and their like, norms and moments.
+"""Reductions: `sum`, `mean`, `max`, `min`, `prod` and their like, norms, moments, sums and differences along an axis.
 
 `axis` is a number or a tuple, absent or `()` for all axes; `exclude=True` means all *other* axes. There are no scalars
 here: what would be one has shape (1,). Integers stay integers. For NaN MXNet's max and min give NaN; those of ONNX
@@ -14,13 +14,15 @@ from typing import Any, Final
 import numpy as np
 
 from converters.mxnet.ops.arithmetic import divide
-from converters.mxnet.ops.axes import axes_of
+from converters.mxnet.ops.axes import axes_of, axis_of
+from converters.mxnet.ops.kernels import NARROW
 from converters.mxnet.registry import OpNode, mxnet_op
 from converters.mxnet.values import Value
 
 Reduction = Callable[[Value, Sequence[int], bool], Value]
 """Of a value over axes; whether these stay with size 1."""
-_NARROW = frozenset(map(np.dtype, ("int8", "uint8", "int16", "uint16")))
+MAX_DIFFERENCES = 64
+"""Of neighbours, one after the other."""
 
 
 def reduced_axes(node: OpNode, data: Value) -> tuple[int, ...]:
@@ -41,7 +43,7 @@ def _reduce(op: str) -> Reduction:
     """ONNX's operator, by way of int32 for narrow integers, whose sums and products wrap."""
 
     def reduction(x: Value, axes: Sequence[int], keepdims: bool) -> Value:
-        wide = x.cast(np.int32) if x.dtype in _NARROW else x
+        wide = x.cast(np.int32) if x.dtype in NARROW else x
         return wide.reduce(op, *axes, keepdims=keepdims).cast(x.dtype)
 
     return reduction
@@ -146,3 +148,31 @@ def multi_sum_sq(node: OpNode, *data: Value) -> Value:
     """The sum of squares of each of `num_arrays` tensors: float32[num_arrays]."""
     sums = [each.cast(np.float32).reduce("ReduceSumSquare", *range(each.rank)) for each in data]
     return node.g.emit("Concat", *[unscalar(each) for each in sums], axis=0)
+
+
+@mxnet_op("_np_cumsum")
+def cumsum(node: OpNode, a: Value) -> Value:
+    """The running sum along `axis`, or of the flattened tensor without one; in `dtype` where that is given.
+
+    Narrow integers wrap; bools give int64.
+    """
+    g = node.g
+    dtype = node.attrs.dtype("dtype", np.dtype(np.int64) if a.dtype.kind == "b" else a.dtype)
+    axis = node.attrs.integer("axis", None)
+    flat = a if axis is not None else g.reshape(a, [g.product(a.shape)])
+    place = 0 if axis is None else axis_of(node, axis, a.rank)
+    x = flat.cast(dtype)
+    wide = x.cast(np.int32) if dtype in NARROW else x
+    return g.emit("CumSum", wide, g.const(place, np.int64)).cast(dtype)
+
+
+@mxnet_op("_npi_diff")
+def diff(node: OpNode, a: Value) -> Value:
+    """The differences of neighbours along `axis` (default -1), taken `n` (default 1) times."""
+    times = node.attrs.integer("n", 1)
+    if not 0 <= times <= MAX_DIFFERENCES:
+        raise node.refuse(f"attribute 'n': expected 0 to {MAX_DIFFERENCES}, got {times}")
+    axis = axis_of(node, node.attrs.integer("axis", -1), a.rank)
+    for _ in range(times):
+        a = a.slice(axis, 1) - a.slice(axis, 0, -1)
+    return a

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from converters.mxnet.ops.axes import counted, known_size
-from converters.mxnet.ops.precision import single
+from converters.mxnet.ops.kernels import single
 from converters.mxnet.registry import OpNode, mxnet_op
 from converters.mxnet.values import Size, Value
 

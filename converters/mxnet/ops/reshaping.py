@@ -145,11 +145,7 @@ def reshape_like(node: OpNode, lhs: Value, rhs: Value) -> Value:
 
 def _span(node: OpNode, value: Value, side: str) -> slice:
     begin, end = node.attrs.integer(f"{side}_begin", 0), node.attrs.integer(f"{side}_end", value.rank)
-    first = (
-        0
-        if begin == value.rank == 0
-        else axis_of(node, begin, value.rank + 1 if begin > 0 else value.rank, f"{side}_begin")
-    )
+    first = axis_of(node, begin, value.rank + (begin > 0), f"{side}_begin") if begin else 0
     last = end if end >= 0 else end + value.rank
     if not first <= last <= value.rank:
         raise node.refuse(f"attribute '{side}_end': expected {first} to {value.rank}, got {end}")

@@ -1,16 +1,18 @@
-"""Functions of one tensor, element by element, with the input's dtype as the result's.
+"""Functions of one tensor, element by element, with the input's dtype as the result's, and changes of that dtype.
 
-Of integers they are computed in floats and cut towards zero. `numpy_unary.py` names the same functions again.
+Of integers they are computed in floats and cut towards zero: exp(1) is 2. The numpy front end has the same functions
+under names of its own.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
 
+from converters.mxnet.ops.kernels import NARROW
 from converters.mxnet.ops.rounding import ROUNDINGS
 from converters.mxnet.ops.special import SPECIAL
 from converters.mxnet.registry import OpNode, mxnet_op
@@ -119,6 +121,8 @@ FLOATING: Final[Mapping[str, Function]] = {
     **SPECIAL,
 }
 """Functions that give floats; see `of_any`."""
+_NUMPY_ABSENT = frozenset({"abs", "round", "logical_not", "rsqrt", "rcbrt", "gamma", "gammaln", "erfinv"})
+"""Those that the numpy front end lacks, or has under another name or with another result."""
 
 
 def of_any(function: Function) -> Function:
@@ -134,16 +138,15 @@ def _cut(x: Value) -> Value:
     return g.emit("Where", close, whole, x)
 
 
-def _register(name: str, function: Function) -> None:
-    @mxnet_op(name)
+def _register(function: Function, *names: str) -> None:
+    @mxnet_op(*names)
     def unary(node: OpNode, data: Value) -> Value:
         return function(data)
 
 
-for _name, _function in EXACT.items():
-    _register(_name, _function)
-for _name, _function in FLOATING.items():
-    _register(_name, of_any(_function))
+for _name, _function in {**EXACT, **{name: of_any(function) for name, function in FLOATING.items()}}.items():
+    _register(_function, _name, *([] if _name in _NUMPY_ABSENT else [f"_npi_{_name}"]))
+_register(absolute, "_npi_absolute")
 
 
 @mxnet_op("erf")
@@ -164,3 +167,41 @@ def sign_ste(node: OpNode, data: Value) -> Value:
 def gradient_multiplier(node: OpNode, data: Value) -> Value:
     """The tensor itself: `scalar` counts for the gradient."""
     return data
+
+
+@mxnet_op("_npi_nan_to_num")
+def nan_to_num(node: OpNode, data: Value) -> Value:
+    """NaN as `nan` (0), infinities as `posinf` and `neginf` (the dtype's largest and lowest numbers)."""
+    if not data.is_float:
+        return data
+    g, attrs, limits = node.g, node.attrs, np.finfo(data.dtype)
+    x = g.emit("Where", g.emit("IsNaN", data), g.scalar(attrs.number("nan", 0.0), data), data)
+    high, low = attrs.number("posinf", float(limits.max)), attrs.number("neginf", float(limits.min))
+    x = g.emit("Where", g.emit("Equal", data, g.scalar(np.inf, data)), g.scalar(high, data), x)
+    return g.emit("Where", g.emit("Equal", data, g.scalar(-np.inf, data)), g.scalar(low, data), x)
+
+
+@mxnet_op("Cast")
+def cast(node: OpNode, data: Value) -> Value:
+    """`data` as `dtype`: floats are cut towards zero, and what is too large for a narrow integer wraps (300 -> 44)."""
+    dtype = node.attrs.dtype("dtype")
+    # C leaves a float's conversion to a narrow integer undefined out of range; by way of int32 it wraps.
+    through = data.cast(np.int32) if data.is_float and dtype in NARROW else data
+    return through.cast(dtype)
+
+
+@mxnet_op("amp_cast")
+def amp_cast(node: OpNode, data: Value) -> Value:
+    """Mixed precision's cast: floats become `dtype`, all else stays."""
+    return data.cast(node.attrs.dtype("dtype")) if data.is_float else data
+
+
+@mxnet_op("amp_multicast")
+def amp_multicast(node: OpNode, *data: Value) -> Sequence[Value]:
+    """All floats as the widest float among them, or the narrowest with `cast_narrow` (default False)."""
+    floats = [each.dtype for each in data if each.is_float]
+    if not floats:
+        return data
+    choose = min if node.attrs.boolean("cast_narrow", False) else max
+    dtype = choose(floats, key=lambda each: each.itemsize)
+    return [each.cast(dtype) if each.is_float else each for each in data]

@@ -55,9 +55,7 @@ def window_of(node: OpNode, rank: int) -> Window:
 def checked(node: OpNode, attribute: str, numbers: tuple[int, ...], axes: int, least: int) -> tuple[int, ...]:
     """The numbers, one for each of `axes`, if they are within `least` and `LARGEST`."""
     if len(numbers) != axes or not all(least <= number <= LARGEST for number in numbers):
-        raise node.refuse(
-            f"attribute {attribute!r}: expected {axes} numbers from {least} to {LARGEST}, got {str(numbers)[:60]}"
-        )
+        raise node.refuse(f"attribute {attribute!r}: expected {axes} numbers from {least} to {LARGEST}, got {numbers}")
     return numbers
 
 

@@ -44,7 +44,9 @@ class Channel:
         if length > LONGEST_HEADER_BYTES:
             raise ValueError(f"a header of {length} bytes; the longest has {LONGEST_HEADER_BYTES}")
         header = json.loads(self._read(length).decode())
-        sizes = header.pop("sizes")
+        sizes = header.pop("sizes", None) if isinstance(header, dict) else None
+        if not isinstance(sizes, list) or not all(isinstance(size, int) and size >= 0 for size in sizes):
+            raise ValueError("a header that is no object with the sizes of its blobs")
         if sum(sizes) > LARGEST_MESSAGE_BYTES:
             raise ValueError(f"a message of {sum(sizes)} bytes; the largest has {LARGEST_MESSAGE_BYTES}")
         return header, [self._read(size) for size in sizes]

@@ -45,10 +45,18 @@ class Service:
         values of all parameters in order.
         """
         try:
-            encoded = [_encode(result) for result in self._call(self._data(rows, iter(blobs)))]
-            early = [[_encode(part)[1] for part in parts] for parts in self._context.early_results]
+            return self._answer(rows, blobs)
         except Failure as failure:
             return _failed(failure, len(rows))
+        except PredictionException as error:  # meant for the client, so the log is spared
+            return _failed(Failure(_status(error.error_code), _text(error.message)), len(rows))
+        except Exception as error:  # whatever else a handler raises, or leaves in its context
+            print_error(error)
+            return _failed(self._failure_of(error), len(rows))
+
+    def _answer(self, rows: list[dict[str, Any]], blobs: list[bytes]) -> tuple[list[dict[str, Any]], list[bytes]]:
+        encoded = [_encode(result) for result in self._call(self._data(rows, iter(blobs)))]
+        early = [[_encode(part)[1] for part in parts] for parts in self._context.early_results]
         answers = [self._described(index, kind) for index, (kind, _) in enumerate(encoded)]
         bodies = [b"".join((*(parts[index] for parts in early), body)) for index, (_, body) in enumerate(encoded)]
         return answers, bodies
@@ -62,13 +70,7 @@ class Service:
         return [{name: _decoded(next(values), kind) for name, kind in row["parameters"]} for row in rows]
 
     def _call(self, data: list[dict[str, Any]]) -> list[Any]:
-        try:
-            results = self._entry(data, self._context)
-        except PredictionException as error:  # meant for the client, so the log is spared
-            raise Failure(error.error_code, error.message) from error
-        except Exception as error:  # whatever else a handler raises
-            print_error(error)
-            raise self._failure_of(error) from error
+        results = self._entry(data, self._context)
         if not isinstance(results, list):
             print("expected a list from the handler, got", type(results).__name__, file=sys.stderr)
             raise Failure(503, "Invalid model predict output")
@@ -83,12 +85,26 @@ class Service:
         return Failure(503, "Prediction failed")
 
     def _described(self, index: int, kind: str) -> dict[str, Any]:
-        headers = {str(key): str(value) for key, value in self._context.get_response_headers(index).items()}
+        headers = {_text(key): _text(value) for key, value in self._context.get_response_headers(index).items()}
         return {
-            "content_type": self._context.get_response_content_type(index) or kind,
+            "content_type": _text(self._context.get_response_content_type(index) or kind),
             "headers": {key: value for key, value in headers.items() if key.lower() != CONTENT_TYPE},
-            "status": self._context.get_response_status(index)[0],
+            "status": _status(self._context.get_response_status(index)[0]),
         }
+
+
+def _text(value: Any) -> str:
+    """What a handler gives for text may be anything: an exception, bytes, half of a surrogate pair."""
+    text = value.decode(errors="replace") if isinstance(value, (bytes, bytearray)) else str(value)
+    return text.encode(errors="replace").decode()
+
+
+def _status(code: Any) -> int:
+    """A status of numpy, or written as text, is one too; 500 for what is none."""
+    try:
+        return int(code)
+    except (TypeError, ValueError, OverflowError):
+        return 500
 
 
 def _headers(row: dict[str, Any]) -> dict[str, Any]:
@@ -112,12 +128,12 @@ def _decoded(value: bytes, kind: str | None) -> Any:
 def _encode(result: Any) -> tuple[str, bytes]:
     if isinstance(result, (bytes, bytearray)):
         return BYTES, bytes(result)
-    if isinstance(result, str):
-        return TEXT, result.encode()
     try:
+        if isinstance(result, str):
+            return TEXT, result.encode()
         return JSON, json.dumps(result, indent=2, default=_listed).encode()
-    except (TypeError, ValueError) as error:
-        print("a result of the handler can't be written as JSON:", error, file=sys.stderr)
+    except (TypeError, ValueError, RecursionError) as error:
+        print("a result of the handler can't be written as text or JSON:", error, file=sys.stderr)
         raise Failure(503, "Unsupported model output data type.") from error
 
 

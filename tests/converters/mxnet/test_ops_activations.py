@@ -150,3 +150,8 @@ def test_smooth_l1_of_integers_cuts_scalar_and_result() -> None:
 )
 def test_what_mxnet_does_not_know_is_refused(op: str, inputs: list[Any], attributes: dict[str, str], told: str) -> None:
     assert told in refusal(op, inputs, constants=(1,), **attributes)
+
+
+def test_a_refusal_of_a_broken_file_stays_short() -> None:
+    assert refusal("Activation", [[1]], act_type="x" * 10_000).endswith("xxx..")
+    assert len(refusal("Activation", [[1]], act_type="x" * 10_000)) < 500
