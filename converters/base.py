@@ -71,8 +71,10 @@ class ConversionOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Path of a text file, one class a line; counts by its bytes. None for what the source itself says."""
     against_mxnet: str | None = None
     """Command of a Python that has MXNet, for the reference of an MXNet source."""
-    python: str | None = None
+    handler_python: str | None = None
     """Command of another Python, for the handler of an archive."""
+    handler_batch_size: int | None = None
+    """Most requests that an archive's handler is given at once; None for what the archive says."""
     trust: bool = False
     """Whether code inside the source may run."""
 

@@ -106,6 +106,15 @@ class ParityConfig(_Section):
     )
 
 
+class HandlerConfig(_Section):
+    """How the handler of an archive runs."""
+
+    python: Filled | None = Field(default=None, description="Command of another Python (3.7 or newer) to run it with.")
+    batch_size: int | None = Field(
+        default=None, ge=1, le=4096, description="Most requests in one call of it; by default what the archive says."
+    )
+
+
 class ConvertConfig(_Section):
     """How the source becomes an ONNX model."""
 
@@ -213,9 +222,7 @@ class ModelConfig(_Section):
         description="A text file with the names of the classes, one a line in the order of the scores, or an "
         "`index_to_name.json`.",
     )
-    python: Filled | None = Field(
-        default=None, description="Command of another Python (3.7 or newer) for the handler of an archive."
-    )
+    handler: HandlerConfig = Field(default=HandlerConfig(), description="How an archive's own handler runs.")
     trust: bool = Field(default=False, description="Whether code inside the source, as in a pickle, may run.")
     convert: ConvertConfig = Field(default=ConvertConfig(), description="How the source becomes an ONNX model.")
     serve: ServeConfig = Field(default=ServeConfig(), description="How the model runs.")
@@ -276,8 +283,8 @@ def _resolved_model(model: ModelConfig, folder: Path) -> ModelConfig:
     }
     if model.module or model.custom_objects:
         changes["code_folder"] = absolute_path(model.code_folder or ".", folder)
-    if model.python is not None:
-        changes["python"] = _command(model.python, folder)
+    if model.handler.python is not None:
+        changes["handler"] = model.handler.model_copy(update={"python": _command(model.handler.python, folder)})
     inner: dict[str, Any] = {}
     if model.convert.calibration is not None:
         inner["calibration"] = absolute_path(model.convert.calibration, folder)

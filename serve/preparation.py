@@ -45,7 +45,8 @@ def conversion_options(model: ModelConfig) -> ConversionOptions:
         processor=model.processor.spec() if model.processor else None,
         labels=model.labels,
         against_mxnet=model.convert.against_mxnet,
-        python=model.python,
+        handler_python=model.handler.python,
+        handler_batch_size=model.handler.batch_size,
         trust=model.trust,
     )
 

@@ -43,7 +43,7 @@ def handler_conversion(archive: Archive, file: Path, options: ConversionOptions)
         reference_name="the archive's own handler",
         runtime="handler",
         labels=archive.labels,
-        handler=_spec(archive, options.python),
+        handler=_spec(archive, options),
         unproven="a handler is the source's own code",
     )
 
@@ -54,7 +54,7 @@ def _at_the_top(archive: Archive, file: Path) -> Path:
     return file if file.parent == archive.folder or not top else top[0]
 
 
-def _spec(archive: Archive, python: str | None) -> HandlerSpec:
+def _spec(archive: Archive, options: ConversionOptions) -> HandlerSpec:
     manifest, config = archive.manifest, archive.config
     assert manifest.handler is not None
     where = f"source {archive.source!r}: {manifest.config_file!r}"
@@ -62,8 +62,8 @@ def _spec(archive: Archive, python: str | None) -> HandlerSpec:
         server=manifest.server,
         entry=manifest.handler,
         requirements=manifest.requirements_file,
-        python=python,
-        batch_size=int(_number(config, "batchSize", 1, where)),
+        python=options.handler_python,
+        batch_size=options.handler_batch_size or int(_number(config, "batchSize", 1, where)),
         max_batch_delay_ms=_number(config, "maxBatchDelay", 0, where),
         response_timeout_s=_number(config, "responseTimeout", 120, where) or 120.0,
         properties=_properties(archive),

@@ -63,7 +63,6 @@ def _choices(key: str) -> click.Choice[str]:
 )
 @click.option("--precision", type=_choices("precision"), help="Number format of the converted model.")
 @click.option("--against-mxnet", metavar="PYTHON", help="A Python that has MXNet: compare with MXNet itself.")
-@click.option("--python", metavar="PYTHON", help="Another Python for the handler of an archive.")
 @click.option("--config", type=click.Path(path_type=Path), help="Take the options of model --name from this config.")
 @json_option
 def command(

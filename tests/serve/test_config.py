@@ -71,7 +71,7 @@ def test_defaults_fill_what_is_not_written(tmp_path: Path) -> None:
         "code_folder": None,
         "processor": None,
         "labels": None,
-        "python": None,
+        "handler": {"python": None, "batch_size": None},
         "convert": {
             "to": "onnx",
             "against_mxnet": None,
