@@ -37,8 +37,8 @@ class BodyOptions:
     def signatures(self, conversion: Conversion) -> dict[str, Signature]:
         """All signatures of the version by name, the default one first, that of raw bodies last.
 
-        Raises `ConfigError` for a processor in front of a handler, and `ConversionError` for a source whose own
-        signature has the name of that of raw bodies.
+        Raises `ConfigError` for a processor or labels in front of a handler, and `ConversionError` for a source whose
+        own signature has the name of that of raw bodies.
         """
         own = signatures_of(conversion)
         if conversion.unproven is not None:
@@ -51,5 +51,7 @@ class BodyOptions:
     def _check_unproven(self, reason: str) -> None:
         if self._processor is not None:
             raise ConfigError(f"processor: raw bodies go to the source's own code ({reason}); leave the key out")
+        if self._labels is not None:
+            raise ConfigError(f"labels: the source's own code names the classes ({reason}); leave the key out")
         if self._precision != "float32":
             raise ConfigError(f"convert.precision: {self._precision!r} is for ONNX models only ({reason})")

@@ -90,7 +90,7 @@ def current_manifest(data: bytes, where: str) -> ArchiveManifest:
     model = found.model
     version = model.model_version
     extensions = model.extensions or {}
-    return ArchiveManifest(
+    manifest = ArchiveManifest(
         server=_server_of(found),
         name=model.model_name or None,
         version=str(version) if version not in (None, "") else None,
@@ -104,6 +104,16 @@ def current_manifest(data: bytes, where: str) -> ArchiveManifest:
         parameters_file=_text(extensions, "parametersFile", where),
         extensions=extensions,
     )
+    return _checked(manifest, where)
+
+
+def _checked(manifest: ArchiveManifest, where: str) -> ArchiveManifest:
+    """Messages and logs repeat what it says, so that a line break or an escape has no place there."""
+    for field in manifest.__struct_fields__:
+        value = getattr(manifest, field)
+        if isinstance(value, str) and not value.isprintable():
+            raise SourceError(f"{where}: expected text of one line as {field.replace('_', ' ')}, got {value[:60]!r}")
+    return manifest
 
 
 def _server_of(manifest: _Current) -> Server:
@@ -120,7 +130,7 @@ def _server_of(manifest: _Current) -> Server:
 def old_manifest(data: bytes, where: str) -> ArchiveManifest:
     """The manifest of MMS 0.4 in `data`, migrated as MMS 1.0 does it; raises `SourceError`."""
     model = decode(data, _Old, where).model
-    return ArchiveManifest(
+    manifest = ArchiveManifest(
         server="mms",
         layout="0.4",
         name=model.name or None,
@@ -132,6 +142,7 @@ def old_manifest(data: bytes, where: str) -> ArchiveManifest:
         signature_file=model.signature or None,
         model_format=model.format or None,
     )
+    return _checked(manifest, where)
 
 
 def is_old_manifest(data: bytes) -> bool:

@@ -44,8 +44,8 @@ PAYLOAD_SIGNATURE = Signature(
         TensorSpec("status", "INT32", (-1,)),
     ),
 )
-"""One raw body a row. `fields` are the named parts of a form and `headers` are both JSON objects; a field's bytes are
-text in base64. `status` is an HTTP status."""
+"""One raw body a row. `fields`, the named parts of a form, and `headers` are JSON objects; a field's bytes are text in
+base64, those of a file `[base64, content type]`. `status` is an HTTP status."""
 
 
 class ImageProcessor(msgspec.Struct, frozen=True, kw_only=True, tag="image", tag_field="type"):

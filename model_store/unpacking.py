@@ -23,6 +23,10 @@ from model_store.filesystems import chunks, is_inside, reason
 from model_store.members import DAMAGED, Allowance, Member, members_of
 
 _DRIVE = re.compile(r"[A-Za-z]:")
+_UNPRINTABLE = frozenset(("Cc", "Cs"))
+"""Categories of control characters, which break lines of logs, and of bytes that are no UTF-8."""
+_DEEPEST = 100
+"""Folders in each other: Python's own walks over them recurse."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +126,10 @@ class _Names:
                 return None
         if not is_inside(name) or _DRIVE.match(name):
             raise self._refusal(member, "is no plain relative path: it may lead out of the folder")
+        if any(unicodedata.category(character) in _UNPRINTABLE for character in name):
+            raise self._refusal(member, "has a name with control characters, or that is no UTF-8")
+        if name.count("/") > _DEEPEST:
+            raise self._refusal(member, f"lies more than {_DEEPEST} folders deep")
         self._claim(member, PurePosixPath(name))
         return name
 
@@ -144,7 +152,7 @@ class _Names:
             raise self._refusal(member, f"differs from {self._folders[key]!r} in case alone")
 
     def _refusal(self, member: Member, rule: str) -> SourceError:
-        return SourceError(f"source {self._source!r}: member {member.name!r} {rule}", member=member.name)
+        return SourceError(f"source {self._source!r}: member {member.name!r:.200} {rule}", member=member.name)
 
 
 def _key(name: str) -> str:

@@ -21,13 +21,15 @@ Tensors = dict[str, np.ndarray]
 @dataclass(slots=True)
 class Payload:
     """A raw body: one row of a batch for the signature `payload`. `fields` are the named parts of a form, whose `body`
-    is empty; `status` is an HTTP status, of answers only."""
+    is empty, and `field_types` the content types of those that are files; `status` is an HTTP status, of answers
+    only."""
 
     body: bytes
     content_type: str
     fields: Mapping[str, bytes] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     status: int = 200
+    field_types: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

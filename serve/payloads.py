@@ -19,7 +19,7 @@ from serve.inference import Payload, Tensors
 _NOTHING = b"{}"
 # Bytes in JSON are base64 to msgspec, both ways.
 _encode = msgspec.json.Encoder().encode
-_decode_fields = msgspec.json.Decoder(dict[str, bytes]).decode
+_decode_fields = msgspec.json.Decoder(dict[str, bytes | tuple[bytes, str]]).decode
 _decode_headers = msgspec.json.Decoder(dict[str, str]).decode
 
 
@@ -33,7 +33,7 @@ def to_tensors(payload: Payload) -> Tensors:
     return {
         "body": _column([payload.body]),
         "content_type": _column([payload.content_type.encode()]),
-        "fields": _column([_fields(payload.fields)]),
+        "fields": _column([_fields(payload)]),
         "headers": _column([_headers(payload.headers)]),
     }
 
@@ -51,10 +51,16 @@ def from_tensors(outputs: Tensors) -> Payload:
 def requests_of(inputs: Tensors) -> list[Payload]:
     """The bodies in the rows of a batch; raises `InvalidInput` for fields or headers that are not what they must be."""
     rows = zip(*(inputs[spec.name] for spec in PAYLOAD_SIGNATURE.inputs), strict=True)
-    return [
-        Payload(body, content_type.decode(errors="replace"), _read_fields(fields), _read_headers(headers))
-        for body, content_type, fields, headers in rows
-    ]
+    return [_request(*row) for row in rows]
+
+
+def _request(body: bytes, content_type: bytes, fields: bytes, headers: bytes) -> Payload:
+    payload = Payload(body, content_type.decode(errors="replace"), headers=_read_headers(headers))
+    if fields != _NOTHING:
+        read = _read_fields(fields)
+        payload.fields = {name: field if isinstance(field, bytes) else field[0] for name, field in read.items()}
+        payload.field_types = {name: field[1] for name, field in read.items() if isinstance(field, tuple)}
+    return payload
 
 
 def answers_to_tensors(answers: Sequence[Payload]) -> Tensors:
@@ -79,17 +85,20 @@ def _column(elements: Sequence[bytes]) -> np.ndarray:
     return column
 
 
-def _fields(fields: Mapping[str, bytes]) -> bytes:
-    return _encode(dict(fields)) if fields else _NOTHING
+def _fields(payload: Payload) -> bytes:
+    if not payload.fields:
+        return _NOTHING
+    types = payload.field_types
+    return _encode({name: (value, types[name]) if name in types else value for name, value in payload.fields.items()})
 
 
 def _headers(headers: Mapping[str, str]) -> bytes:
     return _encode(dict(headers)) if headers else _NOTHING
 
 
-def _read_fields(text: bytes) -> dict[str, bytes]:
+def _read_fields(text: bytes) -> dict[str, bytes | tuple[bytes, str]]:
     try:
-        return {} if text == _NOTHING else _decode_fields(text)
+        return _decode_fields(text)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidInput(f"fields: expected a JSON object of text in base64, got {text[:40]!r}: {error}") from error
 

@@ -58,6 +58,7 @@ def _spec(archive: Archive, options: ConversionOptions) -> HandlerSpec:
     manifest, config = archive.manifest, archive.config
     assert manifest.handler is not None
     where = f"source {archive.source!r}: {manifest.config_file!r}"
+    _number(config, "startupTimeout", 120, where)  # used by whoever starts the handler; a wrong one is told here
     return HandlerSpec(
         server=manifest.server,
         entry=manifest.handler,

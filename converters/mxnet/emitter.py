@@ -136,7 +136,9 @@ class Emitter(Sizes):
             if unseen and emitted and emitted.node.op_type != "Shape":
                 waiting += unseen
             else:
-                seen[waiting[-1].name] = self._numbers_of(waiting.pop(), emitted, seen)
+                last = waiting.pop()
+                if last.name not in seen:
+                    seen[last.name] = self._numbers_of(last, emitted, seen)
         return seen[value.name]
 
     def _numbers_of(

@@ -84,7 +84,7 @@ def translate_node(
         if error.message.startswith(context.node.where):
             raise
         raise context.refuse(error.message) from error
-    except (ValueError, IndexError, TypeError, KeyError, ZeroDivisionError, AttributeError, OverflowError) as error:
+    except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RuntimeError) as error:
         # Files may hold attributes and shapes that no MXNet would write; what they make of a translation is one error.
         raise context.refuse(f"its attributes and inputs don't fit together ({first_line(error)})") from error
     return (made,) if isinstance(made, Value) else tuple(made)

@@ -25,7 +25,7 @@ from model_store.errors import (
 from model_store.manifest import PAYLOAD
 from serve.dialects.base import HttpReply, HttpRequest, NoSuchRoute
 from serve.errors import status_of
-from serve.forms import form_fields
+from serve.forms import read_form
 from serve.inference import Answer, InferenceRequest, InferenceResponse, Payload, Query, ServerDescription, ServerQuery
 from serve.payloads import refusal
 
@@ -139,10 +139,10 @@ def _request_id(request: HttpRequest) -> str:
 
 def _payload(request: HttpRequest, headers: dict[str, str]) -> Payload:
     content_type = request.header("content-type") or ""
-    fields = form_fields(content_type, request.body)
-    if fields is None:
+    form = read_form(content_type, request.body)
+    if form is None:
         return Payload(request.body, content_type, headers=headers)
-    return Payload(b"", content_type, fields, headers)
+    return Payload(b"", content_type, form.fields, headers, field_types=form.types)
 
 
 def _reply(payload: Payload, request_id: str) -> HttpReply:

@@ -109,7 +109,7 @@ class _Batch:
     def add(self, request: Payload) -> None:
         """Fields of a form are parameters of their own names; any other body, or one beside fields, is `body`."""
         parameters: dict[str, tuple[bytes, str | None]] = {
-            name: (value, None) for name, value in request.fields.items()
+            name: (value, request.field_types.get(name)) for name, value in request.fields.items()
         }
         if request.body or not parameters:
             parameters["body"] = (request.body, request.content_type or None)

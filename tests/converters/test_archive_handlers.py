@@ -124,6 +124,7 @@ def test_a_trusted_handler_becomes_a_version_of_the_handler_runtime(tmp_path: Pa
     ("config", "words"),
     [
         ("batchSize: many", "expected a number of at least 0 at batchSize, got 'many'"),
+        ("startupTimeout: soon", "expected a number of at least 0 at startupTimeout, got 'soon'"),
         ("batchSize: 0", "expected a whole number of at least 1 at batchSize"),
         ("maxBatchDelay: -1", "expected a number of at least 0 at maxBatchDelay"),
         ("responseTimeout: .inf", "expected a number of at least 0 at responseTimeout"),

@@ -293,11 +293,18 @@ def test_the_name_of_the_signature_of_bodies_is_reserved(linear_onnx: Path) -> N
     ("options", "message"),
     [
         ({"processor": JsonProcessor()}, "processor: raw bodies go to the source's own code"),
+        ({"labels": "classes.txt"}, "labels: the source's own code names the classes"),
         ({"precision": "float16"}, r"convert\.precision: 'float16' is for ONNX models only"),
     ],
 )
-def test_a_handler_takes_no_processor_and_no_precision(
-    of_archive: Callable[..., Converted], options: dict[str, Any], message: str
+def test_a_handler_takes_no_processor_no_labels_and_no_precision(
+    of_archive: Callable[..., Converted],
+    options: dict[str, Any],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("classes.txt").write_text("cat\n")
     with pytest.raises(ConfigError, match=message):
         of_archive(**options)

@@ -1,4 +1,4 @@
-"""Conversions that are compared with MXNet itself, in a virtual environment that has it."""
+"""Conversions that are compared with MXNet itself, and a handler that runs it, in a virtual environment that has it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,16 @@ from pathlib import Path
 
 import pytest
 import yaml
+from PIL import Image
 
+from serve.inference import Payload
+from serve.runtimes.handler import HandlerRuntime
 from tests.converters.mxnet.recorded import unpack
 from tests.e2e import cifar
 from tests.e2e.running import ONEGATE
+from tests.serve.handler_archives import ask, folder_of, handler_manifest
+from tests.serve.pictures import encoded
+from tests.sources.archives_writing import as_bytes, model_server_04
 from tests.sources.mxnet_writing import Net
 
 MXNET = (
@@ -26,6 +32,21 @@ INPUTS = {
     "old/tiny_json_0.8": ["data:FP32:-1,3,9,9"],
 }
 """Recorded model -> how its inputs are declared."""
+
+NORMALISING = """
+    import builtins, numpy
+    for name in ("bool", "object"):  # MXNet 1.9 was written for an older numpy
+        setattr(numpy, name, getattr(builtins, name))
+    import mxnet
+    from mms.model_service.mxnet_vision_service import MXNetVisionService
+
+    class NormalisingService(MXNetVisionService):
+        def _preprocess(self, data):
+            mean, std = (mxnet.nd.array(each).reshape((1, 3, 1, 1)) for each in MEAN_AND_STD)
+            return [(array.astype("float32") / 255 - mean) / std for array in super()._preprocess(data)]
+
+    MEAN_AND_STD = [0.4914, 0.4822, 0.4465], [0.2023, 0.1994, 0.2010]
+"""
 
 
 @pytest.fixture(scope="module")
@@ -108,3 +129,24 @@ def test_wrong_python_is_refused_in_one_line(tmp_path: Path, wrong: str, reason:
     cifar.write_net(tmp_path)
     done = convert(tmp_path, "cifar", "--input", "data:FP32:-1,3,32,32", "--against-mxnet", wrong)
     assert (done.returncode, done.stdout, done.stderr) == (1, "", f"onegate: --against-mxnet: {reason}\n")
+
+
+def test_service_of_model_server_04_runs_mxnet_unmodified_in_the_python_that_has_it(
+    python: str, tmp_path: Path
+) -> None:
+    named = {"Symbol": "cifar-symbol.json", "Parameters": "cifar-0000.params", "Service": "service.py"}
+    files = {**model_server_04(**named), **cifar.archive_files()}
+    folder_of(tmp_path, {"service.py": NORMALISING, **{name: as_bytes(content) for name, content in files.items()}})
+    expected = cifar.NORMALISED
+    runtime = HandlerRuntime(tmp_path, handler_manifest(entry="service.py", batch_size=1, python=python), threads=1)
+    try:
+        # Of the net's own size: OpenCV would resize in another way than Pillow.
+        pictures = (Image.fromarray(cifar.pixels(colour)[0].transpose(1, 2, 0).astype("u1")) for colour in expected)
+        replies = ask(runtime, *(Payload(encoded(picture), "image/png") for picture in pictures))
+    finally:
+        runtime.close()
+    assert [reply.status for reply in replies] == [200, 200, 200]
+    for reply, best in zip(replies, expected.values(), strict=True):
+        answer = json.loads(reply.body)
+        assert [each["class"] for each in answer] == [label for label, _ in best]
+        assert [each["probability"] for each in answer] == pytest.approx([score for _, score in best], abs=5e-3)

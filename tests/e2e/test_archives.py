@@ -4,8 +4,8 @@ ones beside them."""
 from __future__ import annotations
 
 import http.client
-import io
 import json
+import subprocess
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ import pytest
 import tritonclient.http
 
 from tests.e2e import cifar, exports
-from tests.e2e.running import Running, running
+from tests.e2e.running import ONEGATE, Running, running
 from tests.serve.pictures import BLUE, RED, photograph
 from tests.sources.archives_writing import (
     VISION_SERVICE,
@@ -42,10 +42,12 @@ def cifar_archives(folder: Path) -> dict[str, Path]:
     copied = {**plain, "mxnet_vision_service.py": VISION_SERVICE}
     named = {"Symbol": "cifar-symbol.json", "Parameters": "cifar-0000.params"}
     old = {**model_server_04(**named), **cifar.archive_files()}
+    unpacked = write_folder(folder / "cifar", copied)
+    subprocess.run([ONEGATE, "archive", "pack", "cifar", "--output", "cifar.mar"], cwd=folder, check=True)
     return {
-        "zip": write_zip(folder / "cifar.mar", copied),
+        "zip": folder / "cifar.mar",
         "tgz": write_tgz(folder / "cifar.tar.gz", plain, "cifar/"),
-        "folder": write_folder(folder / "cifar", copied),
+        "folder": unpacked,
         "model04": write_zip(folder / "cifar.model", old),
     }
 
@@ -77,20 +79,15 @@ def json_archive(folder: Path) -> Path:
 def hostile_archives(folder: Path) -> dict[str, Path]:
     files = {**mms(), **cifar.archive_files()}
     outside = "../" * 20 + str(folder / ESCAPED)[1:]
-    linked = write_tgz(folder / "link.mar", files)
-    with tarfile.open(linked, "w:gz") as archive:
-        manifest = json.dumps(files["MAR-INF/MANIFEST.json"]).encode()
-        info = tarfile.TarInfo("MAR-INF/MANIFEST.json")
-        info.size = len(manifest)
-        archive.addfile(info, io.BytesIO(manifest))
-        link = tarfile.TarInfo("cifar-0000.params")
-        link.type, link.linkname = tarfile.SYMTYPE, "/etc/hostname"
-        archive.addfile(link)
+    linked = write_folder(folder / "link", {name: files[name] for name in files if not name.endswith(".params")})
+    (linked / "cifar-0000.params").symlink_to("/etc/hostname")
+    with tarfile.open(folder / "link.mar", "w:gz") as archive:
+        archive.add(linked, ".")
     lying = mms(extensions={"symbolFile": "other-symbol.json", "parametersFile": "cifar-0000.params"})
     return {
         "slip": write_zip(folder / "slip.mar", {**files, outside: "got out"}),
         "absolute": write_tgz(folder / "absolute.mar", {**files, str(folder / ESCAPED): "got out"}),
-        "link": linked,
+        "link": folder / "link.mar",
         "bomb": write_zip(folder / "bomb.mar", {**files, "zeros.bin": bytes(32 << 20)}),
         "lying": write_zip(folder / "lying.mar", {**files, **lying}),
     }
@@ -99,7 +96,7 @@ def hostile_archives(folder: Path) -> dict[str, Path]:
 REASONS = {
     "slip": "onegate-escaped.txt' is no plain relative path: it may lead out of the folder",
     "absolute": "onegate-escaped.txt' is no plain relative path: it may lead out of the folder",
-    "link": "source 'link.mar': member 'cifar-0000.params' is a link; pack the file itself",
+    "link": "source 'link.mar': member './cifar-0000.params' is a link; pack the file itself",
     "bomb": "source 'bomb.mar': member 'zeros.bin' inflates to more than 100 times its size, as a bomb does",
     "lying": "'MAR-INF/MANIFEST.json' names 'other-symbol.json' as symbol file, which is not in the archive",
 }
@@ -175,6 +172,13 @@ def test_torchserve_s_image_classifier_answers_label_by_probability(gateway: Run
 def test_a_service_for_json_takes_values_by_the_input_s_name(gateway: Running) -> None:
     status, _, answer = call(gateway, "/predictions/twice", b'{"data": [[1, 2.5]]}', "application/json")
     assert (status, answer) == (200, [[2, 5]])
+
+
+def test_infer_of_the_command_line_sends_a_picture(gateway: Running) -> None:
+    (gateway.folder / "red.jpg").write_bytes(cifar.jpeg("red"))
+    done = gateway.command("infer", "zip", "--input", "red.jpg")
+    assert done.returncode == 0, done.stderr
+    assert_best(json.loads(done.stdout), cifar.AS_THEY_ARE["red"])
 
 
 def test_fifty_jpegs_at_once_each_get_their_own_answer_and_a_damaged_one_its_error(gateway: Running) -> None:

@@ -63,40 +63,48 @@ class Linear(BaseHandler):
         return torch.tensor([row.get("body") for row in data], dtype=torch.float32)
 
     def postprocess(self, outputs):
-        return [{"row": row, "wheel": tinydep.answer} for row in outputs.tolist()]
+        return [{"row": row, "wheel": tinydep.answer, "batch": len(outputs)} for row in outputs.tolist()]
 '''
 
 WORKER_DIED = {"code": 500, "type": "InternalServerException", "message": "Worker died."}
 
 
 def obedient(folder: Path) -> Path:
-    """An archive of MXNet Model Server whose batches have four requests."""
-    files: Files = {"service.py": OBEDIENT, "model-config.yaml": "batchSize: 4\nmaxBatchDelay: 300\n"}
-    return write_zip(folder / "obedient.mar", {**mms("service:handle", configFile="model-config.yaml"), **files})
+    """An archive of MXNet Model Server, which is told the size of its batches when a model is registered."""
+    return write_zip(folder / "obedient.mar", {**mms("service:handle"), "service.py": OBEDIENT})
 
 
-def linear(folder: Path, name: str, requirements: str) -> Path:
-    """An archive of TorchServe with a TorchScript layer, and a wheel that its requirements may name."""
-    layer = exports.write("torchscript", folder / "layer.pt")
+def linear(folder: Path, name: str, layer: bytes, requirements: str) -> Path:
+    """An archive of TorchServe with a TorchScript layer, batches of two, and a wheel that its requirements may name."""
     files: Files = {
         "handler.py": LINEAR,
-        "layer.pt": layer.read_bytes(),
+        "layer.pt": layer,
         "requirements.txt": f"--no-index\n{requirements}\n",
+        "model-config.yaml": "batchSize: 2\nmaxBatchDelay: 300\n",
     }
     wheel = write_wheel(folder, code="answer = 42\n")
     files[wheel] = (folder / wheel).read_bytes()
-    described = torchserve("handler.py", serializedFile="layer.pt", requirementsFile="requirements.txt")
-    return write_zip(folder / f"{name}.mar", {**described, **files})
+    named = {"serializedFile": "layer.pt", "requirementsFile": "requirements.txt", "configFile": "model-config.yaml"}
+    return write_zip(folder / f"{name}.mar", {**torchserve("handler.py", **named), **files})
 
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("handlers")
     archive = str(obedient(folder))
+    layer = exports.write("torchscript", folder / "layer.pt").read_bytes()
+    whole = str(linear(folder, "linear", layer, "./tinydep-1.0-py3-none-any.whl"))
+    lacking = str(linear(folder, "lacking", layer, "tinydep==2.0"))
     models: list[dict[str, Any]] = [
-        {"name": "obedient", "source": archive, "trust": True},
-        {"name": "linear", "source": str(linear(folder, "linear", "./tinydep-1.0-py3-none-any.whl")), "trust": True},
-        {"name": "lacking", "source": str(linear(folder, "lacking", "tinydep==2.0")), "trust": True},
+        {
+            "name": "obedient",
+            "source": archive,
+            "trust": True,
+            "handler": {"batch_size": 4},
+            "serve": {"batching": {"max_delay_ms": 300}},
+        },
+        {"name": "linear", "source": whole, "trust": True},
+        {"name": "lacking", "source": lacking, "trust": True},
         {"name": "untrusted", "source": archive},
     ]
     config = {"store": "store", "models": models}
@@ -112,9 +120,11 @@ def ask(gateway: Running, asked: dict[str, Any] | list[float], model: str = "obe
     return status, json.loads(body)
 
 
-def ask_at_once(gateway: Running, *asked: dict[str, Any]) -> list[tuple[int, Any]]:
+def ask_at_once(
+    gateway: Running, *asked: dict[str, Any] | list[float], model: str = "obedient"
+) -> list[tuple[int, Any]]:
     with ThreadPoolExecutor(len(asked)) as pool:
-        return list(pool.map(lambda each: ask(gateway, each), asked))
+        return list(pool.map(lambda each: ask(gateway, each, model), asked))
 
 
 def test_handlers_are_trusted_versions_on_replicas(gateway: Running) -> None:
@@ -123,7 +133,7 @@ def test_handlers_are_trusted_versions_on_replicas(gateway: Running) -> None:
         assert (rows[name]["state"], rows[name]["runtime"], rows[name]["executor"]) == ("READY", "handler", "replicas")
 
 
-def test_requests_that_come_at_once_are_handled_in_batches_of_the_archive_s_size(gateway: Running) -> None:
+def test_requests_that_come_at_once_are_handled_in_batches_of_the_config_s_size(gateway: Running) -> None:
     replies = ask_at_once(gateway, *({"id": number} for number in range(8)))
     assert [status for status, _ in replies] == [200] * 8
     assert [answer["id"] for _, answer in replies] == list(range(8))
@@ -165,6 +175,12 @@ def test_handler_that_exits_is_a_dead_worker_and_the_next_request_is_answered(ga
     assert (status, answer["pid"] != before) == (200, True)
 
 
+def test_handler_that_exits_takes_its_own_batch_along_and_no_other(gateway: Running) -> None:
+    replies = ask_at_once(gateway, {"exit": 7}, *[{}] * 11)
+    assert {str(answer) for status, answer in replies if status != 200} == {str(WORKER_DIED)}
+    assert 1 <= [status for status, _ in replies].count(500) <= 4
+
+
 def test_process_that_is_killed_is_replaced_before_the_next_request(gateway: Running) -> None:
     process = psutil.Process(ask(gateway, {})[1]["pid"])
     os.kill(process.pid, signal.SIGKILL)
@@ -173,8 +189,20 @@ def test_process_that_is_killed_is_replaced_before_the_next_request(gateway: Run
     assert len(gateway.replica_processes("obedient")) == 1
 
 
+def test_replica_that_is_killed_leaves_no_handler_and_the_next_request_is_answered(gateway: Running) -> None:
+    handler = psutil.Process(ask(gateway, {})[1]["pid"])
+    [replica] = gateway.replica_processes("obedient")
+    replica.kill()
+    assert psutil.wait_procs([handler], timeout=10)[1] == []
+    assert ask(gateway, {})[0] == 200
+
+
 def test_handler_of_torchserve_finds_its_model_and_the_wheel_of_its_archive(gateway: Running) -> None:
-    assert ask(gateway, [1, 0, 0, 2], "linear") == (200, {"row": [9, 2], "wheel": 42})
+    replies = ask_at_once(gateway, *[[1, 0, 0, 2], [1, 1, 1, 1], [0, 0, 0, 0]], model="linear")
+    assert [(status, answer["row"], answer["wheel"]) for status, answer in replies] == [
+        (200, [9, 2], 42), (200, [10, 2], 42), (200, [0, 0], 42)
+    ]  # fmt: skip
+    assert max(answer["batch"] for _, answer in replies) == 2
 
 
 def test_environment_is_built_once_in_the_cache_and_nowhere_else(gateway: Running) -> None:

@@ -156,6 +156,7 @@ def test_numbers_as_versions_and_empty_texts_are_taken(tmp_path: Path) -> None:
         (torchserve(configFile="a.yaml"), ("names 'a.yaml' as config file, which is not in the archive",)),
         (mms(extensions={"symbolFile": "s.json"}), ("names 's.json' as symbol file, which is not in the archive",)),
         (mms(extensions={"symbolFile": 1}), ("expected text at extensions.symbolFile, got int",)),
+        (mms(handler="h\x1b[2J:x"), ("expected text of one line as handler, got 'h\\x1b[2J:x'",)),
         (model_server_04(), ("names 'net-symbol.json' as symbol file, which is not in the archive",)),
         ({"a.txt": b"a"}, ("holds no manifest: expected MAR-INF/MANIFEST.json",)),
         ({"a/MAR-INF/MANIFEST.json": {}, "b/MAR-INF/MANIFEST.json": {}}, ("holds 2 manifests",)),

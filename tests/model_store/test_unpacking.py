@@ -98,6 +98,21 @@ def test_a_name_with_a_nul_is_refused(tmp_path: Path) -> None:
     assert_refused(source, r"member 'good\x00bad'", "no plain relative path")
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("a\nb", "has a name with control characters"),
+        ("a\x1b[31m", "has a name with control characters"),
+        ("a\udcff", "or that is no UTF-8"),
+        ("a/" * 101 + "b", "lies more than 100 folders deep"),
+        ("a/" * 3000 + "b", "lies more than 100 folders deep"),
+    ],
+    ids=["newline", "escape", "no_utf8", "deep", "deeper"],
+)
+def test_a_name_that_others_stumble_over_is_refused(tmp_path: Path, name: str, words: str) -> None:
+    assert_refused(write_tgz(tmp_path / "net.mar", {"good.txt": b"1", name: b"2"}), repr(name)[:200], words)
+
+
 @pytest.mark.parametrize("write", [write_zip, write_tgz])
 @pytest.mark.parametrize(
     ("names", "words"),

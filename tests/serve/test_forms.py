@@ -5,10 +5,15 @@ from __future__ import annotations
 import pytest
 
 from model_store.errors import InvalidInput
-from serve.forms import form_fields
+from serve.forms import read_form
 
 MULTIPART = "multipart/form-data; boundary=xYz"
 URLENCODED = "application/x-www-form-urlencoded"
+
+
+def form_fields(content_type: str, body: bytes) -> dict[str, bytes] | None:
+    form = read_form(content_type, body)
+    return None if form is None else form.fields
 
 
 def part(name: str, content: bytes, more: str = "") -> bytes:
@@ -56,6 +61,20 @@ def test_a_form_may_be_empty() -> None:
 def test_a_name_is_read_past_file_names_and_quotes(parameters: str, name: str) -> None:
     body = f"--xYz\r\nContent-Type: text/plain\r\ncontent-disposition: form-data; {parameters}\r\n\r\n1\r\n".encode()
     assert form_fields(MULTIPART, body + END) == {name: b"1"}
+
+
+def test_files_have_the_content_type_that_they_are_sent_with() -> None:
+    body = (
+        part("text", b"hi", '; filename="a.txt"\r\nContent-Type: text/plain; charset=utf-8')
+        + part("raw", b"\xff", "; filename*=utf-8''b%20c\r\nX-Content-Type: no\r\ncontent-type:image/jpeg")
+        + part("untyped", b"1", '; filename="c"')
+        + part("value", b"{}", "\r\nContent-Type: application/json")
+        + END
+    )
+    form = read_form(MULTIPART, body)
+    assert form is not None
+    assert form.types == {"text": "text/plain; charset=utf-8", "raw": "image/jpeg"}
+    assert list(form.fields) == ["text", "raw", "untyped", "value"]
 
 
 def test_names_are_unicode_in_both_spellings() -> None:

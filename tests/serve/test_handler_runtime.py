@@ -101,6 +101,12 @@ def test_parameters_are_decoded_by_their_content_type(start: Start) -> None:
         Payload(b"{broken", "application/json"),
         Payload(b"", "multipart/form-data", fields={"img1": b"\x01", "img2": b"two"}),
         Payload(b"raw", "", fields={"n": b"3"}),
+        Payload(
+            b"",
+            "",
+            fields={"text": b"hi", "json": b"[1]"},
+            field_types={"text": "text/plain", "json": "application/json"},
+        ),
     )
     assert [answer.body.decode() for answer in answers] == [
         "{'body': {'x': 1}}",
@@ -109,6 +115,7 @@ def test_parameters_are_decoded_by_their_content_type(start: Start) -> None:
         "{'body': b'{broken'}",
         "{'img1': b'\\x01', 'img2': b'two'}",
         "{'n': b'3', 'body': b'raw'}",
+        "{'text': 'hi', 'json': [1]}",
     ]
 
 

@@ -21,7 +21,12 @@ from serve.payloads import (
 from tests.serve.tiny_versions import manifest
 
 PICTURE = Payload(b"\xff\xd8\x00", "image/jpeg", headers={"x-request-id": "a1"})
-FORM = Payload(b"", "multipart/form-data; boundary=b", {"data": b"\x00\xff", "größe": "ü".encode()})
+FORM = Payload(
+    b"",
+    "multipart/form-data; boundary=b",
+    {"data": b"\x00\xff", "größe": "ü".encode()},
+    field_types={"größe": "text/plain"},
+)
 
 
 def merged(*batches: Tensors) -> Tensors:
@@ -46,8 +51,9 @@ def test_a_body_is_one_row_of_the_payload_signature() -> None:
 
 
 def test_fields_are_base64_and_headers_text_in_json() -> None:
-    row = to_tensors(Payload(b"", "", {"data": b"\x00\xff"}, {"accept": "text/plain"}))
-    assert row["fields"].tolist() == [b'{"data":"AP8="}']
+    fields = {"data": b"\x00\xff", "note": b"hi"}
+    row = to_tensors(Payload(b"", "", fields, {"accept": "text/plain"}, field_types={"note": "text/plain"}))
+    assert row["fields"].tolist() == [b'{"data":"AP8=","note":["aGk=","text/plain"]}']
     assert row["headers"].tolist() == [b'{"accept":"text/plain"}']
 
 
@@ -55,7 +61,7 @@ def test_rows_of_a_batch_are_the_bodies_again() -> None:
     assert requests_of(merged(to_tensors(PICTURE), to_tensors(FORM))) == [PICTURE, FORM]
 
 
-@pytest.mark.parametrize("text", [b"[]", b'{"a": 1}', b'{"a": "no base64!"}', b"\xff", b""])
+@pytest.mark.parametrize("text", [b"[]", b'{"a": 1}', b'{"a": "no base64!"}', b'{"a": ["AP8="]}', b"\xff", b""])
 def test_fields_that_are_no_object_of_base64_are_refused(text: bytes) -> None:
     row = to_tensors(PICTURE) | {"fields": texts(text)}
     with pytest.raises(InvalidInput, match=r"^fields: expected a JSON object of text in base64"):

@@ -11,6 +11,7 @@ from converters.mxnet.ops.axes import axis_of, known_size
 from converters.mxnet.ops.creation import filled
 from converters.mxnet.ops.gathering import coordinates, whole
 from converters.mxnet.ops.kernels import number, select, truth
+from converters.mxnet.ops.reductions import total
 from converters.mxnet.registry import OpNode, mxnet_op
 from converters.mxnet.values import Value
 
@@ -97,7 +98,7 @@ def ravel_multi_index(node: OpNode, data: Value) -> Value:
     if data.rank != 2 or known_size(node, data, 0) != len(strides):
         raise node.refuse(f"expected coordinates [{len(strides)}, n], got {data}")
     weights = node.g.const(np.array(strides).reshape(-1, 1).astype(data.dtype))
-    return (data * weights).reduce("ReduceSum", 0)
+    return total(data * weights, (0,), False)
 
 
 @mxnet_op("_unravel_index")

@@ -37,7 +37,8 @@ def _register(word: str, calculate: Calculation) -> None:
 
     @mxnet_op(f"_npi_{word}_scalar")
     def with_scalar(node: OpNode, data: Value) -> Value:
-        wide = data if data.dtype.kind == "b" else widened(node, data)  # of a bool, the number counts as one too
+        # To a bool the number is one too, and bits are those of the data, whatever Python's number was.
+        wide = data if data.dtype.kind == "b" or word in _BITS else widened(node, data)
         return calculate(wide, operand(node, wide))
 
 

@@ -123,6 +123,8 @@ def numpy_norm(node: OpNode, data: Value) -> Value:
     flag, order = node.attrs.integer("flag", -1), node.attrs.number("ord", 2.0)
     axes = tuple(range(data.rank)) if flag == -2 else reduced_axes(node, data)
     keepdims = node.attrs.boolean("keepdims", False)
+    if not data.is_float and (flag, order) != (-1, 1):
+        raise node.refuse(f"expected floats, got {data}: MXNet rounds the squares of integers on the way")
     if flag in (-2, 1) or (flag == -1 and order in (1, 2)):
         return in_floats("ReduceL1" if flag == -1 and order == 1 else "ReduceL2")(data, axes, keepdims)
     if flag != -1 or not 0 < order < 1000:

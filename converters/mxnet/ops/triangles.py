@@ -8,7 +8,7 @@ import numpy as np
 
 from converters.mxnet.ops.axes import axes_of, known_size
 from converters.mxnet.ops.linear_algebra import square_side
-from converters.mxnet.ops.reductions import unscalar
+from converters.mxnet.ops.reductions import total, unscalar
 from converters.mxnet.registry import OpNode, mxnet_op
 from converters.mxnet.values import Value
 
@@ -57,7 +57,7 @@ def trace(node: OpNode, data: Value) -> Value:
         raise node.refuse(f"expected a diagonal of at most {MAX_SIDE} elements, got {data}")
     offset = node.attrs.integer("offset", 0)
     rows = np.arange(max(0, -offset), min(height, width - offset))
-    return _places(x, rows, rows + offset, width).reduce("ReduceSum", x.rank - 2)
+    return total(_places(x, rows, rows + offset, width), (x.rank - 2,), False)
 
 
 @mxnet_op("_linalg_extracttrian")

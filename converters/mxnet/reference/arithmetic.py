@@ -78,6 +78,9 @@ _TESTS: Final[Mapping[str, Binary]] = {
     "bitwise_and": np.bitwise_and,
     "bitwise_or": np.bitwise_or,
     "bitwise_xor": np.bitwise_xor,
+    "logical_and": np.logical_and,
+    "logical_or": np.logical_or,
+    "logical_xor": np.logical_xor,
 }
 
 
@@ -126,7 +129,7 @@ def _numpy_test(function: Binary, word: str) -> None:
 
     @numpy_op(f"_npi_{word}_scalar")
     def with_number(node: Context, data: np.ndarray) -> np.ndarray:
-        x = data if data.dtype.kind == "b" else _wide(node, data)
+        x = data if data.dtype.kind == "b" or word.startswith("bitwise") else _wide(node, data)
         return np.asarray(function(x, _number(node, x.dtype)))
 
 

@@ -17,6 +17,7 @@ from converters.mxnet.reference.registry import numpy_op
     "MakeLoss",
     "SVMOutput",
     "_CrossDeviceCopy",
+    "_contrib_gradientmultiplier",
     "_copy",
     "_copyto",
     "cast_storage",

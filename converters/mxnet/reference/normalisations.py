@@ -32,6 +32,13 @@ def batch_norm(
     return [made.astype(data.dtype), moving_mean, inverse.astype(moving_var.dtype)]
 
 
+@numpy_op("_contrib_BatchNormWithReLU")
+def batch_norm_with_relu(node: Context, *inputs: np.ndarray) -> list[np.ndarray]:
+    """`batch_norm`, and nothing below 0."""
+    made, *statistics = batch_norm(node, *inputs)
+    return [made.clip(min=0), *statistics]
+
+
 @numpy_op("LayerNorm")
 def layer_norm(node: Context, data: np.ndarray, gamma: np.ndarray, beta: np.ndarray) -> list[np.ndarray]:
     """Scale and shift lie along the axis that is normalised."""

@@ -155,6 +155,14 @@ def _unscalar(node: Context, values: np.ndarray) -> np.ndarray:
     return np.asarray(values) if node.origin.numpy_shapes else np.atleast_1d(values)
 
 
+@numpy_op("_np_trace", "_npi_trace")
+def trace(node: Context, data: np.ndarray) -> np.ndarray:
+    """The sum of a diagonal of matrices."""
+    attrs = node.attrs
+    made = np.trace(data, attrs.integer("offset", 0), attrs.integer("axis1", 0), attrs.integer("axis2", 1))
+    return np.asarray(made).astype(data.dtype)
+
+
 @numpy_op("_linalg_sumlogdiag")
 def sumlogdiag(node: Context, A: np.ndarray) -> np.ndarray:  # noqa: N803
     """Of the diagonal."""

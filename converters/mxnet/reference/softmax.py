@@ -38,6 +38,15 @@ def masked_softmax(node: Context, data: np.ndarray, mask: np.ndarray) -> np.ndar
     return np.asarray(np.where(counts, powers, 0) / np.where(total > 0, total, 1), data.dtype)
 
 
+@numpy_op("masked_log_softmax", "_npx_masked_log_softmax")
+def masked_log_softmax(node: Context, data: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Each number less the logarithm of the sum of those exponentials that count; -inf elsewhere."""
+    axis, counts = node.attrs.integer("axis", -1), np.broadcast_to(mask, data.shape).astype(bool)
+    wide = np.where(counts, data.astype(np.float64) / node.attrs.number("temperature", 1.0), -np.inf)
+    total = np.logaddexp.reduce(wide, axis=axis, keepdims=True)
+    return np.where(counts, wide - total, -np.inf).astype(data.dtype)
+
+
 @numpy_op("log_softmax")
 def log_softmax(node: Context, data: np.ndarray) -> np.ndarray:
     """Each number less the logarithm of the sum of all exponentials."""

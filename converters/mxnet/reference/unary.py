@@ -109,12 +109,30 @@ def _register(function: Function, *names: str) -> None:
 for _name, _function in FUNCTIONS.items():
     _register(_function, _name, *([] if _name in _NUMPY_ABSENT else [f"_npi_{_name}"]))
 _register(FUNCTIONS["abs"], "_npi_absolute")
+_register(FUNCTIONS["round"], "_contrib_round_ste")
+_register(FUNCTIONS["sign"], "_contrib_sign_ste")
+
+
+def _register_test(test: Function, name: str) -> None:
+    @numpy_op(name)
+    def tested(node: Context, x: np.ndarray) -> np.ndarray:
+        return np.asarray(test(x.astype(np.float64)))
+
+
+for _test in (np.isfinite, np.isinf, np.isnan, np.isneginf, np.isposinf):
+    _register_test(_test, f"_npi_{_test.__name__}")
 
 
 @numpy_op("_npi_logical_not")
 def logical_not(node: Context, x: np.ndarray) -> np.ndarray:
     """Whether x is 0."""
     return np.asarray(x == 0)
+
+
+@numpy_op("_npi_bitwise_not")
+def bitwise_not(node: Context, x: np.ndarray) -> np.ndarray:
+    """All bits turned; of bools the opposite."""
+    return np.asarray(np.invert(x))
 
 
 @numpy_op("_npi_around")

@@ -69,6 +69,16 @@ def test_value_that_others_share_is_computed_once() -> None:
     assert known.tolist() == [2**60]
 
 
+def test_depth_of_what_leads_to_a_constant_has_no_limit() -> None:
+    g = Emitter()
+    x = g.const(np.zeros(300, np.float32))
+    for _ in range(1500):
+        x = x + 1
+    known = g.constant(x + x)
+    assert known is not None
+    assert known.tolist() == [3000] * 300
+
+
 def test_shape_of_weights_is_known_without_reading_them() -> None:
     def read() -> np.ndarray:
         raise AssertionError("read")

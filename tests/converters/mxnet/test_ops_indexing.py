@@ -105,6 +105,13 @@ def test_index_copy_replaces_rows(dtype: str) -> None:
 def test_ravel_multi_index_counts_the_last_axis_fastest() -> None:
     check("_ravel_multi_index", [f32([[0, 1], [2, 1]])], f32([2, 4]), symbolic=False, shape="(2, 3)")
     check("_ravel_multi_index", [np.array([[0, 1], [2, 1]])], np.array([2, 4]), symbolic=False, shape="(-1, 3)")
+    check(
+        "_ravel_multi_index",
+        [np.array([[0, 1], [2, 1]], np.int8)],
+        np.array([2, 4], np.int8),
+        symbolic=False,
+        shape="(2, 3)",
+    )
 
 
 def test_unravel_index_is_the_opposite() -> None:

@@ -132,6 +132,7 @@ def test_operators_on_bits_take_integers_and_bools() -> None:
     check("_npi_bitwise_and", [INTEGERS, other], np.array([1, 0, 1], np.int32))
     check("_npi_bitwise_or", [BOOLS, ~BOOLS], np.array([True, True, True]))
     check("_npi_bitwise_xor_scalar", [np.array([7, 0, 5], np.uint8)], np.array([6, 1, 4], np.uint8), scalar=1)
+    check("_npi_bitwise_and_scalar", [np.array([7, 2])], np.array([1, 0]), scalar=1.5, is_int=False)
     check("_npi_bitwise_not", [INTEGERS], np.array([6, -1, -6], np.int32))
     check("_npi_bitwise_not", [BOOLS], ~BOOLS)
 

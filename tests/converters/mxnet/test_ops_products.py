@@ -152,6 +152,7 @@ def test_diagonals_taken_and_made() -> None:
     check("_linalg_makediag", [[[1, 2]]], f32([[[0, 1, 0], [0, 0, 2], [0, 0, 0]]]), offset=1)
     check("_np_trace", [A], np.float32(9), symbolic=False)
     check("_np_trace", [[A]], f32([2]), offset=1, axis1=1, axis2=2)
+    check("_np_trace", [np.array([[250, 1], [2, 7]], np.uint8)], np.uint8(1), symbolic=False)
 
 
 def test_matrices_that_are_not_square_or_too_large_are_refused() -> None:

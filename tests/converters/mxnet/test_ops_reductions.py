@@ -204,3 +204,4 @@ def test_norms_of_numpy_by_flag() -> None:
     check("_npi_norm", [CUBE], f32([[3.3019273, 7.3986359]]), flag=-1, ord=3, axis="(2,)")
     check("_npi_norm", [CUBE], f32([9.539392]), flag=1, axis="(1, 2)")
     assert "expected a vector norm" in refusal("_npi_norm", [CUBE], flag=2, axis="(1, 2)")
+    assert "MXNet rounds the squares of integers" in refusal("_npi_norm", [np.array([3, 4])], flag=-2)
