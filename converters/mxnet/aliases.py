@@ -128,7 +128,6 @@ _NUMPY_EXTENSION = {
     "leaky_relu": "LeakyReLU",
     "multibox_detection": "_contrib_MultiBoxDetection",
     "multibox_prior": "_contrib_MultiBoxPrior",
-    "multibox_target": "_contrib_MultiBoxTarget",
     "pooling": "Pooling",
     "rnn": "RNN",
     "roi_pooling": "ROIPooling",

@@ -14,7 +14,15 @@ from converters.mxnet.symbol import VARIABLE, Graph, Node, Origin
 from converters.mxnet.values import Value
 from model_store.errors import ConversionError, OnegateError, first_line
 
+_ADVICE = {
+    "Custom": "whose Python code is not in the file",
+    "_contrib_MultiBoxTarget": "which is for training: export the net with MultiBoxDetection at its end",
+    "_contrib_RROIAlign": "whose rotated regions ONNX does not have",
+    "_contrib_bipartite_matching": "which matches anchors with labelled boxes while training: export the detections",
+}
+"""Operators that have no translation for a reason -> what to say of them."""
 _BACKENDS = ("_sg_", "_TensorRT", "_FusedOp", "_CachedOpThreadSafe", "_tvm", "_contrib_tvm")
+_BACKEND_ADVICE = "written by a backend's optimiser: export the model without it (MXNET_SUBGRAPH_BACKEND=NONE)"
 MAX_NAMED = 3
 """Nodes that are named for each unknown operator."""
 
@@ -41,11 +49,8 @@ def _all_nodes(graph: Graph) -> Iterator[Node]:
 
 def _named(op: str, names: Sequence[str]) -> str:
     more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
-    hint = ""
-    if op.startswith(_BACKENDS):
-        hint = ", written by a backend's optimiser: export the model without it (MXNET_SUBGRAPH_BACKEND=NONE)"
-    elif op == "Custom":
-        hint = ", whose Python code is not in the file"
+    advice = _ADVICE.get(op, _BACKEND_ADVICE if op.startswith(_BACKENDS) else "")
+    hint = f", {advice}" if advice else ""
     return f"{op} ({', '.join(names[:MAX_NAMED])}{more}{hint})"
 
 

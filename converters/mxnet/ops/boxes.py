@@ -122,9 +122,3 @@ def box_encode(
     mask = g.emit("Where", counts, g.scalar(1, offsets), zero)
     ones = g.emit("Expand", mask, g.sizes(offsets.shape), shape=offsets.shape)
     return g.emit("Where", counts, offsets, zero), ones
-
-
-@mxnet_op("_contrib_bipartite_matching")
-def bipartite_matching(node: OpNode, data: Value) -> Value:
-    """Pairs anchors with labelled boxes while training: no net asks for it at inference."""
-    raise node.refuse("matches anchors with labelled boxes while training: export the net's detections instead")

@@ -127,9 +127,3 @@ def _blanked(rows: Value, valid: Value, kept: Value | None) -> Value:
     labels, others = g.emit_many("Split", rows, g.ints(1, 5), outputs=2, axis=2)
     labels = labels * 0 - 1 if kept is None else g.emit("Where", kept.unsqueeze(2), labels, minus)
     return g.emit("Where", valid.unsqueeze(2), joined(labels, others), minus)
-
-
-@mxnet_op("_contrib_MultiBoxTarget")
-def multi_box_target(node: OpNode, anchor: Value, label: Value, cls_pred: Value) -> Value:
-    """Targets for training: refused."""
-    raise node.refuse("computes targets for training: export the net with MultiBoxDetection as its output")

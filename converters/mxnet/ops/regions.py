@@ -147,9 +147,3 @@ def _channels(node: OpNode, size: int, group: int, dim: int) -> Value:
     of_cell = np.arange(size) * group // size
     within = of_cell[:, None] * group + of_cell
     return counted(node, dim).unsqueeze(0, 2, 3) * (group * group) + node.g.const(within)
-
-
-@mxnet_op("_contrib_RROIAlign")
-def rroi_align(node: OpNode, data: Value, rois: Value) -> Value:
-    """Rotated regions: refused, ONNX has no such operator and no published net was found that needs it."""
-    raise node.refuse("rotated regions of interest are not supported")

@@ -109,6 +109,21 @@ def test_all_unknown_operators_are_listed_at_once_with_their_nodes(tmp_path: Pat
     )
 
 
+@pytest.mark.parametrize(
+    ("op", "advice"),
+    [
+        ("Custom", "whose Python code is not in the file"),
+        ("_contrib_MultiBoxTarget", "export the net with MultiBoxDetection"),
+        ("_contrib_bipartite_matching", "export the detections"),
+        ("_contrib_RROIAlign", "whose rotated regions ONNX does not have"),
+    ],
+)
+def test_operator_without_a_translation_says_why_where_there_is_a_reason(op: str, advice: str, tmp_path: Path) -> None:
+    net = Net()
+    with pytest.raises(ConversionError, match=rf"MXNet operators: {op} \(odd, .*{advice}"):
+        convert(net.save(tmp_path, "odd", net.op(op, "odd", net.variable("data"))), DATA)
+
+
 def test_structural_names_are_explained(params: Path) -> None:
     write_params(params, {"features.0.weight": np.ones((2, 2), np.float32)})
     with pytest.raises(SourceError, match=r"Gluon's `save_parameters`.*net\.export\(PREFIX\)"):

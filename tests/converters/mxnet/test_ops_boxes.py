@@ -125,7 +125,3 @@ def test_encoding_gives_offsets_of_matched_boxes_and_a_mask() -> None:
         ],
         constants=(4, 5),
     )
-
-
-def test_matching_for_training_is_refused() -> None:
-    assert "while training" in refusal("_contrib_bipartite_matching", [[[0.5, 0.6]]], threshold=0.1)

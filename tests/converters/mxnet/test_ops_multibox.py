@@ -231,8 +231,3 @@ def test_the_first_of_equally_probable_classes_wins() -> None:
 def test_probabilities_of_the_background_alone_are_refused() -> None:
     message = refusal("_contrib_MultiBoxDetection", [[[[0.1]]], [[0, 0, 0, 0]], [[[0.1, 0.1, 0.5, 0.5]]]])
     assert "expected the background and at least one class" in message
-
-
-def test_targets_for_training_are_refused() -> None:
-    message = refusal("_contrib_MultiBoxTarget", [ANCHORS, np.zeros((1, 1, 5)), np.zeros((1, 3, 5))])
-    assert "targets for training" in message

@@ -131,8 +131,3 @@ def test_psroi_pooling_has_fewer_groups_than_cells() -> None:
 def test_absurd_sizes_are_refused() -> None:
     message = refusal("ROIPooling", [MAPS, ROIS], pooled_size="(1000000, 2)", spatial_scale=1)
     assert message.endswith("attribute 'pooled_size': expected 1 to 128 a side, got (1000000, 2)")
-
-
-def test_rotated_regions_are_refused() -> None:
-    message = refusal("_contrib_RROIAlign", [MAPS, np.zeros((1, 6))], pooled_size="(2, 2)", spatial_scale=1)
-    assert message.endswith("rotated regions of interest are not supported")
