@@ -100,6 +100,7 @@ def _environment(workdir: Path) -> dict[str, str]:
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "KERAS_BACKEND": "tensorflow",
         "PYTHONDONTWRITEBYTECODE": "1",
+        "ORT_DISABLE_TELEMETRY": "1",
     }
     if site.ENABLE_USER_SITE:
         # HOME moves, so packages that a user installed under it must be named.

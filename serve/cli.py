@@ -7,6 +7,7 @@ usage.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from importlib import import_module
 from typing import Any
@@ -63,4 +64,6 @@ def main() -> None:
     Example:
       onegate up configs/quickstart.yaml
     """
+    # Set before anything imports ONNX Runtime, whose builds since 1.31 otherwise report its use to their maker.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="onegate: %(message)s")

@@ -67,7 +67,9 @@ class Model:
         entry = msgspec.structs.replace(self._settings.entry, serve=serve)
         with tempfile.TemporaryDirectory(prefix="onegate-model-") as folder:
             runtime = await asyncio.to_thread(load_version, self._settings.store, entry, Path(folder))
-        executor = await asyncio.to_thread(build_inline_executor, runtime, entry.manifest, batching.max_batch_size)
+        executor = self._executor = await asyncio.to_thread(
+            build_inline_executor, runtime, entry.manifest, batching.max_batch_size
+        )
         name, version = entry.key
         table = RoutingTable(1, self._settings.store, (entry,), {name: ModelRoute(((version, 100),))})
         dispatcher = Dispatcher(Router(table))
@@ -94,3 +96,4 @@ class Model:
         except Exception:
             log.info("the controller was gone before the replica's farewell")
         await self._grpc.stop(self._settings.grace_s)
+        await self._executor.close()

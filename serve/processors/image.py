@@ -1,8 +1,8 @@
 """A picture in, the likeliest classes out: what the vision services of MXNet Model Server and TorchServe do.
 
 Decoding and resizing are Pillow's, whose bilinear filter takes every pixel into account when it makes a picture
-smaller (OpenCV's, in MXNet, looks at four; scores differ a little). Photographs are turned upright by their EXIF
-orientation, as OpenCV does it and as people see them.
+smaller (MXNet Model Server had OpenCV's bicubic one, which looks at sixteen; scores differ a little). Photographs are
+turned upright by their EXIF orientation, as OpenCV does it and as people see them.
 """
 
 from __future__ import annotations

@@ -205,6 +205,7 @@ def _environment(command: HandlerCommand) -> dict[str, str]:
         "OMP_NUM_THREADS": str(command.threads),
         "PYTHONUNBUFFERED": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
+        "ORT_DISABLE_TELEMETRY": "1",
     }
     if site.ENABLE_USER_SITE:
         # HOME moves, so packages that a user installed under it must be named.
