@@ -11,11 +11,12 @@ import pytest
 
 from converters.archive.converter import ArchiveConverter
 from converters.archive.payloads import find_payload
-from converters.base import Conversion, ConversionOptions, detect, load_converter
+from converters.base import ConversionOptions, detect, load_converter
 from converters.publish import Published
 from model_store.archives import open_archive
-from model_store.errors import SourceError, Unsupported
+from model_store.errors import Unsupported
 from model_store.manifest import ImageProcessor, JsonProcessor, TensorSpec
+from tests.converters.archives import convert, refusal
 from tests.sources.archives_writing import (
     IMAGE_SIGNATURE,
     VISION_SERVICE,
@@ -37,20 +38,6 @@ ONNX_IN_MMS: Files = {
     "signature.json": IMAGE_SIGNATURE,
     "synset.txt": "red\ngreen\nblue\n",
 }
-
-
-def convert(tmp_path: Path, files: Files, **options: Any) -> Conversion:
-    source = write_zip(tmp_path / "net.mar", files)
-    workdir = tmp_path / "work"
-    workdir.mkdir()
-    return ArchiveConverter().convert(source, ConversionOptions(**options), workdir)
-
-
-def refusal(tmp_path: Path, files: Files, **options: Any) -> str:
-    with pytest.raises(SourceError) as caught:
-        convert(tmp_path, files, **options)
-    assert "\n" not in caught.value.message
-    return caught.value.message
 
 
 @pytest.mark.parametrize("write", [write_zip, write_tgz, write_folder])

@@ -4,31 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from converters.archive.converter import ArchiveConverter
-from converters.base import Conversion, ConversionOptions
-from model_store.errors import InternalError, SourceError, TrustRequired, Unsupported
+from converters.base import ConversionOptions
+from model_store.errors import InternalError, TrustRequired, Unsupported
 from model_store.manifest import PAYLOAD, PAYLOAD_SIGNATURE, HandlerSpec, ImageProcessor, JsonProcessor
+from tests.converters.archives import convert, refusal
 from tests.sources.archives_writing import IMAGE_SIGNATURE, Files, means_onnx, mms, torchserve, write_tgz, write_zip
 
 HANDLER = "def handle(data, context):\n    return ['ok' for _ in data or []]\n"
-
-
-def convert(tmp_path: Path, files: Files, **options: Any) -> Conversion:
-    source = write_zip(tmp_path / "net.mar", files)
-    workdir = tmp_path / "work"
-    workdir.mkdir()
-    return ArchiveConverter().convert(source, ConversionOptions(**options), workdir)
-
-
-def refusal(tmp_path: Path, files: Files, **options: Any) -> str:
-    with pytest.raises(SourceError) as caught:
-        convert(tmp_path, files, **options)
-    assert "\n" not in caught.value.message
-    return caught.value.message
 
 
 @pytest.mark.parametrize("handler", ["object_detector", "image_segmenter", "text_classifier"])

@@ -20,6 +20,17 @@ from converters.mxnet.translate import translate
 from model_store.errors import ConversionError
 
 LATEST = 10901
+DTYPES = ["float32", "float64", "float16", "int32", "int64", "int8", "uint8", "bool"]
+
+
+def counted(*shape: int, dtype: str = "float32") -> np.ndarray:
+    """0, 1, 2, .. in a shape."""
+    return np.arange(np.prod(shape), dtype=dtype).reshape(shape)
+
+
+def f32(values: object) -> np.ndarray:
+    """As the dtype that MXNet computes in unless told otherwise."""
+    return np.array(values, np.float32)
 
 
 def graph_of(

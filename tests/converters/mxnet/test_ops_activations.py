@@ -7,15 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.converters.mxnet.operators import check, refusal
+from tests.converters.mxnet.operators import check, f32, refusal
 
 DATA = np.array([-3, -0.5, 0, 0.5, 3], np.float32)
 WIDE = np.array([-120, -88.5, 0, 90, 120], np.float32)
 INTEGERS = np.array([-120, -2, 0, 30, 90], np.int32)
-
-
-def f32(values: object) -> np.ndarray:
-    return np.array(values, np.float32)
 
 
 ACTIVATIONS = {

@@ -7,17 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.converters.mxnet.operators import check, refusal
-
-
-def counted(*shape: int, dtype: str = "float32") -> np.ndarray:
-    """0, 1, 2, .. in a shape."""
-    return np.arange(np.prod(shape), dtype=dtype).reshape(shape)
-
-
-def f32(values: object) -> np.ndarray:
-    return np.array(values, np.float32)
-
+from tests.converters.mxnet.operators import check, counted, f32, refusal
 
 DTYPES = ["float32", "float64", "float16", "int32", "int64", "int8", "uint8"]
 

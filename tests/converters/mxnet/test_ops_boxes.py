@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.converters.mxnet.operators import check, refusal
-
-
-def f32(values: object) -> np.ndarray:
-    return np.array(values, np.float32)
-
+from tests.converters.mxnet.operators import check, f32, refusal
 
 ANCHORS = f32([[[1, 2, 3, 4], [2, 2, 5, 6]]])
 OFFSETS = f32([[[0, 0.1, 0.2, 0.3], [0.4, -0.5, 0.6, 0.7]], [[1, 0, -1, 0], [0, 1, 0, -1]]])

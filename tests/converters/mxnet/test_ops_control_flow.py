@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import pytest
 
 from converters.mxnet.reference.interpreter import run_graph
 from converters.mxnet.symbol import VARIABLE, Entry, Graph, Node
 from model_store.errors import ConversionError
-from tests.converters.mxnet.operators import LATEST, translated
+from tests.converters.mxnet.operators import LATEST, f32, translated
 
 X, Y, Z = (Node(VARIABLE, name) for name in "xyz")
-
-
-def f32(values: object) -> np.ndarray:
-    return np.array(values, np.float32)
 
 
 def op(name: str, *inputs: int, subgraphs: Sequence[Graph] = (), **attributes: object) -> Node:

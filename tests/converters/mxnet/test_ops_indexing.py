@@ -5,19 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.converters.mxnet.operators import check, refusal
-
-
-def counted(*shape: int, dtype: str = "float32") -> np.ndarray:
-    """0, 1, 2, .. in a shape."""
-    return np.arange(np.prod(shape), dtype=dtype).reshape(shape)
-
-
-def f32(values: object) -> np.ndarray:
-    return np.array(values, np.float32)
-
-
-DTYPES = ["float32", "float64", "float16", "int32", "int64", "int8", "uint8", "bool"]
+from tests.converters.mxnet.operators import DTYPES, check, counted, f32, refusal
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -8,14 +8,10 @@ import numpy as np
 import pytest
 
 from converters.mxnet.registry import operators
-from tests.converters.mxnet.operators import check, refusal
+from tests.converters.mxnet.operators import check, f32, refusal
 
 STATISTICS = [[0, 0.5], [1, 2], [1, 4]]
 """beta, moving_mean, moving_var of two channels."""
-
-
-def f32(values: object) -> np.ndarray:
-    return np.array(values, np.float32)
 
 
 def counted(*shape: int, start: int = 0) -> np.ndarray:

@@ -11,16 +11,12 @@ import pytest
 from converters.mxnet.emitter import Emitter
 from converters.mxnet.onnx_nodes import new_model
 from converters.mxnet.translate import translate
-from tests.converters.mxnet.operators import check, graph_of, refusal
+from tests.converters.mxnet.operators import check, f32, graph_of, refusal
 
 LOWEST = float(np.finfo(np.float32).min)
 SQUARE = np.arange(1, 17, dtype=np.float32).reshape(1, 1, 4, 4)
 THIRD = {"kernel": "(3, 3)", "stride": "(2, 2)", "pad": "(1, 1)", "pool_type": "avg"}
 KERNEL_9 = {"kernel": "(3, 3)", "pad": "(2, 2)", "stride": "(3, 3)", "pooling_convention": "full"}
-
-
-def f32(values: object) -> np.ndarray:
-    return np.array(values, np.float32)
 
 
 def line(*values: float) -> np.ndarray:

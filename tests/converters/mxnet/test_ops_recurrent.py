@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.converters.mxnet.operators import check, refusal
+from tests.converters.mxnet.operators import check, f32, refusal
 
 DATA, PARAMETERS, STATE, CELL = 0, 7, 40, 50
 """Where the sines of each input start."""
@@ -13,10 +13,6 @@ DATA, PARAMETERS, STATE, CELL = 0, 7, 40, 50
 
 def sines(start: int, *shape: int) -> np.ndarray:
     return np.sin(np.arange(start, start + int(np.prod(shape)))).astype(np.float32).reshape(shape)
-
-
-def f32(values: object) -> np.ndarray:
-    return np.array(values, np.float32)
 
 
 def parameters(gates: int, layers: int = 1, directions: int = 1) -> np.ndarray:

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.converters.mxnet.operators import check, refusal
-
-
-def f32(values: object) -> np.ndarray:
-    return np.array(values, np.float32)
+from tests.converters.mxnet.operators import check, f32, refusal
 
 
 def waves(*shape: int) -> np.ndarray:

@@ -10,15 +10,11 @@ import pytest
 
 from converters.mxnet.binding import complete
 from converters.mxnet.registry import operators
-from tests.converters.mxnet.operators import check, graph_of, refusal
+from tests.converters.mxnet.operators import check, f32, graph_of, refusal
 
 DATA = np.array([[1, 2, 4], [3, 3, 9]], np.float32)
 SOFTMAX = [[0.0420101, 0.1141952, 0.8437947], [0.0024665, 0.0024665, 0.9950671]]
 CUBE = np.arange(12, dtype=np.float32).reshape(2, 3, 2) ** 1.2
-
-
-def f32(values: object) -> np.ndarray:
-    return np.array(values, np.float32)
 
 
 def test_softmax_is_over_the_last_axis_by_default() -> None:
