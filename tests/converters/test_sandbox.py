@@ -89,7 +89,7 @@ def test_the_environment_holds_no_secrets(
     assert seen["CUDA_VISIBLE_DEVICES"] == ""
     allowed = {
         "PATH", "HOME", "TMPDIR", "LANG", "CUDA_VISIBLE_DEVICES", "TF_CPP_MIN_LOG_LEVEL", "KERAS_BACKEND",
-        "PYTHONDONTWRITEBYTECODE", "PYTHONUSERBASE", "LD_LIBRARY_PATH", "OMP_NUM_THREADS",
+        "PYTHONDONTWRITEBYTECODE", "ORT_DISABLE_TELEMETRY", "PYTHONUSERBASE", "LD_LIBRARY_PATH", "OMP_NUM_THREADS",
         "PWD", "OLDPWD", "SHLVL", "_",
     }  # fmt: skip
     assert {name for name in seen if not name.startswith("KMP_")} <= allowed
