@@ -230,12 +230,24 @@ def test_handler_that_may_not_or_can_not_run_is_a_failed_model(gateway: Running,
     assert (row["state"], row["version"], row["reason"]) == ("FAILED", None, reason)
 
 
+def test_handler_that_is_retired_leaves_no_process_and_no_folder(gateway: Running) -> None:
+    """One of the last: the model is gone afterwards."""
+    [replica] = gateway.replica_processes("linear")
+    handlers = replica.children(recursive=True)
+    homes = {process.environ()["HOME"] for process in handlers}
+    assert homes
+    gateway.config["models"] = [model for model in gateway.config["models"] if model["name"] == "obedient"]
+    gateway.write_config()
+    assert gateway.command("apply", "onegate.yaml").returncode == 0
+    assert psutil.wait_procs(handlers, timeout=30)[1] == []
+    assert eventually(lambda: not any(Path(home).exists() for home in homes))
+
+
 def test_shutdown_leaves_no_process_of_a_handler(gateway: Running) -> None:
     """The last one: it ends the gateway."""
     handlers = [psutil.Process(ask(gateway, {})[1]["pid"])]
-    for replica in (*gateway.replica_processes("obedient"), *gateway.replica_processes("linear")):
+    for replica in gateway.replica_processes("obedient"):
         handlers += replica.children(recursive=True)
-    assert len({process.pid for process in handlers}) >= 2
     homes = {process.environ()["HOME"] for process in handlers}
     assert gateway.stop() == 0
     assert psutil.wait_procs(handlers, timeout=10)[1] == []
