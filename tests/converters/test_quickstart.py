@@ -12,7 +12,6 @@ import yaml
 from converters.publish import Published
 from model_store.sources import resolve_source
 
-
 GIVEN = {"README.md", "cat.jpg", "cifar-0000.params", "cifar-labels.txt", "cifar-symbol.json"}
 """What the script does not make; the README there says where it is from."""
 
