@@ -64,6 +64,6 @@ def main() -> None:
     Example:
       onegate up configs/quickstart.yaml
     """
-    # Set before anything imports ONNX Runtime, whose builds since 1.31 otherwise report its use to their maker.
+    # Set before anything imports ONNX Runtime, whose builds for Linux (1.31) otherwise keep telemetry of its use.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="onegate: %(message)s")

@@ -2,5 +2,5 @@
 
 import os
 
-# As the command does it: ONNX Runtime would otherwise note its use and report it to its maker.
+# As the command does it: ONNX Runtime would otherwise keep telemetry of its use.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
