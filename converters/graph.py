@@ -59,9 +59,10 @@ def session_options(*, threads: int = 0) -> onnxruntime.SessionOptions:
 
 
 def open_session(
-    model: Path, *, threads: int = 0, optimise: bool = True, arena: bool = True
+    model: Path | bytes, *, threads: int = 0, optimise: bool = True, arena: bool = True
 ) -> onnxruntime.InferenceSession:
-    """The model in ONNX Runtime on the CPU, which keeps the memory of its largest call for the next with `arena`.
+    """The model, a file or its bytes, in ONNX Runtime on the CPU, which keeps the memory of its largest call for the
+    next with `arena`.
 
     Raises `ConversionError` when it does not load.
     """
@@ -70,9 +71,11 @@ def open_session(
     if not optimise:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
-        return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+        source = model if isinstance(model, bytes) else str(model)
+        return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's errors have no base of their own
-        line = first_line(_SOURCE_PLACE.sub("", str(error).replace(str(model), model.name)))
+        text = str(error) if isinstance(model, bytes) else str(error).replace(str(model), model.name)
+        line = first_line(_SOURCE_PLACE.sub("", text))
         raise ConversionError(f"ONNX Runtime does not load the converted model: {line}") from error
 
 

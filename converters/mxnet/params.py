@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import struct
+import tokenize
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ import numpy as np
 from converters.mxnet.attributes import TYPE_FLAGS
 from converters.mxnet.records import LIST_MAGIC, ListReader, Record, load
 from model_store.errors import SourceError
+from model_store.members import DAMAGED
 from model_store.sources import is_lfs_pointer
 
 log = logging.getLogger("onegate")
@@ -30,8 +32,9 @@ _ZIP = b"PK\x03\x04"
 MAX_ZIP_RATIO = 100
 """A member of the zip may be this many times its compressed size, and 1 MiB more."""
 MAX_HEADER_BYTES = 10_000
-_DAMAGED = (ValueError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, SyntaxError, TypeError)
-"""What zipfile and numpy raise for damaged members, unknown compressions, encryption and headers."""
+_DAMAGED = (*DAMAGED, RuntimeError, SyntaxError, TypeError, tokenize.TokenError)
+"""What is raised for a damaged zip, an encrypted member (zipfile: RuntimeError), and a damaged header of .npy (numpy
+reads it as Python: the last three)."""
 
 
 @dataclass(frozen=True)

@@ -50,16 +50,18 @@ _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
 _CLIENT_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
-_KINDS: dict[type[OnegateError], tuple[int, str]] = {
-    InvalidInput: (400, "BadRequestException"),
-    ModelNotFound: (404, "ModelNotFoundException"),
-    DeadlineExceeded: (408, "RequestTimeoutException"),
-    Conflict: (409, "ConflictStatusException"),
-    ModelNotReady: (503, "ServiceUnavailableException"),
-    Overloaded: (503, "ServiceUnavailableException"),
-    InternalError: (500, "InternalServerException"),
+_NAMES: dict[type[OnegateError], str] = {
+    InvalidInput: "BadRequestException",
+    ModelNotFound: "ModelNotFoundException",
+    DeadlineExceeded: "RequestTimeoutException",
+    Conflict: "ConflictStatusException",
+    ModelNotReady: "ServiceUnavailableException",
+    Overloaded: "ServiceUnavailableException",
+    InternalError: "InternalServerException",
 }
-"""Kind of error -> status and the exception of theirs that it is told as. A more special kind keeps its own status."""
+"""Kind of error -> the exception of theirs that it is told as."""
+_STATUSES: dict[type[OnegateError], int] = {DeadlineExceeded: 408}
+"""Kinds whose status is another one than usual."""
 _ROUTES = {
     404: ("ResourceNotFoundException", "Requested resource is not found, please refer to API document."),
     405: ("MethodNotAllowedException", "Requested method is not allowed, please refer to API document."),
@@ -166,12 +168,11 @@ def _own_headers(payload: Payload) -> Iterator[tuple[str, str]]:
 def _error_payload(request: HttpRequest, error: OnegateError) -> Payload:
     if isinstance(error, NoSuchRoute):
         return refusal(error.status, *_ROUTES[error.status])
-    kind = next((known for known in type(error).__mro__ if known in _KINDS), None)
+    status = _STATUSES.get(type(error), status_of(error).http)
+    kind = next((known for known in type(error).__mro__ if known in _NAMES), None)
     if kind is None:
-        return refusal(status_of(error).http, type(error).__name__, error.message)
-    usual, name = _KINDS[kind]
-    status = usual if type(error) is kind else status_of(error).http
-    return refusal(status, name, _WORDS.get(kind, _plain)(_target(request.path), error))
+        return refusal(status, type(error).__name__, error.message)
+    return refusal(status, _NAMES[kind], _WORDS.get(kind, _plain)(_target(request.path), error))
 
 
 def _plain(target: tuple[Any, ...], error: OnegateError) -> str:

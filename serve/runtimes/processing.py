@@ -16,6 +16,7 @@ import numpy as np
 from model_store.errors import InvalidInput
 from model_store.manifest import PAYLOAD, Manifest
 from serve.admission import SignatureCheck
+from serve.errors import status_of
 from serve.inference import Payload, Tensors
 from serve.payloads import answers_to_tensors, refusal, requests_of
 from serve.processors.base import load_processor
@@ -120,4 +121,4 @@ class ProcessingRuntime:
 
 
 def _refused(error: InvalidInput) -> Payload:
-    return refusal(400, "BadRequestException", error.message)
+    return refusal(status_of(error).http, "BadRequestException", error.message)

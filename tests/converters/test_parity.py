@@ -254,3 +254,11 @@ def test_batches_hold_one_three_and_the_largest() -> None:
     assert gate_batches(dynamic, 2) == (1, 2, 3)
     assert gate_batches(dynamic, 64) == (1, 3, 64)
     assert gate_batches(Signature((TensorSpec("x", "FP32", (5, 3)),), ()), 64) == (5,)
+
+
+@pytest.mark.parametrize(("asked", "expected"), [({}, 1e-2), ({"rtol": 1e-6}, 1e-6)])
+def test_source_that_rounds_inside_has_the_bounds_of_its_precision_unless_the_config_says_others(
+    linear_onnx: Path, asked: dict[str, float], expected: float
+) -> None:
+    report = gate(replace(conversion(linear_onnx, linear), precision="float16"), largest_batch=4, **asked)
+    assert report.rtol == expected

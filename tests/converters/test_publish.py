@@ -111,6 +111,10 @@ def test_trust_and_the_name_of_the_framework_are_no_part_of_the_key() -> None:
     assert key(trust=True, framework="onnx") == key()
 
 
+def test_a_real_mxnet_counts_by_whether_there_is_one() -> None:
+    assert key(against_mxnet="one/bin/python") == key(against_mxnet="other/bin/python") != key()
+
+
 def test_examples_count_by_their_bytes(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=np.zeros(3))
     (tmp_path / "b.npz").write_bytes((tmp_path / "a.npz").read_bytes())

@@ -302,3 +302,15 @@ def test_importing_the_config_loads_no_framework() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"), [("envs/old/bin/python", "{folder}/envs/old/bin/python"), ("python3.8", "python3.8")]
+)
+def test_command_by_its_path_starts_from_the_config_s_folder_and_a_bare_one_stays(
+    said: str, meant: str, tmp_path: Path
+) -> None:
+    text = f"models: [{{name: a, source: a.mar, handler: {{python: {said}}}, convert: {{against_mxnet: {said}}}}}]"
+    [model] = load_config(write(tmp_path, text), environ={}).models
+    wanted = meant.format(folder=tmp_path)
+    assert (model.handler.python, model.convert.against_mxnet) == (wanted, wanted)

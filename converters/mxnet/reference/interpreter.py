@@ -12,10 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
-import onnxruntime
 
 from converters.base import Arrays
-from converters.graph import session_options
+from converters.graph import open_session
 from converters.mxnet.attributes import Attributes
 from converters.mxnet.binding import Binding
 from converters.mxnet.emitter import Emitter
@@ -135,11 +134,5 @@ def _by_translation(
     outputs = translate_node(node, g, [values.get(f"input{place}") for place in range(len(inputs))], origin, used)
     model = new_model("node")
     g.finish(model.graph, list(values.values()), [(f"output{place}", value) for place, value in enumerate(outputs)])
-    session = onnxruntime.InferenceSession(g.serialized(model), _plain(), providers=["CPUExecutionProvider"])
+    session = open_session(g.serialized(model), threads=1, optimise=False)
     return [np.asarray(array) for array in session.run(None, feeds)]
-
-
-def _plain() -> onnxruntime.SessionOptions:
-    options = session_options(threads=1)
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    return options

@@ -124,6 +124,22 @@ def test_operator_without_a_translation_says_why_where_there_is_a_reason(op: str
         convert(net.save(tmp_path, "odd", net.op(op, "odd", net.variable("data"))), DATA)
 
 
+@pytest.mark.parametrize(
+    ("op", "attrs", "precision"),
+    [
+        ("relu", {}, "float32"),
+        ("Cast", {"dtype": "float32"}, "float32"),
+        ("Cast", {"dtype": "float16"}, "float16"),
+        ("_contrib_quantize_v2", {"min_calib_range": "-1", "max_calib_range": "1"}, "float16"),
+    ],
+)
+def test_model_that_rounds_inside_says_so(op: str, attrs: dict[str, str], precision: str, tmp_path: Path) -> None:
+    net = Net()
+    assert (
+        convert(net.save(tmp_path, "net", net.op(op, "op", net.variable("data"), **attrs)), DATA).precision == precision
+    )
+
+
 def test_structural_names_are_explained(params: Path) -> None:
     write_params(params, {"features.0.weight": np.ones((2, 2), np.float32)})
     with pytest.raises(SourceError, match=r"Gluon's `save_parameters`.*net\.export\(PREFIX\)"):

@@ -48,6 +48,10 @@ def read(folder: Path, data: bytes) -> dict[str, np.ndarray]:
     return dict(open_params(path))
 
 
+def read_all(path: Path) -> None:
+    dict(open_params(path))
+
+
 def refused(folder: Path, data: bytes) -> str:
     with pytest.raises(SourceError) as error:
         read(folder, data)
@@ -156,6 +160,18 @@ def test_zip_member_that_claims_more_than_it_may_hold_is_refused(tmp_path: Path)
         np.savez_compressed(file, **{"arg:w": np.zeros(1 << 23, np.float32)})
     with pytest.raises(SourceError, match="claims 33554560 bytes in"):
         open_params(path)
+
+
+@pytest.mark.parametrize("at", [40, 151, 2000], ids=["start of the deflated bytes", "header of .npy", "numbers"])
+def test_zip_member_whose_bytes_are_damaged_is_refused(at: int, tmp_path: Path) -> None:
+    path = tmp_path / "net-0000.params"
+    with path.open("wb") as file:
+        np.savez_compressed(file, **{"arg:w": np.random.default_rng(0).standard_normal(4000)})
+    data = bytearray(path.read_bytes())
+    data[at : at + 40] = b"\xff" * 40
+    path.write_bytes(data)
+    with pytest.raises(SourceError, match=r"is no file of MXNet parameters"):
+        read_all(path)
 
 
 def test_opening_reads_headers_only(tmp_path: Path) -> None:
