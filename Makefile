@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PROTOS := $(basename $(notdir $(wildcard serve/protocols/*.proto)))
+PROTOC = $(BIN)/python -m grpc_tools.protoc -Iserve/protocols --include_imports
 EXTRAS := torch,tensorflow,sklearn,boosting,dev
 
 .DEFAULT_GOAL := help
@@ -38,8 +40,8 @@ check: $(STAMP) ## Format, lint, types, generated files fresh
 	  -p onegate_handler -p mms -p ts -p model_service
 	@$(BIN)/onegate schema --markdown | diff -u docs/config.md - || { echo "docs/config.md is stale; run: make docs" >&2; exit 1; }
 	@$(BIN)/python -m tests.sources.coverage | diff -u docs/frameworks.md - || { echo "docs/frameworks.md is stale; run: make docs" >&2; exit 1; }
-	@$(BIN)/python -m grpc_tools.protoc -Iserve/protocols --descriptor_set_out=/dev/stdout open_inference.proto \
-	  | cmp --quiet - serve/protocols/open_inference.binpb || { echo "serve/protocols is stale; run: make proto" >&2; exit 1; }
+	@for file in $(PROTOS); do $(PROTOC) --descriptor_set_out=/dev/stdout $$file.proto \
+	  | cmp --quiet - serve/protocols/$$file.binpb || { echo "serve/protocols is stale; run: make proto" >&2; exit 1; }; done
 
 bench: $(STAMP) ## Measure against bare ONNX Runtime and Ray Serve's tutorial (needs wrk)
 	@$(BIN)/python -m benchmarks.serving
@@ -52,7 +54,7 @@ docs: $(STAMP) ## Write the generated pages
 	@$(BIN)/python -m tests.sources.coverage > docs/frameworks.md
 
 proto: $(STAMP) ## Compile the protocol files
-	@$(BIN)/python -m grpc_tools.protoc -Iserve/protocols --descriptor_set_out=serve/protocols/open_inference.binpb open_inference.proto
+	@for file in $(PROTOS); do $(PROTOC) --descriptor_set_out=serve/protocols/$$file.binpb $$file.proto; done
 
 format: $(STAMP) ## Format the code
 	@$(BIN)/ruff format --quiet .

@@ -5,6 +5,7 @@
     |   `-- PayloadTooLarge   the body is larger than the endpoint accepts
     |-- ModelNotFound         no such model, version, label or signature
     |-- ModelNotReady         it exists and can't answer now (loading, failed, no replica left)
+    |-- OutOfMemory           there is not enough memory to load or run it
     |-- Overloaded            the queue is full; trying later may help
     |-- DeadlineExceeded      the answer did not come within the request's deadline
     |-- Unsupported           a well-formed wish that this endpoint does not fulfil
@@ -77,6 +78,10 @@ class ModelNotFound(OnegateError):
 
 class ModelNotReady(OnegateError):
     """The model exists and can't answer now."""
+
+
+class OutOfMemory(OnegateError):
+    """There is not enough memory, of the machine or of its GPU, to load or run the model."""
 
 
 class Overloaded(OnegateError):

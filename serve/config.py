@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
@@ -21,7 +21,7 @@ from serve.config_keys import ConfigKey, keys_of
 from serve.config_layers import absolute_path, read_config_file, with_environment, with_overrides
 from serve.config_mistakes import CONTRADICTION, config_error, translate
 from serve.config_processor import ProcessorConfig
-from serve.config_rules import Datatype, Dimension, Filled, Framework, Host, Label, LoopbackHost, ModelName, Port
+from serve.config_rules import Alias, Datatype, Dimension, Filled, Framework, Host, Label, LoopbackHost, ModelName, Port
 from serve.config_source import ConfigSource, read_config_text, render_path
 
 
@@ -48,6 +48,27 @@ class GatewayConfig(_Section):
         le=2**31 - 1,
         description="Largest request body in bytes (64 MiB); larger ones are refused.",
     )
+    max_requests: int = Field(
+        default=4096,
+        ge=1,
+        le=1_000_000,
+        description="Requests under way in one gateway; more are refused as overload.",
+    )
+    max_connections: int = Field(
+        default=4096, ge=1, le=1_000_000, description="Open HTTP connections of one gateway; more wait to be accepted."
+    )
+    body_timeout_s: float = Field(
+        default=60.0, gt=0, le=3600, description="Seconds in which a request's headers, and then its body, must arrive."
+    )
+    management_on_endpoint: bool = Field(
+        default=False,
+        description="Whether calls that load, unload and scale models answer on the HTTP and gRPC ports too.",
+    )
+    model_server: Literal["torchserve", "mms"] = Field(
+        default="torchserve",
+        description="Whose answers `/ping` and `/models` give where TorchServe and MXNet Model Server differ; mms is "
+        "also for SageMaker's multi-model endpoints.",
+    )
     drain_timeout_s: float = Field(
         default=30.0,
         ge=0,
@@ -66,6 +87,10 @@ class VersionConfig(_Section):
         default=None, ge=1, le=2**31 - 1, description="Number of a version that is in the store already."
     )
     label: Label | None = Field(default=None, description="Name by which clients can call this version.")
+    as_version: Alias | None = Field(
+        default=None,
+        description="Version number by which clients know it, as '3' or '1.0', instead of the store's own.",
+    )
     traffic: int | None = Field(
         default=None,
         ge=0,
@@ -155,6 +180,10 @@ class BatchingConfig(_Section):
         le=60_000,
         description="Milliseconds to wait for more rows; with 0 nothing waits longer than the model is busy.",
     )
+    preferred_batch_sizes: list[Annotated[int, Field(ge=1, le=4096)]] = Field(
+        default=[],
+        description="Sizes that smaller batches are padded to, for runtimes that are faster at some.",
+    )
     max_queue: int = Field(
         default=1024,
         ge=1,
@@ -178,6 +207,18 @@ class ServeConfig(_Section):
         ge=1,
         le=3_600_000,
         description="Milliseconds for a request that sets no deadline itself.",
+    )
+    cache_mib: int = Field(
+        default=0,
+        ge=0,
+        le=1_048_576,
+        description="MiB of answers that each gateway keeps for inputs that come again; 0 keeps none.",
+    )
+    hedge_ms: float | None = Field(
+        default=None,
+        gt=0,
+        le=3_600_000,
+        description="Milliseconds after which a batch that a replica has not answered goes to a second one too.",
     )
 
 
@@ -244,6 +285,10 @@ class Config(_Section):
     store: Filled = Field(default="./store", description="Folder or URL of the model store.")
     gateway: GatewayConfig = Field(
         default=GatewayConfig(), description="Where the endpoint listens and what it admits."
+    )
+    allowed_sources: list[Filled] = Field(
+        default=["file://*"],
+        description="Patterns of paths and URLs that management calls may register models from; `*` is any text.",
     )
     models: list[ModelConfig] = Field(description="All models that are served; one that is not listed is retired.")
 

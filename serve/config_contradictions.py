@@ -63,7 +63,7 @@ def _model(path: KeyPath, model: Mapping[str, Any], defaults: Mapping[str, Any])
     yield from _either(path, model, "source", "versions")
     for version_path, version in versions:
         yield from _either(version_path, version, "source", "version")
-    for name in ("label", "source", "version"):
+    for name in ("label", "as_version", "source", "version"):
         found = [((*version_path, name), version.get(name)) for version_path, version in versions]
         yield from _repeated(found, name, f"versions of a model need different {name}s")
     yield from _traffic((*path, "versions"), [version for _, version in versions])

@@ -50,7 +50,10 @@ def pattern_rule(pattern: str, text: str) -> Rule:
 
 
 RESERVED_NAMES = frozenset(
-    ("v1", "v2", "models", "ping", "predictions", "invocations", "predict", "metrics", "health", "api")
+    (
+        *("v1", "v2", "models", "ping", "predictions", "explanations", "invocations", "predict", "metrics", "health"),
+        *("api", "api-description", "openapi.json"),
+    )
 )
 """The endpoint's own first path segments; no model can have their names."""
 
@@ -88,6 +91,10 @@ ModelName = Annotated[
 # A label that is no number can't be taken for a version where a client may send either.
 Label = Annotated[
     str, pattern_rule(r"[A-Za-z][A-Za-z0-9._-]*", "letters, digits, '.', '_' and '-' after a first letter")
+]
+Alias = Annotated[
+    str,
+    pattern_rule(r"[0-9][A-Za-z0-9._-]*", "text in quotes: letters, digits, '.', '_' and '-' after a first digit"),
 ]
 Filled = Annotated[str, Rule("text that is not blank", lambda text: bool(text.strip()), schema={"pattern": r"\S"})]
 Host = Annotated[str, Rule("an address or host name without scheme and port", _is_host)]

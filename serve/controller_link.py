@@ -12,6 +12,8 @@ from typing import Any
 
 from ray import serve
 
+from model_store.errors import OnegateError
+from serve.operations import ModelList, Operation
 from serve.reports import HEARTBEAT_S, GatewayReport, ReplicaReport
 from serve.routing import RoutingTable
 
@@ -43,6 +45,14 @@ class ControllerLink:
     async def report_replica(self, report: ReplicaReport) -> None:
         """A replica's heartbeat, farewell or failure."""
         await asyncio.wait_for(self._handle.hear_replica.remote(report), _ANSWER_S)
+
+    async def administer(self, operation: Operation) -> ModelList:
+        """The controller's answer to an operation; raises what it raised."""
+        outcome = await self._handle.administer.remote(operation)
+        if isinstance(outcome, OnegateError):
+            raise outcome
+        assert isinstance(outcome, ModelList)
+        return outcome
 
     async def next_table(self, number: int) -> RoutingTable:
         """The newest table, as soon as its number is larger than `number`, or after `LONG_POLL_S`."""

@@ -10,22 +10,27 @@ import asyncio
 from collections.abc import Awaitable
 from typing import Protocol
 
-from model_store.errors import DeadlineExceeded, InvalidInput, ModelNotFound, ModelNotReady, Overloaded
+from model_store.errors import DeadlineExceeded, InvalidInput, ModelNotFound, ModelNotReady, Overloaded, Unsupported
 from model_store.manifest import PAYLOAD, Signature
 from serve.admission import SignatureCheck
 from serve.batching import BatchQueue, Executor
 from serve.inference import (
+    AllModels,
+    AllModelsQuery,
     Answer,
     InferenceRequest,
     InferenceResponse,
     ModelDescription,
     ModelQuery,
-    Payload,
     Query,
     ServerDescription,
     ServerQuery,
+    Statistics,
+    StatisticsQuery,
+    StatusQuery,
     Tensors,
 )
+from serve.operations import ModelList
 from serve.payloads import from_tensors, signatures_with_payload, to_tensors
 from serve.routing import Batching, Router, VersionEntry, VersionKey
 
@@ -66,10 +71,11 @@ class SignatureView:
 class Lane:
     """The way of one signature's requests: its check and its batch queue."""
 
-    __slots__ = ("answers_payloads", "check", "queue")
+    __slots__ = ("answers_payloads", "check", "queue", "signature")
 
     def __init__(self, entry: VersionEntry, name: str, signature: Signature, executor: Executor) -> None:
         manifest = entry.manifest
+        self.signature = signature
         self.check = SignatureCheck(manifest.name, signature)
         self.answers_payloads = name == PAYLOAD
         self.queue = BatchQueue(
@@ -80,11 +86,13 @@ class Lane:
             whole=manifest.fixed_batch.get(name, 1),
         )
 
-    def tensors_of(self, payload: Payload | None) -> Tensors:
-        """A raw body as this signature's inputs; raises `InvalidInput` where they can't be told from it."""
-        if payload is None:
+    def read(self, request: InferenceRequest) -> Tensors:
+        """What the request carries as this signature's inputs; raises `InvalidInput` where it is none of them."""
+        if request.read_inputs is not None:
+            return request.read_inputs(self.signature)
+        if request.payload is None:
             raise InvalidInput("a request carries tensors or a raw body, got neither")
-        return to_tensors(payload) if self.answers_payloads else self.check.from_payload(payload)
+        return to_tensors(request.payload) if self.answers_payloads else self.check.from_payload(request.payload)
 
 
 class LoadedVersion:
@@ -162,7 +170,15 @@ class Dispatcher:
             return await self.infer(query)
         if isinstance(query, ModelQuery):
             return self.describe_model(query)
-        return self.describe_server(query)
+        if isinstance(query, ServerQuery):
+            return self.describe_server()
+        if isinstance(query, AllModelsQuery):
+            return self.describe_all()
+        if isinstance(query, StatisticsQuery):
+            return self.statistics(query)
+        if isinstance(query, StatusQuery):
+            return self.status(query)
+        raise Unsupported(f"{type(query).__name__} is answered on the management port")
 
     async def infer(self, request: InferenceRequest) -> InferenceResponse:
         """Runs a request.
@@ -178,7 +194,7 @@ class Dispatcher:
         wanted = check.wanted(request.wanted_outputs)
         inputs = request.inputs
         if inputs is None:
-            inputs = lane.tensors_of(request.payload)
+            inputs = lane.read(request)
         rows = check.rows(inputs)
         deadline = request.deadline
         if deadline is None:
@@ -186,21 +202,48 @@ class Dispatcher:
         outputs = await lane.queue.run(inputs, rows, deadline)
         if wanted is not check.outputs:
             outputs = {name: outputs[name] for name in wanted}
-        response = InferenceResponse(request.model, version.entry.manifest.version, request.id, outputs)
+        manifest = version.entry.manifest
+        response = InferenceResponse(
+            request.model, self.router.name_of(version.entry.key), request.id, outputs, labels=manifest.labels
+        )
         if request.payload is not None and lane.answers_payloads:
             response.outputs, response.payload = None, from_tensors(outputs)
         return response
 
     def describe_model(self, query: ModelQuery) -> ModelDescription:
         """What the version that would answer looks like; raises `ModelNotFound` or `ModelNotReady`."""
-        key = self.router.resolve(query.model, query.version, query.label)
-        return ModelDescription(self._loaded(key).entry.manifest, self.router.versions(query.model))
+        return self._describe(self.router.resolve(query.model, query.version, query.label))
 
-    def describe_server(self, query: ServerQuery) -> ServerDescription:
+    def describe_all(self) -> AllModels:
+        """Every model of the table whose default version is loaded here."""
+        keys = [(name, route.split[0][0]) for name, route in self.router.table.routes.items()]
+        return AllModels(tuple(self._describe(key) for key in keys if key in self.loaded))
+
+    def describe_server(self) -> ServerDescription:
         """Whether all models of the config can be called."""
         table = self.router.table
-        routed = all((name, v) in self.loaded for name, route in table.routes.items() for v, _ in route.split)
-        return ServerDescription(ready=not self.draining and table.number > 0 and routed and not table.unavailable)
+        routed = {name: all((name, v) in self.loaded for v, _ in route.split) for name, route in table.routes.items()}
+        missing = {name: "it is loading" for name, loaded in routed.items() if not loaded} | table.unavailable
+        return ServerDescription(
+            ready=not self.draining and table.number > 0 and not missing,
+            models=tuple(name for name, loaded in routed.items() if loaded),
+            missing=missing,
+        )
+
+    def status(self, query: StatusQuery) -> ModelList:
+        """How far the model's versions are here; raises `ModelNotFound`."""
+        raise Unsupported("the status of models is not told yet")
+
+    def statistics(self, query: StatisticsQuery) -> Statistics:
+        """What was counted here; raises `ModelNotFound`."""
+        raise Unsupported("statistics are not told yet")
+
+    def _describe(self, key: VersionKey) -> ModelDescription:
+        entry, router = self._loaded(key).entry, self.router
+        model = key[0]
+        return ModelDescription(
+            entry.manifest, router.name_of(key), router.versions(model), entry.serve, router.labels(model)
+        )
 
     def note_change(self) -> None:
         """To be called when there is a new table or a version was loaded: requests may wait for it."""

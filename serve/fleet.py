@@ -19,11 +19,12 @@ from serve.routing import ModelRoute, Replica, RoutingTable, VersionEntry, Versi
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """A version that the desired state names."""
+    """A version that the desired state names. `alias` is what clients call it by instead of its number."""
 
     entry: VersionEntry
     traffic: int
     label: str | None = None
+    alias: str | None = None
 
 
 @dataclass
@@ -185,6 +186,7 @@ class Fleet:
             return ModelRoute(
                 split=tuple((w.entry.key[1], w.traffic) for w in wanted if w.traffic),
                 labels={w.label: w.entry.key[1] for w in wanted if w.label is not None},
+                aliases={w.alias: w.entry.key[1] for w in wanted if w.alias is not None},
             )
         present = self.table.routes.get(model)
         # An adopted route may lead to what then turns out not to load: callers are told so, instead of waiting for it.

@@ -15,15 +15,16 @@ from pathlib import Path
 import msgspec
 import ray
 
+from model_store.errors import Forbidden
 from serve.controller_link import ControllerLink, repeat
-from serve.dialects.base import HttpDialect
-from serve.dialects.model_server import Ping, Predictions
-from serve.dialects.open_inference_http import OpenInferenceHttp
+from serve.dialects.registry import ModelServer, grpc_services, http_dialects
 from serve.dispatcher import Dispatcher
 from serve.front_doors.grpc import GrpcFrontDoor
 from serve.front_doors.http import HttpFrontDoor, HttpListener
+from serve.inference import Answer, Query
 from serve.loading import VersionLoader
 from serve.logs import log_to_file
+from serve.operations import Operation
 from serve.reports import GatewayReport
 from serve.routing import Router, RoutingTable
 
@@ -41,6 +42,11 @@ class GatewaySettings(msgspec.Struct, frozen=True):
     max_body_bytes: int
     drain_timeout_s: float
     secret: str
+    management_on_endpoint: bool = False
+    model_server: ModelServer = "torchserve"
+    max_requests: int = 4096
+    max_connections: int = 4096
+    body_timeout_s: float = 60.0
     log_file: str | None = None
 
 
@@ -67,13 +73,21 @@ class Gateway:
 
     async def _open_doors(self) -> None:
         settings = self._settings
-        offered: list[HttpDialect] = [OpenInferenceHttp(), Predictions(), Ping()]
-        dialects = {dialect.segment: dialect for dialect in offered}
-        door = HttpFrontDoor(dialects, self._dispatcher.answer, settings.max_body_bytes)
+        door = HttpFrontDoor(http_dialects(settings.model_server), self._answer, settings.max_body_bytes)
         self._http = HttpListener(door, settings.host, settings.http_port)
         self._http.start()
-        self._grpc = GrpcFrontDoor(self._dispatcher.answer, max_message_bytes=settings.max_body_bytes)
+        self._grpc = GrpcFrontDoor(grpc_services(), self._answer, max_message_bytes=settings.max_body_bytes)
         await self._grpc.start([f"{settings.host}:{settings.grpc_port}"])
+
+    async def _answer(self, query: Query) -> Answer:
+        if not isinstance(query, Operation):
+            return await self._dispatcher.answer(query)
+        if not self._settings.management_on_endpoint:
+            raise Forbidden(
+                "calls that manage models answer on the management port; `gateway: {management_on_endpoint: true}` "
+                "in the config opens them here too"
+            )
+        return await self._link.administer(query)
 
     async def _report(self) -> None:
         table: RoutingTable | None = self._dispatcher.router.table

@@ -5,14 +5,17 @@ Nothing here knows a protocol, a socket or a runtime.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from model_store.errors import InvalidInput
-from model_store.manifest import Manifest
+from model_store.manifest import Manifest, Signature
+from serve.operations import ModelList, Operation
+from serve.routing import ServeOptions
+from serve.statistics import VersionStatistics
 
 Tensors = dict[str, np.ndarray]
 """Tensors by name, in order. BYTES tensors are object arrays of `bytes`."""
@@ -34,15 +37,19 @@ class Payload:
 
 @dataclass(slots=True)
 class InferenceRequest:
-    """What a dialect decodes. Either `inputs` or `payload` is set; `deadline` is on the event loop's clock, in seconds,
-    and None stands for the model's own limit.
+    """What a dialect decodes. One of `inputs`, `read_inputs` and `payload` is set; `deadline` is on the event loop's
+    clock, in seconds, and None stands for the model's own limit.
+
+    `version` is text as clients have it: what the config says under `as_version`, else the store's number.
+    `read_inputs` is for protocols whose values say no datatype: it is given the signature, once that is known, and
+    returns the inputs or raises `InvalidInput`.
 
     With the signature `payload`, a payload goes to the version's processor or handler and is answered by a payload;
     with any other it is the bytes of the signature's only input.
     """
 
     model: str
-    version: int | None = None
+    version: str | None = None
     label: str | None = None
     signature: str | None = None
     id: str = ""
@@ -51,21 +58,27 @@ class InferenceRequest:
     wanted_outputs: tuple[str, ...] = ()
     parameters: Mapping[str, Any] = field(default_factory=dict)
     priority: int = 0
+    """1 is the highest, larger numbers come later; 0 is the default, which comes last."""
     deadline: float | None = None
+    read_inputs: Callable[[Signature], Tensors] | None = None
     reply_form: object = None
     """What the dialect that decoded the request wants to know again when it encodes the answer."""
 
 
 @dataclass(slots=True)
 class InferenceResponse:
-    """What a dialect encodes: the wanted outputs in the wanted order, or a payload."""
+    """What a dialect encodes: the wanted outputs in the wanted order, or a payload.
+
+    `version` is text as in requests, `labels` the names of the model's classes where it has some.
+    """
 
     model: str
-    version: int
+    version: str
     id: str = ""
     outputs: Tensors | None = None
     payload: Payload | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    labels: tuple[str, ...] | None = None
 
 
 @dataclass(slots=True, frozen=True)
@@ -75,10 +88,15 @@ class ServerQuery:
 
 @dataclass(slots=True, frozen=True)
 class ServerDescription:
-    """`ready`: every model that the config names by default can be called, and the gateway is not draining."""
+    """`ready`: every model that the config names by default can be called, and the gateway is not draining.
+
+    `models` are the names that can be called; `missing` says of the others why they can't.
+    """
 
     ready: bool
     live: bool = True
+    models: tuple[str, ...] = ()
+    missing: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True, frozen=True)
@@ -86,23 +104,64 @@ class ModelQuery:
     """Asks what a model is and whether it can be called."""
 
     model: str
-    version: int | None = None
+    version: str | None = None
     label: str | None = None
 
 
 @dataclass(slots=True, frozen=True)
 class ModelDescription:
-    """The answering version's manifest, and all versions of the model that can be called by number.
+    """The answering version, and all versions of the model that can be called, in the text that clients have for them.
 
     A model that can't be called has no description: asking for it raises `ModelNotReady`.
     """
 
     manifest: Manifest
-    versions: tuple[int, ...]
+    version: str
+    versions: tuple[str, ...]
+    serve: ServeOptions
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Label -> version."""
 
 
-Query = InferenceRequest | ServerQuery | ModelQuery
-Answer = InferenceResponse | ServerDescription | ModelDescription
+@dataclass(slots=True, frozen=True)
+class AllModelsQuery:
+    """Asks for the descriptions of all models that can be called by default."""
+
+
+@dataclass(slots=True, frozen=True)
+class AllModels:
+    """Descriptions by name, in the table's order."""
+
+    models: tuple[ModelDescription, ...]
+
+
+@dataclass(slots=True, frozen=True)
+class StatusQuery:
+    """Asks which versions of a model are known here and how far each is, failed models included. It is answered by a
+    `ModelList` of one; raises `ModelNotFound`."""
+
+    model: str
+    version: str | None = None
+    label: str | None = None
+
+
+@dataclass(slots=True, frozen=True)
+class StatisticsQuery:
+    """Asks what was counted here: of all models, of one, or of one version. Raises `ModelNotFound`."""
+
+    model: str | None = None
+    version: str | None = None
+
+
+@dataclass(slots=True, frozen=True)
+class Statistics:
+    """Counters of the loaded versions that were asked for."""
+
+    versions: tuple[VersionStatistics, ...]
+
+
+Query = InferenceRequest | ServerQuery | ModelQuery | AllModelsQuery | StatusQuery | StatisticsQuery | Operation
+Answer = InferenceResponse | ServerDescription | ModelDescription | AllModels | ModelList | Statistics
 
 
 def output_tensors(response: InferenceResponse) -> Tensors:

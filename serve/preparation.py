@@ -69,6 +69,7 @@ def prepare_model(store: Store, model: ModelConfig, on_progress: Callable[[str],
             ),
             traffic=version.traffic or 0,
             label=version.label,
+            alias=version.as_version,
         )
         for version in model.wanted_versions()
     )
@@ -145,6 +146,8 @@ def serve_options(serve: ServeConfig, manifest: Manifest) -> ServeOptions:
         replicas=serve.replicas if executor == "replicas" else 1,
         batching=_batching(serve.batching, manifest.handler),
         deadline_ms=serve.deadline_ms,
+        cache_mib=serve.cache_mib,
+        hedge_ms=serve.hedge_ms,
     )
 
 
@@ -153,7 +156,7 @@ def _batching(asked: BatchingConfig, handler: HandlerSpec | None) -> Batching:
     size, delay_ms = asked.max_batch_size, asked.max_delay_ms
     if handler is not None:
         size, delay_ms = min(size, handler.batch_size), delay_ms or handler.max_batch_delay_ms
-    return Batching(size, delay_ms, asked.max_queue)
+    return Batching(size, delay_ms, asked.max_queue, tuple(sorted(asked.preferred_batch_sizes)))
 
 
 def _manifest(store: Store, model: ModelConfig, version: VersionConfig, on_progress: Callable[[str], None]) -> Manifest:

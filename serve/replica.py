@@ -16,6 +16,7 @@ import msgspec
 import ray
 
 from serve.controller_link import ControllerLink, repeat
+from serve.dialects.open_inference_service import core_service
 from serve.dispatcher import Dispatcher, LoadedVersion
 from serve.errors import presentable
 from serve.executors.inline import build_inline_executor
@@ -75,7 +76,7 @@ class Model:
         dispatcher = Dispatcher(Router(table))
         dispatcher.loaded[entry.key] = LoadedVersion(entry, executor)
         # An abstract socket leaves no file behind when the process is killed; the secret guards it.
-        self._grpc = GrpcFrontDoor(dispatcher.answer, secret=self._settings.secret)
+        self._grpc = GrpcFrontDoor([core_service()], dispatcher.answer, secret=self._settings.secret)
         _, port = await self._grpc.start([self._replica.local, f"{self._settings.host}:0"])
         self._replica = msgspec.structs.replace(self._replica, remote=f"{self._settings.host}:{port}")
 

@@ -20,11 +20,13 @@ VersionKey = tuple[str, int]
 
 
 class Batching(msgspec.Struct, frozen=True):
-    """`max_queue` bounds the rows that wait in one gateway; more are refused as overload."""
+    """`max_queue` bounds the rows that wait in one gateway; more are refused as overload. Batches are padded up to the
+    next of `preferred`, sizes in rows, where there is one."""
 
     max_batch_size: int = 64
     max_delay_ms: float = 0.0
     max_queue: int = 1024
+    preferred: tuple[int, ...] = ()
 
 
 class ServeOptions(msgspec.Struct, frozen=True):
@@ -35,6 +37,10 @@ class ServeOptions(msgspec.Struct, frozen=True):
     replicas: int = 1
     batching: Batching = Batching()
     deadline_ms: int = 30_000
+    cache_mib: int = 0
+    """Of the response cache in each gateway; 0 is none."""
+    hedge_ms: float | None = None
+    """A batch that a replica has not answered after this long goes to a second one too; None is never."""
 
 
 class Replica(msgspec.Struct, frozen=True):
@@ -65,10 +71,14 @@ def runs_differently(old: VersionEntry, new: VersionEntry) -> bool:
 
 
 class ModelRoute(msgspec.Struct, frozen=True):
-    """How calls of a model are shared out: (version, percent) pairs that add up to 100, and labels."""
+    """How calls of a model are shared out: (version, percent) pairs that add up to 100, and names of versions.
+
+    `aliases` are what the config says under `as_version`: text that clients have for a version.
+    """
 
     split: tuple[tuple[int, int], ...]
     labels: dict[str, int] = {}
+    aliases: dict[str, int] = {}
 
 
 class RoutingTable(msgspec.Struct, frozen=True):
@@ -92,23 +102,35 @@ class Router:
     def update(self, table: RoutingTable) -> None:
         """Takes over a table, in one step for all later requests."""
         self.table = table
-        self._callable: dict[str, tuple[int, ...]] = {}
+        self._callable: dict[str, dict[str, int]] = {}
+        self._named = {
+            (name, number): alias for name, route in table.routes.items() for alias, number in route.aliases.items()
+        }
         for entry in table.versions:
             name, version = entry.key
-            self._callable[name] = (*self._callable.get(name, ()), version)
+            self._callable.setdefault(name, {})[str(version)] = version
+        for name, route in table.routes.items():
+            self._callable.setdefault(name, {}).update(route.aliases)
         self._single = {name: route.split[0][0] for name, route in table.routes.items() if len(route.split) == 1}
         self._weights = {
             name: list(accumulate(percent for _, percent in route.split)) for name, route in table.routes.items()
         }
 
-    def versions(self, model: str) -> tuple[int, ...]:
-        """The versions that can be called by number; raises as `resolve` does."""
-        if model not in self._callable:
-            self._raise_absent(model)
-        return self._callable[model]
+    def name_of(self, key: VersionKey) -> str:
+        """The text that clients have for a version: its alias where it has one, else its number in the store."""
+        return self._named.get(key) or str(key[1])
 
-    def resolve(self, model: str, version: int | None = None, label: str | None = None) -> VersionKey:
-        """The version to call.
+    def versions(self, model: str) -> tuple[str, ...]:
+        """What versions can be called by, aliases in place of the numbers that they stand for; raises as `resolve`."""
+        return tuple(dict.fromkeys(self.name_of((model, number)) for number in self._numbers(model).values()))
+
+    def labels(self, model: str) -> dict[str, str]:
+        """Label -> version, as clients have it."""
+        route = self.table.routes.get(model)
+        return {label: self.name_of((model, number)) for label, number in route.labels.items()} if route else {}
+
+    def resolve(self, model: str, version: str | None = None, label: str | None = None) -> VersionKey:
+        """The version to call. `version` is an alias, else a number of the store: an alias goes first.
 
         Raises `ModelNotFound` for an unknown model, version or label, `ModelNotReady` for a model of the config that
         has no version to call yet.
@@ -119,14 +141,20 @@ class Router:
         if label is not None:
             return (model, self._by_label(model, label))
         assert version is not None
-        if version not in self.versions(model):
-            listed = ", ".join(map(str, self._callable[model]))
+        number = self._numbers(model).get(version)
+        if number is None:
+            listed = ", ".join(self.versions(model))
             raise ModelNotFound(
-                f"model {model!r} has no version {version} here; callable: {listed}",
+                f"model {model!r} has no version {version:.40} here; callable: {listed}",
                 model=model,
                 version=version,
             )
-        return (model, version)
+        return (model, number)
+
+    def _numbers(self, model: str) -> dict[str, int]:
+        if model not in self._callable:
+            self._raise_absent(model)
+        return self._callable[model]
 
     def _by_traffic(self, model: str) -> int:
         route = self.table.routes.get(model)

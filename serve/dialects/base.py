@@ -1,4 +1,4 @@
-"""What an HTTP dialect is: the path it claims, `decode`, `encode`, `encode_error`.
+"""What an HTTP dialect is: the paths it claims, `decode`, `encode`, `encode_error`.
 
 Dialects know no socket, hold no server, and do not import each other.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
+from urllib.parse import parse_qsl
 
 from model_store.errors import OnegateError
 from serve.inference import Answer, Query
@@ -28,13 +29,21 @@ _NO_HEADERS: Headers = {}
 
 @dataclass(slots=True)
 class HttpRequest:
-    """A whole request as a front door hands it over; `header` looks a header up by lower-case name."""
+    """A whole request as a front door hands it over; `header` looks a header up by lower-case name.
+
+    `path` is percent-decoded, `query` is what follows the question mark, as it came.
+    """
 
     method: str
     path: str
     body: bytes
     header: Callable[[str], str | None]
     headers: Headers = field(default_factory=lambda: _NO_HEADERS)
+    query: str = ""
+
+    def parameters(self) -> dict[str, str]:
+        """The query's parameters; of one that comes twice, the last."""
+        return dict(parse_qsl(self.query, keep_blank_values=True))
 
 
 @dataclass(slots=True)
@@ -54,11 +63,15 @@ class NoSuchRoute(OnegateError):
         self.status = status
 
 
+ANY_SEGMENT = "*"
+"""Claims what no other dialect claims."""
+
+
 class HttpDialect(Protocol):
     """One protocol over HTTP."""
 
-    segment: str
-    """The first path segment that it claims, as `v2`."""
+    segments: tuple[str, ...]
+    """The first path segments that it claims, as `v2`."""
 
     def decode(self, request: HttpRequest) -> Query:
         """The query in `request`; raises `NoSuchRoute` or `InvalidInput`."""

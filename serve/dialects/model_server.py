@@ -71,7 +71,7 @@ _ROUTES = {
 class Predictions:
     """`POST /predictions/{model}` and `/predictions/{model}/{version}`; a label goes for a version. It has no state."""
 
-    segment = "predictions"
+    segments: tuple[str, ...] = ("predictions",)
 
     def decode(self, request: HttpRequest) -> Query:
         """The request; raises `NoSuchRoute` for other paths and methods and `InvalidInput` for a malformed form."""
@@ -101,7 +101,7 @@ class Predictions:
 class Ping:
     """`GET /ping`: 200 and `Healthy` when every model of the config can be called, else 500, as TorchServe has it."""
 
-    segment = "ping"
+    segments: tuple[str, ...] = ("ping",)
 
     def decode(self, request: HttpRequest) -> Query:
         """The question; raises `NoSuchRoute` for other paths and methods."""
@@ -123,14 +123,13 @@ class Ping:
         return _reply(_error_payload(request, error), _request_id(request))
 
 
-def _target(path: str) -> tuple[str, int | None, str | None, str]:
+def _target(path: str) -> tuple[str, str | None, str | None, str]:
     """Model, version or label, and what follows them."""
     model, _, rest = path.removeprefix("/predictions").lstrip("/").partition("/")
     version, _, rest = rest.partition("/")
     if not version:
         return model, None, None, rest
-    number = version.isascii() and version.isdigit() and len(version) <= 18
-    return (model, int(version), None, rest) if number else (model, None, version, rest)
+    return (model, version, None, rest) if version[0].isdigit() else (model, None, version, rest)
 
 
 def _request_id(request: HttpRequest) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 from model_store.errors import InvalidInput, Unsupported
 from model_store.manifest import TensorSpec
 from serve import tensors
-from serve.dialects.open_inference import SERVER_NAME, SIGNATURE, is_number, platform_of
+from serve.dialects.open_inference import SERVER_NAME, SIGNATURE, platform_of
 from serve.inference import (
     InferenceRequest,
     InferenceResponse,
@@ -63,7 +63,7 @@ def decode_request(
     raw = bool(message.raw_input_contents) or any(_REGION in tensor.parameters for tensor in message.inputs)
     return InferenceRequest(
         message.model_name,
-        version_number(message.model_version),
+        message.model_version or None,
         signature=(message.parameters[SIGNATURE].string_param or None) if SIGNATURE in message.parameters else None,
         id=message.id,
         inputs=_decode_tensors(message.inputs, message.raw_input_contents, regions),
@@ -75,9 +75,7 @@ def decode_request(
 
 def encode_response(response: InferenceResponse, raw: bool) -> Any:
     """A `ModelInferResponse`, in the form in which the request came; FP16 and BF16 force raw for the whole message."""
-    message = messages.ModelInferResponse(
-        model_name=response.model, model_version=str(response.version), id=response.id
-    )
+    message = messages.ModelInferResponse(model_name=response.model, model_version=response.version, id=response.id)
     outputs = output_tensors(response)
     raw = raw or any(tensors.datatype_of(tensor) not in _CONTENTS for tensor in outputs.values())
     if raw:
@@ -114,7 +112,7 @@ def decode_response(message: Any) -> Tensors:
 
 def decode_model_query(message: Any) -> ModelQuery:
     """The question in a `ModelReadyRequest` or `ModelMetadataRequest`."""
-    return ModelQuery(message.name, version_number(message.version))
+    return ModelQuery(message.name, message.version or None)
 
 
 def encode_model(description: ModelDescription) -> Any:
@@ -123,7 +121,7 @@ def encode_model(description: ModelDescription) -> Any:
     signature = manifest.signatures[manifest.default_signature]
     return messages.ModelMetadataResponse(
         name=manifest.name,
-        versions=[str(version) for version in description.versions],
+        versions=description.versions,
         platform=platform_of(manifest.runtime),
         inputs=_metadata(signature.inputs),
         outputs=_metadata(signature.outputs),
@@ -133,15 +131,6 @@ def encode_model(description: ModelDescription) -> Any:
 def encode_server() -> Any:
     """A `ServerMetadataResponse`."""
     return messages.ServerMetadataResponse(name=SERVER_NAME, version=VERSION)
-
-
-def version_number(text: str) -> int | None:
-    """The version in a message, None where the server may decide; raises `InvalidInput` for other text."""
-    if not text:
-        return None
-    if not is_number(text):
-        raise InvalidInput(f"a model version is a number, got {text[:40]!r}")
-    return int(text)
 
 
 def _metadata(specs: Iterable[TensorSpec]) -> list[Any]:

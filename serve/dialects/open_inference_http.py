@@ -89,7 +89,7 @@ class _BinaryWish(msgspec.Struct):
 class OpenInferenceHttp:
     """The dialect; it has no state."""
 
-    segment = "v2"
+    segments: tuple[str, ...] = ("v2",)
 
     def decode(self, request: HttpRequest) -> Query:
         """The query in `request`; raises `NoSuchRoute` for other paths and `InvalidInput` for a bad body."""
@@ -110,6 +110,7 @@ class OpenInferenceHttp:
             return _encode_response(answer, query.reply_form)
         if isinstance(answer, ModelDescription):
             return _encode_model(request, answer)
+        assert isinstance(answer, ServerDescription)
         return _encode_server(request, answer)
 
     def encode_error(self, request: HttpRequest, error: OnegateError) -> HttpReply:
@@ -133,7 +134,7 @@ def _decode_model_call(request: HttpRequest, parts: list[str]) -> Query:
     model, rest = parts[3], parts[4:]
     version = None
     if len(rest) > 1 and rest[0] == "versions":
-        version = _version_number(rest[1])
+        version = rest[1]
         rest = rest[2:]
     if rest == ["infer"]:
         _expect(request, "POST")
@@ -144,13 +145,7 @@ def _decode_model_call(request: HttpRequest, parts: list[str]) -> Query:
     raise NoSuchRoute("Not Found")
 
 
-def _version_number(text: str) -> int:
-    if not is_number(text):
-        raise NoSuchRoute(f"Not Found: a version is a number, got {text[:40]!r}")
-    return int(text)
-
-
-def _decode_inference(request: HttpRequest, model: str, version: int | None) -> InferenceRequest:
+def _decode_inference(request: HttpRequest, model: str, version: str | None) -> InferenceRequest:
     header, binary = _split_body(request)
     if not header and request.header(HEADER_LENGTH) is not None:
         payload = Payload(request.body, "application/octet-stream")
@@ -245,7 +240,7 @@ def _encode_response(response: InferenceResponse, wish: _BinaryWish) -> HttpRepl
         else:
             answered.data = tensors.to_json_values(tensor)
         outputs.append(answered)
-    header = _encode_header(_Response(response.model, str(response.version), outputs, response.id))
+    header = _encode_header(_Response(response.model, response.version, outputs, response.id))
     if not binary:
         return HttpReply(200, header, _JSON)
     headers = [("content-type", "application/octet-stream"), (HEADER_LENGTH, str(len(header)))]
@@ -265,7 +260,7 @@ def _encode_model(request: HttpRequest, answer: ModelDescription) -> HttpReply:
         return HttpReply(200, _encode_json({"name": manifest.name, "ready": True}), _JSON)
     body = {
         "name": manifest.name,
-        "versions": [str(version) for version in answer.versions],
+        "versions": answer.versions,
         "platform": platform_of(manifest.runtime),
         **_signature_metadata(manifest.signatures[manifest.default_signature]),
     }

@@ -1,4 +1,4 @@
-"""The gRPC front door: a grpc.aio server with the Open Inference service over a function that answers queries.
+"""The gRPC front door: a grpc.aio server with services over a function that answers queries.
 
 Gateways open it to clients, model replicas to gateways. The two differ in the secret: a replica answers only calls that
 carry the cluster's, and takes tensors in shared memory from who knows it.
@@ -8,24 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 import grpc
 
-from model_store.errors import ModelNotReady
-from serve.dialects import open_inference_grpc as dialect
+from serve.dialects.grpc_base import GrpcMethod, GrpcService, Streaming, Unary
 from serve.errors import presentable, status_of
-from serve.inference import (
-    Answer,
-    InferenceRequest,
-    InferenceResponse,
-    ModelDescription,
-    Query,
-    ServerDescription,
-    ServerQuery,
-)
-from serve.protocols import open_inference as messages
+from serve.inference import Answer, Query
 from serve.shared_memory import MappedRegions
 
 SECRET_KEY = "onegate-secret"
@@ -42,22 +32,41 @@ def channel_options(max_message_bytes: int = -1) -> list[tuple[str, Any]]:
     ]
 
 
+class _Call:
+    """A call under way (`GrpcCall`)."""
+
+    __slots__ = ("_context", "answer", "regions")
+
+    def __init__(self, context: Any, answer: Answerer, regions: MappedRegions | None) -> None:
+        self._context = context
+        self.answer = answer
+        self.regions = regions
+
+    @property
+    def deadline(self) -> float | None:
+        remaining_s = self._context.time_remaining()
+        return None if remaining_s is None else asyncio.get_running_loop().time() + remaining_s
+
+
 class GrpcFrontDoor:
     """A server from `start` to `stop`."""
 
-    def __init__(self, answer: Answerer, *, max_message_bytes: int = -1, secret: str | None = None) -> None:
+    def __init__(
+        self,
+        services: Iterable[GrpcService],
+        answer: Answerer,
+        *,
+        max_message_bytes: int = -1,
+        secret: str | None = None,
+    ) -> None:
         self._answer = answer
         # On the endpoint, anybody could name anybody's memory.
         self._regions = MappedRegions() if secret is not None else None
         self._secret = secret
         self._server = grpc.aio.server(options=channel_options(max_message_bytes))
-        handlers = {
-            name: grpc.unary_unary_rpc_method_handler(
-                self._guarded(method), request.FromString, lambda reply: reply.SerializeToString()
-            )
-            for name, (method, request) in self._methods().items()
-        }
-        self._server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(messages.SERVICE, handlers)])
+        for service in services:
+            handlers = {name: self._handler(service, method) for name, method in service.methods.items()}
+            self._server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service.name, handlers)])
 
     async def start(self, addresses: Sequence[str]) -> list[int]:
         """Listens on `addresses`; returns their ports (1 for Unix sockets). Raises `RuntimeError` when one is taken."""
@@ -69,27 +78,44 @@ class GrpcFrontDoor:
         """Refuses new calls and gives those under way `grace_s` seconds to end."""
         await self._server.stop(grace_s)
 
-    def _methods(self) -> dict[str, tuple[Callable[[Any, Any], Awaitable[Any]], Any]]:
-        return {
-            "ModelInfer": (self._infer, messages.ModelInferRequest),
-            "ModelReady": (self._model_ready, messages.ModelReadyRequest),
-            "ModelMetadata": (self._model_metadata, messages.ModelMetadataRequest),
-            "ServerLive": (self._server_live, messages.ServerLiveRequest),
-            "ServerReady": (self._server_ready, messages.ServerReadyRequest),
-            "ServerMetadata": (self._server_metadata, messages.ServerMetadataRequest),
-        }
+    def _handler(self, service: GrpcService, method: GrpcMethod) -> Any:
+        if method.unary is not None:
+            call: Any = self._unary(service, method.unary)
+            return grpc.unary_unary_rpc_method_handler(call, method.request.FromString, _serialised)
+        assert method.streaming is not None
+        call = self._streaming(service, method.streaming, method.streams_requests)
+        kind = (
+            grpc.stream_stream_rpc_method_handler if method.streams_requests else grpc.unary_stream_rpc_method_handler
+        )
+        return kind(call, method.request.FromString, _serialised)
 
-    def _guarded(self, method: Callable[[Any, Any], Awaitable[Any]]) -> Callable[[Any, Any], Awaitable[Any]]:
+    def _unary(self, service: GrpcService, method: Unary) -> Callable[[Any, Any], Awaitable[Any]]:
         async def call(message: Any, context: Any) -> Any:
-            if self._secret is not None and not self._knows_secret(context):
-                await context.abort(grpc.StatusCode.UNAUTHENTICATED, "this port is for the cluster's own gateways")
+            await self._admit(context)
             try:
-                return await method(message, context)
+                return await method(message, _Call(context, self._answer, self._regions))
             except Exception as error:
-                told = presentable(error)
-                await context.abort(grpc.StatusCode[status_of(told).grpc], told.message)
+                await _abort(context, service, error)
 
         return call
+
+    def _streaming(
+        self, service: GrpcService, method: Streaming, streams_requests: bool
+    ) -> Callable[[Any, Any], AsyncIterator[Any]]:
+        async def call(message: Any, context: Any) -> AsyncIterator[Any]:
+            await self._admit(context)
+            messages = message if streams_requests else _one(message)
+            try:
+                async for reply in method(messages, _Call(context, self._answer, self._regions)):
+                    yield reply
+            except Exception as error:
+                await _abort(context, service, error)
+
+        return call
+
+    async def _admit(self, context: Any) -> None:
+        if self._secret is not None and not self._knows_secret(context):
+            await context.abort(grpc.StatusCode.UNAUTHENTICATED, "this port is for the cluster's own gateways")
 
     def _knows_secret(self, context: Any) -> bool:
         secret = self._secret or ""
@@ -98,33 +124,17 @@ class GrpcFrontDoor:
             for key, value in context.invocation_metadata() or ()
         )
 
-    async def _infer(self, message: Any, context: Any) -> Any:
-        remaining_s = context.time_remaining()
-        deadline = None if remaining_s is None else asyncio.get_running_loop().time() + remaining_s
-        request: InferenceRequest = dialect.decode_request(message, deadline, self._regions)
-        response = await self._answer(request)
-        assert isinstance(response, InferenceResponse)
-        return dialect.encode_response(response, raw=bool(request.reply_form))
 
-    async def _model_ready(self, message: Any, context: Any) -> Any:
-        try:
-            await self._answer(dialect.decode_model_query(message))
-        except ModelNotReady:
-            return messages.ModelReadyResponse(ready=False)
-        return messages.ModelReadyResponse(ready=True)
+async def _one(message: Any) -> AsyncIterator[Any]:
+    yield message
 
-    async def _model_metadata(self, message: Any, context: Any) -> Any:
-        description = await self._answer(dialect.decode_model_query(message))
-        assert isinstance(description, ModelDescription)
-        return dialect.encode_model(description)
 
-    async def _server_live(self, message: Any, context: Any) -> Any:
-        return messages.ServerLiveResponse(live=True)
+def _serialised(message: Any) -> bytes:
+    data: bytes = message.SerializeToString()
+    return data
 
-    async def _server_ready(self, message: Any, context: Any) -> Any:
-        description = await self._answer(ServerQuery())
-        assert isinstance(description, ServerDescription)
-        return messages.ServerReadyResponse(ready=description.ready)
 
-    async def _server_metadata(self, message: Any, context: Any) -> Any:
-        return dialect.encode_server()
+async def _abort(context: Any, service: GrpcService, error: Exception) -> None:
+    told = presentable(error)
+    code = next((service.codes[kind] for kind in type(told).__mro__ if kind in service.codes), None)
+    await context.abort(grpc.StatusCode[code or status_of(told).grpc], told.message)

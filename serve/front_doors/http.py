@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from granian.constants import Interfaces
@@ -17,7 +17,7 @@ from granian.rsgi import ProtocolClosed
 from granian.server.embed import Server
 
 from model_store.errors import InvalidInput, PayloadTooLarge
-from serve.dialects.base import HttpDialect, HttpReply, HttpRequest
+from serve.dialects.base import ANY_SEGMENT, HttpDialect, HttpReply, HttpRequest
 from serve.errors import presentable
 from serve.inference import Answer, Query
 
@@ -81,11 +81,12 @@ class HttpFrontDoor:
 
     def __init__(
         self,
-        dialects: Mapping[str, HttpDialect],
+        dialects: Iterable[HttpDialect],
         answer: Callable[[Query], Awaitable[Answer]],
         max_body_bytes: int,
     ) -> None:
-        self._dialects = dialects
+        self._dialects = {segment: dialect for dialect in dialects for segment in dialect.segments}
+        self._other = self._dialects.get(ANY_SEGMENT)
         self._answer = answer
         self._max_body_bytes = max_body_bytes
         self._open: dict[asyncio.Task[Any], _OpenRequest] = {}
@@ -101,11 +102,11 @@ class HttpFrontDoor:
 
     async def _reply(self, scope: Any, protocol: Any) -> HttpReply:
         path: str = scope.path
-        dialect = self._dialects.get(path[1:].partition("/")[0])
+        dialect = self._dialects.get(path[1:].partition("/")[0], self._other)
         if dialect is None:
             return _NOT_FOUND
         headers = scope.headers
-        request = HttpRequest(scope.method, path, b"", headers.get, headers)
+        request = HttpRequest(scope.method, path, b"", headers.get, headers, scope.query_string)
         try:
             request.body = await read_body(scope, protocol, self._max_body_bytes)
             query = dialect.decode(request)

@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from google.protobuf import descriptor_pb2, message_factory
-from google.protobuf.descriptor_pool import DescriptorPool
+from serve.protocols.pool import load, message_class
 
 SERVICE = "inference.GRPCInferenceService"
 
-
-def _load() -> DescriptorPool:
-    files = descriptor_pb2.FileDescriptorSet.FromString(Path(__file__).with_suffix(".binpb").read_bytes())
-    pool = DescriptorPool()
-    for file in files.file:
-        pool.Add(file)
-    return pool
-
-
-_pool = _load()
+load("open_inference")
 
 
 def _message(name: str) -> Any:
-    return message_factory.GetMessageClass(_pool.FindMessageTypeByName(f"inference.{name}"))
+    return message_class(f"inference.{name}")
 
 
 ServerLiveRequest = _message("ServerLiveRequest")

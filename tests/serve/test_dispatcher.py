@@ -275,7 +275,7 @@ async def test_a_model_is_described_by_the_version_that_would_answer() -> None:
     described = dispatcher.describe_model(ModelQuery("double"))
     assert (described.manifest.version, described.versions) == (3, (3,))
     with pytest.raises(ModelNotFound):
-        dispatcher.describe_model(ModelQuery("double", 4))
+        dispatcher.describe_model(ModelQuery("double", "4"))
     dispatcher.loaded.clear()
     with pytest.raises(ModelNotReady, match=r"^model 'double' version 3 is still loading here; try again shortly$"):
         dispatcher.describe_model(ModelQuery("double"))

@@ -23,6 +23,7 @@ from model_store.errors import (
     Unsupported,
 )
 from model_store.manifest import Signature, TensorSpec
+from serve.dialects.open_inference_service import core_service
 from serve.dispatcher import ClosableExecutor
 from serve.executors.inline import InlineExecutor, build_inline_executor, zero_inputs
 from serve.executors.replicas import ReplicasExecutor, error_of
@@ -145,7 +146,7 @@ class Server:
 
     def __init__(self, name: str, executor: ClosableExecutor, port: int) -> None:
         self.name = name
-        self._door = GrpcFrontDoor(dispatcher_of(entry(), executor=executor).answer, secret=SECRET)
+        self._door = GrpcFrontDoor([core_service()], dispatcher_of(entry(), executor=executor).answer, secret=SECRET)
         self.port = port
 
     async def start(self) -> Server:
@@ -363,7 +364,7 @@ async def test_bytes_that_are_no_text_travel_to_a_replica_and_back(fleet: Fleet)
     echo: Callable[[Tensors], Tensors] = lambda inputs: {"y": inputs["x"]}  # noqa: E731 - an echo in one line
     described = entry(inputs=(TensorSpec("x", "BYTES", (-1,)),), outputs=(TensorSpec("y", "BYTES", (-1,)),))
     dispatcher = dispatcher_of(described, executor=InlineExecutor(FunctionRuntime(echo), on_loop=True))
-    door = GrpcFrontDoor(dispatcher.answer, secret=SECRET)
+    door = GrpcFrontDoor([core_service()], dispatcher.answer, secret=SECRET)
     (port,) = await door.start(["127.0.0.1:0"])
     await fleet.executor.update([Replica("a", "here", f"127.0.0.1:{port}", "")])
     answer = await fleet.executor.run({"x": text}, asyncio.get_running_loop().time() + 5)

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from model_store.errors import ERROR_KINDS
+from serve.dialects.open_inference_service import core_service
 from serve.errors import status_of
 from serve.front_doors.grpc import SECRET_KEY, GrpcFrontDoor, channel_options
 from serve.inference import Answer, Query
@@ -56,7 +57,7 @@ class Client:
 async def served(
     answer: Callable[[Query], Awaitable[Answer]], address: str = "127.0.0.1:0", **options: Any
 ) -> AsyncIterator[Client]:
-    door = GrpcFrontDoor(answer, **options)
+    door = GrpcFrontDoor([core_service()], answer, **options)
     (port,) = await door.start([address])
     target = address if address.startswith("unix") else f"127.0.0.1:{port}"
     try:
@@ -275,7 +276,7 @@ async def test_a_client_that_cancels_takes_its_rows_out_of_the_queue() -> None:
 
 async def test_stop_answers_what_is_under_way() -> None:
     executor = GatedExecutor()
-    door = GrpcFrontDoor(dispatcher_of(entry(), executor=executor).answer)
+    door = GrpcFrontDoor([core_service()], dispatcher_of(entry(), executor=executor).answer)
     (port,) = await door.start(["127.0.0.1:0"])
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         under_way = Client(channel).start("ModelInfer", infer())
@@ -297,4 +298,4 @@ async def test_a_port_that_another_program_holds_is_an_error_at_start(
         other.bind(("127.0.0.1", free_port))
         other.listen()
         with pytest.raises(RuntimeError, match="Failed to bind to address"):
-            await GrpcFrontDoor(dispatcher_of().answer).start([f"127.0.0.1:{free_port}"])
+            await GrpcFrontDoor([core_service()], dispatcher_of().answer).start([f"127.0.0.1:{free_port}"])

@@ -32,7 +32,7 @@ FLOATS = np.array([[1.5, -2]], np.float32)
 
 @asynccontextmanager
 async def listening(dispatcher: Dispatcher, port: int) -> AsyncIterator[HttpFrontDoor]:
-    door = HttpFrontDoor({"v2": OpenInferenceHttp()}, dispatcher.answer, MAX_BODY_BYTES)
+    door = HttpFrontDoor([OpenInferenceHttp()], dispatcher.answer, MAX_BODY_BYTES)
     listener = HttpListener(door, "127.0.0.1", port)
     listener.start()
     await reachable(port)
@@ -413,7 +413,7 @@ async def test_an_error_of_the_model_is_answered_with_an_id_only(
 
 async def test_stop_answers_what_is_under_way(free_port: int) -> None:
     executor = GatedExecutor()
-    door = HttpFrontDoor({"v2": OpenInferenceHttp()}, dispatcher_of(entry(), executor=executor).answer, MAX_BODY_BYTES)
+    door = HttpFrontDoor([OpenInferenceHttp()], dispatcher_of(entry(), executor=executor).answer, MAX_BODY_BYTES)
     listener = HttpListener(door, "127.0.0.1", free_port)
     listener.start()
     await reachable(free_port)
@@ -445,7 +445,7 @@ async def test_a_port_that_another_program_holds_is_an_error_at_start(free_port:
     with socket.socket() as other:
         other.bind(("127.0.0.1", free_port))
         other.listen()
-        door = HttpFrontDoor({}, dispatcher_of().answer, MAX_BODY_BYTES)
+        door = HttpFrontDoor([], dispatcher_of().answer, MAX_BODY_BYTES)
         with pytest.raises(OSError, match="Address already in use"):
             HttpListener(door, "127.0.0.1", free_port).start()
 

@@ -16,6 +16,7 @@ from onnx import TensorProto, helper
 
 from model_store.errors import ModelNotFound
 from model_store.store import Store
+from serve.dialects.open_inference_service import core_service
 from serve.dispatcher import Dispatcher
 from serve.executors.inline import InlineExecutor
 from serve.executors.replicas import ReplicasExecutor
@@ -74,7 +75,7 @@ class Gateway:
         await eventually(lambda: self.loader.states == expected)
 
     async def answer(self, version: int | None = None) -> float:
-        request = InferenceRequest("times", version, inputs={"x": np.ones((1, 2), np.float32)})
+        request = InferenceRequest("times", version and str(version), inputs={"x": np.ones((1, 2), np.float32)})
         response = await self.dispatcher.infer(request)
         assert response.outputs is not None
         return float(response.outputs["y"][0, 0])
@@ -253,7 +254,7 @@ class Doors:
         self._open: list[GrpcFrontDoor] = []
 
     async def replica(self, name: str = "a") -> Replica:
-        door = GrpcFrontDoor(dispatcher_of(entry("times")).answer, secret=SECRET)
+        door = GrpcFrontDoor([core_service()], dispatcher_of(entry("times")).answer, secret=SECRET)
         (port,) = await door.start(["127.0.0.1:0"])
         self._open.append(door)
         return Replica(name, "here", f"127.0.0.1:{port}", "")
@@ -300,7 +301,7 @@ async def test_a_replica_that_answers_later_is_found_without_a_new_table(gateway
     first = gateway.publish(5)
     gateway.follow(first, route=1)
     await gateway.states({V1: READY})
-    door = GrpcFrontDoor(dispatcher_of(entry("times")).answer, secret=SECRET)
+    door = GrpcFrontDoor([core_service()], dispatcher_of(entry("times")).answer, secret=SECRET)
     late = Replica("late", "here", "unix-abstract:onegate-test-late", "")
     gateway.follow(run_as(first, "replicas", late), route=1)
     await eventually(lambda: gateway.dispatcher.loaded[V1].successor is not None)

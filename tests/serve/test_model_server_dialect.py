@@ -126,7 +126,7 @@ ALWAYS = {
 
 def encode(payload: Payload) -> HttpReply:
     asked = request()
-    return DIALECT.encode(asked, DIALECT.decode(asked), InferenceResponse("m", 1, "id-1", payload=payload))
+    return DIALECT.encode(asked, DIALECT.decode(asked), InferenceResponse("m", "1", "id-1", payload=payload))
 
 
 def test_the_answer_is_what_the_model_made_it() -> None:

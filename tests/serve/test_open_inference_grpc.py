@@ -13,6 +13,7 @@ from model_store.manifest import TensorSpec
 from serve.dialects import open_inference_grpc as dialect
 from serve.inference import InferenceResponse, ModelDescription, ModelQuery, Payload, Tensors
 from serve.protocols import open_inference as messages
+from serve.routing import ServeOptions
 from serve.version import VERSION
 from tests.serve.tiny_versions import manifest
 
@@ -62,7 +63,7 @@ def inputs_of(message: Any) -> Tensors:
 def test_typed_contents_are_decoded_and_encoded(datatype: str, field: str, values: list[Any]) -> None:
     inputs = inputs_of(request(tensor(datatype=datatype, shape=(2,), contents=(field, values))))
     assert inputs["x"].tolist() == values
-    message = dialect.encode_response(InferenceResponse("m", 1, outputs={"y": inputs["x"]}), raw=False)
+    message = dialect.encode_response(InferenceResponse("m", "1", outputs={"y": inputs["x"]}), raw=False)
     (output,) = message.outputs
     assert (output.name, output.datatype, list(output.shape)) == ("y", datatype, [2])
     assert list(getattr(output.contents, field)) == values
@@ -88,7 +89,7 @@ def test_raw_contents_are_decoded_and_encoded(datatype: str, values: list[Any]) 
 def test_raw_text_has_length_prefixes_and_typed_text_has_none() -> None:
     text = {"x": np.array([b"ab"], object)}
     assert list(dialect.encode_request("m", 1, text).raw_input_contents) == [b"\x02\0\0\0ab"]
-    message = dialect.encode_response(InferenceResponse("m", 1, outputs=text), raw=False)
+    message = dialect.encode_response(InferenceResponse("m", "1", outputs=text), raw=False)
     assert list(message.outputs[0].contents.bytes_contents) == [b"ab"]
 
 
@@ -105,7 +106,7 @@ def test_what_a_request_says_beside_its_tensors_is_kept() -> None:
 def test_an_empty_version_lets_the_server_decide() -> None:
     assert dialect.decode_request(request()).version is None
     assert dialect.decode_model_query(messages.ModelReadyRequest(name="m")) == ModelQuery("m")
-    assert dialect.decode_model_query(messages.ModelReadyRequest(name="m", version="7")) == ModelQuery("m", 7)
+    assert dialect.decode_model_query(messages.ModelReadyRequest(name="m", version="7")) == ModelQuery("m", "7")
 
 
 @pytest.mark.parametrize("text", ["one", "-1", "1.0", " 1", "\u0661", "9" * 5000])
@@ -198,7 +199,7 @@ def test_a_message_that_contradicts_itself_is_refused(message: Any, text: str) -
 
 def test_a_raw_answer_goes_there_and_back() -> None:
     outputs = {"y": FLOATS, "s": np.array([b"ab"], object)}
-    message = dialect.encode_response(InferenceResponse("m", 3, "a1", outputs), raw=True)
+    message = dialect.encode_response(InferenceResponse("m", "3", "a1", outputs), raw=True)
     assert (message.model_name, message.model_version, message.id) == ("m", "3", "a1")
     assert list(message.raw_output_contents) == [FLOATS.tobytes(), b"\x02\0\0\0ab"]
     back = dialect.decode_response(messages.ModelInferResponse.FromString(message.SerializeToString()))
@@ -206,27 +207,27 @@ def test_a_raw_answer_goes_there_and_back() -> None:
 
 
 def test_a_typed_answer_goes_there_and_back() -> None:
-    message = dialect.encode_response(InferenceResponse("m", 3, outputs={"y": FLOATS}), raw=False)
+    message = dialect.encode_response(InferenceResponse("m", "3", outputs={"y": FLOATS}), raw=False)
     assert dialect.decode_response(message)["y"].tolist() == [[1.5, -2]]
 
 
 @pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
 def test_half_precision_makes_the_whole_answer_raw(dtype: Any) -> None:
     outputs = {"y": FLOATS, "h": np.array([1], dtype)}
-    message = dialect.encode_response(InferenceResponse("m", 3, outputs=outputs), raw=False)
+    message = dialect.encode_response(InferenceResponse("m", "3", outputs=outputs), raw=False)
     assert len(message.raw_output_contents) == 2
     assert not any(output.HasField("contents") for output in message.outputs)
 
 
 def test_an_answer_without_tensors_can_not_be_told() -> None:
-    response = InferenceResponse("m", 1, payload=Payload(b"", "image/jpeg"))
+    response = InferenceResponse("m", "1", payload=Payload(b"", "image/jpeg"))
     with pytest.raises(InvalidInput, match=r"^model 'm' answers with a raw body, which this protocol can't carry$"):
         dialect.encode_response(response, raw=True)
 
 
 def test_model_metadata() -> None:
     inputs = (TensorSpec("x", "FP32", (-1, 2)), TensorSpec("s", "BYTES", (-1,)))
-    message = dialect.encode_model(ModelDescription(manifest("m", 3, inputs), (1, 3)))
+    message = dialect.encode_model(ModelDescription(manifest("m", 3, inputs), "3", ("1", "3"), ServeOptions("inline")))
     assert (message.name, list(message.versions), message.platform) == ("m", ["1", "3"], "onnx_onnxv1")
     assert [(each.name, each.datatype, list(each.shape)) for each in message.inputs] == [
         ("x", "FP32", [-1, 2]),

@@ -24,6 +24,7 @@ from serve.inference import (
     ServerQuery,
     Tensors,
 )
+from serve.routing import ServeOptions
 from serve.version import VERSION
 from tests.serve.tiny_versions import manifest
 
@@ -135,7 +136,7 @@ def test_a_length_of_zero_is_a_raw_binary_request() -> None:
     query = decode(HttpRequest("POST", "/v2/models/m/infer", FLOATS.tobytes(), {LENGTH: "0"}.get))
     assert query.inputs is None
     assert query.payload == Payload(FLOATS.tobytes(), "application/octet-stream")
-    reply = DIALECT.encode(get("/v2"), query, InferenceResponse("m", 1, outputs={"y": FLOATS}))
+    reply = DIALECT.encode(get("/v2"), query, InferenceResponse("m", "1", outputs={"y": FLOATS}))
     assert reply.headers[0] == OCTETS
 
 
@@ -287,8 +288,8 @@ def test_paths_about_the_server(path: str) -> None:
         ("/v2/models/m", ModelQuery("m")),
         ("/v2/models/m/", ModelQuery("m")),
         ("/v2/models/m/ready", ModelQuery("m")),
-        ("/v2/models/m/versions/3", ModelQuery("m", 3)),
-        ("/v2/models/m/versions/3/ready", ModelQuery("m", 3)),
+        ("/v2/models/m/versions/3", ModelQuery("m", "3")),
+        ("/v2/models/m/versions/3/ready", ModelQuery("m", "3")),
         ("/v2/models/versions", ModelQuery("versions")),
         ("/v2/models/ready/ready", ModelQuery("ready")),
     ],
@@ -343,7 +344,7 @@ def test_another_method_on_a_known_path_is_not_allowed(method: str, path: str) -
 
 def reply_to(request: HttpRequest, outputs: Tensors, id: str = "") -> HttpReply:
     query = DIALECT.decode(request)
-    return DIALECT.encode(request, query, InferenceResponse("m", 3, id, outputs))
+    return DIALECT.encode(request, query, InferenceResponse("m", "3", id, outputs))
 
 
 def parts_of(reply: HttpReply) -> tuple[dict[str, Any], bytes]:
@@ -447,7 +448,7 @@ def test_output_bytes_that_are_no_text_can_not_be_json() -> None:
 def test_an_answer_without_tensors_can_not_be_told() -> None:
     query = decode(post(GOOD))
     with pytest.raises(InvalidInput, match=r"^model 'm' answers with a raw body, which this protocol can't carry$"):
-        DIALECT.encode(get("/v2"), query, InferenceResponse("m", 1, payload=Payload(b"", "image/jpeg")))
+        DIALECT.encode(get("/v2"), query, InferenceResponse("m", "1", payload=Payload(b"", "image/jpeg")))
 
 
 def test_a_reply_can_be_sent_back_as_a_request() -> None:
@@ -465,7 +466,7 @@ def test_a_reply_can_be_sent_back_as_a_request() -> None:
 
 def test_model_metadata() -> None:
     inputs = (TensorSpec("x", "FP32", (-1, 2)), TensorSpec("s", "BYTES", (-1,)))
-    described = ModelDescription(manifest("m", 3, inputs), (1, 3))
+    described = ModelDescription(manifest("m", 3, inputs), "3", ("1", "3"), ServeOptions("inline"))
     reply = DIALECT.encode(get("/v2/models/m"), ModelQuery("m"), described)
     assert (reply.status, reply.headers) == (200, [JSON])
     assert json.loads(reply.body) == {
@@ -481,7 +482,7 @@ def test_model_metadata() -> None:
 
 
 def test_model_readiness() -> None:
-    described = ModelDescription(manifest("m", 3), (3,))
+    described = ModelDescription(manifest("m", 3), "3", ("3",), ServeOptions("inline"))
     reply = DIALECT.encode(get("/v2/models/m/ready"), ModelQuery("m"), described)
     assert (reply.status, json.loads(reply.body)) == (200, {"name": "m", "ready": True})
 

@@ -100,7 +100,7 @@ def test_bodies_travel_to_a_replica_and_answers_back() -> None:
     assert request.inputs is not None
     assert requests_of(request.inputs) == [PICTURE, FORM]
     outputs = answers_to_tensors([Payload(b"\x00\xff", "image/png", status=201)])
-    message = grpc_dialect.encode_response(InferenceResponse("m", 1, outputs=outputs), raw=True)
+    message = grpc_dialect.encode_response(InferenceResponse("m", "1", outputs=outputs), raw=True)
     received = grpc_dialect.messages.ModelInferResponse.FromString(message.SerializeToString())
     assert from_tensors(grpc_dialect.decode_response(received)) == Payload(b"\x00\xff", "image/png", status=201)
 

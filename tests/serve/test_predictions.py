@@ -66,7 +66,7 @@ async def endpoint(tmp_path: Path, free_port: int) -> AsyncIterator[Endpoint]:
         executor = build_inline_executor(runtime, version, max_batch_size=4)
         dispatcher.loaded[entry.key] = LoadedVersion(entry, executor)
     endpoint.double.batches.clear()
-    door = HttpFrontDoor({"predictions": Predictions(), "ping": Ping()}, dispatcher.answer, 100_000)
+    door = HttpFrontDoor([Predictions(), Ping()], dispatcher.answer, 100_000)
     listener = HttpListener(door, "127.0.0.1", free_port)
     listener.start()
     await reachable(free_port)

@@ -44,7 +44,7 @@ def test_a_version_without_traffic_is_never_picked() -> None:
     versions = (entry("ranker", 1), entry("ranker", 2))
     router = Router(RoutingTable(1, "./store", versions, {"ranker": route}), pick=lambda: 0.9999)
     assert router.resolve("ranker") == ("ranker", 1)
-    assert router.resolve("ranker", version=2) == ("ranker", 2)
+    assert router.resolve("ranker", version="2") == ("ranker", 2)
 
 
 @pytest.mark.parametrize(("label", "version"), [("stable", 1), ("canary", 2), ("old", 5)])
@@ -65,7 +65,7 @@ def test_an_unknown_model_is_not_found() -> None:
     router = Router(table())
     for call in (
         lambda: router.resolve("nobody"),
-        lambda: router.resolve("nobody", version=1),
+        lambda: router.resolve("nobody", version="1"),
         lambda: router.resolve("nobody", label="stable"),
         lambda: router.versions("nobody"),
     ):
@@ -77,14 +77,14 @@ def test_an_unknown_model_is_not_found() -> None:
 
 def test_an_unknown_version_is_not_found() -> None:
     with pytest.raises(ModelNotFound) as refused:
-        Router(table()).resolve("ranker", version=3)
+        Router(table()).resolve("ranker", version="3")
     assert str(refused.value) == "model 'ranker' has no version 3 here; callable: 1, 2, 5"
     assert refused.value.details == {"model": "ranker", "version": 3}
 
 
 def test_version_zero_is_not_found() -> None:
     with pytest.raises(ModelNotFound):
-        Router(table()).resolve("ranker", version=0)
+        Router(table()).resolve("ranker", version="0")
 
 
 @pytest.mark.parametrize(("model", "listed"), [("ranker", "canary, old, stable"), ("digits", "none")])
@@ -99,7 +99,7 @@ def test_a_model_that_has_no_version_yet_is_not_ready_and_says_why() -> None:
     router = Router(table())
     for call in (
         lambda: router.resolve("resnet"),
-        lambda: router.resolve("resnet", version=1),
+        lambda: router.resolve("resnet", version="1"),
         lambda: router.resolve("resnet", label="stable"),
         lambda: router.versions("resnet"),
     ):
@@ -121,7 +121,7 @@ def test_a_new_table_replaces_the_old_one_whole() -> None:
     assert router.resolve("ranker") == ("ranker", 7)
     assert router.versions("ranker") == (7,)
     with pytest.raises(ModelNotFound):
-        router.resolve("ranker", version=1)
+        router.resolve("ranker", version="1")
     with pytest.raises(ModelNotFound):
         router.resolve("digits")
     with pytest.raises(ModelNotFound):

@@ -96,12 +96,16 @@ def test_a_request_parameter_names_the_signature() -> None:
 
 def test_metadata_lists_signatures_where_there_are_several(two_signatures: Manifest) -> None:
     asked = HttpRequest("GET", "/v2/models/double", b"", {}.get)
-    reply = OpenInferenceHttp().encode(asked, ModelQuery("double"), ModelDescription(two_signatures, (1,)))
+    reply = OpenInferenceHttp().encode(
+        asked, ModelQuery("double"), ModelDescription(two_signatures, "1", ("1",), ServeOptions("inline"))
+    )
     metadata = json.loads(reply.body)
     assert metadata["inputs"] == [{"name": "x", "datatype": "FP32", "shape": [-1, 2]}]
     assert list(metadata["signatures"]) == ["serving_default", "encode"]
     assert metadata["signatures"]["encode"]["outputs"] == [{"name": "code", "datatype": "FP32", "shape": [-1, 3]}]
-    single = OpenInferenceHttp().encode(asked, ModelQuery("double"), ModelDescription(manifest(), (1,)))
+    single = OpenInferenceHttp().encode(
+        asked, ModelQuery("double"), ModelDescription(manifest(), "1", ("1",), ServeOptions("inline"))
+    )
     assert "signatures" not in json.loads(single.body)
 
 

@@ -1,0 +1,133 @@
+"""What can be asked of the models themselves: load, unload, scale, list. One set for all dialects.
+
+The controller answers them (`serve/administration.py`), each change as an edit of desired state that goes through the
+same plan and apply as a config. They cross processes: a gateway hands those that reach the endpoint on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of what can be asked. Each is answered by a `ModelList` of the models concerned, as they are afterwards."""
+
+
+class ListModels(Operation, frozen=True, kw_only=True):
+    """All models of desired state, by name; with `stored`, those too that are only in the store. Changes nothing."""
+
+    stored: bool = False
+
+
+class InspectModel(Operation, frozen=True, kw_only=True):
+    """One model, or one version of it. Changes nothing. Raises `ModelNotFound`."""
+
+    model: str
+    version: str | None = None
+
+
+class LoadModel(Operation, frozen=True, kw_only=True):
+    """Makes a model part of desired state.
+
+    Without `source` and `files`: one that desired state names is prepared again; one that it named earlier comes back
+    as it was; one that is only in the store comes in its newest version. `source` is a path or URL that
+    `allowed_sources` must admit; `files` are the bytes of an export by relative path, published as a new version.
+
+    `version` is what clients call the version by, where that is not the store's number; a model that has other versions
+    keeps them. `settings` are keys of the model in the config, nested as there, that replace what they name.
+
+    With `replace` false a model (or version) that is there already raises `Conflict`. With `wait` the answer comes when
+    the model can be called, and a model that can't be prepared or loaded raises its error and leaves desired state as
+    it was; else it comes when desired state is written.
+
+    Raises `ModelNotFound`, `Conflict`, `Forbidden` (the source is not admitted), `ConfigError`, and with `wait` what
+    preparing or loading raised, `OutOfMemory` among it.
+    """
+
+    model: str | None = None
+    """None takes the name that the archive itself says."""
+    source: str | None = None
+    files: Mapping[str, bytes] = {}
+    version: str | None = None
+    settings: Mapping[str, Any] = {}
+    replace: bool = True
+    wait: bool = True
+
+
+class UnloadModel(Operation, frozen=True, kw_only=True):
+    """Takes a model, or one version of it, out of desired state; with `wait` the answer comes when it holds no memory.
+
+    Raises `ModelNotFound`, and `Forbidden` for the version that answers by default while there are others.
+    """
+
+    model: str
+    version: str | None = None
+    wait: bool = True
+
+
+class ScaleModel(Operation, frozen=True, kw_only=True):
+    """Sets how many replicas run a model; more than one moves it out of the gateways. Raises `ModelNotFound`."""
+
+    model: str
+    version: str | None = None
+    replicas: int
+    wait: bool = False
+
+
+class SetDefault(Operation, frozen=True, kw_only=True):
+    """Gives all traffic of a model to one version. Raises `ModelNotFound`."""
+
+    model: str
+    version: str
+
+
+class ReplaceModels(Operation, frozen=True, kw_only=True):
+    """Makes `models`, keyed as the config's, all of the models: those that are not listed are retired."""
+
+    models: tuple[Mapping[str, Any], ...]
+    wait: bool = True
+
+
+class VersionStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One version, or a model that has none yet (`version` is empty then).
+
+    `state` is a state of a version's life (docs/architecture.md), or `STORED` for one that is only in the store. What
+    a gateway says of its own has the first five fields only.
+    """
+
+    version: str
+    """What clients call it by."""
+    state: str
+    reason: str | None = None
+    labels: tuple[str, ...] = ()
+    default: bool = False
+    traffic: int = 0
+    source: str | None = None
+    framework: str | None = None
+    runtime: str | None = None
+    executor: str | None = None
+    replicas_ready: int = 0
+    replicas_wanted: int = 0
+    max_batch_size: int = 0
+    max_delay_ms: float = 0.0
+    deadline_ms: int = 0
+    size_bytes: int = 0
+    """Of the version's files."""
+    created: str | None = None
+    """When it was published: UTC, ISO 8601."""
+
+
+class ModelStatus(msgspec.Struct, frozen=True):
+    """A model and its versions, oldest first."""
+
+    model: str
+    versions: tuple[VersionStatus, ...] = ()
+
+
+class ModelList(msgspec.Struct, frozen=True):
+    """The answer to an operation: models by name."""
+
+    models: tuple[ModelStatus, ...] = ()

@@ -1,0 +1,48 @@
+"""What a gateway has counted of one version since it was loaded there. Times are nanoseconds, all added up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Duration:
+    """How often something took place, and how long all of them took."""
+
+    count: int = 0
+    ns: int = 0
+
+    def add(self, ns: int) -> None:
+        """One more that took `ns`."""
+        self.count += 1
+        self.ns += ns
+
+
+@dataclass(slots=True)
+class VersionStatistics:
+    """Counters of one version (Open Inference's `statistics` extension has the same ones).
+
+    `success` and `fail` are whole requests, the queue included, `queue` the time until a batch took a request's first
+    rows, `compute` the batches themselves by number of rows. Answers from the cache count in `success` and `cache_hit`,
+    and in neither `rows` nor `compute`.
+    """
+
+    model: str
+    version: str
+    last_inference_ms: int = 0
+    """Of the newest request, in milliseconds since 1970; 0 where there was none."""
+    rows: int = 0
+    """Rows of all requests that batches were made of."""
+    success: Duration = field(default_factory=Duration)
+    fail: Duration = field(default_factory=Duration)
+    cancelled: Duration = field(default_factory=Duration)
+    queue: Duration = field(default_factory=Duration)
+    cache_hit: Duration = field(default_factory=Duration)
+    cache_miss: Duration = field(default_factory=Duration)
+    compute: dict[int, Duration] = field(default_factory=dict)
+    """Rows of a batch -> the batches of that size."""
+
+    @property
+    def batches(self) -> int:
+        """How many batches ran."""
+        return sum(duration.count for duration in self.compute.values())
