@@ -8,10 +8,10 @@ PROTOC = $(BIN)/python -m grpc_tools.protoc -Iserve/protocols --include_imports
 EXTRAS := torch,tensorflow,sklearn,boosting,dev
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check e2e bench docs proto models format clean
+.PHONY: help run test check e2e bench bench-peers docs proto models format clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(STAMP): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is missing: install Python 3.11 or newer, or set PYTHON=" >&2; exit 1; }
@@ -45,6 +45,10 @@ check: $(STAMP) ## Format, lint, types, generated files fresh
 
 bench: $(STAMP) ## Measure against bare ONNX Runtime and Ray Serve's tutorial (needs wrk)
 	@$(BIN)/python -m benchmarks.serving
+
+bench-peers: $(STAMP) ## Measure beside Triton, TorchServe, MLServer and others, in environments of their own (needs wrk)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	@$(BIN)/python -m benchmarks.peers --plots docs/plots
 
 models: $(STAMP) ## Train and export the quickstart's models again
 	@$(BIN)/python examples/quickstart.py

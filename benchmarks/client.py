@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +31,17 @@ wrk.method = "POST"
 wrk.body = body:read("*a")
 body:close()
 {headers}
+local paths, requests = {{{paths}}}, {{}}
+if #paths > 0 then
+  init = function(args)
+    for i, path in ipairs(paths) do requests[i] = wrk.format(nil, path) end
+  end
+  local turn = 0
+  request = function()
+    turn = turn % #requests + 1
+    return requests[turn]
+  end
+end
 done = function(summary, latency, requests)
   local e = summary.errors
   local out = io.open("{result}", "w")
@@ -79,13 +91,13 @@ def wrk_version() -> str:
     return out.split()[1] if len(out.split()) > 1 else "unknown"
 
 
-def run_load(url: str, body: Body, *, connections: int, duration_s: int) -> Load:
-    """Keeps `connections` busy for `duration_s` from one thread.
+def run_load(url: str, body: Body, *, connections: int, duration_s: int, paths: Sequence[str] = ()) -> Load:
+    """Keeps `connections` busy for `duration_s` from one thread; with `paths`, each in turn instead of `url`'s own.
 
     Raises `BenchmarkFailed` when wrk fails, no answer came, or any answer or connection was an error.
     """
     with tempfile.TemporaryDirectory(prefix="bench-wrk-") as folder:
-        script = _write_script(Path(folder), body)
+        script = _write_script(Path(folder), body, paths)
         command = [require_wrk(), "-t1", f"-c{connections}", f"-d{duration_s}s", f"--timeout={REQUEST_TIMEOUT_S}s"]
         limit_s = duration_s + REQUEST_TIMEOUT_S
         try:
@@ -107,11 +119,13 @@ def run_load(url: str, body: Body, *, connections: int, duration_s: int) -> Load
     return load
 
 
-def _write_script(folder: Path, body: Body) -> Path:
+def _write_script(folder: Path, body: Body, paths: Sequence[str]) -> Path:
     (folder / "body").write_bytes(body.content)
     headers = "\n".join(f'wrk.headers["{name}"] = "{value}"' for name, value in body.headers.items())
     script = folder / "load.lua"
-    script.write_text(SCRIPT.format(body=folder / "body", result=folder / "result.json", headers=headers))
+    listed = ", ".join(f'"{path}"' for path in paths)
+    text = SCRIPT.format(body=folder / "body", result=folder / "result.json", headers=headers, paths=listed)
+    script.write_text(text)
     return script
 
 
@@ -120,14 +134,15 @@ def ask(url: str, body: Body, *, timeout_s: float = REQUEST_TIMEOUT_S) -> np.nda
     request = urllib.request.Request(url, data=body.content, headers=body.headers, method="POST")
     try:
         with urllib.request.urlopen(request, timeout=timeout_s) as reply:
-            return _first_output(reply.read(), reply.headers.get(HEADER_LENGTH))
+            return first_output(reply.read(), reply.headers.get(HEADER_LENGTH))
     except urllib.error.HTTPError as error:
         raise BenchmarkFailed(f"{url} answered {error.code}: {error.read()[:200]!r}") from error
     except (OSError, ValueError, LookupError) as error:
         raise BenchmarkFailed(f"{url} gave no answer that can be read: {error}") from error
 
 
-def _first_output(content: bytes, header_length: str | None) -> np.ndarray:
+def first_output(content: bytes, header_length: str | None) -> np.ndarray:
+    """The first output, float32, of a reply of the Open Inference Protocol."""
     size = len(content) if header_length is None else int(header_length)
     output = json.loads(content[:size])["outputs"][0]
     if header_length is None:

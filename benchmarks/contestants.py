@@ -56,8 +56,8 @@ def onegate(
         ],
     }
     config.write_text(yaml.safe_dump(document, sort_keys=False))
-    with running("onegate", [_console_script(), "up", str(config)], folder, {}) as server:
-        server.wait_while(lambda: _not_ready(f"http://127.0.0.1:{management_port}"), START_S)
+    with running("onegate", [console_script(), "up", str(config)], folder, {}) as server:
+        server.wait_while(lambda: not_ready(f"http://127.0.0.1:{management_port}", len(EXECUTORS)), START_S)
         base = f"http://127.0.0.1:{http_port}/v2/models"
         yield server, [Contestant(executor, f"{base}/{executor}/infer") for executor in EXECUTORS]
 
@@ -69,7 +69,7 @@ def ray_serve(folder: Path, model: BenchmarkModel, threads: int, ongoing: int) -
     command = [sys.executable, "-P", str(TUTORIAL), "--model", str(model.path), "--port", str(port)]
     command += ["--threads", str(threads), "--ongoing", str(ongoing), "--folder", str(folder / "ray")]
     contestant = Contestant("ray serve", f"http://127.0.0.1:{port}/v2/models/mlp/infer")
-    with running("ray-serve", command, folder, _local_ray_settings()) as server:
+    with running("ray-serve", command, folder, local_ray_settings()) as server:
         server.wait_while(lambda: _no_answer(contestant, model), START_S)
         yield server, contestant
 
@@ -86,7 +86,7 @@ def check_answer(contestant: Contestant, model: BenchmarkModel, bare: BareOnnx) 
         )
 
 
-def _local_ray_settings() -> dict[str, str]:
+def local_ray_settings() -> dict[str, str]:
     """What onegate sets for a local Ray, so that none has an advantage."""
     # Ray 2.60 wants a token; one from here needs no file in the home folder.
     token = "benchmark-of-one-machine-on-loopback"
@@ -98,7 +98,8 @@ def _local_ray_settings() -> dict[str, str]:
     }
 
 
-def _console_script() -> str:
+def console_script() -> str:
+    """The command `onegate` of this environment."""
     beside = Path(sys.executable).with_name("onegate")
     found = str(beside) if beside.exists() else shutil.which("onegate")
     if found is None:
@@ -106,8 +107,8 @@ def _console_script() -> str:
     return found
 
 
-def _not_ready(management: str) -> str | None:
-    """Which models can not be called yet, and why, or None. Raises `BenchmarkFailed` for one that never will."""
+def not_ready(management: str, models: int) -> str | None:
+    """Which of `models` models can't be called yet, and why, or None; `BenchmarkFailed` for one that never will."""
     try:
         with urllib.request.urlopen(f"{management}/api/state", timeout=10) as reply:
             rows = json.load(reply)["models"]
@@ -117,8 +118,8 @@ def _not_ready(management: str) -> str | None:
         if row["state"] == "FAILED":
             raise BenchmarkFailed(f"onegate does not serve {row['name']!r}: {row['reason']}")
     waiting = [f"{row['name']} is {row['state']} ({row['reason']})" for row in rows if row["state"] != "READY"]
-    if len(rows) < len(EXECUTORS):
-        return f"{len(rows)} of {len(EXECUTORS)} models are known"
+    if len(rows) < models:
+        return f"{len(rows)} of {models} models are known"
     return ", ".join(waiting) or None
 
 

@@ -60,6 +60,15 @@ class Server:
                 total += times.user + times.system
         return total
 
+    def memory_mib(self) -> float:
+        """Memory of all processes of the server, shared pages counted once among them (PSS)."""
+        self._note_family()
+        total = 0
+        for process in self._family:
+            with contextlib.suppress(psutil.Error):
+                total += process.memory_full_info().pss
+        return total / 2**20
+
     def stop(self) -> None:
         """Ends the server, by force where it does not end in time, and whatever it leaves behind."""
         self._note_family()

@@ -38,14 +38,14 @@ class SignatureCheck:
         rows = -1
         for name, dtype, shape, spec in self._specs:
             tensor = inputs[name]
-            if tensor.dtype != dtype or not _fits(tensor.shape, shape):
+            got = tensor.shape
+            # Most often only the batch is free: then one comparison tells.
+            if tensor.dtype != dtype or not ((got[:1] + shape[1:] == got and self.batched) or _fits(got, shape)):
                 raise _mismatch(spec, tensor)
-            if self.batched and rows != tensor.shape[0]:
+            if self.batched and rows != got[0]:
                 if rows >= 0:
-                    raise InvalidInput(
-                        f"input {name!r}: expected {rows} rows as the other inputs, got {tensor.shape[0]}"
-                    )
-                rows = tensor.shape[0]
+                    raise InvalidInput(f"input {name!r}: expected {rows} rows as the other inputs, got {got[0]}")
+                rows = got[0]
         return rows if self.batched else 1
 
     def from_payload(self, payload: Payload) -> Tensors:

@@ -1,21 +1,27 @@
-"""One queue a version: rows of several requests become one batch of the executor, and come apart again.
+"""One queue a signature of a version: rows of several requests become one batch of the executor, and come apart again.
 
 The queue never waits while the executor has a free slot, unless `max_delay_ms` asks for it. It knows tensors and time
-only: what a slot is, and where the batch runs, is the executor's affair (`serve/executors/`).
+only: what a slot is, and where the batch runs, is the executor's affair (`serve/executors/`). Who comes next is
+`serve/waiting.py`'s.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict, deque
 from collections.abc import Awaitable
-from typing import Any, Protocol
+from typing import Protocol
 
-import numpy as np
-
-from model_store.errors import DeadlineExceeded, ModelNotReady, OnegateError, Overloaded
+from model_store.errors import DeadlineExceeded, ModelNotReady, Overloaded
+from serve.batches import Batch
+from serve.deadlines import DeadlineWatch
 from serve.inference import Tensors
+from serve.pace import Pace
 from serve.routing import Batching
+from serve.statistics import VersionStatistics
+from serve.waiting import Waiting, WaitingLines, too_late
+
+UNKNOWN_PACE_RETRY_S = 1.0
+"""After how long a refused client may come again when nothing has been measured yet."""
 
 
 class Executor(Protocol):
@@ -29,55 +35,41 @@ class Executor(Protocol):
         """The outputs of one batch: at once when the batch is shorter than a thread hop, else to be awaited."""
 
 
-class Waiting:
-    """A request, or a part of a large one, that waits for its batch. Its rows are `rows` of every input."""
-
-    __slots__ = ("deadline", "future", "inputs", "rows", "shape_key", "since")
-
-    def __init__(
-        self,
-        inputs: Tensors,
-        rows: int,
-        shape_key: Any,
-        deadline: float,
-        since: float,
-        future: asyncio.Future[Tensors],
-    ) -> None:
-        self.inputs = inputs
-        self.rows = rows
-        self.shape_key = shape_key
-        self.deadline = deadline
-        self.since = since
-        self.future = future
-
-
 class BatchQueue:
-    """The batch queue of one version.
+    """The batch queue of one signature.
 
-    `mergeable` says that the version was proven row-independent: only then are rows of different requests merged, and
-    requests larger than `max_batch_size` split. `ragged` says that dimensions other than the first may differ between
-    requests; those with equal shapes are merged. `whole` is the batch of a version that computes only that one: as
-    many whole ones as `max_batch_size` allows are put together, so that little is padded.
+    `mergeable` says that the version was proven row-independent: only then are rows of different requests merged,
+    requests larger than `max_batch_size` split, and batches filled up to the next of the preferred sizes, if `fillable`
+    too. `ragged` says that dimensions other than the first may differ between requests; those with equal shapes are
+    merged. `whole` is the batch of a version that computes only that one: as many whole ones as `max_batch_size` allows
+    are put together, so that little is padded. What runs is counted in `statistics`.
     """
 
     def __init__(
-        self, executor: Executor, batching: Batching, *, mergeable: bool, ragged: bool, whole: int = 1
+        self,
+        executor: Executor,
+        batching: Batching,
+        statistics: VersionStatistics,
+        *,
+        mergeable: bool,
+        ragged: bool,
+        whole: int = 1,
+        fillable: bool = True,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._executor = executor
+        self._statistics = statistics
         self._mergeable = mergeable
-        self._ragged = ragged
+        self._fillable = mergeable and fillable
         self._whole = whole
-        self._waiting: OrderedDict[Any, deque[Waiting]] = OrderedDict()
-        self._waiting_rows = 0
-        self._under_way: dict[int, list[Waiting]] = {}
-        self._in_slots: set[int] = set()
-        """Those batches under way that take slots of the present executor: not what an earlier one still has."""
+        self._waiting = WaitingLines(mergeable=mergeable, ragged=ragged)
+        self._pace = Pace()
+        self._under_way: set[Batch] = set()
+        self._taken_slots = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._flush_scheduled = False
         self._delay_timer: asyncio.TimerHandle | None = None
-        self._expiry_timer: asyncio.TimerHandle | None = None
-        self._expiry_at = 0.0
+        self._deadlines = DeadlineWatch(self._loop, self._open_items, self._expire)
         self._idle = asyncio.Event()
         self._idle.set()
         self.configure(batching)
@@ -87,37 +79,53 @@ class BatchQueue:
         self._max_batch_size = max(batching.max_batch_size // self._whole, 1) * self._whole
         self._max_delay_s = batching.max_delay_ms / 1000
         self._max_queue = batching.max_queue
+        self._rows_at_once = self._max_batch_size if self._mergeable else 1
+        sizes = sorted(size for size in batching.preferred if size <= self._max_batch_size)
+        self._preferred = tuple(sizes) if self._fillable else ()
 
     def replace_executor(self, executor: Executor) -> None:
         """Later batches run in `executor`; those under way end where they are."""
         self._executor = executor
-        self._in_slots.clear()
+        for batch in self._under_way:
+            batch.in_slot = False
+        self._taken_slots = 0
+        self._pace = Pace()
         self.wake()
 
     @property
     def waiting_rows(self) -> int:
         """Rows that no batch has taken yet."""
-        return self._waiting_rows
+        return self._waiting.rows
 
     @property
     def running_batches(self) -> int:
         """Batches that the executor has now."""
         return len(self._under_way)
 
-    async def run(self, inputs: Tensors, rows: int, deadline: float) -> Tensors:
+    async def run(self, inputs: Tensors, rows: int, deadline: float, priority: int = 0) -> Tensors:
         """The outputs for `inputs`, whose first dimension has `rows` rows (1 where there is no batch dimension).
 
-        Raises `Overloaded` when `max_queue` rows wait already, `DeadlineExceeded` when `deadline` (event loop time)
-        passes before the answer, and what the executor raises.
+        `priority` 1 goes before 2, and so on; 0 comes last. Raises `Overloaded` when `max_queue` rows wait already or
+        the turn would come after `deadline` (event loop time), `DeadlineExceeded` when `deadline` passes before the
+        answer, and what the executor raises.
         """
-        if self._waiting_rows + rows > self._max_queue and self._waiting_rows:
-            raise Overloaded(
-                f"{self._waiting_rows} rows wait already and at most {self._max_queue} may; try again later",
-                waiting=self._waiting_rows,
-            )
-        if rows > self._max_batch_size and self._mergeable:
-            return await self._run_in_parts(inputs, rows, deadline)
-        return await self._wait_for(self._enqueue(inputs, rows, deadline))
+        now = self._loop.time()
+        if self._waiting.rows + rows > self._max_queue and self._waiting.rows:
+            raise self._full(rows)
+        if self._taken_slots and self._taken_slots >= self._executor.slots:
+            self._refuse_in_vain(deadline, priority, now)
+        item = Waiting(inputs, rows, deadline, now, self._loop.create_future())
+        self._waiting.add(item, priority, self._max_batch_size)
+        self._deadlines.note(deadline)
+        if not self._flush_scheduled:
+            self._schedule_flush()
+        try:
+            return await item.future
+        except BaseException:
+            # A client that has gone, or a large request that failed in one part, leaves nothing behind.
+            self._waiting.discard(item)
+            self._note_idle()
+            raise
 
     def wake(self) -> None:
         """To be called when the executor has got slots it did not have before."""
@@ -125,7 +133,7 @@ class BatchQueue:
 
     async def drain(self) -> None:
         """Returns when nothing waits and nothing runs."""
-        while self._waiting or self._under_way:
+        while self._waiting.lines or self._under_way:
             self._idle.clear()
             await self._idle.wait()
 
@@ -135,96 +143,62 @@ class BatchQueue:
 
     # -- in ------------------------------------------------------------------------------------------------------
 
-    async def _run_in_parts(self, inputs: Tensors, rows: int, deadline: float) -> Tensors:
-        size = self._max_batch_size
-        parts = [
-            self._enqueue(
-                {name: tensor[start : start + size] for name, tensor in inputs.items()},
-                min(size, rows - start),
-                deadline,
+    def _full(self, rows: int) -> Overloaded:
+        waiting = self._waiting.rows
+        too_many = max(waiting + rows - self._max_queue, 1)
+        wait_s = self._pace.time_for(too_many, self._rows_at_once) or UNKNOWN_PACE_RETRY_S
+        return Overloaded(
+            f"{waiting} rows wait already and at most {self._max_queue} may; try again later",
+            waiting=waiting,
+            retry_after_s=wait_s,
+        )
+
+    def _refuse_in_vain(self, deadline: float, priority: int, now: float) -> None:
+        """Raises when the request would only wait for its deadline: the client can use the time better."""
+        running = sum(batch.rows for batch in self._under_way if batch.in_slot)
+        ahead = running + self._waiting.rows_ahead(priority)
+        wait_s = self._pace.until_start(ahead, self._rows_at_once, now)
+        late_s = now + wait_s - deadline
+        if wait_s > 0 and late_s > 0 and deadline > now:
+            raise Overloaded(
+                f"the model is busy for about {wait_s:.3g} s, longer than the request may wait; try again later",
+                waiting=self._waiting.rows,
+                retry_after_s=late_s,
             )
-            for start in range(0, rows, size)
-        ]
-        try:
-            answers = await asyncio.gather(*(part.future for part in parts))
-        except BaseException:
-            for part in parts:
-                part.future.cancel()
-                self._discard(part)
-            raise
-        return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
-
-    async def _wait_for(self, item: Waiting) -> Tensors:
-        try:
-            return await item.future
-        except asyncio.CancelledError:
-            self._discard(item)
-            raise
-
-    def _enqueue(self, inputs: Tensors, rows: int, deadline: float) -> Waiting:
-        shape_key = self._shape_key(inputs)
-        item = Waiting(inputs, rows, shape_key, deadline, self._loop.time(), self._loop.create_future())
-        queue = self._waiting.get(shape_key)
-        if queue is None:
-            queue = self._waiting[shape_key] = deque()
-        queue.append(item)
-        self._waiting_rows += rows
-        if self._expiry_timer is not None and deadline < self._expiry_at:
-            self._expiry_timer.cancel()
-            self._expiry_timer = None
-            self._watch_deadlines()
-        self._schedule_flush()
-        return item
-
-    def _shape_key(self, inputs: Tensors) -> Any:
-        if not self._ragged:
-            return None
-        return tuple((name, tensor.shape[1:]) for name, tensor in inputs.items())
-
-    def _discard(self, item: Waiting) -> None:
-        queue = self._waiting.get(item.shape_key)
-        if queue is None or item not in queue:
-            return
-        queue.remove(item)
-        self._forget(item.shape_key, queue, item.rows)
-
-    def _forget(self, shape_key: Any, queue: deque[Waiting], rows: int) -> None:
-        self._waiting_rows -= rows
-        if not queue:
-            self._waiting.pop(shape_key, None)
-        self._note_idle()
 
     def _note_idle(self) -> None:
-        if not self._under_way and not self._waiting:
+        if not self._under_way and not self._waiting.lines:
             self._idle.set()
 
     # -- out -----------------------------------------------------------------------------------------------------
 
     def _schedule_flush(self) -> None:
         # One turn of the loop later, so that all requests that arrived in this turn share the batch.
-        if not self._flush_scheduled and self._waiting:
+        if not self._flush_scheduled and self._waiting.lines:
             self._flush_scheduled = True
             self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         self._flush_scheduled = False
-        while self._waiting and len(self._in_slots) < self._executor.slots:
-            wait_s = self._still_to_wait()
-            if wait_s > 0:
+        while self._waiting.lines and self._taken_slots < self._executor.slots:
+            now = self._loop.time()
+            if (wait_s := self._still_to_wait(now)) > 0:
                 self._delay(wait_s)
                 break
-            batch = self._take()
-            if batch and self._start(batch):
-                # It ran on the loop: let the sockets have their turn before the next one.
+            items = self._waiting.take(self._max_batch_size, now)
+            if items and self._start(Batch(items, now)):
+                # It ran on the loop: let the sockets, and other models, have their turn before the next one.
                 self._schedule_flush()
-                return
-        self._watch_deadlines()
+                break
+        if self._waiting.lines or self._under_way:
+            self._deadlines.keep()
+        else:
+            self._idle.set()
 
-    def _still_to_wait(self) -> float:
-        if not self._max_delay_s or not self._mergeable or self._waiting_rows >= self._max_batch_size:
+    def _still_to_wait(self, now: float) -> float:
+        if not self._max_delay_s or not self._mergeable or self._waiting.rows >= self._max_batch_size:
             return 0.0
-        oldest = min(queue[0].since for queue in self._waiting.values())
-        return oldest + self._max_delay_s - self._loop.time()
+        return self._waiting.oldest_s() + self._max_delay_s - now
 
     def _delay(self, wait_s: float) -> None:
         if self._delay_timer is None:
@@ -234,110 +208,68 @@ class BatchQueue:
         self._delay_timer = None
         self._schedule_flush()
 
-    def _take(self) -> list[Waiting]:
-        """The next batch: the oldest request, and what fits beside it."""
-        shape_key, queue = (
-            min(self._waiting.items(), key=_age) if len(self._waiting) > 1 else next(iter(self._waiting.items()))
-        )
-        now = self._loop.time()
-        batch: list[Waiting] = []
-        rows = 0
-        while queue and (not batch or (self._mergeable and rows + queue[0].rows <= self._max_batch_size)):
-            item = queue.popleft()
-            self._forget(shape_key, queue, item.rows)
-            if item.future.done():
-                continue
-            if item.deadline <= now:
-                self._fail(item, _too_late())
-                continue
-            batch.append(item)
-            rows += item.rows
-        return batch
-
-    def _start(self, batch: list[Waiting]) -> bool:
+    def _start(self, batch: Batch) -> bool:
         """Runs a batch; whether it is over already."""
         try:
-            inputs = batch[0].inputs if len(batch) == 1 else _merge(batch)
-            outcome = self._executor.run(inputs, max(item.deadline for item in batch))
+            outcome = self._executor.run(batch.inputs(self._preferred), batch.deadline)
             if isinstance(outcome, dict):
-                self._settle(batch, outcome)
+                self._count(batch, self._loop.time())
+                batch.share_out(outcome)
                 return True
         except Exception as error:
             self._settle_failure(batch, error)
             return True
-        self._under_way[id(batch)] = batch
-        self._in_slots.add(id(batch))
+        self._take_slot(batch)
         task = self._loop.create_task(self._await_outcome(batch, outcome))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return False
 
-    async def _await_outcome(self, batch: list[Waiting], outcome: Awaitable[Tensors]) -> None:
+    def _take_slot(self, batch: Batch) -> None:
+        if not self._taken_slots:
+            self._pace.begin(batch.began)
+        self._taken_slots += 1
+        self._under_way.add(batch)
+
+    async def _await_outcome(self, batch: Batch, outcome: Awaitable[Tensors]) -> None:
         try:
-            self._settle(batch, await outcome)
+            outputs = await outcome
+            now = self._loop.time()
+            self._count(batch, now)
+            if batch.in_slot:
+                self._pace.end(batch.rows, now)
+            batch.share_out(outputs)
         except Exception as error:
+            self._pace.begin(self._loop.time())
             self._settle_failure(batch, error)
         finally:
-            del self._under_way[id(batch)]
-            self._in_slots.discard(id(batch))
+            self._under_way.discard(batch)
+            self._taken_slots -= batch.in_slot
             self._note_idle()
             self._schedule_flush()
 
-    def _settle(self, batch: list[Waiting], outputs: Tensors) -> None:
-        if len(batch) == 1:
-            if not batch[0].future.done():
-                batch[0].future.set_result(outputs)
-            return
-        start = 0
-        for item in batch:
-            stop = start + item.rows
-            if not item.future.done():
-                item.future.set_result({name: tensor[start:stop] for name, tensor in outputs.items()})
-            start = stop
+    def _count(self, batch: Batch, now: float) -> None:
+        began, requests, waited_s = batch.began, 0, 0.0
+        for item in batch.items:
+            if not item.start:
+                requests += 1
+                waited_s += began - item.since
+        self._statistics.count_batch(batch.rows, int((now - began) * 1e9), requests, int(waited_s * 1e9))
 
-    def _settle_failure(self, batch: list[Waiting], error: Exception) -> None:
-        if len(batch) > 1 and not isinstance(error, ModelNotReady | Overloaded | DeadlineExceeded):
+    def _settle_failure(self, batch: Batch, error: Exception) -> None:
+        if len(batch.items) > 1 and not isinstance(error, ModelNotReady | Overloaded | DeadlineExceeded):
             # One request's values may have failed the whole batch; each gets its own answer.
-            for item in batch:
-                self._start([item])
+            for item in batch.items:
+                self._start(Batch([item], self._loop.time()))
             return
-        for item in batch:
-            self._fail(item, error)
-
-    def _fail(self, item: Waiting, error: Exception) -> None:
-        if not item.future.done():
-            item.future.set_exception(error)
-
-    # -- deadlines -----------------------------------------------------------------------------------------------
+        for item in batch.items:
+            item.fail(error)
 
     def _open_items(self) -> list[Waiting]:
-        waiting = [item for queue in self._waiting.values() for item in queue]
-        return waiting + [item for batch in self._under_way.values() for item in batch if not item.future.done()]
+        running = [item for batch in self._under_way for item in batch.items if not item.future.done()]
+        return [*self._waiting, *running]
 
-    def _watch_deadlines(self) -> None:
-        # One timer a queue, set only while something is open: a timer a request would cost more than a small model.
-        if self._expiry_timer is None and (self._waiting or self._under_way):
-            self._expiry_at = min((item.deadline for item in self._open_items()), default=0.0)
-            if self._expiry_at:
-                self._expiry_timer = self._loop.call_at(self._expiry_at, self._expire)
-
-    def _expire(self) -> None:
-        self._expiry_timer = None
-        now = self._loop.time()
-        for item in self._open_items():
-            if item.deadline <= now:
-                self._discard(item)
-                self._fail(item, _too_late())
-        self._watch_deadlines()
-
-
-def _age(entry: tuple[Any, deque[Waiting]]) -> float:
-    return entry[1][0].since
-
-
-def _merge(batch: list[Waiting]) -> Tensors:
-    return {name: np.concatenate([item.inputs[name] for item in batch]) for name in batch[0].inputs}
-
-
-def _too_late() -> OnegateError:
-    return DeadlineExceeded("the deadline passed before the model could answer; allow more time or send less at once")
+    def _expire(self, item: Waiting) -> None:
+        self._waiting.discard(item)
+        item.fail(too_late())
+        self._note_idle()

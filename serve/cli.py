@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 from importlib import import_module
+from keyword import iskeyword
 from typing import Any
 
 import click
@@ -23,12 +24,18 @@ COMMANDS = {
     "status": "Show the models of a running gateway.",
     "infer": "Call a model with a file.",
     "convert": "Convert a source to ONNX, prove it equal, and store it.",
+    "import": "Write the config that serves what another server serves.",
     "versions": "List the stored versions of a model.",
     "archive": "Pack, unpack and show archives of MXNet Model Server and TorchServe.",
     "down": "Drain and end a running gateway.",
     "schema": "Print the JSON schema or the reference page of the config.",
 }
-"""Name -> one line of help. The file of the same name in `serve/commands/` holds the command."""
+"""Name -> one line of help. The file of the same name in `serve/commands/` holds the command; a word of Python's own
+has an underscore behind it there."""
+
+
+def _module_name(command: str) -> str:
+    return f"{command}_" if iskeyword(command) else command
 
 
 class _LazyGroup(click.Group):
@@ -40,7 +47,7 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"serve.commands.{cmd_name}").command
+        command: click.Command = import_module(f"serve.commands.{_module_name(cmd_name)}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -18,7 +18,7 @@ from pydantic_core import PydanticCustomError
 from model_store.manifest import TensorSpec
 from serve.config_contradictions import ALL_TRAFFIC, contradictions
 from serve.config_keys import ConfigKey, keys_of
-from serve.config_layers import absolute_path, read_config_file, with_environment, with_overrides
+from serve.config_layers import COMMAND_LINE, absolute_path, read_config_file, with_environment, with_overrides
 from serve.config_mistakes import CONTRADICTION, config_error, translate
 from serve.config_processor import ProcessorConfig
 from serve.config_rules import Alias, Datatype, Dimension, Filled, Framework, Host, Label, LoopbackHost, ModelName, Port
@@ -63,6 +63,11 @@ class GatewayConfig(_Section):
     management_on_endpoint: bool = Field(
         default=False,
         description="Whether calls that load, unload and scale models answer on the HTTP and gRPC ports too.",
+    )
+    model_folder: Filled | None = Field(
+        default=None,
+        description="Folder in which management calls find the relative names that they register models from, as "
+        "`url=model.mar`; without one such names are refused.",
     )
     model_server: Literal["torchserve", "mms"] = Field(
         default="torchserve",
@@ -290,6 +295,11 @@ class Config(_Section):
         default=["file://*"],
         description="Patterns of paths and URLs that management calls may register models from; `*` is any text.",
     )
+    trusted_sources: list[Filled] = Field(
+        default=[],
+        description="Patterns, as above, of the sources whose own code may run when management calls register them, as "
+        "an archive's handler; by default none.",
+    )
     models: list[ModelConfig] = Field(description="All models that are served; one that is not listed is retired.")
 
     @model_validator(mode="after")
@@ -307,7 +317,11 @@ class Config(_Section):
     def resolved(self, folder: Path) -> Config:
         """A copy whose paths are absolute, from `folder` on. URLs stay."""
         models = [_resolved_model(model, folder) for model in self.models]
-        return self.model_copy(update={"store": absolute_path(self.store, folder), "models": models})
+        changes: dict[str, Any] = {"store": absolute_path(self.store, folder), "models": models}
+        if self.gateway.model_folder is not None:
+            place = absolute_path(self.gateway.model_folder, folder)
+            changes["gateway"] = self.gateway.model_copy(update={"model_folder": place})
+        return self.model_copy(update=changes)
 
 
 def config_keys() -> dict[str, ConfigKey]:
@@ -353,12 +367,12 @@ def _command(command: str, folder: Path) -> str:
 
 
 def load_config(
-    path: Path,
+    path: Path | None,
     *,
     overrides: Mapping[str, Any] = MappingProxyType({}),
     environ: Mapping[str, str] = os.environ,
 ) -> Config:
-    """The config in the file at `path`, with absolute paths.
+    """The config in the file at `path`, with absolute paths; None is one without models, in the working folder.
 
     `overrides` come from the command line, by key path as `gateway.http_port`; None is passed over. They win
     over the environment (`ONEGATE_...`), which wins over the file. Relative paths start from the file's
@@ -366,10 +380,10 @@ def load_config(
 
     Raises `ConfigError` with all mistakes.
     """
-    source = read_config_file(path)
+    source = read_config_file(path) if path is not None else read_config_text("models: []", COMMAND_LINE)
     source = with_environment(source, config_keys(), environ)
     source = with_overrides(source, config_keys(), overrides)
-    return _typed(source).resolved(Path(os.path.abspath(path)).parent)
+    return _typed(source).resolved(Path(os.path.abspath(path)).parent if path is not None else Path.cwd())
 
 
 def parse_config(text: str, name: str, base: Path) -> Config:
@@ -379,6 +393,14 @@ def parse_config(text: str, name: str, base: Path) -> Config:
     Raises `ConfigError` with all mistakes.
     """
     return _typed(read_config_text(text, name)).resolved(base)
+
+
+def config_of(document: Mapping[str, Any], name: str) -> Config:
+    """The config that `document` holds, with paths as they stand there; `name` stands for it in messages.
+
+    Raises `ConfigError` with all mistakes.
+    """
+    return _typed(ConfigSource(name, document))
 
 
 def _typed(source: ConfigSource) -> Config:

@@ -133,7 +133,7 @@ def _key(path: str, info: FieldInfo, shape: _Shape, section: bool) -> ConfigKey:
         description=info.description or "",
         choices=choices,
         limits=limits,
-        environment=None if section or "[]" in path else environment_name(path),
+        environment=None if section or shape.lists or "[]" in path else environment_name(path),
     )
 
 

@@ -19,7 +19,7 @@ from serve.config_mistakes import unknown_key
 from serve.config_source import ConfigSource, KeyPath, Mistake, read_config_text, read_scalar
 
 COMMAND_LINE = "command line"
-PATH_KEYS = ("store",)
+PATH_KEYS = ("store", "gateway.model_folder")
 """Keys of the environment and the command line that hold a path."""
 
 Keys = Mapping[str, ConfigKey]

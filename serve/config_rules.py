@@ -92,9 +92,10 @@ ModelName = Annotated[
 Label = Annotated[
     str, pattern_rule(r"[A-Za-z][A-Za-z0-9._-]*", "letters, digits, '.', '_' and '-' after a first letter")
 ]
+ALIAS_PATTERN = r"[0-9][A-Za-z0-9._-]*"
 Alias = Annotated[
     str,
-    pattern_rule(r"[0-9][A-Za-z0-9._-]*", "text in quotes: letters, digits, '.', '_' and '-' after a first digit"),
+    pattern_rule(ALIAS_PATTERN, "text in quotes: letters, digits, '.', '_' and '-' after a first digit"),
 ]
 Filled = Annotated[str, Rule("text that is not blank", lambda text: bool(text.strip()), schema={"pattern": r"\S"})]
 Host = Annotated[str, Rule("an address or host name without scheme and port", _is_host)]

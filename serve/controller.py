@@ -1,8 +1,9 @@
 """The controller deployment: the single authority over desired state.
 
-It holds nothing that it cannot rebuild: desired state comes from the store, addresses and progress from the heartbeats
-of gateways and replicas. It prepares versions (`preparation.py`), moves them through their life (`fleet.py`), keeps
-their replicas (`deployer.py`), hands out routing tables by long poll, and owns the management port.
+It holds nothing that it cannot rebuild: desired state comes from the store (`desired_state.py`), addresses and progress
+from the heartbeats of gateways and replicas. It moves versions through their life (`fleet.py`), keeps their replicas
+(`deployer.py`), hands out routing tables by long poll, answers operations (`administration.py`), and owns the
+management port.
 """
 
 from __future__ import annotations
@@ -16,27 +17,30 @@ from typing import Any
 import msgspec
 
 from model_store import generations
-from model_store.errors import ConfigError
+from model_store.errors import OnegateError
 from model_store.store import Store
-from serve.config import Config, ModelConfig
+from serve.administration import Administration
+from serve.config import Config
 from serve.controller_link import LONG_POLL_S
 from serve.deployer import Deployer
-from serve.desired import Change, plan
+from serve.desired import Change
+from serve.desired_state import DesiredState
+from serve.dialects.registry import management_dialects
 from serve.errors import presentable
 from serve.fleet import Fleet
-from serve.front_doors.http import HttpListener
+from serve.front_doors.http import HttpFrontDoor, HttpListener
 from serve.logs import log_to_file
 from serve.management import Management
-from serve.preparation import Preparer, stored_version
+from serve.management_queries import ManagementQueries
+from serve.operations import ModelList, Operation
 from serve.replica import ModelSettings
 from serve.reports import GatewayReport, ReplicaReport
 from serve.routing import RoutingTable, VersionEntry, VersionKey
-from serve.state import Gathered, describe_state
+from serve.state import describe_state
 
 log = logging.getLogger("onegate")
 
 STEP_S = 0.25
-CONVERSIONS_AT_ONCE = 2
 ADOPTION_S = 1.2
 """How long a new controller collects the tables of gateways before it writes one of its own."""
 
@@ -56,14 +60,11 @@ class Controller:
     async def __init__(self, settings: ControllerSettings) -> None:  # type: ignore[misc]  # Ray Serve awaits it
         log_to_file(settings.log_file, "controller")
         self._settings = settings
-        self._store = Store(settings.store)
+        store = Store(settings.store)
         # Larger than every number of an earlier controller's tables.
         self._epoch = time.time_ns() // 1_000_000
         self._fleet = Fleet(settings.store, self._epoch)
         self._first_report: float | None = None
-        self._preparer = Preparer(self._store, CONVERSIONS_AT_ONCE)
-        self._preparing: dict[str, asyncio.Task[None]] = {}
-        self._gathered = Gathered()
         self._wake = asyncio.Event()
         self._table_changed = asyncio.Condition()
         self._table_told = 0
@@ -71,19 +72,24 @@ class Controller:
         self._deployer = Deployer(
             self._fleet.deployments, self._fleet.deployments_of, self._model_settings, self._on_trouble
         )
-        generation = await asyncio.to_thread(generations.newest, self._store)
+        generation = await asyncio.to_thread(generations.newest, store)
         assert generation is not None, "the store has a generation before a controller starts"
-        self._number = generation.number
-        self._config = Config.model_validate(generation.config)
-        self._take_over(self._config)
-        gateway = self._config.gateway
-        self._management = HttpListener(Management(self), gateway.management_host, gateway.management_port)
-        self._management.start()
+        self._desired = DesiredState(store, self._fleet, generation, self._wake.set)
+        self._administration = Administration(self._desired)
+        self._management = self._open_management(self._desired.config)
         loop = asyncio.get_running_loop()
         self._loops = [
             loop.create_task(self._reconcile()),
             loop.create_task(self._deploy()),
         ]
+
+    def _open_management(self, config: Config) -> HttpListener:
+        gateway = config.gateway
+        queries = ManagementQueries(self._fleet, self._administration)
+        door = HttpFrontDoor(management_dialects(gateway.model_server), queries.answer, gateway.max_body_bytes)
+        listener = HttpListener(Management(self, door), gateway.management_host, gateway.management_port)
+        listener.start()
+        return listener
 
     # -- called by gateways and replicas ---------------------------------------------------------------------------
 
@@ -117,80 +123,32 @@ class Controller:
                     await self._table_changed.wait_for(lambda: self._table_told > number)
         return self._fleet.table if self._table_told else RoutingTable(number=0, store=self._settings.store)
 
+    async def administer(self, operation: Operation) -> ModelList | OnegateError:
+        """The answer to an operation that reached a gateway. An error is a value here: Ray would wrap a raised one."""
+        try:
+            return await self._administration.answer(operation)
+        except Exception as error:
+            return presentable(error)
+
     # -- called by management --------------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
         """The state as `GET /api/state` answers it (DESIGN: output that programs read)."""
-        return describe_state(self._config, self._number, self._fleet, self._gathered)
+        desired = self._desired
+        return describe_state(desired.config, desired.number, self._fleet, desired.gathered)
 
     async def plan(self, config: Config) -> list[Change]:
         """What `apply` of `config` would change; raises `ConfigError` as it would."""
-        self._refuse_fixed_changes(config)
-        serving: dict[str, set[int]] = {}
-        for name, version in self._fleet.versions:
-            serving.setdefault(name, set()).add(version)
-        return await asyncio.to_thread(
-            plan,
-            self._config,
-            config,
-            serving,
-            lambda model, version: stored_version(self._store, model, version),
-        )
+        return await self._desired.plan(config)
 
     async def apply(self, config: Config) -> list[Change]:
-        """Makes `config` the desired state; returns what that changes, before it is done.
-
-        Raises `ConfigError` for changes of what only a restart can change, `Conflict` when another controller wrote.
-        """
-        changes = await self.plan(config)
-        generation = await asyncio.to_thread(generations.append, self._store, self._number + 1, config.document())
-        self._number = generation.number
-        self._take_over(config)
-        return changes
+        """Makes `config` the desired state; returns what that changes, before it is done. Raises as
+        `DesiredState.apply`."""
+        return await self._desired.apply(config)
 
     def request_shutdown(self) -> None:
         """Asks the `up` that started this to end; it sees the wish in the state."""
-        self._gathered.stopping = True
-
-    # -- desired state ---------------------------------------------------------------------------------------------
-
-    def _refuse_fixed_changes(self, config: Config) -> None:
-        for key in ("store", "gateway"):
-            old, new = getattr(self._config, key), getattr(config, key)
-            if old != new:
-                raise ConfigError(f"{key}: expected {old!r} as running, got {new!r}; restart `onegate up` to change it")
-
-    def _take_over(self, config: Config) -> None:
-        names = {model.name for model in config.models}
-        for gone in {model.name for model in self._config.models} - names:
-            self._fleet.retire(gone)
-            self._gathered.forget(gone)
-            if task := self._preparing.pop(gone, None):
-                task.cancel()
-        self._config = config
-        for model in config.models:
-            if previous := self._preparing.pop(model.name, None):
-                previous.cancel()
-            self._gathered.begin(model.name)
-            self._fleet.name(model.name)
-            self._fleet.unavailable.setdefault(model.name, "it is being prepared; try again shortly")
-            self._preparing[model.name] = asyncio.get_running_loop().create_task(self._prepare(model))
-        self._wake.set()
-
-    async def _prepare(self, model: ModelConfig) -> None:
-        def on_progress(text: str) -> None:
-            self._gathered.note_progress(model.name, text)
-
-        try:
-            wanted = await self._preparer.prepare(model, on_progress)
-        except Exception as error:
-            reason = presentable(error).message
-            self._gathered.fail(model.name, reason)
-            self._fleet.unavailable[model.name] = reason
-        else:
-            self._gathered.forget(model.name)
-            self._fleet.want(model.name, wanted)
-        self._wake.set()
+        self._desired.gathered.stopping = True
 
     # -- loops -----------------------------------------------------------------------------------------------------
 
@@ -207,6 +165,7 @@ class Controller:
             if not self._has_settled():
                 continue
             self._fleet.step(time.monotonic())
+            self._desired.note_step()
             self._deployer.note_change()
             if self._fleet.table.number != self._table_told:
                 self._table_told = self._fleet.table.number

@@ -7,13 +7,8 @@ versions that this process holds loaded; `serve/loading.py` brings them in and t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
-from typing import Protocol
 
-from model_store.errors import DeadlineExceeded, InvalidInput, ModelNotFound, ModelNotReady, Overloaded, Unsupported
-from model_store.manifest import PAYLOAD, Signature
-from serve.admission import SignatureCheck
-from serve.batching import BatchQueue, Executor
+from model_store.errors import DeadlineExceeded, ModelNotReady, Overloaded, Unsupported
 from serve.inference import (
     AllModels,
     AllModelsQuery,
@@ -28,11 +23,14 @@ from serve.inference import (
     Statistics,
     StatisticsQuery,
     StatusQuery,
-    Tensors,
 )
-from serve.operations import ModelList
-from serve.payloads import from_tensors, signatures_with_payload, to_tensors
-from serve.routing import Batching, Router, VersionEntry, VersionKey
+from serve.lanes import ClosableExecutor, LoadedVersion
+from serve.operations import ModelList, ModelStatus
+from serve.payloads import from_tensors
+from serve.routing import Router, VersionKey
+from serve.version_states import statuses_of
+
+__all__ = ["ClosableExecutor", "Dispatcher", "LoadedVersion"]
 
 UNTOLD_DEADLINE_S = 30.0
 """For requests that name no deadline, while the model's own limit is not known here yet."""
@@ -40,117 +38,7 @@ UNTOLD_DEADLINE_S = 30.0
 MAX_WAITING = 1024
 """Requests that may wait for a version to load, over all models."""
 
-
-class ClosableExecutor(Executor, Protocol):
-    """An executor that gives back what it holds, and runs signatures other than the version's default one."""
-
-    def run(self, inputs: Tensors, deadline: float, signature: str | None = None) -> Tensors | Awaitable[Tensors]:
-        """As `Executor.run`; None stands for the default signature."""
-
-    async def close(self) -> None:
-        """To be called when nothing runs any more."""
-
-
-class SignatureView:
-    """An executor as the batch queue of a signature other than the default sees it."""
-
-    def __init__(self, executor: ClosableExecutor, signature: str) -> None:
-        self._executor = executor
-        self._signature = signature
-
-    @property
-    def slots(self) -> int:
-        """Batches that may run at once, those of other signatures included."""
-        return self._executor.slots
-
-    def run(self, inputs: Tensors, deadline: float) -> Tensors | Awaitable[Tensors]:
-        """The outputs of one batch."""
-        return self._executor.run(inputs, deadline, self._signature)
-
-
-class Lane:
-    """The way of one signature's requests: its check and its batch queue."""
-
-    __slots__ = ("answers_payloads", "check", "queue", "signature")
-
-    def __init__(self, entry: VersionEntry, name: str, signature: Signature, executor: Executor) -> None:
-        manifest = entry.manifest
-        self.signature = signature
-        self.check = SignatureCheck(manifest.name, signature)
-        self.answers_payloads = name == PAYLOAD
-        self.queue = BatchQueue(
-            executor,
-            entry.serve.batching,
-            mergeable=manifest.row_independent and self.check.batched,
-            ragged=self.check.ragged,
-            whole=manifest.fixed_batch.get(name, 1),
-        )
-
-    def read(self, request: InferenceRequest) -> Tensors:
-        """What the request carries as this signature's inputs; raises `InvalidInput` where it is none of them."""
-        if request.read_inputs is not None:
-            return request.read_inputs(self.signature)
-        if request.payload is None:
-            raise InvalidInput("a request carries tensors or a raw body, got neither")
-        return to_tensors(request.payload) if self.answers_payloads else self.check.from_payload(request.payload)
-
-
-class LoadedVersion:
-    """A version that this process can run: its entry, its executor, and a lane for each signature.
-
-    While the way it is run changes, `successor` is the executor to come, for `next_entry`.
-    """
-
-    def __init__(self, entry: VersionEntry, executor: ClosableExecutor) -> None:
-        self.entry = entry
-        self.executor = executor
-        self.successor: ClosableExecutor | None = None
-        self.next_entry = entry
-        signatures = signatures_with_payload(entry.manifest)
-        default = entry.manifest.default_signature
-        self.default = Lane(entry, default, signatures.pop(default), executor)
-        self._others = {
-            name: Lane(entry, name, signature, SignatureView(executor, name)) for name, signature in signatures.items()
-        }
-        self.deadline_s = entry.serve.deadline_ms / 1000
-
-    def lane(self, signature: str | None) -> Lane:
-        """Where requests of that signature go, None standing for the default; raises `ModelNotFound`."""
-        manifest = self.entry.manifest
-        if signature is None or signature == manifest.default_signature:
-            return self.default
-        if signature not in self._others:
-            listed = ", ".join(manifest.signatures)
-            raise ModelNotFound(f"model {manifest.name!r} has no signature {signature!r}; signatures: {listed}")
-        return self._others[signature]
-
-    def _lanes(self) -> list[Lane]:
-        return [self.default, *self._others.values()]
-
-    def configure(self, batching: Batching) -> None:
-        """Takes over new limits for what comes from now on."""
-        for lane in self._lanes():
-            lane.queue.configure(batching)
-
-    def replace_executor(self, executor: ClosableExecutor) -> None:
-        """Later batches run in `executor`; those under way end where they are."""
-        self.executor = executor
-        self.default.queue.replace_executor(executor)
-        for name, lane in self._others.items():
-            lane.queue.replace_executor(SignatureView(executor, name))
-
-    def wake(self) -> None:
-        """To be called when the executor has got slots it did not have before."""
-        for lane in self._lanes():
-            lane.queue.wake()
-
-    async def drain(self) -> None:
-        """Returns when nothing waits and nothing runs."""
-        await asyncio.gather(*(lane.queue.drain() for lane in self._lanes()))
-
-    async def settled(self) -> None:
-        """Returns when the batches that run now have ended."""
-        await asyncio.gather(*(lane.queue.settled() for lane in self._lanes()))
+LOADING_RETRY_S = 1.0
 
 
 class Dispatcher:
@@ -159,6 +47,8 @@ class Dispatcher:
     def __init__(self, router: Router) -> None:
         self.router = router
         self.loaded: dict[VersionKey, LoadedVersion] = {}
+        self.states: dict[VersionKey, str] = {}
+        """How far the versions of the table are, as `serve/loading.py` tells."""
         self.draining = False
         self._loop = asyncio.get_running_loop()
         self._news = asyncio.Event()
@@ -186,29 +76,37 @@ class Dispatcher:
         Raises `ModelNotFound`, `ModelNotReady`, `InvalidInput`, `Overloaded`, `DeadlineExceeded`, or what the runtime
         raised.
         """
+        now = self._loop.time()
         version = self.loaded.get(self._resolve(request)) if self.router.table.number else None
         if version is None:
-            version = await self._until_loaded(request)
-        lane = version.lane(request.signature)
-        check = lane.check
-        wanted = check.wanted(request.wanted_outputs)
-        inputs = request.inputs
-        if inputs is None:
-            inputs = lane.read(request)
-        rows = check.rows(inputs)
-        deadline = request.deadline
-        if deadline is None:
-            deadline = self._loop.time() + version.deadline_s
-        outputs = await lane.queue.run(inputs, rows, deadline)
-        if wanted is not check.outputs:
-            outputs = {name: outputs[name] for name in wanted}
-        manifest = version.entry.manifest
-        response = InferenceResponse(
-            request.model, self.router.name_of(version.entry.key), request.id, outputs, labels=manifest.labels
-        )
-        if request.payload is not None and lane.answers_payloads:
-            response.outputs, response.payload = None, from_tensors(outputs)
+            version = await self._until_loaded(request, now)
+        statistics = version.statistics
+        try:
+            lane = version.lane(request.signature)
+            wanted = lane.check.wanted(request.wanted_outputs)
+            outputs = await version.infer(lane, request, now)
+            if wanted is not lane.check.outputs:
+                outputs = {name: outputs[name] for name in wanted}
+            entry = version.entry
+            response = InferenceResponse(
+                entry.manifest.name, self.router.name_of(entry.key), request.id, outputs, labels=entry.manifest.labels
+            )
+            if request.payload is not None and lane.answers_payloads:
+                # Raises the refusal that a body's row may carry.
+                response.outputs, response.payload = None, from_tensors(outputs)
+        except asyncio.CancelledError:
+            statistics.cancelled.add(self._ns_since(now))
+            raise
+        except Exception:
+            statistics.fail.add(self._ns_since(now))
+            raise
+        success = statistics.success
+        success.count += 1
+        success.ns += self._ns_since(now)
         return response
+
+    def _ns_since(self, begin: float) -> int:
+        return int((self._loop.time() - begin) * 1e9)
 
     def describe_model(self, query: ModelQuery) -> ModelDescription:
         """What the version that would answer looks like; raises `ModelNotFound` or `ModelNotReady`."""
@@ -231,12 +129,25 @@ class Dispatcher:
         )
 
     def status(self, query: StatusQuery) -> ModelList:
-        """How far the model's versions are here; raises `ModelNotFound`."""
-        raise Unsupported("the status of models is not told yet")
+        """How far the model's versions are here; raises `ModelNotFound`, and `ModelNotReady` before the first table."""
+        versions = statuses_of(query, self.router, self.loaded.keys(), self.states)
+        return ModelList((ModelStatus(query.model, versions),))
 
     def statistics(self, query: StatisticsQuery) -> Statistics:
-        """What was counted here; raises `ModelNotFound`."""
-        raise Unsupported("statistics are not told yet")
+        """What was counted of the versions that are loaded here, by name and number.
+
+        Raises `ModelNotFound`, and `ModelNotReady` for a model that has no version to call.
+        """
+        keys = sorted(self.loaded)
+        if query.model is not None and query.version is not None:
+            keys = [self._loaded(self.router.resolve(query.model, query.version)).entry.key]
+        elif query.model is not None:
+            known = self.router.versions(query.model)
+            keys = [key for key in keys if key[0] == query.model and self.router.name_of(key) in known]
+        counted = [self.loaded[key].statistics for key in keys]
+        for each, key in zip(counted, keys, strict=True):
+            each.version = self.router.name_of(key)
+        return Statistics(tuple(counted))
 
     def _describe(self, key: VersionKey) -> ModelDescription:
         entry, router = self._loaded(key).entry, self.router
@@ -253,11 +164,13 @@ class Dispatcher:
     def _resolve(self, request: InferenceRequest) -> VersionKey:
         return self.router.resolve(request.model, request.version, request.label)
 
-    async def _until_loaded(self, request: InferenceRequest) -> LoadedVersion:
+    async def _until_loaded(self, request: InferenceRequest, now: float) -> LoadedVersion:
         """A gateway that has just restarted has no table or no version yet: requests wait within their deadline."""
         if self._waiting >= MAX_WAITING:
-            raise Overloaded(f"{self._waiting} requests wait for models to load; try again later")
-        deadline = request.deadline or self._loop.time() + UNTOLD_DEADLINE_S
+            raise Overloaded(
+                f"{self._waiting} requests wait for models to load; try again later", retry_after_s=LOADING_RETRY_S
+            )
+        deadline = request.deadline or now + UNTOLD_DEADLINE_S
         self._waiting += 1
         try:
             while True:

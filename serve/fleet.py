@@ -14,17 +14,20 @@ from dataclasses import dataclass
 
 import msgspec
 
-from serve.reports import DRAINING, LEASE_S, LOADING, READY, GatewayReport, ReplicaReport
-from serve.routing import ModelRoute, Replica, RoutingTable, VersionEntry, VersionKey, runs_differently
+from model_store.errors import OnegateError
+from serve.reports import DRAINING, LEASE_S, LOADING, READY, GatewayReport, ReplicaReport, told_failure
+from serve.routing import BEING_LOADED, ModelRoute, Replica, RoutingTable, VersionEntry, VersionKey, runs_differently
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """A version that the desired state names. `alias` is what clients call it by instead of its number."""
+    """A version that the desired state names. `alias` is what clients call it by instead of its number, `source` what
+    the config says it is made from."""
 
     entry: VersionEntry
     traffic: int
     label: str | None = None
     alias: str | None = None
+    source: str | None = None
 
 
 @dataclass
@@ -39,6 +42,7 @@ class VersionState:
     entry: VersionEntry
     phase: str = "LOADING"
     reason: str | None = None
+    error: OnegateError | None = None
     since_table: int = 0
     fallback: VersionEntry | None = None
 
@@ -77,7 +81,7 @@ class Fleet:
             if state.phase == "READY":
                 state.fallback = state.entry
             state.phase, state.since_table = "LOADING", self.table.number + 1
-        state.entry, state.reason = entry, None
+        state.entry, state.reason, state.error = entry, None, None
 
     def name(self, model: str) -> None:
         """The desired state names the model; until `want` says which versions, it is served as it was."""
@@ -119,12 +123,21 @@ class Fleet:
         state = self.versions.get(key)
         if state is None or state.phase != "LOADING":
             return
-        state.reason = reason
+        state.error = told_failure(reason)
+        state.reason = state.error.message
         if state.fallback is None:
             state.phase = "FAILED"
         else:
             state.entry, state.fallback = state.fallback, None
             state.phase, state.since_table = "READY", self.table.number + 1
+
+    def wanted(self, model: str) -> tuple[Wanted, ...]:
+        """What `want` last said of the model; none where nothing was said yet."""
+        return self._wanted.get(model, ())
+
+    def is_followed(self, number: int) -> bool:
+        """Whether there are gateways and all of them follow table `number` or a newer one."""
+        return bool(self._gateways) and all(report.table >= number for _, report in self._gateways.values())
 
     def forget_gateway(self, gateway_id: str) -> None:
         """A gateway said goodbye."""
@@ -228,7 +241,7 @@ class Fleet:
         for model, wanted in self._wanted.items():
             if model not in routes:
                 failed = [s.reason for w in wanted if (s := self.versions[w.entry.key]).phase == "FAILED"]
-                reasons[model] = failed[0] or "it failed to load" if failed else "it is loading; try again shortly"
+                reasons[model] = failed[0] or "it failed to load" if failed else BEING_LOADED
         return reasons
 
     def _forget_drained(self) -> None:

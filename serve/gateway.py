@@ -73,8 +73,20 @@ class Gateway:
 
     async def _open_doors(self) -> None:
         settings = self._settings
-        door = HttpFrontDoor(http_dialects(settings.model_server), self._answer, settings.max_body_bytes)
-        self._http = HttpListener(door, settings.host, settings.http_port)
+        door = HttpFrontDoor(
+            http_dialects(settings.model_server),
+            self._answer,
+            settings.max_body_bytes,
+            max_requests=settings.max_requests,
+            body_timeout_s=settings.body_timeout_s,
+        )
+        self._http = HttpListener(
+            door,
+            settings.host,
+            settings.http_port,
+            max_connections=settings.max_connections,
+            header_timeout_s=settings.body_timeout_s,
+        )
         self._http.start()
         self._grpc = GrpcFrontDoor(grpc_services(), self._answer, max_message_bytes=settings.max_body_bytes)
         await self._grpc.start([f"{settings.host}:{settings.grpc_port}"])

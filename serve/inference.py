@@ -5,6 +5,7 @@ Nothing here knows a protocol, a socket or a runtime.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -79,6 +80,8 @@ class InferenceResponse:
     payload: Payload | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
     labels: tuple[str, ...] | None = None
+    batched: bool = True
+    """Whether the first dimension of the outputs is the batch."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -162,6 +165,11 @@ class Statistics:
 
 Query = InferenceRequest | ServerQuery | ModelQuery | AllModelsQuery | StatusQuery | StatisticsQuery | Operation
 Answer = InferenceResponse | ServerDescription | ModelDescription | AllModels | ModelList | Statistics
+
+
+def deadline_after(seconds: float) -> float:
+    """The `deadline` of a request that may take so long from now on; to be called on the event loop."""
+    return asyncio.get_running_loop().time() + seconds
 
 
 def output_tensors(response: InferenceResponse) -> Tensors:

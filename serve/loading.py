@@ -18,7 +18,8 @@ from serve.dispatcher import ClosableExecutor, Dispatcher, LoadedVersion
 from serve.errors import presentable
 from serve.executors.inline import build_inline_executor
 from serve.executors.replicas import ReplicasExecutor
-from serve.reports import DRAINING, LOADING, READY
+from serve.memory import available_bytes, require_memory, telling_of_memory
+from serve.reports import DRAINING, LOADING, READY, failure_text
 from serve.routing import RoutingTable, VersionEntry, VersionKey, runs_differently
 from serve.runtimes.base import Runtime, load_runtime
 from serve.shared_memory import RegionPool
@@ -42,7 +43,7 @@ class VersionLoader:
         self._wanted: dict[VersionKey, VersionEntry] = {}
         self._tasks: dict[VersionKey, asyncio.Task[None]] = {}
         self._closing: set[asyncio.Task[None]] = set()
-        self.states: dict[VersionKey, str] = {}
+        self.states = dispatcher.states
 
     def follow(self, table: RoutingTable) -> None:
         """Takes over `table`: routes at once, loads and unloads in the background."""
@@ -130,8 +131,9 @@ class VersionLoader:
                 await self._adjust(store_url, loaded, entry)
             await self._succeed(loaded)
         except Exception as error:
-            self.states[key] = presentable(error).message
-            log.warning("version %s of %s can't be loaded: %s", key[1], key[0], self.states[key])
+            told = presentable(error)
+            self.states[key] = failure_text(told)
+            log.warning("version %s of %s can't be loaded: %s", key[1], key[0], told.message)
 
     async def _load(self, store_url: str, entry: VersionEntry) -> LoadedVersion:
         executor = await self._executor(store_url, entry)
@@ -143,18 +145,17 @@ class VersionLoader:
 
     async def _adjust(self, store_url: str, loaded: LoadedVersion, entry: VersionEntry) -> None:
         """A loaded version whose replicas, limits or executor changed. One that answers goes on answering meanwhile."""
-        loaded.configure(entry.serve.batching)
-        loaded.deadline_s = entry.serve.deadline_ms / 1000
+        loaded.configure(entry.serve)
         if not runs_differently(loaded.entry, entry):
             await self._drop_successor(loaded)
             if isinstance(loaded.executor, ReplicasExecutor):
-                await loaded.executor.update(entry.replicas)
+                await _update(loaded.executor, entry)
             loaded.entry = entry
             self.states[entry.key] = LOADING if self.states[entry.key] != READY else READY
             return
         if loaded.successor is not None and not runs_differently(loaded.next_entry, entry):
             if isinstance(loaded.successor, ReplicasExecutor):
-                await loaded.successor.update(entry.replicas)
+                await _update(loaded.successor, entry)
         else:
             await self._drop_successor(loaded)
             loaded.successor = await self._executor(store_url, entry)
@@ -173,7 +174,7 @@ class VersionLoader:
     async def _executor(self, store_url: str, entry: VersionEntry) -> ClosableExecutor:
         if entry.serve.executor == "replicas":
             executor = ReplicasExecutor(entry.key, self._node, self._secret, self._pool)
-            await executor.update(entry.replicas)
+            await _update(executor, entry)
             return executor
         runtime = await asyncio.to_thread(load_version, store_url, entry, self._folder)
         batching = entry.serve.batching
@@ -194,17 +195,25 @@ class VersionLoader:
         self.states.pop(key, None)
 
 
+async def _update(executor: ReplicasExecutor, entry: VersionEntry) -> None:
+    hedge_ms = entry.serve.hedge_ms
+    executor.hedge_s = None if hedge_ms is None else hedge_ms / 1000
+    await executor.update(entry.replicas)
+
+
 def load_version(store_url: str, entry: VersionEntry, folder: Path) -> Runtime:
     """The runtime of a version in the store, loaded from files that were checked against their digests.
 
-    Raises `StoreError`, `IntegrityError` or `ModelNotReady`.
+    Raises `StoreError`, `IntegrityError`, `ModelNotReady` or `OutOfMemory`.
     """
+    require_memory(entry.manifest, available_bytes())
     store = Store(store_url)
     place = folder / f"{entry.key[0]}-v{entry.key[1]}"
     shutil.rmtree(place, ignore_errors=True)
     try:
         store.checkout(entry.manifest, place)
-        return load_runtime(place, entry.manifest, threads=entry.serve.cpus)
+        with telling_of_memory(f"model {entry.key[0]!r} version {entry.key[1]} can't be loaded, unload another first"):
+            return load_runtime(place, entry.manifest, threads=entry.serve.cpus)
     finally:
         # ONNX Runtime has mapped or copied what it needs; nothing is left behind if the process is killed later.
         shutil.rmtree(place, ignore_errors=True)

@@ -1,6 +1,7 @@
-"""The management port's HTTP interface: state, plan, apply, shutdown. JSON both ways.
+"""The management port's HTTP interface: state, plan, apply, shutdown under `/api`, JSON both ways; everything else is
+for the dialects whose management calls it takes.
 
-Errors are `{"error": text, "kind": name}` under the kind's status.
+Errors of `/api` are `{"error": text, "kind": name}` under the kind's status.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from model_store.errors import ERROR_KINDS, ConfigError, Forbidden, InternalErro
 from serve.config import Config, parse_config
 from serve.desired import Change
 from serve.errors import presentable, status_of
-from serve.front_doors.http import read_body
+from serve.front_doors.bodies import read_body
 
 log = logging.getLogger("onegate")
 
@@ -45,13 +46,17 @@ class Authority(Protocol):
 
 
 Handler = Callable[[bytes, dict[str, list[str]]], Awaitable[Any]]
+Application = Callable[[Any, Any], Awaitable[None]]
+"""An RSGI application."""
 
 
 class Management:
-    """An RSGI application. Sources of a config that comes over the wire must be absolute paths or URLs."""
+    """An RSGI application in front of `dialects`, another one. Sources of a config that comes over the wire must be
+    absolute paths or URLs."""
 
-    def __init__(self, authority: Authority) -> None:
+    def __init__(self, authority: Authority, dialects: Application) -> None:
         self._authority = authority
+        self._dialects = dialects
         self._routes: dict[tuple[str, str], Handler] = {
             ("GET", "/api/state"): self._state,
             ("PUT", "/api/config"): self._config,
@@ -61,6 +66,9 @@ class Management:
     async def __call__(self, scope: Any, protocol: Any) -> None:
         """One request."""
         try:
+            _refuse_foreign(scope)
+            if scope.path[1:].partition("/")[0] != "api":
+                return await self._dialects(scope, protocol)
             status, answer = await self._answer(scope, protocol)
         except Exception as error:
             told = presentable(error)
@@ -71,7 +79,6 @@ class Management:
             log.debug("client went away during %s %s", scope.method, scope.path)
 
     async def _answer(self, scope: Any, protocol: Any) -> tuple[int, Any]:
-        _refuse_foreign(scope)
         handler = self._routes.get((scope.method, scope.path))
         if handler is None:
             known = any(path == scope.path for _, path in self._routes)

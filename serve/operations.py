@@ -60,11 +60,13 @@ class LoadModel(Operation, frozen=True, kw_only=True):
 class UnloadModel(Operation, frozen=True, kw_only=True):
     """Takes a model, or one version of it, out of desired state; with `wait` the answer comes when it holds no memory.
 
-    Raises `ModelNotFound`, and `Forbidden` for the version that answers by default while there are others.
+    Raises `ModelNotFound`, and `Forbidden` for the version that answers by default while there are others. With
+    `default_version`, a model without a version stands for that one, and not for all of them.
     """
 
     model: str
     version: str | None = None
+    default_version: bool = False
     wait: bool = True
 
 

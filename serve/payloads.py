@@ -1,20 +1,26 @@
 """Raw bodies as rows of the reserved signature `payload`, so that they travel and are batched as tensors are.
 
 A row is `PAYLOAD_SIGNATURE`'s: BYTES columns, and the status of an answer as INT32. What a body means is for processors
-(`serve/processors/`) and handlers.
+(`serve/processors/`) and handlers. An error of one row travels in it, and each dialect words it.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 
 import msgspec
 import numpy as np
 
-from model_store.errors import InvalidInput
+from model_store.errors import ERROR_KINDS, InternalError, InvalidInput, OnegateError
 from model_store.manifest import PAYLOAD, PAYLOAD_SIGNATURE, Manifest, Signature
+from serve.errors import status_of
 from serve.inference import Payload, Tensors
+
+ERROR_KIND = "onegate-error"
+"""The header of a row that carries an error: the name of its kind. The body is the message then."""
+EXPLAIN = "explain"
+"""The header of a request that asks for an explanation in place of a prediction, when its value is `True`: TorchServe's
+handlers look for it."""
 
 _NOTHING = b"{}"
 # Bytes in JSON are base64 to msgspec, both ways.
@@ -39,12 +45,15 @@ def to_tensors(payload: Payload) -> Tensors:
 
 
 def from_tensors(outputs: Tensors) -> Payload:
-    """The answer in the outputs of one row; raises `InvalidInput` when its headers are no JSON object of text."""
+    """The answer in the outputs of one row.
+
+    Raises the error that the row carries, and `InvalidInput` when its headers are no JSON object of text.
+    """
+    headers = _read_headers(outputs["headers"][0])
+    if ERROR_KIND in headers:
+        raise ERROR_KINDS.get(headers[ERROR_KIND], InternalError)(outputs["body"][0].decode(errors="replace"))
     return Payload(
-        outputs["body"][0],
-        outputs["content_type"][0].decode(),
-        headers=_read_headers(outputs["headers"][0]),
-        status=int(outputs["status"][0]),
+        outputs["body"][0], outputs["content_type"][0].decode(), headers=headers, status=int(outputs["status"][0])
     )
 
 
@@ -52,6 +61,11 @@ def requests_of(inputs: Tensors) -> list[Payload]:
     """The bodies in the rows of a batch; raises `InvalidInput` for fields or headers that are not what they must be."""
     rows = zip(*(inputs[spec.name] for spec in PAYLOAD_SIGNATURE.inputs), strict=True)
     return [_request(*row) for row in rows]
+
+
+def asks_for_explanation(payload: Payload) -> bool:
+    """Whether the request wants an explanation, which only a handler can give."""
+    return payload.headers.get(EXPLAIN) == "True"
 
 
 def _request(body: bytes, content_type: bytes, fields: bytes, headers: bytes) -> Payload:
@@ -73,10 +87,10 @@ def answers_to_tensors(answers: Sequence[Payload]) -> Tensors:
     }
 
 
-def refusal(status: int, kind: str, message: str) -> Payload:
-    """An answer that says what is wrong, in the words of the model servers: indented JSON and a newline."""
-    body = json.dumps({"code": status, "type": kind, "message": message}, indent=2) + "\n"
-    return Payload(body.encode(), "application/json", status=status)
+def refused(error: OnegateError) -> Payload:
+    """The answer of a row that carries `error`, whose details stay behind; `from_tensors` raises it again."""
+    headers = {ERROR_KIND: type(error).__name__}
+    return Payload(error.message.encode(errors="replace"), "text/plain", headers=headers, status=status_of(error).http)
 
 
 def _column(elements: Sequence[bytes]) -> np.ndarray:

@@ -7,14 +7,19 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+import msgspec
 
 from converters.base import ConversionOptions, detect
 from converters.publish import conversion_key, convert_and_publish, require_trust
 from converters.sandbox import SandboxLimits
-from model_store.errors import ModelNotFound
+from model_store.archive_manifest import ArchiveManifest
+from model_store.archives import looks_like_archive, open_archive
+from model_store.errors import InvalidInput, ModelNotFound
+from model_store.filesystems import is_inside, reason
 from model_store.manifest import HandlerSpec, Manifest
 from model_store.sources import digest_source, resolve_source
 from model_store.store import Store
@@ -70,6 +75,7 @@ def prepare_model(store: Store, model: ModelConfig, on_progress: Callable[[str],
             traffic=version.traffic or 0,
             label=version.label,
             alias=version.as_version,
+            source=version.source,
         )
         for version in model.wanted_versions()
     )
@@ -111,11 +117,48 @@ class Preparer:
             work.add_done_callback(_take_outcome)
             raise
 
+    async def publish_files(self, model: ModelConfig, files: Mapping[str, bytes]) -> Manifest:
+        """As `publish_files`, in one of the threads."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, publish_files, self._store, model, files)
+
 
 def _take_outcome(work: asyncio.Future[tuple[Wanted, ...]]) -> None:
     """Nobody waits for it any more; an error that is never looked at would be logged as lost."""
     if not work.cancelled():
         work.exception()
+
+
+def publish_files(store: Store, model: ModelConfig, files: Mapping[str, bytes]) -> Manifest:
+    """The version made from the export that `files` are, by their relative paths. Code in it is never trusted: who
+    sends bytes may not say so himself.
+
+    Raises `InvalidInput` for a path that leaves the export, and as `prepare_model`.
+    """
+    for name in files:
+        if not is_inside(name):
+            raise InvalidInput(f"file {name!r:.80}: expected a relative path without '..'")
+    with tempfile.TemporaryDirectory(prefix="onegate-files-") as folder:
+        # By the model's own name: the export's is part of what converters look at.
+        root = Path(folder) / model.name
+        try:
+            for name, content in files.items():
+                (root / name).parent.mkdir(parents=True, exist_ok=True)
+                (root / name).write_bytes(content)
+        except OSError as error:
+            raise InvalidInput(f"the files can't be written as they are named: {reason(error)}") from error
+        source = root / next(iter(files)) if len(files) == 1 else root
+        options = msgspec.structs.replace(conversion_options(model), trust=False)
+        return convert_and_publish(store, model.name, source, options, limits=conversion_limits(model)).manifest
+
+
+def archive_manifest(source: str) -> ArchiveManifest | None:
+    """What the archive at a path or URL says of itself; None for what is no archive. Raises `SourceError`."""
+    with tempfile.TemporaryDirectory(prefix="onegate-source-") as folder:
+        path = resolve_source(source, Path("/"), Path(folder) / "download")
+        if not looks_like_archive(path):
+            return None
+        return open_archive(path, Path(folder) / "unpacked").manifest
 
 
 def stored_version(store: Store, model: ModelConfig, version: VersionConfig) -> Manifest | None:

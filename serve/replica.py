@@ -23,7 +23,7 @@ from serve.executors.inline import build_inline_executor
 from serve.front_doors.grpc import GrpcFrontDoor
 from serve.loading import load_version
 from serve.logs import log_to_file
-from serve.reports import ReplicaReport, deployment_text
+from serve.reports import ReplicaReport, deployment_text, failure_text
 from serve.routing import ModelRoute, Replica, Router, RoutingTable, VersionEntry
 
 log = logging.getLogger("onegate")
@@ -57,14 +57,14 @@ class Model:
         try:
             await self._load()
         except Exception as error:
-            await self._tell(failure=presentable(error).message)
+            await self._tell(failure=failure_text(presentable(error)))
             raise
         self._heartbeat = asyncio.get_running_loop().create_task(repeat("heartbeat", self._tell))
 
     async def _load(self) -> None:
-        # The gateway has waited for more rows already; here nothing waits.
+        # The gateway has waited for more rows already, and has its own cache: here nothing waits and nothing is kept.
         batching = msgspec.structs.replace(self._settings.entry.serve.batching, max_delay_ms=0)
-        serve = msgspec.structs.replace(self._settings.entry.serve, batching=batching)
+        serve = msgspec.structs.replace(self._settings.entry.serve, batching=batching, cache_mib=0)
         entry = msgspec.structs.replace(self._settings.entry, serve=serve)
         with tempfile.TemporaryDirectory(prefix="onegate-model-") as folder:
             runtime = await asyncio.to_thread(load_version, self._settings.store, entry, Path(folder))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import msgspec
 
+from model_store.errors import ERROR_KINDS, ModelNotReady, OnegateError
 from serve.routing import Replica, VersionEntry, VersionKey
 
 READY = "ready"
 LOADING = "loading"
 DRAINING = "draining"
-"""What a gateway says of a version; any other text is the reason why it can't load it."""
+"""What a gateway says of a version; any other text is the reason why it can't load it (`failure_text`)."""
 
 HEARTBEAT_S = 1.0
 
@@ -34,6 +35,18 @@ class ReplicaReport(msgspec.Struct, frozen=True):
     deployment: str
     failure: str | None = None
     leaving: bool = False
+
+
+def failure_text(error: OnegateError) -> str:
+    """An error as reports carry it: its kind and its message."""
+    return f"{type(error).__name__}: {error.message}"
+
+
+def told_failure(text: str) -> OnegateError:
+    """The error that `text` tells; `ModelNotReady` for text that names no kind, as Ray Serve's own."""
+    name, _, message = text.partition(": ")
+    kind = ERROR_KINDS.get(name)
+    return ModelNotReady(text) if kind is None else kind(message)
 
 
 def deployment_text(entry: VersionEntry) -> str:

@@ -12,11 +12,17 @@ from typing import NoReturn
 
 import msgspec
 
-from model_store.errors import ModelNotFound, ModelNotReady
+from model_store.errors import InvalidInput, ModelNotFound, ModelNotReady
 from model_store.manifest import Manifest
 
 VersionKey = tuple[str, int]
 """Model name and version number."""
+
+
+BEING_PREPARED = "it is being prepared; try again shortly"
+BEING_LOADED = "it is loading; try again shortly"
+NOT_YET = frozenset({BEING_PREPARED, BEING_LOADED})
+"""Reasons why a model can't be called that pass by themselves; any other is a failure."""
 
 
 class Batching(msgspec.Struct, frozen=True):
@@ -130,11 +136,13 @@ class Router:
         return {label: self.name_of((model, number)) for label, number in route.labels.items()} if route else {}
 
     def resolve(self, model: str, version: str | None = None, label: str | None = None) -> VersionKey:
-        """The version to call. `version` is an alias, else a number of the store: an alias goes first.
+        """The version to call. `version` is an alias, else a number of the store: an alias goes first. `model` is empty
+        for the only model that there is.
 
         Raises `ModelNotFound` for an unknown model, version or label, `ModelNotReady` for a model of the config that
-        has no version to call yet.
+        has no version to call yet, `InvalidInput` for an empty name where there is not one model.
         """
+        model = model or self._only_model()
         if version is None and label is None:
             single = self._single.get(model)
             return (model, single) if single is not None else (model, self._by_traffic(model))
@@ -150,6 +158,14 @@ class Router:
                 version=version,
             )
         return (model, number)
+
+    def _only_model(self) -> str:
+        names = self.table.routes.keys() | self.table.unavailable.keys()
+        if not self.table.number:
+            self._raise_absent("")
+        if len(names) != 1:
+            raise InvalidInput("Parameter model_name is required.", served=len(names))
+        return next(iter(names))
 
     def _numbers(self, model: str) -> dict[str, int]:
         if model not in self._callable:

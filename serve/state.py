@@ -1,13 +1,19 @@
-"""What `GET /api/state` and `onegate status --json` tell: the config, the versions, and how far each is."""
+"""What is told of models: `GET /api/state`, `onegate status --json`, and the answers to operations, from one source."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from model_store.errors import OnegateError
+from model_store.manifest import Manifest
 from serve.config import Config
 from serve.fleet import Fleet, VersionState
+from serve.operations import ModelStatus, VersionStatus
 from serve.routing import ModelRoute
+
+DEVICE = "cpu"
 
 
 @dataclass
@@ -16,7 +22,7 @@ class Gathered:
     `failures` why the last preparation gave no version."""
 
     progress: dict[str, str] = field(default_factory=dict)
-    failures: dict[str, str] = field(default_factory=dict)
+    failures: dict[str, OnegateError] = field(default_factory=dict)
     stopping: bool = False
 
     def begin(self, model: str) -> None:
@@ -29,10 +35,10 @@ class Gathered:
         if model in self.progress:
             self.progress[model] = text
 
-    def fail(self, model: str, reason: str) -> None:
+    def fail(self, model: str, error: OnegateError) -> None:
         """The preparation ended without a version."""
         self.progress.pop(model, None)
-        self.failures[model] = reason
+        self.failures[model] = error
 
     def forget(self, model: str) -> None:
         """The preparation ended well, or nobody wants it any more."""
@@ -43,10 +49,7 @@ class Gathered:
 def describe_state(config: Config, generation: int, fleet: Fleet, gathered: Gathered) -> dict[str, Any]:
     """The whole state, JSON-able."""
     gateway = config.gateway
-    rows: list[dict[str, Any]] = []
-    names = [model.name for model in config.models]
-    for name in [*names, *sorted({key[0] for key in fleet.versions} - set(names))]:
-        rows += _model_rows(name, fleet, gathered)
+    states = _by_model(fleet)
     return {
         "gateway": {
             "http": f"http://{gateway.host}:{gateway.http_port}",
@@ -56,58 +59,113 @@ def describe_state(config: Config, generation: int, fleet: Fleet, gathered: Gath
         "generation": generation,
         "table": fleet.table.number,
         "stopping": gathered.stopping,
-        "models": rows,
+        "models": [
+            _row(name, manifest, status)
+            for name in model_names(config, fleet)
+            for manifest, status in _statuses(name, states.get(name, ()), fleet, gathered)
+        ],
     }
 
 
-def _model_rows(name: str, fleet: Fleet, gathered: Gathered) -> list[dict[str, Any]]:
-    route = fleet.table.routes.get(name)
-    states = sorted((key[1], state) for key, state in fleet.versions.items() if key[0] == name)
-    rows = [_version_row(state, route, fleet) for _, state in states]
-    if name in gathered.progress:
-        rows.append(_row(name, state="CONVERTING", reason=gathered.progress[name]))
-    if name in gathered.failures:
-        rows.append(_row(name, state="FAILED", reason=gathered.failures[name]))
-    return rows
+def model_names(config: Config, fleet: Fleet) -> list[str]:
+    """The models of the config, in its order, and those that are on their way out."""
+    names = [model.name for model in config.models]
+    return [*names, *sorted({key[0] for key in fleet.versions} - set(names))]
 
 
-def _version_row(state: VersionState, route: ModelRoute | None, fleet: Fleet) -> dict[str, Any]:
-    manifest, serve = state.entry.manifest, state.entry.serve
-    version = manifest.version
-    traffic = sum(percent for number, percent in route.split if number == version) if route else 0
-    on_replicas = serve.executor == "replicas"
-    ready = len(fleet.replicas_of(state.entry.key)) if on_replicas else int(state.phase == "READY")
-    return _row(
-        manifest.name,
-        state=state.phase,
-        reason=state.reason,
-        version=version,
-        default=traffic > 0,
-        labels=sorted(label for label, v in route.labels.items() if v == version) if route else [],
-        traffic=traffic,
-        executor=serve.executor,
-        runtime=manifest.runtime,
-        device="cpu",
-        replicas={"ready": ready, "wanted": serve.replicas if on_replicas else 1},
-        framework=manifest.framework,
-        max_rel_error=manifest.parity.max_rel_error if manifest.parity else None,
+def model_statuses(names: Iterable[str], fleet: Fleet, gathered: Gathered) -> tuple[ModelStatus, ...]:
+    """These models and what there is of them, oldest version first."""
+    states = _by_model(fleet)
+    return tuple(
+        ModelStatus(name, tuple(status for _, status in _statuses(name, states.get(name, ()), fleet, gathered)))
+        for name in names
     )
 
 
-def _row(name: str, **known: Any) -> dict[str, Any]:
-    row: dict[str, Any] = {
+def stored_status(manifest: Manifest) -> VersionStatus:
+    """A version that is only in the store."""
+    return VersionStatus(
+        version=str(manifest.version),
+        state="STORED",
+        framework=manifest.framework,
+        runtime=manifest.runtime,
+        size_bytes=_size_bytes(manifest),
+        created=manifest.created,
+    )
+
+
+def _by_model(fleet: Fleet) -> dict[str, list[VersionState]]:
+    """The versions of each model, oldest first."""
+    found: dict[str, list[VersionState]] = {}
+    for key in sorted(fleet.versions):
+        found.setdefault(key[0], []).append(fleet.versions[key])
+    return found
+
+
+def _statuses(
+    name: str, states: Iterable[VersionState], fleet: Fleet, gathered: Gathered
+) -> Iterator[tuple[Manifest | None, VersionStatus]]:
+    """Each version with its manifest; None for what has no version yet."""
+    route = fleet.table.routes.get(name)
+    for state in states:
+        yield state.entry.manifest, _version_status(state, route, fleet)
+    if name in gathered.progress:
+        yield None, VersionStatus(version="", state="CONVERTING", reason=gathered.progress[name])
+    if name in gathered.failures:
+        yield None, VersionStatus(version="", state="FAILED", reason=gathered.failures[name].message)
+
+
+def _version_status(state: VersionState, route: ModelRoute | None, fleet: Fleet) -> VersionStatus:
+    manifest, serve = state.entry.manifest, state.entry.serve
+    number, key = manifest.version, state.entry.key
+    traffic = sum(percent for version, percent in route.split if version == number) if route else 0
+    on_replicas = serve.executor == "replicas"
+    named = [wanted for wanted in fleet.wanted(manifest.name) if wanted.entry.key == key]
+    aliases = [wanted.alias for wanted in named if wanted.alias] or _names_of(number, route.aliases if route else {})
+    return VersionStatus(
+        version=next(iter(aliases), str(number)),
+        state=state.phase,
+        reason=state.reason,
+        labels=tuple(sorted(_names_of(number, route.labels if route else {}))),
+        default=traffic > 0,
+        traffic=traffic,
+        source=next((wanted.source for wanted in named), None),
+        framework=manifest.framework,
+        runtime=manifest.runtime,
+        executor=serve.executor,
+        replicas_ready=len(fleet.replicas_of(key)) if on_replicas else int(state.phase == "READY"),
+        replicas_wanted=serve.replicas if on_replicas else 1,
+        max_batch_size=serve.batching.max_batch_size,
+        max_delay_ms=serve.batching.max_delay_ms,
+        deadline_ms=serve.deadline_ms,
+        size_bytes=_size_bytes(manifest),
+        created=manifest.created,
+    )
+
+
+def _names_of(number: int, names: Mapping[str, int]) -> Iterable[str]:
+    return [name for name, version in names.items() if version == number]
+
+
+def _size_bytes(manifest: Manifest) -> int:
+    return sum(entry.size for entry in manifest.files.values())
+
+
+def _row(name: str, manifest: Manifest | None, status: VersionStatus) -> dict[str, Any]:
+    """DESIGN: output that programs read. `version` is the store's number, `called` what clients call it by."""
+    return {
         "name": name,
-        "version": None,
-        "state": None,
-        "default": False,
-        "labels": [],
-        "traffic": 0,
-        "executor": None,
-        "runtime": None,
-        "device": None,
-        "replicas": {"ready": 0, "wanted": 0},
-        "reason": None,
-        "framework": None,
-        "max_rel_error": None,
+        "version": manifest.version if manifest else None,
+        "called": status.version or None,
+        "state": status.state,
+        "default": status.default,
+        "labels": list(status.labels),
+        "traffic": status.traffic,
+        "executor": status.executor,
+        "runtime": status.runtime,
+        "device": DEVICE if manifest else None,
+        "replicas": {"ready": status.replicas_ready, "wanted": status.replicas_wanted},
+        "reason": status.reason,
+        "framework": status.framework,
+        "max_rel_error": manifest.parity.max_rel_error if manifest and manifest.parity else None,
     }
-    return row | known

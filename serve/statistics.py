@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
+
+BATCH_SIZES = 256
+"""Sizes of batches that are told apart. A version whose requests are never merged takes any number of rows in one, and
+clients must not decide how much is kept here."""
 
 
 @dataclass(slots=True)
@@ -46,3 +51,21 @@ class VersionStatistics:
     def batches(self) -> int:
         """How many batches ran."""
         return sum(duration.count for duration in self.compute.values())
+
+    def count_batch(self, rows: int, ns: int, requests: int, waited_ns: int) -> None:
+        """A batch of `rows` rows took `ns` in the executor; `requests` began with it, after `waited_ns` all told.
+
+        A size that is new when there are many goes to the next power of two.
+        """
+        self.last_inference_ms = int(time.time() * 1000)
+        self.rows += rows
+        self.queue.count += requests
+        self.queue.ns += waited_ns
+        size = self.compute.get(rows) or self._new_size(rows)
+        size.count += 1
+        size.ns += ns
+
+    def _new_size(self, rows: int) -> Duration:
+        if len(self.compute) >= BATCH_SIZES:
+            rows = 1 << max(rows - 1, 0).bit_length()
+        return self.compute.setdefault(rows, Duration())

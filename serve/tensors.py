@@ -39,7 +39,7 @@ def dtype_of(name: str, datatype: str) -> np.dtype:
     """The numpy dtype; raises `InvalidInput` for a datatype that the protocol does not have."""
     dtype = DTYPES.get(datatype)
     if dtype is None:
-        raise InvalidInput(f"input {name!r}: unknown datatype {datatype!r}; expected one of {', '.join(DTYPES)}")
+        raise InvalidInput(f"input {name!r}: unknown datatype {datatype!r:.40}; expected one of {', '.join(DTYPES)}")
     return dtype
 
 
@@ -71,6 +71,14 @@ def to_raw(tensor: np.ndarray) -> bytes:
     return tensor.tobytes()
 
 
+def raw_view(tensor: np.ndarray) -> bytes | memoryview:
+    """As `to_raw`, but a view on the tensor's memory where it lies there row by row."""
+    if tensor.dtype == np.object_:
+        return to_raw(tensor)
+    # As plain bytes, since bfloat16 has no buffer of its own.
+    return np.ascontiguousarray(tensor).reshape(-1).view(np.uint8).data
+
+
 def from_json(name: str, datatype: str, shape: Sequence[int], data: msgspec.Raw | bytes) -> np.ndarray:
     """The tensor of a JSON `data` member: flat row-major, or nested to the tensor's shape.
 
@@ -91,6 +99,21 @@ def from_json(name: str, datatype: str, shape: Sequence[int], data: msgspec.Raw 
     if kind == "O":
         return _text_tensor(name, shape, values, nested)
     return _number_tensor(name, datatype, dtype, shape, values, nested)
+
+
+def from_nested(name: str, datatype: str, rank: int, data: msgspec.Raw | bytes) -> np.ndarray:
+    """The tensor of JSON numbers nested `rank` deep, in the shape that they have; raises `InvalidInput` as `from_json`
+    does, and for BYTES."""
+    dtype = dtype_of(name, datatype)
+    if dtype.kind not in "fiub" or datatype in ("FP16", "BF16"):
+        raise InvalidInput(f"input {name!r}: {datatype} can't be sent as JSON numbers", input=name)
+    element = _ELEMENTS.get(datatype, _NUMBER_TYPES[dtype.kind])
+    try:
+        values = _list_decoder(element, rank).decode(data if rank else b"[%b]" % data)
+        tensor = np.array(values, dtype=dtype)
+        return tensor if rank else tensor.reshape(())
+    except (msgspec.DecodeError, ValueError, OverflowError) as error:
+        raise InvalidInput(f"input {name!r}: no {datatype} values, nested {rank} deep: {error}", input=name) from error
 
 
 def from_values(name: str, datatype: str, shape: Sequence[int], values: Any) -> np.ndarray:
@@ -117,10 +140,10 @@ def to_json_values(tensor: np.ndarray) -> list[Any]:
 
 
 def _element_count(name: str, shape: Sequence[int]) -> int:
-    if shape and min(shape) < 0:
-        raise InvalidInput(f"input {name!r}: expected sizes of 0 or more, got shape {list(shape)}")
     if len(shape) > _MAX_DIMENSIONS:
         raise InvalidInput(f"input {name!r}: a tensor has at most {_MAX_DIMENSIONS} dimensions, got {len(shape)}")
+    if shape and min(shape) < 0:
+        raise InvalidInput(f"input {name!r}: expected sizes of 0 or more, got shape {list(shape)}")
     count = math.prod(shape)
     # Beside a size of 0 any other passes the check against the bytes, and numpy refuses to address these.
     if (count or math.prod(size for size in shape if size)) > _MAX_ELEMENTS:

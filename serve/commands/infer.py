@@ -26,7 +26,7 @@ MAX_SHOWN_VALUES = 20
     "file",
     required=True,
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A .npz, .npy, .json or image file.",
+    help="A .npz, .npy, .csv, .json or image file.",
 )
 @click.option("--version", type=click.IntRange(min=1), help="A version other than the default one.")
 @click.option("--signature", help="One of the model's signatures other than the default one.")
@@ -52,9 +52,9 @@ def command(
 ) -> None:
     """Call MODEL with the tensors of a file and print what it answers.
 
-    A .npz names the inputs; a .npy, an image and a bare JSON list are for models with one input. JSON may also be
-    {"name": values} or a whole v2 request. A model with a processor gets an image as it is, and one with a handler any
-    file.
+    A .npz names the inputs, a .csv in its first line; a .npy, an image and a bare JSON list are for models with one
+    input. JSON may also be {"name": values} or a whole v2 request. A model with a processor gets an image as it is, and
+    one with a handler any file.
 
     \b
     Example:

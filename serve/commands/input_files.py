@@ -1,4 +1,4 @@
-"""Files that people have, as the inputs of a model: `.npz`, `.npy`, JSON, images."""
+"""Files that people have, as the inputs of a model: `.npz`, `.npy`, CSV, JSON, images."""
 
 from __future__ import annotations
 
@@ -11,12 +11,17 @@ import numpy as np
 
 from model_store.datatypes import DTYPES
 from model_store.errors import InvalidInput
-from model_store.manifest import PAYLOAD, PAYLOAD_SIGNATURE
+from model_store.manifest import PAYLOAD, PAYLOAD_SIGNATURE, Signature, TensorSpec
 from serve.inference import Tensors
+from serve.processors.array_files import read_npy, read_npz
+from serve.processors.casting import cast
+from serve.processors.csv_tensors import read_csv
 
 Described = list[dict[str, Any]]
 """The model's inputs as its v2 metadata gives them: name, datatype, shape."""
 
+LARGEST_BODY_BYTES = 2**31 - 1
+"""That an endpoint can be set to take."""
 
 _PAYLOAD_INPUTS = [spec.name for spec in PAYLOAD_SIGNATURE.inputs]
 
@@ -50,16 +55,15 @@ def read_inputs(file: Path, described: Described, scale: float) -> Tensors:
     for name in named:
         if name not in specs:
             raise InvalidInput(f"{file}: the model has no input {name!r}; inputs: {', '.join(specs)}")
-    return {name: _cast(name, tensor, specs[name]["datatype"]) for name, tensor in named.items()}
+    return {name: cast(name, tensor, specs[name]["datatype"]) for name, tensor in named.items()}
 
 
 def _read_npz(file: Path, described: Described) -> Tensors:
-    with np.load(file, allow_pickle=False) as arrays:
-        return dict(arrays)
+    return read_npz(file.read_bytes(), LARGEST_BODY_BYTES)
 
 
 def _read_npy(file: Path, described: Described) -> Tensors:
-    return {_only(described)["name"]: np.load(file, allow_pickle=False)}
+    return {_only(described)["name"]: read_npy(file.read_bytes())}
 
 
 def _read_json(file: Path, described: Described) -> Tensors:
@@ -73,7 +77,12 @@ def _read_json(file: Path, described: Described) -> Tensors:
     return {name: np.array(values) for name, values in content.items()}
 
 
-_READERS = {".npz": _read_npz, ".npy": _read_npy, ".json": _read_json}
+def _read_csv(file: Path, described: Described) -> Tensors:
+    specs = tuple(TensorSpec(spec["name"], spec["datatype"], tuple(spec["shape"])) for spec in described)
+    return read_csv(file.read_bytes(), Signature(specs, ()))
+
+
+_READERS = {".npz": _read_npz, ".npy": _read_npy, ".json": _read_json, ".csv": _read_csv}
 
 
 def _is_v2_request(content: dict[str, Any]) -> bool:
@@ -95,7 +104,7 @@ def read_image(file: Path, spec: dict[str, Any], scale: float) -> np.ndarray:
             pixels = image.convert("L" if channels == 1 else "RGB").resize((width, height))
             values = np.asarray(pixels, dtype=np.float32).reshape(height, width, channels) * np.float32(scale)
     except UnidentifiedImageError as error:
-        raise InvalidInput(f"{file}: no image, and no .npz, .npy or .json either") from error
+        raise InvalidInput(f"{file}: no image, and no .npz, .npy, .csv or .json either") from error
     if np.dtype(DTYPES[spec["datatype"]]).kind in "iu":
         values = values.round()
     return (values.transpose(2, 0, 1) if channels_first else values)[np.newaxis]
@@ -117,27 +126,3 @@ def _only(described: Described) -> dict[str, Any]:
         names = ", ".join(spec["name"] for spec in described)
         raise InvalidInput(f"the model has several inputs ({names}); use a .npz, or JSON that names them")
     return described[0]
-
-
-def _cast(name: str, tensor: np.ndarray, datatype: str) -> np.ndarray:
-    if tensor.dtype.kind not in ("USO" if datatype == "BYTES" else "biuf"):
-        raise InvalidInput(f"input {name!r}: expected {datatype}, the file holds {tensor.dtype}")
-    if datatype == "BYTES":
-        return _encode(name, tensor)
-    dtype = DTYPES[datatype]
-    with np.errstate(all="ignore"):
-        cast = tensor.astype(dtype)
-        # Numbers with a fraction may be rounded; whole ones, and the kind of a number, stay what they are.
-        kept = cast == tensor if dtype.kind in "biu" else np.isfinite(cast) == np.isfinite(tensor)
-    if not kept.all():
-        raise InvalidInput(f"input {name!r}: expected {datatype}, the file holds {tensor.dtype} values that do not fit")
-    return cast
-
-
-def _encode(name: str, tensor: np.ndarray) -> np.ndarray:
-    encoded = np.empty(tensor.size, dtype=object)
-    for index, element in enumerate(tensor.ravel().tolist()):
-        if not isinstance(element, str | bytes):
-            raise InvalidInput(f"input {name!r}: expected BYTES, the file holds {type(element).__name__} values")
-        encoded[index] = element.encode() if isinstance(element, str) else element
-    return encoded.reshape(tensor.shape)

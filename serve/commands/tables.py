@@ -38,13 +38,19 @@ def _cells(row: dict[str, Any], http: str) -> tuple[str, ...]:
     address = f"{http}/v2/models/{row['name']}" if row["default"] else (row["reason"] or "")
     return (
         row["name"],
-        "" if row["version"] is None else str(row["version"]),
+        _version_text(row),
         f"{row['framework']} -> {row['runtime']}" if row["framework"] else "",
         "" if row["max_rel_error"] is None else f"{row['max_rel_error']:.1e}",
         _executor_text(row),
         row["state"],
         address,
     )
+
+
+def _version_text(row: dict[str, Any]) -> str:
+    """What clients call it by, and the store's number where that is another."""
+    number = "" if row["version"] is None else str(row["version"])
+    return f"{row['called']} (stored as {number})" if row["called"] not in (None, number) else number
 
 
 def _executor_text(row: dict[str, Any]) -> str:

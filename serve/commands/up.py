@@ -1,4 +1,4 @@
-"""`onegate up CONFIG`."""
+"""`onegate up CONFIG`, and with `--watch FOLDER`."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from typing import Any
 
 import click
 
-from model_store.errors import OnegateError
+from model_store.errors import ConfigError, OnegateError
 from serve import launch
-from serve.commands.options import config_argument, fail, port_options
+from serve.commands.options import fail, port_options
 from serve.commands.progress import Progress, open_rows, rows_text
 from serve.commands.tables import console, curl_line, model_table
 from serve.config import Config, load_config
 from serve.logs import followed
 from serve.management_client import ManagementClient
+from serve.watched_models import WatchedModels, newest_config
+from serve.watching import FolderWatch
 
 LOG_FILE = "onegate.log"
 POLL_S = 0.2
@@ -29,12 +31,19 @@ PATIENCE_S = 15.0
 
 
 @click.command()
-@config_argument
+@click.argument("config", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "--watch",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
+    help="Also serve what lies in FOLDER, as it comes and goes.",
+)
 @click.option("--address", help="Join the Ray cluster at this address instead of starting a local one.")
 @click.option("--store", help="Instead of the config's store.")
 @port_options
 def command(
-    config: Path,
+    config: Path | None,
+    watch: Path | None,
     address: str | None,
     store: str | None,
     http_port: int | None,
@@ -43,10 +52,17 @@ def command(
 ) -> None:
     """Start a gateway with the models of CONFIG, and serve until Ctrl-C or SIGTERM, which drain it.
 
+    With --watch, CONFIG may be left out. FOLDER holds exported files, or models as Triton and TensorFlow Serving keep
+    them: <model>/<version>/.., with a config.pbtxt or without. They are served, changed and retired as they come,
+    change and go.
+
     \b
     Example:
       onegate up configs/quickstart.yaml
+      onegate up --watch models
     """
+    if config is None and watch is None:
+        raise click.UsageError("expected CONFIG, or --watch FOLDER")
     overrides = {
         "store": store,
         "gateway.http_port": http_port,
@@ -54,18 +70,39 @@ def command(
         "gateway.management_port": management_port,
     }
     desired = load_config(config, overrides=overrides)
+    watched = None if watch is None else _watched(watch, desired)
     stop = launch.StopSignal()
     launch.check_ports(desired)
     with launch.store_lease(desired), launch.private_folder() as folder:
         launch.write_generation(desired)
         try:
-            _serve(desired, folder, address, stop)
+            _serve(desired, watched, folder, address, stop)
         except KeyboardInterrupt:
             click.echo("onegate: ended without draining", err=True)
             fail(1)
 
 
-def _serve(desired: Config, folder: Path, address: str | None, stop: launch.StopSignal) -> None:
+def _watched(folder: Path, desired: Config) -> WatchedModels:
+    if not folder.is_dir():
+        raise ConfigError(f"--watch: {str(folder)!r} is no folder; make it first")
+    watch = FolderWatch(folder.resolve(), _say)
+    # The first look. What still stands so when the gateway has started is served at once.
+    watch.poll()
+    return WatchedModels(watch, _client(desired), lambda: newest_config(desired), _say)
+
+
+def _say(text: str) -> None:
+    click.echo(f"onegate: {text}", err=True)
+
+
+def _client(desired: Config) -> ManagementClient:
+    gateway = desired.gateway
+    return ManagementClient(f"http://{gateway.management_host}:{gateway.management_port}")
+
+
+def _serve(
+    desired: Config, watched: WatchedModels | None, folder: Path, address: str | None, stop: launch.StopSignal
+) -> None:
     progress = Progress()
     progress.show("starting Ray")
     launch.import_ray(local=address is None)
@@ -80,24 +117,29 @@ def _serve(desired: Config, folder: Path, address: str | None, stop: launch.Stop
         progress.show("starting the gateway")
         launch.start_applications(desired, None if address else log_file)
         try:
-            gateway = desired.gateway
-            client = ManagementClient(f"http://{gateway.management_host}:{gateway.management_port}")
-            state = _wait_until_settled(client, stop, progress)
+            client = _client(desired)
+            state = _wait_until_settled(client, watched, stop, progress)
             progress.end()
             if state is not None:
                 _greet(desired, state)
-                _wait_for_end(client, stop)
+                if watched is not None:
+                    watched.note_outcomes(state, quietly=True)
+                _wait_for_end(client, watched, stop)
         finally:
             progress.show("draining: requests under way are answered first")
             launch.stop_applications(desired, local=address is None)
             progress.end()
 
 
-def _wait_until_settled(client: ManagementClient, stop: launch.StopSignal, progress: Progress) -> dict[str, Any] | None:
+def _wait_until_settled(
+    client: ManagementClient, watched: WatchedModels | None, stop: launch.StopSignal, progress: Progress
+) -> dict[str, Any] | None:
     """The first state in which every model is ready or failed, or has been loading for long; None when the end came
     first."""
     loading_since: float | None = None
     while not stop.wait(POLL_S):
+        if watched is not None:
+            watched.step()
         try:
             state = client.state(timeout_s=PATIENCE_S)
         except OnegateError as error:
@@ -133,13 +175,18 @@ def _greet(desired: Config, state: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def _wait_for_end(client: ManagementClient, stop: launch.StopSignal) -> None:
+def _wait_for_end(client: ManagementClient, watched: WatchedModels | None, stop: launch.StopSignal) -> None:
     silent_since: float | None = None
     while not stop.wait(1.0):
+        if watched is not None:
+            watched.step()
         try:
-            if client.state(timeout_s=PATIENCE_S)["stopping"]:
+            state = client.state(timeout_s=PATIENCE_S)
+            if state["stopping"]:
                 return
             silent_since = None
+            if watched is not None:
+                watched.note_outcomes(state)
         except OnegateError as error:
             silent_since = silent_since or time.monotonic()
             if time.monotonic() - silent_since > PATIENCE_S:

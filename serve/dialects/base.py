@@ -5,12 +5,13 @@ Dialects know no socket, hold no server, and do not import each other.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import parse_qsl
 
-from model_store.errors import OnegateError
+from model_store.errors import OnegateError, Overloaded
 from serve.inference import Answer, Query
 
 
@@ -61,6 +62,13 @@ class NoSuchRoute(OnegateError):
     def __init__(self, message: str, status: int = 404) -> None:
         super().__init__(message, status=status)
         self.status = status
+
+
+def retry_after(error: OnegateError) -> list[tuple[str, str]]:
+    """The header that tells a refused client in how many whole seconds to come again, at least 1: for `Overloaded`,
+    and for any error whose details have `retry_after_s`; else no header (RFC 9110, section 10.2.3)."""
+    seconds = error.details.get("retry_after_s", 1 if isinstance(error, Overloaded) else None)
+    return [] if seconds is None else [("retry-after", str(max(1, math.ceil(seconds))))]
 
 
 ANY_SEGMENT = "*"

@@ -7,8 +7,16 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from model_store.errors import OnegateError
+from serve.errors import status_of
 from serve.inference import Answer, Query
 from serve.shared_memory import MappedRegions
+
+CODES = (
+    "OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS",
+    "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED",
+    "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED",
+)  # fmt: skip
+"""Names of the codes, in the order of their numbers."""
 
 
 class GrpcCall(Protocol):
@@ -25,22 +33,31 @@ class GrpcCall(Protocol):
     def answer(self) -> Callable[[Query], Awaitable[Answer]]:
         """Answers a query; raises errors of the hierarchy, which the front door tells the client."""
 
+    def watch(self, query: Query) -> AsyncIterator[Answer]:
+        """The answer now and again every second, and once more when the server stops, which ends it."""
+
 
 Unary = Callable[[Any, GrpcCall], Awaitable[Any]]
 """Message and call to the reply's message."""
-Streaming = Callable[[AsyncIterator[Any], GrpcCall], AsyncIterator[Any]]
-"""Messages of both ways, for methods that stream."""
+Streaming = Callable[[Any, GrpcCall], AsyncIterator[Any]]
+"""Message and call to the messages of the reply."""
+Refusal = Callable[[Any, OnegateError], Any]
+"""The reply's message that tells an error: of the message that is given, or None for one that can't be read."""
 
 
 @dataclass(frozen=True)
 class GrpcMethod:
-    """`request` is the class of the messages that come in. One of `unary` and `streaming` is set; `streams_requests` is
-    for the latter: a method may take one message and stream the replies."""
+    """`request` is the class of the messages that come in. One of `unary`, `streaming` and `each` is set.
+
+    `each` is for streams both ways, whose every message has a reply of its own. The front door runs several at once and
+    replies in order; an error is told by `refusal`, which `each` needs, and the stream goes on.
+    """
 
     request: Any
     unary: Unary | None = None
     streaming: Streaming | None = None
-    streams_requests: bool = True
+    each: Unary | None = None
+    refusal: Refusal | None = None
 
 
 @dataclass(frozen=True)
@@ -51,3 +68,12 @@ class GrpcService:
     name: str
     methods: Mapping[str, GrpcMethod]
     codes: Mapping[type[OnegateError], str] = field(default_factory=dict)
+
+    def code_of(self, error: OnegateError) -> str:
+        """The name of the code that tells `error` here."""
+        return next((self.codes[kind] for kind in type(error).__mro__ if kind in self.codes), status_of(error).grpc)
+
+
+def number_of(code: str) -> int:
+    """A code as protocols write it that tell errors inside messages."""
+    return CODES.index(code)

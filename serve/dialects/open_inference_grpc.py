@@ -1,4 +1,4 @@
-"""Open Inference Protocol (KServe v2) over gRPC: protobuf messages to and from requests and answers.
+"""Inference over Open Inference's gRPC service: protobuf messages to and from requests and answers.
 
 Both ends are here: a gateway and a model replica decode requests and encode answers; the executors that call replicas
 encode requests and decode answers. Fields: `serve/protocols/open_inference.proto`.
@@ -6,27 +6,20 @@ encode requests and decode answers. Fields: `serve/protocols/open_inference.prot
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from model_store.errors import InvalidInput, Unsupported
-from model_store.manifest import TensorSpec
 from serve import tensors
-from serve.dialects.open_inference import SERVER_NAME, SIGNATURE, platform_of
-from serve.inference import (
-    InferenceRequest,
-    InferenceResponse,
-    ModelDescription,
-    ModelQuery,
-    Tensors,
-    output_tensors,
-)
+from serve.classification import classify
+from serve.dialects.open_inference import NO_SHARED_MEMORY, SIGNATURE, class_count, read_parameters
+from serve.inference import InferenceRequest, InferenceResponse, Tensors, output_tensors
 from serve.protocols import open_inference as messages
 from serve.shared_memory import MappedRegions, Placed
-from serve.version import VERSION
 
 _CONTENTS = {
     "BOOL": "bool_contents",
@@ -44,6 +37,8 @@ _CONTENTS = {
 }
 """Datatype -> field of its typed contents. FP16 and BF16 travel raw only."""
 
+_PARAMETERS = {bool: "bool_param", int: "int64_param", float: "double_param", str: "string_param"}
+"""Type of a parameter's value -> its field."""
 
 NOTHING_SHARED: Mapping[str, Placed] = MappingProxyType({})
 
@@ -52,33 +47,88 @@ _OFFSET = "shared_memory_offset"
 _SIZE = "shared_memory_byte_size"
 
 
+@dataclass(slots=True, frozen=True)
+class ReplyForm:
+    """How the caller wants the outputs: raw or typed, and as so many classes those in `classes`."""
+
+    raw: bool
+    classes: Mapping[str, int] = field(default_factory=dict)
+
+
+RAW = ReplyForm(True)
+TYPED = ReplyForm(False)
+
+
 def decode_request(
     message: Any, deadline: float | None = None, regions: MappedRegions | None = None
 ) -> InferenceRequest:
     """The request in a `ModelInferRequest`, raw, typed or, with `regions`, in shared memory.
 
-    Raw and shared tensors are views. Raises `InvalidInput`, and `Unsupported` for shared memory without `regions`.
+    Raw and shared tensors are views. `deadline` is the call's; a `timeout` among the parameters can only shorten it.
+    Raises `InvalidInput`, and `Unsupported` for sequences and for shared memory without `regions`.
     """
-    # Who sends tensors in shared memory reads raw answers.
-    raw = bool(message.raw_input_contents) or any(_REGION in tensor.parameters for tensor in message.inputs)
-    return InferenceRequest(
+    raw_contents = message.raw_input_contents
+    form = RAW if raw_contents else TYPED
+    inputs, shared = _decode_tensors(message.inputs, raw_contents, regions)
+    wanted = ()
+    if outputs := message.outputs:
+        wanted = tuple([output.name for output in outputs])
+        form = _with_classes(form, outputs)
+    request = InferenceRequest(
         message.model_name,
         message.model_version or None,
-        signature=(message.parameters[SIGNATURE].string_param or None) if SIGNATURE in message.parameters else None,
         id=message.id,
-        inputs=_decode_tensors(message.inputs, message.raw_input_contents, regions),
-        wanted_outputs=tuple(output.name for output in message.outputs),
+        inputs=inputs,
+        wanted_outputs=wanted,
         deadline=deadline,
-        reply_form=raw,
+        # Who sends tensors in shared memory reads raw answers.
+        reply_form=RAW if shared else form,
     )
+    if given := message.parameters:
+        _read_parameters(request, given)
+    return request
 
 
-def encode_response(response: InferenceResponse, raw: bool) -> Any:
-    """A `ModelInferResponse`, in the form in which the request came; FP16 and BF16 force raw for the whole message."""
+def _with_classes(form: ReplyForm, outputs: Sequence[Any]) -> ReplyForm:
+    classes = {}
+    for output in outputs:
+        given = output.parameters
+        if not given:
+            continue
+        if _REGION in given:
+            raise Unsupported(f"output {output.name!r:.80}: {NO_SHARED_MEMORY}")
+        if count := class_count(plain_parameters(given)):
+            classes[output.name] = count
+    return ReplyForm(form.raw, classes) if classes else form
+
+
+def _read_parameters(request: InferenceRequest, given: Mapping[str, Any]) -> None:
+    asked = read_parameters(plain_parameters(given))
+    request.signature = asked.signature
+    request.priority = asked.priority
+    request.parameters = asked.others
+    if asked.deadline is not None:
+        request.deadline = asked.deadline if request.deadline is None else min(request.deadline, asked.deadline)
+
+
+def plain_parameters(given: Mapping[str, Any]) -> dict[str, Any]:
+    """A map of parameters as text, numbers, booleans and bytes; those of no kind are left out."""
+    kinds = {name: parameter.WhichOneof("parameter_choice") for name, parameter in given.items()}
+    return {name: getattr(given[name], kind) for name, kind in kinds.items() if kind is not None}
+
+
+def encode_response(response: InferenceResponse, form: ReplyForm) -> Any:
+    """A `ModelInferResponse`, in the form in which the request came; FP16 and BF16 force raw for the whole message.
+
+    Raises `InvalidInput` for an answer that is no tensors, and for classes of an output that has none.
+    """
     message = messages.ModelInferResponse(model_name=response.model, model_version=response.version, id=response.id)
+    for key, value in response.parameters.items():
+        setattr(message.parameters[key], _PARAMETERS[type(value)], value)
     outputs = output_tensors(response)
-    raw = raw or any(tensors.datatype_of(tensor) not in _CONTENTS for tensor in outputs.values())
-    if raw:
+    for name, count in form.classes.items():
+        outputs = {**outputs, name: classify(outputs[name], count, response.labels, batched=response.batched)}
+    if form.raw or any(tensors.datatype_of(tensor) not in _CONTENTS for tensor in outputs.values()):
         _add_raw(outputs, message.outputs, message.raw_output_contents)
     else:
         _add_typed(outputs, message.outputs)
@@ -107,35 +157,7 @@ def encode_request(
 
 def decode_response(message: Any) -> Tensors:
     """The outputs in a `ModelInferResponse`; raises `InvalidInput` where the message contradicts itself."""
-    return _decode_tensors(message.outputs, message.raw_output_contents)
-
-
-def decode_model_query(message: Any) -> ModelQuery:
-    """The question in a `ModelReadyRequest` or `ModelMetadataRequest`."""
-    return ModelQuery(message.name, message.version or None)
-
-
-def encode_model(description: ModelDescription) -> Any:
-    """A `ModelMetadataResponse`."""
-    manifest = description.manifest
-    signature = manifest.signatures[manifest.default_signature]
-    return messages.ModelMetadataResponse(
-        name=manifest.name,
-        versions=description.versions,
-        platform=platform_of(manifest.runtime),
-        inputs=_metadata(signature.inputs),
-        outputs=_metadata(signature.outputs),
-    )
-
-
-def encode_server() -> Any:
-    """A `ServerMetadataResponse`."""
-    return messages.ServerMetadataResponse(name=SERVER_NAME, version=VERSION)
-
-
-def _metadata(specs: Iterable[TensorSpec]) -> list[Any]:
-    kind = messages.ModelMetadataResponse.TensorMetadata
-    return [kind(name=spec.name, datatype=spec.datatype, shape=spec.shape) for spec in specs]
+    return _decode_tensors(message.outputs, message.raw_output_contents)[0]
 
 
 def _add_placed(described: Any, placed: Placed) -> None:
@@ -151,37 +173,48 @@ def _placed(tensor: Any) -> Placed:
 
 def _decode_tensors(
     described: Sequence[Any], raw_contents: Sequence[bytes], regions: MappedRegions | None = None
-) -> Tensors:
-    shared = {tensor.name for tensor in described if _REGION in tensor.parameters}
-    if shared and regions is None:
-        raise Unsupported("shared memory is not offered here; send raw contents")
-    if raw_contents and len(raw_contents) != len(described) - len(shared):
-        raise InvalidInput(f"{len(described)} tensors are described and {len(raw_contents)} raw contents sent")
-    raw = iter(raw_contents)
+) -> tuple[Tensors, bool]:
+    """The tensors, and whether some lay in shared memory. Raw contents are taken in the order of the tensors that lie
+    nowhere else."""
     decoded: Tensors = {}
+    taken = shared = 0
     for tensor in described:
-        if tensor.name in decoded:
-            raise InvalidInput(f"tensor {tensor.name!r} appears twice")
-        if (raw_contents or tensor.name in shared) and tensor.HasField("contents"):
-            raise InvalidInput(f"tensor {tensor.name!r} has both raw and typed contents")
-        if tensor.name in shared:
-            assert regions is not None
-            content: bytes | memoryview = regions.view(_placed(tensor))
-        elif raw_contents:
-            content = next(raw)
-        else:
-            decoded[tensor.name] = _decode_typed(tensor)
+        name = tensor.name
+        if name in decoded:
+            raise InvalidInput(f"tensor {name!r:.80} appears twice")
+        parameters = tensor.parameters
+        if parameters and _REGION in parameters:
+            content: bytes | memoryview = _mapped(tensor, regions)
+            shared += 1
+        elif not raw_contents:
+            decoded[name] = _decode_typed(tensor)
             continue
-        decoded[tensor.name] = tensors.from_raw(tensor.name, tensor.datatype, tensor.shape, content)
-    return decoded
+        elif taken == len(raw_contents):
+            taken = -1
+            break
+        else:
+            content = raw_contents[taken]
+            taken += 1
+        if tensor.HasField("contents"):
+            raise InvalidInput(f"tensor {name!r:.80} has both raw and typed contents")
+        decoded[name] = tensors.from_raw(name, tensor.datatype, tensor.shape[:], content)
+    if taken != len(raw_contents):
+        raise InvalidInput(f"{len(described)} tensors are described and {len(raw_contents)} raw contents sent")
+    return decoded, shared > 0
+
+
+def _mapped(tensor: Any, regions: MappedRegions | None) -> memoryview:
+    if regions is None:
+        raise Unsupported(f"tensor {tensor.name!r:.80}: {NO_SHARED_MEMORY}")
+    return regions.view(_placed(tensor))
 
 
 def _decode_typed(tensor: Any) -> np.ndarray:
-    tensors.dtype_of(tensor.name, tensor.datatype)
-    if tensor.datatype not in _CONTENTS:
-        raise InvalidInput(f"tensor {tensor.name!r}: {tensor.datatype} travels as raw contents only")
-    values = getattr(tensor.contents, _CONTENTS[tensor.datatype])
-    return tensors.from_values(tensor.name, tensor.datatype, tensor.shape, values)
+    name, datatype = tensor.name, tensor.datatype
+    tensors.dtype_of(name, datatype)
+    if datatype not in _CONTENTS:
+        raise InvalidInput(f"tensor {name!r:.80}: {datatype} travels as raw contents only")
+    return tensors.from_values(name, datatype, tensor.shape[:], getattr(tensor.contents, _CONTENTS[datatype]))
 
 
 def _add_raw(sent: Tensors, described: Any, contents: Any) -> None:

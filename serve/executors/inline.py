@@ -17,6 +17,7 @@ from model_store.datatypes import DTYPES
 from model_store.manifest import PAYLOAD, Manifest, Signature
 from serve.inference import Tensors
 from serve.runtimes.base import Runtime
+from serve.waiting import too_late
 
 log = logging.getLogger("onegate")
 
@@ -38,10 +39,22 @@ class InlineExecutor:
         """Batches that may run at once."""
 
     def run(self, inputs: Tensors, deadline: float, signature: str | None = None) -> Tensors | Awaitable[Tensors]:
-        """The outputs, at once or from the thread. A batch that runs can't be cut short: `deadline` is the queue's."""
+        """The outputs, at once or from the thread.
+
+        A batch that runs can't be cut short; one that only gets its turn in the thread after `deadline` raises
+        `DeadlineExceeded` without running.
+        """
         if self._on_loop and signature != PAYLOAD:
             return self._runtime.run(inputs, signature)
-        return asyncio.get_running_loop().run_in_executor(self._thread, self._runtime.run, inputs, signature)
+        loop = asyncio.get_running_loop()
+        return loop.run_in_executor(self._thread, self._run_in_turn, loop, deadline, inputs, signature)
+
+    def _run_in_turn(
+        self, loop: asyncio.AbstractEventLoop, deadline: float, inputs: Tensors, signature: str | None
+    ) -> Tensors:
+        if loop.time() >= deadline:
+            raise too_late()
+        return self._runtime.run(inputs, signature)
 
     async def close(self) -> None:
         """Lets the thread go, and what the runtime holds outside of this process; to be called when nothing runs any

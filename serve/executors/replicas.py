@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -19,9 +19,9 @@ import numpy as np
 from model_store.errors import DeadlineExceeded, InternalError, OnegateError
 from serve.dialects import open_inference_grpc as dialect
 from serve.errors import KINDS_BY_GRPC_CODE
-from serve.front_doors.grpc import SECRET_KEY, channel_options
+from serve.executors.hedging import HedgeBudget, first_outcome
+from serve.executors.replica_client import ReplicaClient
 from serve.inference import Tensors
-from serve.protocols import open_inference as messages
 from serve.routing import Replica, VersionKey
 from serve.shared_memory import SHARED_FROM_BYTES, Placed, Region, RegionPool
 
@@ -35,60 +35,6 @@ RETRY_PAUSE_S = 0.02
 """Before the next attempt when the only replica has just failed: it is listed until its heartbeats stop."""
 
 PROBE_TIMEOUT_S = 2.0
-
-
-class ReplicaClient:
-    """A channel to one replica."""
-
-    def __init__(self, replica: Replica, node: str, secret: str) -> None:
-        self.replica = replica
-        self.same_node = replica.node == node
-        self.in_flight = 0
-        self.failed = False
-        self._idle = asyncio.Event()
-        self._idle.set()
-        self._metadata = ((SECRET_KEY, secret),)
-        self._channel = grpc.aio.insecure_channel(
-            replica.local if self.same_node else replica.remote, options=channel_options()
-        )
-        self._infer = self._method("ModelInfer", messages.ModelInferResponse)
-        self._ready = self._method("ModelReady", messages.ModelReadyResponse)
-
-    def _method(self, name: str, reply: Any) -> Callable[..., Awaitable[Any]]:
-        method: Callable[..., Awaitable[Any]] = self._channel.unary_unary(
-            f"/{messages.SERVICE}/{name}",
-            request_serializer=lambda message: message.SerializeToString(),
-            response_deserializer=reply.FromString,
-        )
-        return method
-
-    async def infer(self, message: Any, timeout_s: float) -> Any:
-        """One batch; raises `grpc.RpcError`."""
-        self.in_flight += 1
-        self._idle.clear()
-        try:
-            return await self._infer(message, timeout=timeout_s, metadata=self._metadata)
-        finally:
-            self.in_flight -= 1
-            if not self.in_flight:
-                self._idle.set()
-
-    async def ready(self, key: VersionKey, timeout_s: float) -> bool:
-        """Whether the replica answers and has the version loaded."""
-        question = messages.ModelReadyRequest(name=key[0], version=str(key[1]))
-        try:
-            return bool((await self._ready(question, timeout=timeout_s, metadata=self._metadata)).ready)
-        except grpc.RpcError:
-            return False
-
-    async def close(self) -> None:
-        """Closes the channel; calls under way are cut."""
-        await self._channel.close()
-
-    async def close_when_idle(self) -> None:
-        """Closes the channel when the calls under way have ended."""
-        await self._idle.wait()
-        await self._channel.close()
 
 
 class ReplicasExecutor:
@@ -107,21 +53,23 @@ class ReplicasExecutor:
         self._secret = secret
         self.on_slots: Callable[[], None] = lambda: None
         """Called when slots were added."""
+        self.slots = 0
+        """Batches that may run at once; 0 while no replica is known to answer."""
+        self.hedge_s: float | None = None
+        """A batch that has no answer after this long goes to a second replica too; None is never."""
+        self.budget = HedgeBudget()
         self._listed: dict[str, Replica] = {}
         self._clients: dict[str, ReplicaClient] = {}
+        self._usable: list[ReplicaClient] = []
         self._changed = asyncio.Event()
         self._closing: set[asyncio.Task[None]] = set()
-
-    @property
-    def slots(self) -> int:
-        """Batches that may run at once; 0 while no replica is known to answer."""
-        return BATCHES_PER_REPLICA * sum(not client.failed for client in self._clients.values())
 
     async def update(self, replicas: Sequence[Replica]) -> None:
         """Takes over the list of replicas: new ones from when they answer; calls to those that left end first."""
         self._listed = {replica.id: replica for replica in replicas}
         for replica_id in self._clients.keys() - self._listed.keys():
             self._retire(self._clients.pop(replica_id))
+        self._count_usable()
         await self.reconnect()
 
     async def reconnect(self) -> None:
@@ -143,10 +91,37 @@ class ReplicasExecutor:
             client = await self._pick(remaining_s)
             if client is None:
                 continue
-            try:
-                return await self._call(client, inputs, deadline - loop.time(), signature)
-            except grpc.RpcError as error:
-                await self._after_failure(client, error)
+            hedged = self.hedge_s is not None and len(self._usable) > 1
+            attempt = self._hedged if hedged else self._attempt
+            outputs = await attempt(client, inputs, deadline, signature)
+            if outputs is not None:
+                return outputs
+            await asyncio.sleep(RETRY_PAUSE_S)
+
+    async def _attempt(
+        self, client: ReplicaClient, inputs: Tensors, deadline: float, signature: str | None
+    ) -> Tensors | None:
+        """The outputs, or None when the replica is gone and the batch may be tried again."""
+        try:
+            return await self._call(client, inputs, deadline - asyncio.get_running_loop().time(), signature)
+        except grpc.RpcError as error:
+            self._note_failure(client, error)
+            return None
+
+    async def _hedged(
+        self, client: ReplicaClient, inputs: Tensors, deadline: float, signature: str | None
+    ) -> Tensors | None:
+        """As `_attempt`, with a second replica that has a slot from `hedge_s` on, as far as the budget allows it."""
+
+        def second() -> Coroutine[Any, Any, Tensors | None] | None:
+            free = [other for other in self._usable if other is not client and other.in_flight < BATCHES_PER_REPLICA]
+            if not free or not self.budget.take():
+                return None
+            return self._attempt(min(free, key=_load), inputs, deadline, signature)
+
+        self.budget.note_batch()
+        assert self.hedge_s is not None
+        return await first_outcome(self._attempt(client, inputs, deadline, signature), second, self.hedge_s)
 
     async def _call(self, client: ReplicaClient, inputs: Tensors, timeout_s: float, signature: str | None) -> Tensors:
         regions = self._place(inputs) if client.same_node else {}
@@ -171,6 +146,7 @@ class ReplicasExecutor:
         """Closes all channels; to be called when nothing runs any more."""
         self._listed = {}
         clients, self._clients = list(self._clients.values()), {}
+        self._count_usable()
         for client in clients:
             await client.close()
         await asyncio.gather(*self._closing)
@@ -189,13 +165,18 @@ class ReplicasExecutor:
             client.failed = False
             self._note_slots()
 
+    def _count_usable(self) -> None:
+        self._usable = [client for client in self._clients.values() if not client.failed]
+        self.slots = BATCHES_PER_REPLICA * len(self._usable)
+
     def _note_slots(self) -> None:
+        self._count_usable()
         self._changed.set()
         self.on_slots()
 
     async def _pick(self, wait_s: float) -> ReplicaClient | None:
         """The less busy of two picked at random, of this node where there is one; waits while there is none."""
-        usable = [client for client in self._clients.values() if not client.failed]
+        usable = self._usable
         if not usable:
             self._changed.clear()
             with suppress(TimeoutError):
@@ -204,16 +185,15 @@ class ReplicasExecutor:
         near = [client for client in usable if client.same_node] or usable
         return min(random.sample(near, min(2, len(near))), key=_load)
 
-    async def _after_failure(self, client: ReplicaClient, error: Any) -> None:
-        """Returns when the batch may be tried again; raises when the failure is the batch's own."""
+    def _note_failure(self, client: ReplicaClient, error: Any) -> None:
+        """Returns when the batch may be tried elsewhere; raises when the failure is the batch's own."""
         code = error.code()
-        if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
-            if not client.failed:
-                log.warning("replica %s of %s is gone: %s", client.replica.id, self._key, error.details())
-            client.failed = True
-            await asyncio.sleep(RETRY_PAUSE_S)
-            return
-        raise error_of(code.name, error.details())
+        if code not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
+            raise error_of(code.name, error.details())
+        if not client.failed:
+            log.warning("replica %s of %s is gone: %s", client.replica.id, self._key, error.details())
+        client.failed = True
+        self._count_usable()
 
     def _retire(self, client: ReplicaClient) -> None:
         task = asyncio.get_running_loop().create_task(client.close_when_idle())

@@ -1,26 +1,27 @@
 """The gRPC front door: a grpc.aio server with services over a function that answers queries.
 
 Gateways open it to clients, model replicas to gateways. The two differ in the secret: a replica answers only calls that
-carry the cluster's, and takes tensors in shared memory from who knows it.
+carry the cluster's, and takes tensors in shared memory from who knows it. How calls run is in `grpc_calls.py`.
 """
 
 from __future__ import annotations
 
-import asyncio
-import hmac
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import grpc
 
-from serve.dialects.grpc_base import GrpcMethod, GrpcService, Streaming, Unary
-from serve.errors import presentable, status_of
-from serve.inference import Answer, Query
+from serve.dialects.grpc_base import GrpcMethod, GrpcService
+from serve.front_doors.grpc_calls import SECRET_KEY as SECRET_KEY
+from serve.front_doors.grpc_calls import Answerer, Calls
 from serve.shared_memory import MappedRegions
 
-SECRET_KEY = "onegate-secret"
-
-Answerer = Callable[[Query], Awaitable[Answer]]
+KEEPALIVE_S = 60
+"""A client that has sent nothing for so long is asked whether it is there: the work of one that vanished without a
+word is given up."""
+KEEPALIVE_TIMEOUT_S = 20
+CLIENT_PING_S = 10
+"""Clients may ask as often; the usual limit of five minutes closes the connections of those that are set to less."""
 
 
 def channel_options(max_message_bytes: int = -1) -> list[tuple[str, Any]]:
@@ -32,24 +33,36 @@ def channel_options(max_message_bytes: int = -1) -> list[tuple[str, Any]]:
     ]
 
 
-class _Call:
-    """A call under way (`GrpcCall`)."""
+def _server_options(max_message_bytes: int) -> list[tuple[str, Any]]:
+    return [
+        *channel_options(max_message_bytes),
+        ("grpc.keepalive_time_ms", KEEPALIVE_S * 1000),
+        ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_S * 1000),
+        ("grpc.http2.min_ping_interval_without_data_ms", CLIENT_PING_S * 1000),
+        ("grpc.keepalive_permit_without_calls", 1),
+    ]
 
-    __slots__ = ("_context", "answer", "regions")
 
-    def __init__(self, context: Any, answer: Answerer, regions: MappedRegions | None) -> None:
-        self._context = context
-        self.answer = answer
-        self.regions = regions
+class _Methods:
+    """All methods of a server by path, as grpc.aio looks them up.
 
-    @property
-    def deadline(self) -> float | None:
-        remaining_s = self._context.time_remaining()
-        return None if remaining_s is None else asyncio.get_running_loop().time() + remaining_s
+    Its own way, registered methods, waits for the next call of each of them: every call then costs a look at all.
+    """
+
+    def __init__(self, handlers: Mapping[str, Any]) -> None:
+        self._handlers = handlers
+
+    def service(self, details: Any) -> Any:
+        """The handler of a call, or None where there is no such method."""
+        return self._handlers.get(details.method)
 
 
 class GrpcFrontDoor:
-    """A server from `start` to `stop`."""
+    """A server from `start` to `stop`.
+
+    `max_message_bytes` bounds a message, unpacked where it came compressed; -1 is no limit. More than `max_requests`
+    at once are refused as overload, the messages of streams among them, and as many streams; None is no limit.
+    """
 
     def __init__(
         self,
@@ -57,16 +70,19 @@ class GrpcFrontDoor:
         answer: Answerer,
         *,
         max_message_bytes: int = -1,
+        max_requests: int | None = None,
         secret: str | None = None,
     ) -> None:
-        self._answer = answer
         # On the endpoint, anybody could name anybody's memory.
-        self._regions = MappedRegions() if secret is not None else None
-        self._secret = secret
-        self._server = grpc.aio.server(options=channel_options(max_message_bytes))
-        for service in services:
-            handlers = {name: self._handler(service, method) for name, method in service.methods.items()}
-            self._server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service.name, handlers)])
+        regions = MappedRegions() if secret is not None else None
+        self._calls = Calls(answer, regions, secret, max_requests)
+        self._server = grpc.aio.server(options=_server_options(max_message_bytes))
+        handlers = {
+            f"/{service.name}/{name}": self._handler(service, method)
+            for service in services
+            for name, method in service.methods.items()
+        }
+        self._server.add_generic_rpc_handlers([_Methods(handlers)])
 
     async def start(self, addresses: Sequence[str]) -> list[int]:
         """Listens on `addresses`; returns their ports (1 for Unix sockets). Raises `RuntimeError` when one is taken."""
@@ -75,66 +91,17 @@ class GrpcFrontDoor:
         return ports
 
     async def stop(self, grace_s: float) -> None:
-        """Refuses new calls and gives those under way `grace_s` seconds to end."""
+        """Refuses new calls and gives those under way `grace_s` seconds to end. Streams end when what they have sent
+        is answered."""
+        self._calls.stop()
         await self._server.stop(grace_s)
 
     def _handler(self, service: GrpcService, method: GrpcMethod) -> Any:
+        """Messages stay bytes here: a call that is refused is never parsed, and one that can't be is told so."""
         if method.unary is not None:
-            call: Any = self._unary(service, method.unary)
-            return grpc.unary_unary_rpc_method_handler(call, method.request.FromString, _serialised)
-        assert method.streaming is not None
-        call = self._streaming(service, method.streaming, method.streams_requests)
-        kind = (
-            grpc.stream_stream_rpc_method_handler if method.streams_requests else grpc.unary_stream_rpc_method_handler
-        )
-        return kind(call, method.request.FromString, _serialised)
-
-    def _unary(self, service: GrpcService, method: Unary) -> Callable[[Any, Any], Awaitable[Any]]:
-        async def call(message: Any, context: Any) -> Any:
-            await self._admit(context)
-            try:
-                return await method(message, _Call(context, self._answer, self._regions))
-            except Exception as error:
-                await _abort(context, service, error)
-
-        return call
-
-    def _streaming(
-        self, service: GrpcService, method: Streaming, streams_requests: bool
-    ) -> Callable[[Any, Any], AsyncIterator[Any]]:
-        async def call(message: Any, context: Any) -> AsyncIterator[Any]:
-            await self._admit(context)
-            messages = message if streams_requests else _one(message)
-            try:
-                async for reply in method(messages, _Call(context, self._answer, self._regions)):
-                    yield reply
-            except Exception as error:
-                await _abort(context, service, error)
-
-        return call
-
-    async def _admit(self, context: Any) -> None:
-        if self._secret is not None and not self._knows_secret(context):
-            await context.abort(grpc.StatusCode.UNAUTHENTICATED, "this port is for the cluster's own gateways")
-
-    def _knows_secret(self, context: Any) -> bool:
-        secret = self._secret or ""
-        return any(
-            key == SECRET_KEY and hmac.compare_digest(str(value), secret)
-            for key, value in context.invocation_metadata() or ()
-        )
-
-
-async def _one(message: Any) -> AsyncIterator[Any]:
-    yield message
-
-
-def _serialised(message: Any) -> bytes:
-    data: bytes = message.SerializeToString()
-    return data
-
-
-async def _abort(context: Any, service: GrpcService, error: Exception) -> None:
-    told = presentable(error)
-    code = next((service.codes[kind] for kind in type(told).__mro__ if kind in service.codes), None)
-    await context.abort(grpc.StatusCode[code or status_of(told).grpc], told.message)
+            return grpc.unary_unary_rpc_method_handler(self._calls.unary(service, method.request, method.unary))
+        if method.streaming is not None:
+            return grpc.unary_stream_rpc_method_handler(
+                self._calls.streaming(service, method.request, method.streaming)
+            )
+        return grpc.stream_stream_rpc_method_handler(self._calls.each(service, method))

@@ -8,34 +8,67 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import socket
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from granian.constants import Interfaces
+from granian.http import HTTP1Settings, HTTP2Settings
 from granian.rsgi import ProtocolClosed
 from granian.server.embed import Server
 
-from model_store.errors import InvalidInput, PayloadTooLarge
+from model_store.errors import InvalidInput, OnegateError, Overloaded
 from serve.dialects.base import ANY_SEGMENT, HttpDialect, HttpReply, HttpRequest
 from serve.errors import presentable
+from serve.front_doors.bodies import BodyTimeout, read_body
+from serve.front_doors.compression import COMPRESSED_FROM_BYTES, compressed
 from serve.inference import Answer, Query
 
 log = logging.getLogger("onegate")
 
 _NOT_FOUND = HttpReply(404, b'{"error":"Not Found"}', [("content-type", "application/json")])
 
-
 WATCH_AFTER_S = 0.2
+
+MAX_HEAD_BYTES = 64 * 1024
+"""Of a request's first line and headers; the server answers larger ones with 431."""
+
+MAX_URL_BYTES = 8 * 1024
+
+BUSY_RETRY_S = 1.0
 
 
 class HttpListener:
-    """A granian server in this process, from `start` to `stop`."""
+    """A granian server in this process, from `start` to `stop`.
 
-    def __init__(self, app: Callable[[Any, Any], Awaitable[None]], host: str, port: int) -> None:
+    Connections beyond `max_connections` wait to be accepted. One whose request's headers do not arrive within
+    `header_timeout_s`, or that stays idle for as long, is closed.
+    """
+
+    def __init__(
+        self,
+        app: Callable[[Any, Any], Awaitable[None]],
+        host: str,
+        port: int,
+        *,
+        max_connections: int = 4096,
+        header_timeout_s: float = 60.0,
+    ) -> None:
         self._address = (host, port)
         self._server = Server(
-            app, host, port, interface=Interfaces.RSGI, websockets=False, log_enabled=False, backlog=1024
+            app,
+            host,
+            port,
+            interface=Interfaces.RSGI,
+            websockets=False,
+            log_enabled=False,
+            backlog=1024,
+            backpressure=max_connections,
+            http1_settings=HTTP1Settings(
+                header_read_timeout=math.ceil(header_timeout_s * 1000), max_buffer_size=MAX_HEAD_BYTES
+            ),
+            http2_settings=HTTP2Settings(max_headers_size=MAX_HEAD_BYTES),
         )
         self._serving: asyncio.Task[None] | None = None
 
@@ -62,18 +95,23 @@ class HttpListener:
 
 
 class _OpenRequest:
-    """A request that waits for its answer. It is `old` from the second look at it on; `watch` ends with its client."""
+    """A request under way. `looks` counts how often it was looked at since its body, or then its answer, is waited for;
+    `watch` ends with its client."""
 
-    __slots__ = ("old", "protocol", "watch")
+    __slots__ = ("looks", "protocol", "reading", "watch")
 
     def __init__(self, protocol: Any) -> None:
         self.protocol = protocol
-        self.old = False
+        self.looks = 0
+        self.reading = True
         self.watch: asyncio.Task[None] | None = None
 
 
 class HttpFrontDoor:
     """Reads requests, asks the dialect of the first path segment, writes its reply.
+
+    Of more than `max_requests` under way only those without a body, as health checks, are taken; a body that takes
+    longer than `body_timeout_s` is given up.
 
     When a client goes away, the work for its request is cancelled. To watch every connection would cost more than a
     small model does, so only requests that have waited for `WATCH_AFTER_S` or longer are watched.
@@ -84,11 +122,16 @@ class HttpFrontDoor:
         dialects: Iterable[HttpDialect],
         answer: Callable[[Query], Awaitable[Answer]],
         max_body_bytes: int,
+        *,
+        max_requests: int = 4096,
+        body_timeout_s: float = 60.0,
     ) -> None:
         self._dialects = {segment: dialect for dialect in dialects for segment in dialect.segments}
         self._other = self._dialects.get(ANY_SEGMENT)
         self._answer = answer
         self._max_body_bytes = max_body_bytes
+        self._max_requests = max_requests
+        self._body_timeout_s = body_timeout_s
         self._open: dict[asyncio.Task[Any], _OpenRequest] = {}
         self._look: asyncio.TimerHandle | None = None
 
@@ -96,6 +139,8 @@ class HttpFrontDoor:
         """One request of granian's RSGI (https://github.com/emmett-framework/granian/blob/master/docs/spec/RSGI.md)."""
         try:
             reply = await self._reply(scope, protocol)
+            if len(reply.body) >= COMPRESSED_FROM_BYTES:
+                await _compress(reply, scope.headers.get("accept-encoding"))
             protocol.response_bytes(reply.status, reply.headers, reply.body)
         except ProtocolClosed:
             log.debug("client went away during %s %s", scope.method, scope.path)
@@ -108,27 +153,49 @@ class HttpFrontDoor:
         headers = scope.headers
         request = HttpRequest(scope.method, path, b"", headers.get, headers, scope.query_string)
         try:
-            request.body = await read_body(scope, protocol, self._max_body_bytes)
-            query = dialect.decode(request)
-            answer = await self._watched(query, protocol)
+            self._admit(request)
+            query, answer = await self._answer_to(dialect, request, scope, protocol)
             return dialect.encode(request, query, answer)
         except ProtocolClosed:
             raise
         except Exception as error:
-            return dialect.encode_error(request, presentable(error))
+            return _refusal(dialect, request, presentable(error))
 
-    async def _watched(self, query: Query, protocol: Any) -> Answer:
+    def _admit(self, request: HttpRequest) -> None:
+        url_bytes = len(request.path) + len(request.query)
+        if url_bytes > MAX_URL_BYTES:
+            raise InvalidInput(f"path and query may have {MAX_URL_BYTES} bytes, got {url_bytes}")
+        if len(self._open) >= self._max_requests and request.method not in ("GET", "HEAD"):
+            raise Overloaded(
+                f"{len(self._open)} requests are under way and at most {self._max_requests} may be; try again later",
+                retry_after_s=BUSY_RETRY_S,
+            )
+
+    async def _answer_to(
+        self, dialect: HttpDialect, request: HttpRequest, scope: Any, protocol: Any
+    ) -> tuple[Query, Answer]:
         task = asyncio.current_task()
         assert task is not None
-        waiting = self._open[task] = _OpenRequest(protocol)
+        under_way = self._open[task] = _OpenRequest(protocol)
         if self._look is None:
             self._look_later()
         try:
-            return await self._answer(query)
+            request.body = await read_body(scope, protocol, self._max_body_bytes)
+            under_way.reading, under_way.looks = False, 0
+            query = dialect.decode(request)
+            return query, await self._answer(query)
+        except asyncio.CancelledError:
+            if under_way.reading and self._is_late(under_way):
+                task.uncancel()
+                raise BodyTimeout(f"the body did not arrive within {self._body_timeout_s:g} s") from None
+            raise
         finally:
             del self._open[task]
-            if waiting.watch is not None:
-                waiting.watch.cancel()
+            if under_way.watch is not None:
+                under_way.watch.cancel()
+
+    def _is_late(self, request: _OpenRequest) -> bool:
+        return request.looks * WATCH_AFTER_S > self._body_timeout_s
 
     def _look_later(self) -> None:
         self._look = asyncio.get_running_loop().call_later(WATCH_AFTER_S, self._look_at_open)
@@ -136,9 +203,12 @@ class HttpFrontDoor:
     def _look_at_open(self) -> None:
         self._look = None
         for task, request in self._open.items():
-            if request.old and request.watch is None:
+            request.looks += 1
+            if request.reading:
+                if self._is_late(request):
+                    task.cancel()
+            elif request.looks > 1 and request.watch is None:
                 request.watch = asyncio.get_running_loop().create_task(_cancel_on_leave(task, request.protocol))
-            request.old = True
         if self._open:
             self._look_later()
 
@@ -148,28 +218,21 @@ async def _cancel_on_leave(task: asyncio.Task[Any], protocol: Any) -> None:
     task.cancel()
 
 
-async def read_body(scope: Any, protocol: Any, max_bytes: int) -> bytes:
-    """The body of an RSGI request; raises `PayloadTooLarge` before more than `max_bytes` are held."""
-    length = scope.headers.get("content-length")
-    if length is not None:
-        # The server underneath holds the client to this length.
-        if not length.isdigit():
-            raise InvalidInput(f"content-length must be a number, got {length[:40]!r}")
-        if int(length) > max_bytes:
-            raise _too_large(max_bytes, f"{length} bytes")
-        body: bytes = await protocol()
-        return body
-    if scope.method in ("GET", "HEAD"):
-        return b""
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in protocol:
-        size += len(chunk)
-        if size > max_bytes:
-            raise _too_large(max_bytes, "more")
-        chunks.append(chunk)
-    return b"".join(chunks)
+def _refusal(dialect: HttpDialect, request: HttpRequest, error: OnegateError) -> HttpReply:
+    """A dialect's reply to an error, with what HTTP itself has to say beside it."""
+    reply = dialect.encode_error(request, error)
+    if "accept_encoding" in error.details:
+        # RFC 9110, section 12.5.3: what a client may use instead.
+        reply.headers = [*reply.headers, ("accept-encoding", error.details["accept_encoding"])]
+    if isinstance(error, BodyTimeout):
+        # RFC 9110, section 15.5.9; the rest of the body may come yet and is no request.
+        reply.status = 408
+        reply.headers = [*reply.headers, ("connection", "close")]
+    return reply
 
 
-def _too_large(max_bytes: int, got: str) -> PayloadTooLarge:
-    return PayloadTooLarge(f"the body may have {max_bytes} bytes, got {got}", max_body_bytes=max_bytes)
+async def _compress(reply: HttpReply, accepted: str | None) -> None:
+    reply.body, encoding = await compressed(reply.body, reply.headers, accepted)
+    if encoding is not None:
+        # A new list: dialects share theirs between replies.
+        reply.headers = [*reply.headers, ("content-encoding", encoding), ("vary", "accept-encoding")]

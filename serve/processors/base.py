@@ -24,7 +24,7 @@ class Processor(Protocol):
 
 PROCESSORS: dict[type, str] = {
     ImageProcessor: "serve.processors.image:PictureClassifier",
-    JsonProcessor: "serve.processors.json_tensors:JsonTensors",
+    JsonProcessor: "serve.processors.tensor_bodies:TensorBodies",
 }
 """Kind in a manifest -> where its class is. The class takes the manifest."""
 
@@ -36,7 +36,10 @@ def load_processor(manifest: Manifest) -> Processor:
     return processor
 
 
-def field_of(payload: Payload, name: str) -> bytes | None:
-    """The part of a form that stands for the input `name`: the one of that name, else `body`, else `data`; None for a
-    body that is no form or has none of them. The order is MXNet Model Server's."""
-    return next((payload.fields[each] for each in (name, "body", "data") if each in payload.fields), None)
+def part_of(payload: Payload, name: str) -> str | None:
+    """The name of the part of a form that stands for the input `name`: itself, else `body`, else `data`, as MXNet Model
+    Server looks for it; else that of a file that is the form's only part. None for a body that is no form or has none
+    of them."""
+    fields = payload.fields
+    lone = payload.field_types if len(fields) == 1 else ()
+    return next((each for each in (name, "body", "data", *lone) if each in fields), None)

@@ -22,7 +22,7 @@ from converters.processors import plan_image
 from model_store.errors import InternalError, InvalidInput, first_line
 from model_store.manifest import ImageProcessor, Manifest
 from serve.inference import Payload, Tensors
-from serve.processors.base import field_of
+from serve.processors.base import part_of
 from serve.tensors import dtype_of
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
@@ -110,11 +110,11 @@ _STYLES = {"mms": _as_mms, "torchserve": _as_torchserve}
 def _picture(payload: Payload, name: str) -> bytes:
     """The bytes of the picture, wherever the request has put them."""
     if payload.fields:
-        field = field_of(payload, name)
-        if field is None:
+        part = part_of(payload, name)
+        if part is None:
             got = ", ".join(f"{each!r:.40}" for each in payload.fields)
             raise InvalidInput(f"expected the picture in the form's part {name!r}, 'body' or 'data', got {got}")
-        return field
+        return payload.fields[part]
     if payload.content_type.partition(";")[0].strip().lower() == "application/json":
         return _from_json(payload.body, name)
     return payload.body

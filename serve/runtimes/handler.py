@@ -1,12 +1,13 @@
 """The `handler` runtime: an archive's own handler code, unmodified, in a child process.
 
 Rows of the payload signature go to the handler as the requests of one batch, and its answers come back with the
-statuses that the handler gave. A handler that fails, hangs or dies is told in the rows too, as its own server tells it:
-the replica goes on.
+statuses that the handler gave. A handler that fails, hangs or dies is told in the rows too, as its own server tells it
+whatever protocol asked: the replica goes on.
 """
 
 from __future__ import annotations
 
+import json
 import signal
 import uuid
 import weakref
@@ -18,7 +19,7 @@ from typing import Any
 from model_store.errors import DeadlineExceeded, InternalError, ModelNotReady, OnegateError, SourceError
 from model_store.manifest import Manifest
 from serve.inference import Payload, Tensors
-from serve.payloads import answers_to_tensors, refusal, requests_of
+from serve.payloads import ERROR_KIND, answers_to_tensors, requests_of
 from serve.runtimes.handler_command import handler_command
 from serve.runtimes.handler_folder import HandlerFolder
 from serve.runtimes.handler_supervision import HandlerSupervisor
@@ -75,7 +76,8 @@ class HandlerRuntime:
         status, kind, message = FAILURES[type(error), self._spec.server]
         if error.details.get("exit_code") == -signal.SIGKILL:
             status = OUT_OF_MEMORY
-        return refusal(status, kind, message.format(model=self._name))
+        said = {"code": status, "type": kind, "message": message.format(model=self._name)}
+        return Payload((json.dumps(said, indent=2) + "\n").encode(), "application/json", status=status)
 
 
 FAILURES: dict[tuple[type[OnegateError], str], tuple[int, str, str]] = {
@@ -128,7 +130,9 @@ def _answer(row: dict[str, Any], body: bytes) -> Payload:
     status = row["status"]
     if not isinstance(status, int) or not 200 <= status <= 599:
         status = 500  # nothing that HTTP could carry as a final answer
-    return Payload(body, row["content_type"], headers=row["headers"], status=status)
+    # Rows with that header are errors of ours, and no handler's.
+    headers = {name: value for name, value in row["headers"].items() if name.lower() != ERROR_KIND}
+    return Payload(body, row["content_type"], headers=headers, status=status)
 
 
 def _dispose(supervisor: HandlerSupervisor, private: HandlerFolder) -> None:

@@ -15,8 +15,15 @@ from converters.graph import session_options
 from model_store.errors import InvalidInput, first_line
 from model_store.manifest import Manifest, Signature
 from serve.inference import Tensors
+from serve.memory import telling_of_memory
 
 MODEL_FILE = "model.onnx"
+
+_FAILURES = (
+    onnxruntime.capi.onnxruntime_pybind11_state.Fail,
+    onnxruntime.capi.onnxruntime_pybind11_state.RuntimeException,
+)
+"""The kinds under which a failed allocation comes, among much else."""
 
 
 class OnnxRuntime:
@@ -54,6 +61,9 @@ class _Graph:
             outputs = self._session.run(self._output_names, inputs)
         except onnxruntime.capi.onnxruntime_pybind11_state.InvalidArgument as error:
             raise InvalidInput(f"the model refuses these values: {first_line(error)}") from error
+        except (MemoryError, *_FAILURES):
+            with telling_of_memory("the model can't be run on so large an input"):
+                raise
         answer: Tensors = dict(zip(self._output_names, outputs, strict=True))
         for name in self._bytes_outputs:
             answer[name] = _to_bytes(answer[name])

@@ -1,7 +1,7 @@
 """Around a runtime of tensors: answers raw bodies, the rows of the signature `payload`, through a processor.
 
-Rows are read and written one by one, and run together. A body that can't be read is answered with status 400 and
-spoils nothing for the other rows of its batch.
+Rows are read and written one by one, and run together. A body that can't be read is answered with its error and spoils
+nothing for the other rows of its batch.
 """
 
 from __future__ import annotations
@@ -13,12 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from model_store.errors import InvalidInput
+from model_store.errors import InvalidInput, Unsupported
 from model_store.manifest import PAYLOAD, Manifest
 from serve.admission import SignatureCheck
-from serve.errors import status_of
 from serve.inference import Payload, Tensors
-from serve.payloads import answers_to_tensors, refusal, requests_of
+from serve.payloads import answers_to_tensors, asks_for_explanation, refused, requests_of
 from serve.processors.base import load_processor
 from serve.runtimes.base import Runtime
 
@@ -41,6 +40,7 @@ class ProcessingRuntime:
 
     def __init__(self, runtime: Runtime, manifest: Manifest, threads: int) -> None:
         self._run = runtime.run
+        self._name = manifest.name
         self._processor = load_processor(manifest)
         self._check = SignatureCheck(manifest.name, manifest.signatures[manifest.default_signature])
         self._mergeable = manifest.row_independent and self._check.batched
@@ -64,10 +64,12 @@ class ProcessingRuntime:
 
     def _read(self, payload: Payload) -> _Row:
         try:
+            if asks_for_explanation(payload):
+                raise Unsupported(f"model {self._name!r} runs without a handler, and has no explanations")
             inputs, form = self._processor.decode(payload)
             return _Row(inputs, form, self._check.rows(inputs))
-        except InvalidInput as error:
-            return _Row({}, answer=_refused(error))
+        except (InvalidInput, Unsupported) as error:
+            return _Row({}, answer=refused(error))
 
     def _groups(self, rows: list[_Row]) -> Iterator[list[_Row]]:
         """Rows that run together: those of equal shapes, up to the largest batch; each alone where rows are not
@@ -101,7 +103,7 @@ class ProcessingRuntime:
             try:
                 row.answer = self._processor.encode(own, row.form)
             except InvalidInput as error:
-                row.answer = _refused(error)
+                row.answer = refused(error)
             start = stop
 
     def _outputs(self, group: list[_Row]) -> Tensors:
@@ -118,7 +120,3 @@ class ProcessingRuntime:
             for start in range(0, row.count, self._largest)
         ]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def _refused(error: InvalidInput) -> Payload:
-    return refusal(status_of(error).http, "BadRequestException", error.message)

@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ class Running:
         config: dict[str, Any],
         environment: dict[str, str] | None = None,
         onegate: Path = ONEGATE,
+        words: Sequence[str] = (),
     ) -> None:
         self.folder = folder
         self.onegate = onegate
@@ -48,7 +49,7 @@ class Running:
         self.log = folder / "up.log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [onegate, "up", "onegate.yaml"],
+                [onegate, "up", "onegate.yaml", *words],
                 cwd=folder,
                 env=self.environment,
                 stdout=log,

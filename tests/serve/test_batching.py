@@ -13,6 +13,7 @@ from model_store.errors import DeadlineExceeded, InternalError, InvalidInput, Mo
 from serve.batching import BatchQueue
 from serve.inference import Tensors
 from serve.routing import Batching
+from serve.statistics import VersionStatistics
 from tests.serve.tiny_versions import double
 
 
@@ -69,7 +70,8 @@ def column(*values: float) -> Tensors:
 
 
 def queue_of(executor: Any, *, mergeable: bool = True, ragged: bool = False, **batching: Any) -> BatchQueue:
-    return BatchQueue(executor, Batching(**batching), mergeable=mergeable, ragged=ragged)
+    counted = VersionStatistics("double", "1")
+    return BatchQueue(executor, Batching(**batching), counted, mergeable=mergeable, ragged=ragged)
 
 
 def send(queue: BatchQueue, *values: float, deadline: float = 2000.0) -> asyncio.Task[Tensors]:
@@ -218,7 +220,7 @@ async def test_the_rest_of_a_large_request_shares_its_batch_with_others(clock: C
     queue = queue_of(executor, max_batch_size=2)
     requests = [send(queue, 1, 2, 3), send(queue, 9)]
     await clock.settle()
-    assert executor.batches == [[1, 2], [3, 9]]
+    assert executor.batches == [[1, 2], [9, 3]]
     assert [values_of(request) for request in requests] == [[2, 4, 6], [18]]
 
 
@@ -232,9 +234,8 @@ async def test_a_large_request_fails_as_a_whole_and_takes_its_parts_out_of_the_q
     with pytest.raises(InvalidInput, match="refuses these values"):
         request.result()
     assert queue.waiting_rows == 0
-    executor.answer()
     await queue.drain()
-    assert executor.batches == [[1], [2]]
+    assert executor.batches == [[1]]
 
 
 async def test_a_large_request_whose_client_went_away_leaves_the_queue(clock: Clock) -> None:
@@ -249,6 +250,41 @@ async def test_a_large_request_whose_client_went_away_leaves_the_queue(clock: Cl
     executor.answer()
     await queue.drain()
     assert executor.batches == [[1]]
+
+
+async def test_a_large_request_does_not_keep_others_waiting_for_all_of_it(clock: Clock) -> None:
+    executor = Recorder()
+    queue = queue_of(executor, max_batch_size=2)
+    large = send(queue, 1, 2, 3, 4, 5, 6)
+    await clock.settle()
+    small = [send(queue, 7), send(queue, 8, 9)]
+    await clock.settle()
+    for _ in range(5):
+        executor.answer()
+        await clock.settle()
+    assert executor.batches == [[1, 2], [3, 4], [7], [8, 9], [5, 6]]
+    assert [values_of(request) for request in (large, *small)] == [[2, 4, 6, 8, 10, 12], [14], [16, 18]]
+
+
+async def test_a_large_request_fills_the_batch_that_another_began(clock: Clock) -> None:
+    executor = OnLoop()
+    queue = queue_of(executor, max_batch_size=4)
+    requests = [send(queue, 1), send(queue, 2, 3, 4, 5, 6, 7)]
+    await clock.settle()
+    assert executor.batches == [[1, 2, 3, 4], [5, 6, 7]]
+    assert [values_of(request) for request in requests] == [[2], [4, 6, 8, 10, 12, 14]]
+
+
+async def test_the_deadline_of_a_large_request_takes_its_rest_out_of_the_queue(clock: Clock) -> None:
+    executor = Recorder()
+    queue = queue_of(executor, max_batch_size=1)
+    request = send(queue, 1, 2, 3, deadline=1001.0)
+    await clock.advance(1.001)
+    with pytest.raises(DeadlineExceeded):
+        request.result()
+    assert queue.waiting_rows == 0
+    executor.answer()
+    await queue.drain()
 
 
 # -- max_delay_ms ----------------------------------------------------------------------------------------------------
@@ -313,7 +349,7 @@ async def test_a_full_queue_refuses_as_overloaded(clock: Clock) -> None:
     with pytest.raises(Overloaded) as refused:
         await queue.run(column(3), 1, 2000.0)
     assert str(refused.value) == "2 rows wait already and at most 2 may; try again later"
-    assert refused.value.details == {"waiting": 2}
+    assert refused.value.details == {"waiting": 2, "retry_after_s": 1.0}
     executor.answer()
     await clock.settle()
     executor.answer()

@@ -56,8 +56,15 @@ def test_defaults_fill_what_is_not_written(tmp_path: Path) -> None:
         "management_port": 8082,
         "replicas": 1,
         "max_body_bytes": 67_108_864,
+        "max_requests": 4096,
+        "max_connections": 4096,
+        "body_timeout_s": 60.0,
+        "management_on_endpoint": False,
+        "model_folder": None,
+        "model_server": "torchserve",
         "drain_timeout_s": 30.0,
     }
+    assert (config.allowed_sources, config.trusted_sources) == (["file://*"], [])
     assert config.models[0].model_dump() == {
         "name": "a",
         "source": str(tmp_path / "a.onnx"),
@@ -86,8 +93,15 @@ def test_defaults_fill_what_is_not_written(tmp_path: Path) -> None:
             "executor": "auto",
             "cpus": 1,
             "replicas": 1,
-            "batching": {"max_batch_size": 64, "max_delay_ms": 0.0, "max_queue": 1024},
+            "batching": {
+                "max_batch_size": 64,
+                "max_delay_ms": 0.0,
+                "preferred_batch_sizes": [],
+                "max_queue": 1024,
+            },
             "deadline_ms": 30_000,
+            "cache_mib": 0,
+            "hedge_ms": None,
         },
     }
 

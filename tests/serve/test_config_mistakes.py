@@ -9,7 +9,10 @@ import pytest
 from model_store.errors import ConfigError
 from serve.config import load_config, parse_config
 
-RESERVED = "api, health, invocations, metrics, models, ping, predict, predictions, v1, v2"
+RESERVED = (
+    "api, api-description, explanations, health, invocations, metrics, models, openapi.json, ping, predict, "
+    "predictions, v1, v2"
+)
 FRAMEWORKS = "archive, mxnet, pytorch, keras, tensorflow, sklearn, boosting or onnx"
 NAME = "letters, digits, '.', '_' and '-' after a first letter or digit, 200 at most"
 
@@ -39,7 +42,7 @@ def in_model(text: str) -> str:
         ("models: []\ngateway: [1]", "c.yaml:2: gateway: expected a mapping, got a list"),
         ("models: []\nstor: x", "c.yaml:2: stor: unknown key; did you mean 'store'?"),
         ("models: []\nhttp_port: 1", "c.yaml:2: http_port: unknown key here; it belongs in gateway"),
-        ("models: []\nzzz: 1", "c.yaml:2: zzz: unknown key; known here: store, gateway, models"),
+        ("models: []\nzzz: 1", "c.yaml:2: zzz: unknown key; known here: store, gateway, allowed_sources, trusted_sources, models"),
         ("models: []\nstore: ' '", "c.yaml:2: store: expected text that is not blank, got ' '"),
     ],
 )  # fmt: skip
@@ -193,7 +196,7 @@ def test_a_mistake_in_a_model_is_told_with_its_line(text: str, message: str) -> 
         ("[{version: 1, traffic: 50}, {version: 2, traffic: 40}]", ": expected traffic that adds up to 100 percent, got 50 + 40 = 90"),
         ("[{version: 1, traffic: 50.0}]", "[0].traffic: expected a whole number from 0 to 100, got 50.0"),
         ("[{version: 1, traffic: 50%}]", "[0].traffic: expected a whole number from 0 to 100, got '50%'"),
-        ("[{version: 1, shadow: true}]", "[0].shadow: unknown key; known here: source, version, label, traffic"),
+        ("[{version: 1, shadow: true}]", "[0].shadow: unknown key; known here: source, version, label, as_version, traffic"),
     ],
 )  # fmt: skip
 def test_a_mistake_in_versions_is_told_with_its_line(versions: str, message: str) -> None:

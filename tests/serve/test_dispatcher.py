@@ -13,10 +13,21 @@ from model_store.errors import DeadlineExceeded, InvalidInput, ModelNotFound, Mo
 from model_store.manifest import PAYLOAD, PAYLOAD_SIGNATURE, JsonProcessor, Manifest, TensorSpec
 from serve.dispatcher import Dispatcher
 from serve.executors.inline import InlineExecutor
-from serve.inference import InferenceRequest, ModelQuery, Payload, ServerDescription, ServerQuery, Tensors
+from serve.inference import (
+    InferenceRequest,
+    ModelQuery,
+    Payload,
+    ServerDescription,
+    Statistics,
+    StatisticsQuery,
+    StatusQuery,
+    Tensors,
+)
+from serve.operations import ModelList, ModelStatus, VersionStatus
 from serve.payloads import answers_to_tensors, requests_of
-from serve.routing import ModelRoute, Router, RoutingTable
+from serve.routing import BEING_LOADED, BEING_PREPARED, ModelRoute, Router, RoutingTable, VersionEntry
 from serve.runtimes.processing import ProcessingRuntime
+from serve.statistics import Duration
 from tests.serve.tiny_versions import FunctionRuntime, GatedExecutor, dispatcher_of, entry, manifest
 
 
@@ -32,7 +43,7 @@ def request(model: str = "double", rows: int = 1, **more: object) -> InferenceRe
 
 async def test_a_request_is_answered_by_the_routed_version() -> None:
     response = await dispatcher_of(entry(version=3)).infer(request(rows=2, id="a1"))
-    assert (response.model, response.version, response.id) == ("double", 3, "a1")
+    assert (response.model, response.version, response.id) == ("double", "3", "a1")
     assert response.outputs is not None
     assert response.outputs["y"].tolist() == [[2, 2], [2, 2]]
 
@@ -59,8 +70,8 @@ def with_processor(version: Manifest, runtime: FunctionRuntime) -> InlineExecuto
 async def test_a_body_for_the_processor_is_answered_by_a_body() -> None:
     dispatcher = dispatcher_of(entry(), executor=with_processor(manifest(), FunctionRuntime()))
     assert await ask(dispatcher, b"[1, 2]") == Payload(b"[2.0,4.0]", "application/json")
-    refused = await ask(dispatcher, b"[1, 2")
-    assert (refused.status, refused.content_type) == (400, "application/json")
+    with pytest.raises(InvalidInput, match=r"^input 'x': expected nested lists: Input data was truncated$"):
+        await ask(dispatcher, b"[1, 2")
 
 
 @pytest.mark.parametrize(("row_independent", "batches"), [(True, [[1], [3]]), (False, [[1], [1], [1], [1]])])
@@ -131,7 +142,7 @@ async def test_what_is_wrong_is_refused_before_it_is_queued() -> None:
     dispatcher = dispatcher_of(entry(), executor=executor)
     for wrong, kind in (
         (request("nobody"), ModelNotFound),
-        (request(version=2), ModelNotFound),
+        (request(version="2"), ModelNotFound),
         (request(label="beta"), ModelNotFound),
         (request(signature="other"), ModelNotFound),
         (request(wanted_outputs=("q",)), InvalidInput),
@@ -178,7 +189,7 @@ async def test_a_request_waits_for_a_version_that_is_still_loading_here(clock: C
     dispatcher.loaded[("double", 1)] = version
     dispatcher.note_change()
     await clock.settle()
-    assert waiting.result().version == 1
+    assert waiting.result().version == "1"
 
 
 NOT_LOADED = r"^model 'double' did not finish loading before the deadline$"
@@ -217,7 +228,7 @@ async def test_before_the_first_table_a_request_waits_for_table_and_version(cloc
     dispatcher.loaded |= held.loaded
     dispatcher.note_change()
     await clock.settle()
-    assert waiting.result().version == 1
+    assert waiting.result().version == "1"
 
 
 async def test_the_first_table_ends_the_waiting_for_what_it_does_not_have(clock: Clock) -> None:
@@ -244,7 +255,7 @@ async def test_a_request_that_waits_follows_the_newest_route(clock: Clock) -> No
     dispatcher.loaded[("double", 2)] = both.loaded[("double", 2)]
     dispatcher.note_change()
     await clock.settle()
-    assert waiting.result().version == 2
+    assert waiting.result().version == "2"
 
 
 async def test_more_requests_than_may_wait_are_refused_as_overload(
@@ -267,13 +278,13 @@ async def test_more_requests_than_may_wait_are_refused_as_overload(
     dispatcher.loaded |= held.loaded
     dispatcher.note_change()
     await clock.settle()
-    assert waiting[0].result().version == 1
+    assert waiting[0].result().version == "1"
 
 
 async def test_a_model_is_described_by_the_version_that_would_answer() -> None:
     dispatcher = dispatcher_of(entry(version=3))
     described = dispatcher.describe_model(ModelQuery("double"))
-    assert (described.manifest.version, described.versions) == (3, (3,))
+    assert (described.manifest.version, described.versions) == (3, ("3",))
     with pytest.raises(ModelNotFound):
         dispatcher.describe_model(ModelQuery("double", "4"))
     dispatcher.loaded.clear()
@@ -282,18 +293,153 @@ async def test_a_model_is_described_by_the_version_that_would_answer() -> None:
 
 
 async def test_the_server_is_ready_when_every_model_of_the_config_can_be_called() -> None:
-    assert dispatcher_of(entry()).describe_server(ServerQuery()) == ServerDescription(ready=True)
-    assert dispatcher_of().describe_server(ServerQuery()).ready is True
-    unavailable = dispatcher_of(entry(), unavailable={"loading": "it is loading"})
-    assert unavailable.describe_server(ServerQuery()).ready is False
+    assert dispatcher_of(entry()).describe_server() == ServerDescription(ready=True, models=("double",))
+    assert dispatcher_of().describe_server().ready is True
+    unavailable = dispatcher_of(entry(), unavailable={"resnet": "it is loading"}).describe_server()
+    assert unavailable == ServerDescription(ready=False, models=("double",), missing={"resnet": "it is loading"})
     unloaded = dispatcher_of(entry())
     unloaded.loaded.clear()
-    assert unloaded.describe_server(ServerQuery()).ready is False
+    assert unloaded.describe_server() == ServerDescription(ready=False, missing={"double": "it is loading"})
     draining = dispatcher_of(entry())
     draining.draining = True
-    assert draining.describe_server(ServerQuery()).ready is False
+    assert draining.describe_server().ready is False
 
 
 async def test_a_server_without_a_table_lives_and_is_not_ready() -> None:
     dispatcher = Dispatcher(Router(RoutingTable(0, "")))
-    assert dispatcher.describe_server(ServerQuery()) == ServerDescription(ready=False, live=True)
+    assert dispatcher.describe_server() == ServerDescription(ready=False, live=True)
+
+
+# -- how far versions are --------------------------------------------------------------------------------------------
+
+
+def states(dispatcher: Dispatcher, **query: str) -> list[tuple[str, str, str | None]]:
+    (model,) = dispatcher.status(StatusQuery("double", **query)).models
+    assert model.model == "double"
+    return [(each.version, each.state, each.reason) for each in model.versions]
+
+
+async def test_a_version_that_is_loaded_is_ready() -> None:
+    dispatcher = dispatcher_of(entry(version=3))
+    answer = await dispatcher.answer(StatusQuery("double"))
+    assert answer == ModelList((ModelStatus("double", (VersionStatus(version="3", state="READY", default=True),)),))
+
+
+async def test_a_version_of_the_table_is_loading_or_has_failed_until_it_is_loaded() -> None:
+    dispatcher = dispatcher_of(entry())
+    version = dispatcher.loaded.pop(("double", 1))
+    assert states(dispatcher) == [("1", "LOADING", None)]
+    dispatcher.states[("double", 1)] = "StoreError: the store is away"
+    assert states(dispatcher) == [("1", "FAILED", "the store is away")]
+    dispatcher.loaded[("double", 1)] = version
+    dispatcher.states[("double", 1)] = "loading"
+    assert states(dispatcher) == [("1", "READY", None)]
+
+
+async def test_a_version_that_left_the_table_drains_as_long_as_it_is_loaded() -> None:
+    dispatcher = dispatcher_of(entry(version=1), entry(version=2))
+    dispatcher.router.update(RoutingTable(2, "./store", (entry(version=2),), {"double": ModelRoute(((2, 100),))}))
+    assert states(dispatcher) == [("1", "DRAINING", None), ("2", "READY", None)]
+
+
+async def test_labels_aliases_and_the_default_are_told() -> None:
+    dispatcher = dispatcher_of(entry(version=1), entry(version=2))
+    route = ModelRoute(((2, 90), (1, 10)), labels={"stable": 2, "newest": 2, "old": 1}, aliases={"1.0": 2})
+    dispatcher.router.update(RoutingTable(2, "./store", (entry(version=1), entry(version=2)), {"double": route}))
+    (model,) = dispatcher.status(StatusQuery("double")).models
+    assert model.versions == (
+        VersionStatus(version="1", state="READY", labels=("old",)),
+        VersionStatus(version="1.0", state="READY", labels=("stable", "newest"), default=True),
+    )
+    assert states(dispatcher, version="1.0") == [("1.0", "READY", None)]
+    assert states(dispatcher, version="2") == [("1.0", "READY", None)]
+    assert states(dispatcher, label="old") == [("1", "READY", None)]
+    for unknown in ({"version": "3"}, {"label": "beta"}):
+        with pytest.raises(ModelNotFound):
+            dispatcher.status(StatusQuery("double", **unknown))
+
+
+@pytest.mark.parametrize(
+    ("reason", "state"),
+    [(BEING_LOADED, "LOADING"), (BEING_PREPARED, "LOADING"), ("no translation for 1 of its operators", "FAILED")],
+)
+async def test_a_model_without_a_version_says_why(reason: str, state: str) -> None:
+    dispatcher = dispatcher_of(unavailable={"double": reason})
+    assert states(dispatcher) == [("", state, reason)]
+
+
+async def test_the_status_of_a_model_that_nobody_knows_is_not_found() -> None:
+    with pytest.raises(ModelNotFound, match=r"^model 'double' is not served here$"):
+        dispatcher_of().status(StatusQuery("double"))
+    with pytest.raises(ModelNotReady):
+        Dispatcher(Router()).status(StatusQuery("double"))
+
+
+# -- what is counted -------------------------------------------------------------------------------------------------
+
+
+async def test_requests_are_counted_as_they_end(clock: Clock) -> None:
+    executor = GatedExecutor()
+    dispatcher = dispatcher_of(entry(version=4), executor=executor)
+    answered, gone = (asyncio.ensure_future(dispatcher.infer(request(rows=rows))) for rows in (2, 3))
+    late = asyncio.ensure_future(dispatcher.infer(request(deadline=1001.0)))
+    await clock.advance(2)
+    gone.cancel()
+    await clock.settle()
+    executor.gate.set()
+    await clock.settle()
+    assert answered.done()
+    assert late.done()
+    with pytest.raises(InvalidInput):
+        await dispatcher.infer(request(wanted_outputs=("q",)))
+    answer = await dispatcher.answer(StatisticsQuery())
+    assert isinstance(answer, Statistics)
+    (counted,) = answer.versions
+    assert (counted.model, counted.version, counted.last_inference_ms > 10**12) == ("double", "4", True)
+    assert counted.success == Duration(1, 2 * 10**9)
+    assert counted.cancelled == Duration(1, 2 * 10**9)
+    assert counted.fail == Duration(2, 2 * 10**9)
+    assert counted.queue == Duration(3, 0)
+    assert counted.compute == {6: Duration(1, 2 * 10**9)}
+    assert counted.rows == 6
+
+
+async def test_a_refusal_in_a_body_counts_as_failed() -> None:
+    dispatcher = dispatcher_of(entry(), executor=with_processor(manifest(), FunctionRuntime()))
+    with pytest.raises(InvalidInput):
+        await ask(dispatcher, b"[1, 2")
+    (counted,) = dispatcher.statistics(StatisticsQuery()).versions
+    assert (counted.success.count, counted.fail.count) == (0, 1)
+
+
+async def test_statistics_are_of_all_models_of_one_or_of_one_version() -> None:
+    dispatcher = dispatcher_of(entry(version=1), entry(version=2), entry("other"))
+    route = ModelRoute(((2, 100),), aliases={"v2": 2})
+    table = dispatcher.router.table
+    dispatcher.router.update(msgspec.structs.replace(table, number=2, routes={**table.routes, "double": route}))
+
+    def names(**query: str) -> list[tuple[str, str]]:
+        return [(each.model, each.version) for each in dispatcher.statistics(StatisticsQuery(**query)).versions]
+
+    assert names() == [("double", "1"), ("double", "v2"), ("other", "1")]
+    assert names(model="double") == [("double", "1"), ("double", "v2")]
+    assert names(model="double", version="v2") == [("double", "v2")]
+    for unknown in ({"model": "nobody"}, {"model": "double", "version": "3"}):
+        with pytest.raises(ModelNotFound):
+            names(**unknown)
+
+
+# -- a request without a model's name --------------------------------------------------------------------------------
+
+
+async def test_a_request_without_a_name_goes_to_the_only_model() -> None:
+    response = await dispatcher_of(entry(version=3)).infer(request(""))
+    assert (response.model, response.version) == ("double", "3")
+
+
+@pytest.mark.parametrize("entries", [(), (entry(), entry("other"))])
+async def test_a_request_without_a_name_is_refused_where_there_is_not_one_model(
+    entries: tuple[VersionEntry, ...],
+) -> None:
+    with pytest.raises(InvalidInput, match=r"^Parameter model_name is required\.$"):
+        await dispatcher_of(*entries).infer(request(""))

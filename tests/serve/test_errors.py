@@ -18,6 +18,7 @@ STATUSES = {
     "PayloadTooLarge": Status(413, "RESOURCE_EXHAUSTED"),
     "ModelNotFound": Status(404, "NOT_FOUND"),
     "ModelNotReady": Status(503, "UNAVAILABLE"),
+    "OutOfMemory": Status(503, "RESOURCE_EXHAUSTED"),
     "Overloaded": Status(503, "RESOURCE_EXHAUSTED"),
     "DeadlineExceeded": Status(504, "DEADLINE_EXCEEDED"),
     "Unsupported": Status(501, "UNIMPLEMENTED"),

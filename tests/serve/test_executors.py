@@ -25,6 +25,7 @@ from model_store.errors import (
 from model_store.manifest import Signature, TensorSpec
 from serve.dialects.open_inference_service import core_service
 from serve.dispatcher import ClosableExecutor
+from serve.executors.hedging import HedgeBudget
 from serve.executors.inline import InlineExecutor, build_inline_executor, zero_inputs
 from serve.executors.replicas import ReplicasExecutor, error_of
 from serve.front_doors.grpc import GrpcFrontDoor
@@ -38,6 +39,7 @@ SECRET = "the cluster's own"
 KEY = ("double", 1)
 FLOATS = {"x": np.array([[1.5, -2]], np.float32)}
 DOUBLED = [[3, -4]]
+IN_TIME = float("inf")
 
 
 # -- inline ----------------------------------------------------------------------------------------------------------
@@ -57,7 +59,7 @@ class Witness:
 async def test_on_the_loop_a_batch_is_answered_at_once() -> None:
     runtime = Witness()
     executor = InlineExecutor(runtime, on_loop=True)
-    outputs = executor.run(FLOATS, 0.0)
+    outputs = executor.run(FLOATS, IN_TIME)
     assert isinstance(outputs, dict)
     assert outputs["y"].tolist() == DOUBLED
     assert runtime.thread == threading.main_thread().name
@@ -68,11 +70,31 @@ async def test_on_the_loop_a_batch_is_answered_at_once() -> None:
 async def test_in_a_thread_a_batch_leaves_the_loop_free() -> None:
     runtime = Witness()
     executor = InlineExecutor(runtime, on_loop=False)
-    outcome = executor.run(FLOATS, 0.0)
+    outcome = executor.run(FLOATS, IN_TIME)
     assert not isinstance(outcome, dict)
     assert (await outcome)["y"].tolist() == DOUBLED
     assert runtime.thread.startswith("runtime")
     assert executor.slots == 2
+    await executor.close()
+
+
+async def test_a_batch_whose_turn_in_the_thread_comes_after_its_deadline_does_not_run() -> None:
+    first_may_end = threading.Event()
+
+    def slow(inputs: Tensors) -> Tensors:
+        first_may_end.wait(10)
+        return double(inputs)
+
+    runtime = FunctionRuntime(slow)
+    executor = InlineExecutor(runtime, on_loop=False)
+    deadline = asyncio.get_running_loop().time() + 0.05
+    batches = [executor.run(FLOATS, limit) for limit in (IN_TIME, deadline, IN_TIME)]
+    await asyncio.sleep(0.1)
+    first_may_end.set()
+    first, late, last = await asyncio.gather(*batches, return_exceptions=True)  # type: ignore[arg-type]
+    assert (first["y"].tolist(), last["y"].tolist()) == (DOUBLED, DOUBLED)
+    assert isinstance(late, DeadlineExceeded)
+    assert runtime.batches == [1, 1]
     await executor.close()
 
 
@@ -83,7 +105,7 @@ async def test_what_the_runtime_raises_is_raised(on_loop: bool) -> None:
 
     executor = InlineExecutor(FunctionRuntime(refuse), on_loop=on_loop)
     with pytest.raises(InvalidInput, match="refuses these values"):
-        await executor.run(FLOATS, 0.0)  # type: ignore[misc]
+        await executor.run(FLOATS, IN_TIME)  # type: ignore[misc]
     await executor.close()
 
 
@@ -146,7 +168,8 @@ class Server:
 
     def __init__(self, name: str, executor: ClosableExecutor, port: int) -> None:
         self.name = name
-        self._door = GrpcFrontDoor([core_service()], dispatcher_of(entry(), executor=executor).answer, secret=SECRET)
+        self.dispatcher = dispatcher_of(entry(), executor=executor)
+        self._door = GrpcFrontDoor([core_service()], self.dispatcher.answer, secret=SECRET)
         self.port = port
 
     async def start(self) -> Server:
@@ -370,3 +393,109 @@ async def test_bytes_that_are_no_text_travel_to_a_replica_and_back(fleet: Fleet)
     answer = await fleet.executor.run({"x": text}, asyncio.get_running_loop().time() + 5)
     assert answer["y"].tolist() == text.tolist()
     await door.stop(0)
+
+
+# -- hedging ---------------------------------------------------------------------------------------------------------
+
+
+async def hedged_pair(fleet: Fleet, hedge_s: float, *, batches: int) -> tuple[GatedExecutor, GatedExecutor]:
+    """Two replicas with gates, after `batches` batches that both answered at once."""
+    gates = (GatedExecutor(), GatedExecutor())
+    await fleet.know(*[await fleet.serve(f"r{index}", gate) for index, gate in enumerate(gates)])
+    for gate in gates:
+        gate.gate.set()
+    fleet.executor.hedge_s = 10.0
+    await asyncio.gather(*(fleet.run() for _ in range(batches)))
+    fleet.executor.hedge_s = hedge_s
+    for gate in gates:
+        gate.started = 0
+        gate.gate.clear()
+    return gates
+
+
+async def test_a_batch_that_waits_too_long_goes_to_a_second_replica_and_the_first_answer_wins(fleet: Fleet) -> None:
+    gates = await hedged_pair(fleet, 0.02, batches=20)
+    batch = fleet.run()
+    await eventually(lambda: [gate.started for gate in gates] == [1, 1])
+    gates[1].gate.set()
+    assert (await batch)["y"].tolist() == DOUBLED
+    # The other one is told that nobody waits for it any more.
+    loser = fleet.servers[0].dispatcher.loaded[KEY].statistics
+    await eventually(lambda: loser.cancelled.count == 1)
+    assert (fleet.executor.budget.hedged, fleet.executor.budget.batches) == (1, 21)
+
+
+async def test_a_batch_that_is_answered_in_time_goes_to_one_replica(fleet: Fleet) -> None:
+    gates = await hedged_pair(fleet, 5.0, batches=20)
+    for gate in gates:
+        gate.gate.set()
+    await asyncio.gather(*(fleet.run() for _ in range(4)))
+    assert sum(gate.started for gate in gates) == 4
+    assert fleet.executor.budget.hedged == 0
+
+
+async def test_one_batch_in_twenty_may_be_hedged(fleet: Fleet) -> None:
+    gates = await hedged_pair(fleet, 0.01, batches=19)
+    batches = [fleet.run() for _ in range(2)]
+    await eventually(lambda: sum(gate.started for gate in gates) == 3)
+    await asyncio.sleep(0.1)
+    assert sum(gate.started for gate in gates) == 3
+    for gate in gates:
+        gate.gate.set()
+    await asyncio.gather(*batches)
+    assert fleet.executor.budget.hedged == 1
+
+
+async def test_nothing_is_hedged_to_a_replica_without_a_free_slot(fleet: Fleet) -> None:
+    gates = await hedged_pair(fleet, 0.3, batches=40)
+    batches = [fleet.run() for _ in range(4)]
+    await eventually(lambda: [gate.started for gate in gates] == [2, 2])
+    await asyncio.sleep(0.5)
+    assert fleet.executor.budget.hedged == 0
+    for gate in gates:
+        gate.gate.set()
+    await asyncio.gather(*batches)
+
+
+async def test_a_single_replica_is_never_asked_twice(fleet: Fleet) -> None:
+    gate = GatedExecutor()
+    await fleet.know(await fleet.serve("a", gate))
+    fleet.executor.hedge_s = 0.01
+    gate.gate.set()
+    for _ in range(21):
+        await fleet.run()
+    gate.gate.clear()
+    batch = fleet.run()
+    await eventually(lambda: gate.started == 22)
+    await asyncio.sleep(0.1)
+    assert gate.started == 22
+    gate.gate.set()
+    await batch
+
+
+async def test_a_replica_that_dies_leaves_a_hedged_batch_to_the_other(fleet: Fleet) -> None:
+    gates = await hedged_pair(fleet, 0.01, batches=20)
+    batch = fleet.run()
+    await eventually(lambda: [gate.started for gate in gates] == [1, 1])
+    await fleet.servers[0].stop()
+    await eventually(lambda: fleet.executor.slots == 2)
+    assert not batch.done()
+    gates[1].gate.set()
+    assert (await batch)["y"].tolist() == DOUBLED
+
+
+async def test_an_error_of_the_model_ends_a_hedged_batch(fleet: Fleet) -> None:
+    gates = await hedged_pair(fleet, 0.01, batches=20)
+    batch = fleet.run(within_s=0.3)
+    await eventually(lambda: [gate.started for gate in gates] == [1, 1])
+    with pytest.raises(DeadlineExceeded):
+        await batch
+
+
+def test_second_tries_are_saved_up_for_ten_only() -> None:
+    budget = HedgeBudget()
+    assert budget.take() is False
+    for _ in range(1000):
+        budget.note_batch()
+    assert [budget.take() for _ in range(11)] == [True] * 10 + [False]
+    assert (budget.batches, budget.hedged) == (1000, 10)

@@ -14,13 +14,14 @@ import grpc
 import numpy as np
 import pytest
 
-from model_store.errors import ERROR_KINDS
+from model_store.errors import ERROR_KINDS, Overloaded
 from serve.dialects.open_inference_service import core_service
 from serve.errors import status_of
-from serve.front_doors.grpc import SECRET_KEY, GrpcFrontDoor, channel_options
+from serve.front_doors.grpc import SECRET_KEY, GrpcFrontDoor
 from serve.inference import Answer, Query
 from serve.protocols import open_inference as messages
 from serve.version import VERSION
+from tests.serve.grpc_channels import channel_to, serialised
 from tests.serve.tiny_versions import GatedExecutor, dispatcher_of, entry
 from tests.serve.waiting import eventually
 
@@ -31,16 +32,12 @@ class Client:
     """Calls by the names of the protocol's methods, over one channel."""
 
     def __init__(self, channel: Any) -> None:
-        self._channel = channel
+        self.channel = channel
 
     def start(self, method: str, message: Any, **options: Any) -> Any:
         """A call under way."""
         reply = getattr(messages, f"{method}Response")
-        stub = self._channel.unary_unary(
-            f"/{messages.SERVICE}/{method}",
-            request_serializer=lambda each: each.SerializeToString(),
-            response_deserializer=reply.FromString,
-        )
+        stub = self.channel.unary_unary(f"/{messages.SERVICE}/{method}", serialised, reply.FromString)
         return stub(message, **{"timeout": 10} | options)
 
     async def call(self, method: str, message: Any, **options: Any) -> Any:
@@ -57,14 +54,8 @@ class Client:
 async def served(
     answer: Callable[[Query], Awaitable[Answer]], address: str = "127.0.0.1:0", **options: Any
 ) -> AsyncIterator[Client]:
-    door = GrpcFrontDoor([core_service()], answer, **options)
-    (port,) = await door.start([address])
-    target = address if address.startswith("unix") else f"127.0.0.1:{port}"
-    try:
-        async with grpc.aio.insecure_channel(target, options=channel_options()) as channel:
-            yield Client(channel)
-    finally:
-        await door.stop(0)
+    async with channel_to([core_service()], answer, address, **options) as (channel, *_):
+        yield Client(channel)
 
 
 @pytest.fixture
@@ -147,7 +138,7 @@ async def test_unix_sockets_are_served(tmp_path: Path, kind: str) -> None:
     [
         (infer("nobody"), "NOT_FOUND", "model 'nobody' is not served here"),
         (infer(model_version="4"), "NOT_FOUND", "model 'double' has no version 4 here; callable: 3"),
-        (infer(model_version="four"), "INVALID_ARGUMENT", "a model version is a number, got 'four'"),
+        (infer(model_version="four"), "NOT_FOUND", "model 'double' has no version four here; callable: 3"),
         (infer("loading"), "UNAVAILABLE", "model 'loading' can't be called now: it is loading; try again shortly"),
         (infer(name="z"), "INVALID_ARGUMENT", "model 'double' takes the inputs 'x': FP32[*,2]; got 'z'"),
     ],
@@ -156,14 +147,14 @@ async def test_a_wrong_request_is_refused(client: Client, message: Any, code: st
     assert await client.refusal("ModelInfer", message) == (code, text)
 
 
-async def test_an_unknown_model_is_not_found_by_questions_either(client: Client) -> None:
+async def test_an_unknown_model_is_not_ready_and_has_no_metadata(client: Client) -> None:
+    assert (await client.call("ModelReady", messages.ModelReadyRequest(name="nobody"))).ready is False
     expected = ("NOT_FOUND", "model 'nobody' is not served here")
-    assert await client.refusal("ModelReady", messages.ModelReadyRequest(name="nobody")) == expected
     assert await client.refusal("ModelMetadata", messages.ModelMetadataRequest(name="nobody")) == expected
 
 
 async def test_a_method_that_is_not_served_is_unimplemented(client: Client) -> None:
-    stub = client._channel.unary_unary(f"/{messages.SERVICE}/SystemSharedMemoryStatus")
+    stub = client.channel.unary_unary(f"/{messages.SERVICE}/SystemSharedMemoryStatus")
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await stub(b"", timeout=10)
     assert refused.value.code() == grpc.StatusCode.UNIMPLEMENTED
@@ -197,6 +188,55 @@ async def test_a_message_over_the_limit_is_refused() -> None:
         assert len((await client.call("ModelInfer", infer())).outputs) == 1
         code, _ = await client.refusal("ModelInfer", infer(id="a" * 1000))
     assert code == "RESOURCE_EXHAUSTED"
+
+
+async def test_bytes_that_are_no_message_are_the_client_s_mistake(client: Client) -> None:
+    stub = client.channel.unary_unary(f"/{messages.SERVICE}/ModelInfer")
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await stub(b"\xff\xff\xff", timeout=10)
+    assert (refused.value.code().name, refused.value.details()) == (
+        "INVALID_ARGUMENT",
+        "expected a message inference.ModelInferRequest, got 3 other bytes",
+    )
+
+
+@pytest.mark.parametrize("packing", [grpc.Compression.Gzip, grpc.Compression.Deflate])
+async def test_a_compressed_message_is_unpacked_up_to_the_limit(packing: Any) -> None:
+    async with served(dispatcher_of(entry()).answer, max_message_bytes=1_000_000) as client:
+        assert len((await client.call("ModelInfer", infer(), compression=packing)).outputs) == 1
+        bomb = messages.ModelInferRequest(model_name="double", raw_input_contents=[bytes(30_000_000)])
+        code, text = await client.refusal("ModelInfer", bomb, compression=packing)
+    assert (code, text) == ("RESOURCE_EXHAUSTED", "Decompressed message larger than max")
+
+
+async def test_a_text_that_is_too_long_for_a_trailer_is_cut(client: Client) -> None:
+    code, text = await client.refusal("ModelInfer", infer("m" * 50_000))
+    assert (code, len(text)) == ("NOT_FOUND", 1024)
+
+
+async def test_more_requests_than_may_be_are_refused_at_once() -> None:
+    executor = GatedExecutor()
+    async with served(dispatcher_of(entry(), executor=executor).answer, max_requests=2) as client:
+        under_way = [client.start("ModelInfer", infer()) for _ in range(2)]
+        await eventually(lambda: executor.started > 0)
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await client.call("ServerLive", messages.ServerLiveRequest())
+        executor.gate.set()
+        await asyncio.gather(*under_way)
+        assert (await client.call("ServerLive", messages.ServerLiveRequest())).live is True
+    assert refused.value.code().name == "RESOURCE_EXHAUSTED"
+    assert refused.value.details() == "2 requests are under way, as many as may be; try again later"
+    assert dict(refused.value.trailing_metadata()) == {"retry-after": "1"}
+
+
+async def test_an_overloaded_model_says_when_to_come_again() -> None:
+    async def answer(query: Query) -> Answer:
+        raise Overloaded("the queue is full", retry_after_s=2.5)
+
+    async with served(answer) as client:
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await client.call("ModelInfer", infer())
+    assert dict(refused.value.trailing_metadata()) == {"retry-after": "3"}
 
 
 # -- secret ----------------------------------------------------------------------------------------------------------

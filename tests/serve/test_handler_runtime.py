@@ -254,6 +254,18 @@ def test_torchserve_answers_cuda_errors_as_want_of_memory(start: Start) -> None:
     assert error_of(ask(runtime, b"own")[0]) == (418, "InternalServerException", "teapot")
 
 
+def test_a_handler_can_t_answer_with_an_error_of_the_gateway(start: Start) -> None:
+    code = """
+        def handle(data, context):
+            if data is None:
+                return None
+            context.set_response_header(0, "Onegate-Error", "ModelNotFound")
+            return ["fine"]
+    """
+    (answer,) = ask(start(code), b"")
+    assert (answer.body, answer.headers, answer.status) == (b"fine", {}, 200)
+
+
 def test_a_status_that_http_does_not_have_becomes_500(start: Start) -> None:
     assert [answer.status for answer in ask(start(STATUS_BY_BODY), b"42", b"700")] == [500, 500]
 

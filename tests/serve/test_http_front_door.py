@@ -128,7 +128,7 @@ async def test_a_chunked_request_is_answered(port: int) -> None:
     ("path", "status", "answer"),
     [
         ("/v2/health/live", 200, {"live": True}),
-        ("/v2/health/ready", 503, {"ready": False}),
+        ("/v2/health/ready", 400, {"ready": False}),
         ("/v2/models/double/ready", 200, {"name": "double", "ready": True}),
         ("/v2/models/double/versions/3/ready", 200, {"name": "double", "ready": True}),
         ("/v2/models/double/versions/4/ready", 404, {"error": "model 'double' has no version 4 here; callable: 3"}),
@@ -516,7 +516,7 @@ async def test_triton_s_client_asks_about_server_and_model(triton: Callable[...,
     assert await triton(lambda calls: calls.client.is_server_ready()) is True
     assert await triton(lambda calls: calls.client.is_model_ready("echo")) is True
     assert await triton(lambda calls: calls.client.is_model_ready("echo", "9")) is False
-    assert (await triton(lambda calls: calls.client.get_server_metadata()))["extensions"] == ["binary_tensor_data"]
+    assert "binary_tensor_data" in (await triton(lambda calls: calls.client.get_server_metadata()))["extensions"]
     assert (await triton(lambda calls: calls.client.get_model_metadata("echo", "2")))["versions"] == ["2"]
 
 

@@ -55,6 +55,11 @@ def test_arrays_by_name_and_a_single_array(tmp_path: Path) -> None:
     assert read_inputs(tmp_path / "input.npy", [described()], 1.0)["x"].shape == (3, 2)
 
 
+def test_lines_of_text_are_rows(tmp_path: Path) -> None:
+    (tmp_path / "input.csv").write_text("a,b\n1,2\n3,4\n")
+    assert read_inputs(tmp_path / "input.csv", [described()], 1.0)["x"].tolist() == [[1, 2], [3, 4]]
+
+
 @pytest.mark.parametrize(
     ("values", "datatype", "expected"),
     [
@@ -91,7 +96,7 @@ def test_numbers_take_the_model_s_datatype(tmp_path: Path, values: Any, datatype
 def test_values_that_the_datatype_can_not_hold_are_refused(tmp_path: Path, values: Any, datatype: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         read_npz(tmp_path, described(datatype, (-1,)), x=values)
-    assert str(refused.value) == f"input 'x': expected {datatype}, the file holds {values.dtype} values that do not fit"
+    assert str(refused.value) == f"input 'x': expected {datatype}, got {values.dtype} values that do not fit"
 
 
 @pytest.mark.parametrize(
@@ -106,10 +111,10 @@ def test_text_becomes_bytes(tmp_path: Path, values: Any) -> None:
 @pytest.mark.parametrize(
     ("content", "datatype", "text"),
     [
-        ([1, 2], "BYTES", "input 'x': expected BYTES, the file holds int64"),
-        ([None], "BYTES", "input 'x': expected BYTES, the file holds NoneType values"),
-        (["a"], "FP32", "input 'x': expected FP32, the file holds <U1"),
-        ([None], "FP32", "input 'x': expected FP32, the file holds object"),
+        ([1, 2], "BYTES", "input 'x': expected BYTES, got int64"),
+        ([None], "BYTES", "input 'x': expected BYTES, got NoneType values"),
+        (["a"], "FP32", "input 'x': expected FP32, got <U1"),
+        ([None], "FP32", "input 'x': expected FP32, got object"),
     ],
 )
 def test_another_kind_of_value_is_refused(tmp_path: Path, content: Any, datatype: str, text: str) -> None:
@@ -136,13 +141,13 @@ def test_json_that_is_no_input_is_refused_with_the_file_s_name(tmp_path: Path, c
 
 def test_a_file_that_is_no_image_is_refused(tmp_path: Path) -> None:
     (tmp_path / "input.txt").write_text("hello")
-    with pytest.raises(InvalidInput, match=r"input\.txt: no image, and no \.npz, \.npy or \.json either$"):
+    with pytest.raises(InvalidInput, match=r"input\.txt: no image, and no \.npz, \.npy, \.csv or \.json either$"):
         read_inputs(tmp_path / "input.txt", [described(shape=(-1, 3, 4, 4))], 1.0)
 
 
 def test_pickled_arrays_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "input.npy", np.array([{"a": 1}], object), allow_pickle=True)
-    with pytest.raises(InvalidInput, match="allow_pickle=False"):
+    with pytest.raises(InvalidInput, match=r"an \.npy must hold numbers, booleans or text, got '\|O'$"):
         read_inputs(tmp_path / "input.npy", [described()], 1.0)
 
 

@@ -1,7 +1,8 @@
-"""JSON bodies: one row or a batch, one input or several, each datatype, and what is refused."""
+"""The processor `json`: bodies of one row or a batch, one input or several, each datatype, and what is refused."""
 
 from __future__ import annotations
 
+import io
 import json
 from typing import Any
 
@@ -12,22 +13,22 @@ from model_store.errors import InvalidInput
 from model_store.manifest import TensorSpec
 from serve.inference import Payload
 from serve.processors.base import load_processor
-from serve.processors.json_tensors import JsonTensors
+from serve.processors.tensor_bodies import TensorBodies
 from tests.serve.tiny_versions import manifest
 
 X, N = TensorSpec("x", "FP32", (-1, 2)), TensorSpec("n", "INT64", (-1,))
 TEXT = TensorSpec("s", "BYTES", (-1,))
 
 
-def processor(*inputs: TensorSpec) -> JsonTensors:
+def processor(*inputs: TensorSpec) -> TensorBodies:
     found = load_processor(manifest(inputs=inputs or (X,)))
-    assert isinstance(found, JsonTensors)
+    assert isinstance(found, TensorBodies)
     return found
 
 
 def read(body: Any, *inputs: TensorSpec, **payload: Any) -> tuple[dict[str, list[Any]], bool]:
     text = body if isinstance(body, bytes) else json.dumps(body).encode()
-    tensors, row = processor(*inputs).decode(Payload(text, "application/json", **payload))
+    tensors, row = processor(*inputs).decode(Payload(text, **{"content_type": "application/json", **payload}))
     return {name: tensor.tolist() for name, tensor in tensors.items()}, row
 
 
@@ -126,3 +127,97 @@ def test_text_and_numbers_beyond_json_are_written() -> None:
 def test_bytes_that_are_no_text_can_t_be_answered() -> None:
     with pytest.raises(InvalidInput, match="not UTF-8"):
         answer(True, s=np.array([b"\xff"], object))
+
+
+# -- other kinds of body -----------------------------------------------------------------------------------------------
+
+
+def saved(array: Any) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+def saved_together(**arrays: Any) -> bytes:
+    file = io.BytesIO()
+    np.savez(file, **arrays)
+    return file.getvalue()
+
+
+ROWS = [[1, 2], [3, 4]]
+CURL = "application/x-www-form-urlencoded"
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("text/csv; charset=utf-8", b"1,2\n3,4\n"),
+        (CURL, b"1,2\n3,4\n"),
+        ("", b"1,2\n3,4\n"),
+        ("application/x-npy", saved(ROWS)),
+        ("application/octet-stream", saved(ROWS)),
+        (CURL, saved(np.array(ROWS, ">f8"))),
+        ("application/x-npz", saved_together(x=ROWS)),
+        ("application/octet-stream", saved_together(x=ROWS)),
+        ("application/vnd.api+json", b"[[1, 2], [3, 4]]"),
+        ("text/plain", b" [[1, 2], [3, 4]]"),
+        ("text/plain", b"1,2\n3,4"),
+    ],
+)
+def test_a_body_is_told_by_its_type_or_its_beginning(content_type: str, body: bytes) -> None:
+    tensors, row = processor().decode(Payload(body, content_type))
+    assert (tensors["x"].dtype, tensors["x"].tolist(), row) == (np.float32, ROWS, False)
+
+
+def test_an_array_of_one_row_may_leave_the_batch_out() -> None:
+    assert read(saved([1, 2]), content_type="application/x-npy") == ({"x": [[1, 2]]}, True)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "expected"),
+    [
+        ("text/plain", b"[hello", b"[hello"),
+        ("image/png", b"\x89PNG", b"\x89PNG"),
+        ("audio/wav", b"RIFF", b"RIFF"),
+        (CURL, b"\xff\xd8\xff\xe0", b"\xff\xd8\xff\xe0"),
+    ],
+)
+def test_a_model_of_bytes_takes_text_and_pictures_as_they_are(content_type: str, body: bytes, expected: bytes) -> None:
+    assert read(body, TEXT, content_type=content_type) == ({"s": [expected]}, True)
+
+
+@pytest.mark.parametrize(
+    ("fields", "types"),
+    [
+        ({"x": saved(ROWS), "n": b"[7, 8]"}, {"x": "application/octet-stream"}),
+        ({"x": b"1,2\n3,4\n", "n": b"[7, 8]"}, {"x": "text/csv"}),
+        ({"upload": saved_together(x=ROWS, n=[7, 8])}, {"upload": "application/octet-stream"}),
+        ({"x": b"1,2\n3,4\n", "n": b"[7, 8]"}, {"x": "application/octet-stream"}),
+        ({"body": saved_together(x=ROWS, n=[7, 8])}, {}),
+    ],
+)
+def test_parts_of_a_form_may_be_files(fields: dict[str, bytes], types: dict[str, str]) -> None:
+    assert read(b"", X, N, fields=fields, field_types=types) == ({"x": ROWS, "n": [7, 8]}, False)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "message"),
+    [
+        ("image/png", b"\x89PNG", "input 'x': FP32[*,2]: expected JSON, CSV or .npy, got a picture"),
+        ("application/pdf", b"%PDF\xff", "input 'x': FP32[*,2]: expected JSON, CSV or .npy, got bytes of another kind"),
+        ("application/x-npz", saved_together(y=ROWS), "the model takes the inputs 'x': FP32[*,2]; got 'y'"),
+        ("application/x-npy", saved([[1, 2, 3]]), "input 'x': expected FP32[*,2], got FP32[1,3]"),
+        ("application/x-npy", saved(["a"]), "input 'x': expected FP32, got <U1"),
+        ("application/json", b"[[1, 2], " + b"[" * 100_000, "input 'x': expected nested lists: maximum recursion"),
+        ("application/json", b'{"x": ' + b"[" * 100_000, "the body is no JSON object of inputs: maximum recursion"),
+    ],
+)
+def test_another_body_is_refused(content_type: str, body: bytes, message: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        processor().decode(Payload(body, content_type))
+    assert message in caught.value.message
+
+
+def test_an_array_without_a_name_is_refused_by_a_model_with_several_inputs() -> None:
+    with pytest.raises(InvalidInput, match=r"^the model takes the inputs .*, as JSON, CSV or \.npz; got \.npy$"):
+        read(saved(ROWS), X, N, content_type="")

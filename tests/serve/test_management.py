@@ -11,11 +11,14 @@ from typing import Any
 
 import pytest
 
-from model_store.errors import ConfigError, Conflict, InternalError
+from model_store.errors import ConfigError, Conflict, Forbidden, InternalError
 from serve.config import Config
 from serve.desired import Change
-from serve.front_doors.http import HttpListener
+from serve.dialects.open_inference_http import OpenInferenceHttp
+from serve.front_doors.http import HttpFrontDoor, HttpListener
+from serve.inference import Answer, Query
 from serve.management import MAX_CONFIG_BYTES, Management, error_from
+from serve.operations import ListModels, ModelList, ModelStatus, VersionStatus
 from tests.serve.waiting import eventually
 
 CHANGES = [Change("digits", "add", ("/exports/digits.onnx: will be converted to a new version",))]
@@ -29,6 +32,7 @@ class Desired:
         self.generation = 4
         self.planned: list[Config] = []
         self.applied: list[Config] = []
+        self.asked: list[Query] = []
         self.stopping = False
         self.refusal: Exception | None = None
 
@@ -49,6 +53,12 @@ class Desired:
     def request_shutdown(self) -> None:
         self.stopping = True
 
+    async def answer(self, query: Query) -> Answer:
+        """What dialects ask."""
+        self.asked.append(query)
+        self._refuse()
+        return ModelList((ModelStatus("m", (VersionStatus(version="1", state="READY"),)),))
+
     def _refuse(self) -> None:
         if self.refusal is not None:
             raise self.refusal
@@ -61,12 +71,10 @@ class Port:
         self.desired = desired
         self.number = number
 
-    async def call(
-        self, method: str, path: str, body: bytes | None = None, **headers: str
-    ) -> tuple[int, dict[str, Any]]:
+    async def call(self, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, Any]:
         """Status and answer; `headers` replace those that Python's client sends."""
 
-        def blocking() -> tuple[int, dict[str, Any]]:
+        def blocking() -> tuple[int, Any]:
             connection = http.client.HTTPConnection("127.0.0.1", self.number, timeout=10)
             try:
                 connection.request(method, path, body, headers)
@@ -82,7 +90,8 @@ class Port:
 @pytest.fixture
 async def port(free_port: int) -> AsyncIterator[Port]:
     desired = Desired()
-    listener = HttpListener(Management(desired), "127.0.0.1", free_port)
+    door = HttpFrontDoor([OpenInferenceHttp()], desired.answer, MAX_CONFIG_BYTES)
+    listener = HttpListener(Management(desired, door), "127.0.0.1", free_port)
     listener.start()
     await eventually(lambda: answers(free_port))
     yield Port(desired, free_port)
@@ -149,10 +158,24 @@ async def test_shutdown_is_passed_on(port: Port) -> None:
     assert port.desired.stopping is True
 
 
+async def test_a_dialect_answers_below_its_own_segment(port: Port) -> None:
+    assert await port.call("POST", "/v2/repository/index") == (
+        200,
+        [{"name": "m", "version": "1", "state": "READY", "reason": ""}],
+    )
+    assert port.desired.asked == [ListModels(stored=True)]
+
+
+async def test_an_error_of_a_dialect_is_told_in_its_own_form(port: Port) -> None:
+    port.desired.refusal = Forbidden("source '/etc' is not admitted")
+    status, answer = await port.call("POST", "/v2/repository/models/m/load", b"{}")
+    assert (status, answer) == (403, {"error": "source '/etc' is not admitted"})
+
+
 # -- what is refused -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", ["/", "/api", "/api/state/", "/api/nothing", "/v2/health/live"])
+@pytest.mark.parametrize("path", ["/", "/api", "/api/state/", "/api/nothing", "/nothing", "/apiary"])
 async def test_an_unknown_path_is_not_found(port: Port, path: str) -> None:
     assert await port.call("GET", path) == (404, {"error": "Not Found"})
 
@@ -264,6 +287,11 @@ async def test_a_page_of_another_origin_is_refused(port: Port, origin: str, meth
     status, answer = await port.call(method, path, CONFIG, host=f"127.0.0.1:{port.number}", origin=origin)
     assert (status, answer["kind"]) == (403, "Forbidden")
     assert (port.desired.stopping, port.desired.applied) == (False, [])
+
+
+async def test_dialects_are_for_local_programs_too(port: Port) -> None:
+    status, answer = await port.call("POST", "/v2/repository/index", host="attacker.example")
+    assert (status, answer["kind"], port.desired.asked) == (403, "Forbidden", [])
 
 
 # -- errors on the way back ------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The predictions of MXNet Model Server and TorchServe: paths, bodies, answers, errors."""
+"""The predictions of MXNet Model Server, TorchServe and SageMaker: paths, bodies, answers, errors."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from model_store.errors import (
+    ConfigError,
+    Conflict,
     ConversionError,
     DeadlineExceeded,
     InternalError,
@@ -15,21 +17,25 @@ from model_store.errors import (
     ModelNotFound,
     ModelNotReady,
     OnegateError,
+    OutOfMemory,
     Overloaded,
     PayloadTooLarge,
+    SourceError,
     Unsupported,
 )
 from model_store.manifest import PAYLOAD
 from serve.dialects.base import HttpReply, HttpRequest, NoSuchRoute
 from serve.dialects.model_server import Ping, Predictions
-from serve.inference import InferenceRequest, InferenceResponse, Payload, ServerDescription, ServerQuery
+from serve.dialects.model_server_replies import Manner
+from serve.inference import InferenceRequest, InferenceResponse, ModelQuery, Payload, ServerDescription, ServerQuery
 
 DIALECT = Predictions()
 
 
 def request(path: str = "/predictions/m", body: bytes = b"", method: str = "POST", **headers: str) -> HttpRequest:
+    path, _, query = path.partition("?")
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return HttpRequest(method, path, body, named.get, named)
+    return HttpRequest(method, path, body, named.get, named, query)
 
 
 def decode(*arguments: Any, **headers: str) -> InferenceRequest:
@@ -46,19 +52,27 @@ def decode(*arguments: Any, **headers: str) -> InferenceRequest:
     [
         ("/predictions/m", "m", None, None, None),
         ("/predictions/m/", "m", None, None, None),
-        ("/predictions/m/7", "m", 7, None, None),
+        ("/predictions/m/7", "m", "7", None, None),
         ("/predictions/m/canary", "m", None, "canary", None),
-        ("/predictions/m/1.0", "m", None, "1.0", None),
-        ("/predictions/m/7/v1/chat", "m", 7, None, "v1/chat"),
+        ("/predictions/m/1.0", "m", "1.0", None, None),
+        ("/predictions/m/7/v1/chat", "m", "7", None, "v1/chat"),
+        ("/predictions/m?data=1", "m", None, None, None),
+        ("/m/predict", "m", None, None, None),
+        ("/m/2/predict", "m", "2", None, None),
+        ("/m/canary/predict", "m", None, "canary", None),
+        ("/invocations", "", None, None, None),
+        ("/invocations/", "", None, None, None),
+        ("/invocations?model_name=m", "m", None, None, None),
     ],
 )
 def test_the_path_names_model_and_version(
-    path: str, model: str, version: int | None, label: str | None, url_path: str | None
+    path: str, model: str, version: str | None, label: str | None, url_path: str | None
 ) -> None:
     query = decode(path)
     assert (query.model, query.version, query.label, query.signature) == (model, version, label, PAYLOAD)
     assert query.payload is not None
     assert query.payload.headers.get("url_path") == url_path
+    assert query.payload.fields == {}
 
 
 def test_the_body_and_its_headers_are_handed_on() -> None:
@@ -67,6 +81,54 @@ def test_the_body_and_its_headers_are_handed_on() -> None:
     assert query.payload == Payload(b"\xff\xd8", "image/jpeg", {}, headers)
     assert query.id == "id-1"
     assert query.inputs is None
+
+
+def test_credentials_are_not_handed_on() -> None:
+    sent = {
+        "authorization": "Bearer a",
+        "cookie": "a=b",
+        "proxy_authorization": "c",
+        "x_amzn_sagemaker_target_model": "d",
+    }
+    query = decode("/predictions/m", x_request_id="id-1", **sent)
+    assert query.payload is not None
+    assert query.payload.headers == {"x-amzn-sagemaker-target-model": "d", "x-request-id": "id-1"}
+
+
+@pytest.mark.parametrize("path", ["/m/predict?a=1&a=2&model_name=n", "/invocations?model_name=m&a=2"])
+def test_parameters_of_the_query_are_inputs_beside_the_body(path: str) -> None:
+    query = decode(path, b"[1]", content_type="application/json")
+    assert query.model == "m"
+    assert query.payload is not None
+    assert query.payload.fields == {"a": b"2", "body": b"[1]"}
+    assert (query.payload.body, query.payload.field_types) == (b"", {"body": "application/json"})
+    assert query.payload.content_type == "application/json"
+
+
+def test_parameters_of_the_query_may_be_the_only_inputs() -> None:
+    query = decode("/m/predict?data=%5B1%5D")
+    assert query.payload is not None
+    assert (query.payload.body, query.payload.fields) == (b"", {"data": b"[1]"})
+
+
+def test_a_form_names_the_model_and_goes_before_the_query() -> None:
+    query = decode("/invocations?data=2&x=3", b"data=1&model_name=m", content_type="application/x-www-form-urlencoded")
+    assert query.model == "m"
+    assert query.payload is not None
+    assert (query.payload.body, query.payload.fields) == (b"", {"data": b"1", "x": b"3"})
+
+
+@pytest.mark.parametrize(("path", "version"), [("/explanations/m", None), ("/explanations/m/1.0", "1.0")])
+def test_an_explanation_is_asked_by_a_header(path: str, version: str | None) -> None:
+    query = decode(path, b"[1]")
+    assert (query.model, query.version) == ("m", version)
+    assert query.payload is not None
+    assert query.payload.headers["explain"] == "True"
+
+
+@pytest.mark.parametrize("path", ["/predictions/m/1.0", "/m/1.0/predict"])
+def test_options_ask_what_a_model_is(path: str) -> None:
+    assert DIALECT.decode(request(path, method="OPTIONS")) == ModelQuery("m", "1.0")
 
 
 @pytest.mark.parametrize(
@@ -107,12 +169,29 @@ def test_a_request_without_a_usable_id_gets_one(given: dict[str, str]) -> None:
         ("/predictions/m", "GET", 405),
         ("/predictions/m", "PATCH", 405),
         ("/predictions/m/1", "DELETE", 405),
+        ("/explanations", "POST", 404),
+        ("/explanations/m", "GET", 405),
+        ("/invocations", "GET", 405),
+        ("/invocations", "OPTIONS", 405),
+        ("/invocations/m", "POST", 404),
+        ("/m/predict", "GET", 405),
+        ("/m/predict/", "POST", 404),
+        ("/m/1/2/predict", "POST", 404),
+        ("/m/invoke", "POST", 404),
+        ("/predict", "POST", 404),
+        ("/", "GET", 404),
+        ("//predict", "POST", 404),
     ],
 )
 def test_other_paths_and_methods_are_none(path: str, method: str, status: int) -> None:
     with pytest.raises(NoSuchRoute) as caught:
         DIALECT.decode(request(path, method=method))
     assert caught.value.status == status
+
+
+def test_mms_has_no_explanations() -> None:
+    with pytest.raises(NoSuchRoute):
+        Predictions("mms").decode(request("/explanations/m"))
 
 
 # -- answers ---------------------------------------------------------------------------------------------------------
@@ -159,7 +238,9 @@ def test_what_is_no_status_becomes_an_error(status: int) -> None:
 
 # -- errors ----------------------------------------------------------------------------------------------------------
 
-NO_WORKER = "No worker is available to serve request for model: m. Consider increasing job queue size. (it loads)"
+NO_WORKER = (
+    'Model "m" has no worker to serve inference request. Please use scale workers API to add workers. (it loads)'
+)
 
 
 @pytest.mark.parametrize(
@@ -167,6 +248,7 @@ NO_WORKER = "No worker is available to serve request for model: m. Consider incr
     [
         (InvalidInput("no picture"), 400, "BadRequestException", "no picture"),
         (PayloadTooLarge("too large"), 413, "BadRequestException", "too large"),
+        (ConfigError("so not"), 400, "BadRequestException", "so not"),
         (ModelNotFound("not here"), 404, "ModelNotFoundException", "Model not found: m"),
         (
             NoSuchRoute("Not Found"),
@@ -181,11 +263,13 @@ NO_WORKER = "No worker is available to serve request for model: m. Consider incr
             "Requested method is not allowed, please refer to API document.",
         ),
         (DeadlineExceeded("too late"), 408, "RequestTimeoutException", "too late"),
+        (Conflict("changed"), 409, "ConflictStatusException", "changed"),
         (ModelNotReady("it loads"), 503, "ServiceUnavailableException", NO_WORKER),
-        (Overloaded("it loads"), 503, "ServiceUnavailableException", NO_WORKER),
+        (OutOfMemory("full"), 507, "OutOfMemoryError", "full"),
         (InternalError("internal error 1"), 500, "InternalServerException", "internal error 1"),
+        (SourceError("empty"), 400, "InvalidModelException", "empty"),
+        (ConversionError("not so"), 400, "InvalidModelException", "not so"),
         (Unsupported("not so"), 501, "Unsupported", "not so"),
-        (ConversionError("not so"), 422, "ConversionError", "not so"),
     ],
 )
 def test_each_kind_of_error_is_worded_as_these_servers_do(
@@ -202,20 +286,76 @@ def test_each_kind_of_error_is_worded_as_these_servers_do(
     }
 
 
-def test_an_unknown_version_is_named() -> None:
-    reply = DIALECT.encode_error(request("/predictions/m/9"), ModelNotFound("callable: 1"))
-    assert json.loads(reply.body)["message"] == "Model version: 9 does not exist for model: m; callable: 1"
+def message_of(path: str, error: OnegateError, manner: Manner = "torchserve") -> tuple[str, str]:
+    said = json.loads(Predictions(manner).encode_error(request(path), error).body)
+    return said["type"], said["message"]
+
+
+def test_overload_says_when_to_come_again() -> None:
+    reply = DIALECT.encode_error(request(), Overloaded("it loads", retry_after_s=1.2))
+    assert (reply.status, json.loads(reply.body)["message"]) == (503, NO_WORKER)
+    assert dict(reply.headers)["retry-after"] == "2"
+
+
+def test_a_version_without_workers_is_named() -> None:
+    assert message_of("/predictions/m/2", ModelNotReady("it loads"))[1].startswith('Model "m" Version 2 has no worker')
+
+
+def test_mms_has_other_words_for_want_of_workers() -> None:
+    assert message_of("/m/predict", ModelNotReady("it loads"), "mms") == (
+        "ServiceUnavailableException",
+        "No worker is available to serve request for model: m. Consider increasing job queue size. (it loads)",
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ModelNotFound("callable: 1", model="m", version="9"), "version"),
+        (ModelNotFound("callable: 1", model="m", label="9"), "version"),
+        (ModelNotFound("callable: 1"), "version"),
+        (ModelNotFound("not here", model="m"), "model"),
+    ],
+)
+def test_an_unknown_version_is_told_from_an_unknown_model(error: OnegateError, told: str) -> None:
+    assert (
+        message_of("/predictions/m/9", error)
+        == {
+            "version": ("ModelVersionNotFoundException", "Model version: 9 does not exist for model: m; callable: 1"),
+            "model": ("ModelNotFoundException", "Model not found: m"),
+        }[told]
+    )
 
 
 # -- ping ------------------------------------------------------------------------------------------------------------
 
+READY = ServerDescription(True, models=("a",))
+PARTLY = ServerDescription(False, models=("a",), missing={"b": "it loads"})
+MISSING = ServerDescription(False, missing={"b": "it loads"})
+DRAINING = ServerDescription(False, models=("a",))
 
-@pytest.mark.parametrize(("ready", "status", "text"), [(True, 200, "Healthy"), (False, 500, "Unhealthy")])
-def test_ping_tells_whether_all_models_can_be_called(ready: bool, status: int, text: str) -> None:
+
+@pytest.mark.parametrize(
+    ("manner", "description", "status", "text"),
+    [
+        ("torchserve", READY, 200, "Healthy"),
+        ("torchserve", PARTLY, 500, "Unhealthy"),
+        ("torchserve", MISSING, 500, "Unhealthy"),
+        ("torchserve", DRAINING, 500, "Unhealthy"),
+        ("mms", READY, 200, "Healthy"),
+        ("mms", PARTLY, 200, "Partial Healthy"),
+        ("mms", MISSING, 200, "Unhealthy"),
+        ("mms", DRAINING, 200, "Unhealthy"),
+    ],
+)
+def test_ping_tells_whether_models_can_be_called(
+    manner: Manner, description: ServerDescription, status: int, text: str
+) -> None:
     asked = request("/ping", method="GET")
-    query = Ping().decode(asked)
+    ping = Ping(manner)
+    query = ping.decode(asked)
     assert query == ServerQuery()
-    reply = Ping().encode(asked, query, ServerDescription(ready))
+    reply = ping.encode(asked, query, description)
     assert (reply.status, reply.body.decode()) == (status, f'{{\n  "status": "{text}"\n}}\n')
     assert ALWAYS.items() <= dict(reply.headers).items()
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 import pytest
 
-from model_store.errors import InvalidInput
-from model_store.manifest import TensorSpec
+from model_store.errors import InvalidInput, OnegateError, Unsupported
 from serve.dialects import open_inference_grpc as dialect
-from serve.inference import InferenceResponse, ModelDescription, ModelQuery, Payload, Tensors
+from serve.dialects import open_inference_grpc_models as models
+from serve.inference import InferenceResponse, ModelQuery, Payload, Tensors
 from serve.protocols import open_inference as messages
-from serve.routing import ServeOptions
-from serve.version import VERSION
-from tests.serve.tiny_versions import manifest
 
 FLOATS = np.array([[1.5, -2]], np.float32)
 
@@ -63,7 +61,7 @@ def inputs_of(message: Any) -> Tensors:
 def test_typed_contents_are_decoded_and_encoded(datatype: str, field: str, values: list[Any]) -> None:
     inputs = inputs_of(request(tensor(datatype=datatype, shape=(2,), contents=(field, values))))
     assert inputs["x"].tolist() == values
-    message = dialect.encode_response(InferenceResponse("m", "1", outputs={"y": inputs["x"]}), raw=False)
+    message = dialect.encode_response(InferenceResponse("m", "1", outputs={"y": inputs["x"]}), dialect.TYPED)
     (output,) = message.outputs
     assert (output.name, output.datatype, list(output.shape)) == ("y", datatype, [2])
     assert list(getattr(output.contents, field)) == values
@@ -80,7 +78,7 @@ def test_raw_contents_are_decoded_and_encoded(datatype: str, values: list[Any]) 
     assert [(each.name, each.datatype, list(each.shape)) for each in message.inputs] == [("x", datatype, [2])]
     assert not message.inputs[0].HasField("contents")
     back = dialect.decode_request(messages.ModelInferRequest.FromString(message.SerializeToString()))
-    assert (back.version, back.reply_form) == (3, True)
+    assert (back.version, back.reply_form) == ("3", dialect.RAW)
     assert back.inputs is not None
     assert back.inputs["x"].dtype == sent["x"].dtype
     assert back.inputs["x"].tolist() == values
@@ -89,7 +87,7 @@ def test_raw_contents_are_decoded_and_encoded(datatype: str, values: list[Any]) 
 def test_raw_text_has_length_prefixes_and_typed_text_has_none() -> None:
     text = {"x": np.array([b"ab"], object)}
     assert list(dialect.encode_request("m", 1, text).raw_input_contents) == [b"\x02\0\0\0ab"]
-    message = dialect.encode_response(InferenceResponse("m", "1", outputs=text), raw=False)
+    message = dialect.encode_response(InferenceResponse("m", "1", outputs=text), dialect.TYPED)
     assert list(message.outputs[0].contents.bytes_contents) == [b"ab"]
 
 
@@ -98,21 +96,15 @@ def test_what_a_request_says_beside_its_tensors_is_kept() -> None:
     message.outputs.add(name="q")
     message.outputs.add(name="p")
     decoded = dialect.decode_request(message, deadline=5.0)
-    assert (decoded.model, decoded.version, decoded.id, decoded.deadline) == ("m", 3, "a1", 5.0)
+    assert (decoded.model, decoded.version, decoded.id, decoded.deadline) == ("m", "3", "a1", 5.0)
     assert decoded.wanted_outputs == ("q", "p")
-    assert decoded.reply_form is False
+    assert decoded.reply_form == dialect.TYPED
 
 
 def test_an_empty_version_lets_the_server_decide() -> None:
     assert dialect.decode_request(request()).version is None
-    assert dialect.decode_model_query(messages.ModelReadyRequest(name="m")) == ModelQuery("m")
-    assert dialect.decode_model_query(messages.ModelReadyRequest(name="m", version="7")) == ModelQuery("m", "7")
-
-
-@pytest.mark.parametrize("text", ["one", "-1", "1.0", " 1", "\u0661", "9" * 5000])
-def test_a_version_that_is_no_number_is_refused(text: str) -> None:
-    with pytest.raises(InvalidInput, match=r"^a model version is a number, got '.{1,40}'$"):
-        dialect.version_number(text)
+    assert models.decode_model_query(messages.ModelReadyRequest(name="m")) == ModelQuery("m")
+    assert models.decode_model_query(messages.ModelReadyRequest(name="m", version="7")) == ModelQuery("m", "7")
 
 
 def test_zero_sized_tensors_are_legal() -> None:
@@ -130,6 +122,33 @@ REFUSED = [
         request(tensor("a"), tensor("b"), raw=[FLOATS.tobytes()]),
         "2 tensors are described and 1 raw contents sent",
     ),
+    (
+        "raw for one, typed for the other",
+        request(tensor("a"), tensor("b", contents=("fp32_contents", [1, 2])), raw=[FLOATS.tobytes()]),
+        "2 tensors are described and 1 raw contents sent",
+    ),
+    ("raw for no tensor", request(raw=[b""]), "0 tensors are described and 1 raw contents sent"),
+    (
+        "a claimed shape with four values",
+        request(tensor(shape=(2**40,), contents=("fp32_contents", [1, 2, 3, 4]))),
+        f"input 'x': shape [{2**40}] takes {2**40} values, got 4",
+    ),
+    (
+        "a value below INT16",
+        request(tensor(datatype="INT16", contents=("int_contents", [0, -32769]))),
+        "input 'x': a value does not fit INT16: -32769",
+    ),
+    (
+        "a value too wide for UINT8",
+        request(tensor(datatype="UINT8", contents=("uint_contents", [256, 0]))),
+        "input 'x': a value does not fit UINT8: 256",
+    ),
+    (
+        "a text whose bytes end early",
+        request(tensor(datatype="BYTES", shape=(1,)), raw=[b"\x05\0\0\0ab"]),
+        "input 'x': element 0 claims 5 bytes, 2 are left",
+    ),
+    ("a BOOL of 2", request(tensor(datatype="BOOL"), raw=[b"\1\2"]), "input 'x': a BOOL is one byte, 0 or 1; got 2"),
     (
         "raw for nobody",
         request(tensor("a"), raw=[FLOATS.tobytes()] * 2),
@@ -194,12 +213,97 @@ def test_a_message_that_contradicts_itself_is_refused(message: Any, text: str) -
     assert str(refused.value)[: len(text)] == text
 
 
+# -- parameters ------------------------------------------------------------------------------------------------------
+
+
+def with_parameters(**given: Any) -> Any:
+    """A request with parameters of the kinds that their values have; `outputs` are parameters of the output `y`."""
+    message = request(tensor(contents=("fp32_contents", [1, 2])))
+    outputs = given.pop("outputs", {})
+    fill(message.parameters, given)
+    if outputs:
+        fill(message.outputs.add(name="y").parameters, outputs)
+    return message
+
+
+def fill(parameters: Any, given: dict[str, Any]) -> None:
+    kinds = {bool: "bool_param", int: "int64_param", float: "double_param", str: "string_param"}
+    for key, value in given.items():
+        setattr(parameters[key], kinds[type(value)], value)
+
+
+async def test_parameters_of_the_protocol_are_taken_and_others_kept() -> None:
+    now = asyncio.get_running_loop().time()
+    message = with_parameters(signature="s", priority=2, timeout=3_000_000, temperature=0.5, mode="fast", deep=True)
+    message.parameters["seed"].uint64_param = 2**63
+    decoded = dialect.decode_request(message)
+    assert (decoded.signature, decoded.priority) == ("s", 2)
+    assert decoded.deadline == pytest.approx(now + 3, abs=1)
+    assert decoded.parameters == {"temperature": 0.5, "mode": "fast", "deep": True, "seed": 2**63}
+
+
+async def test_the_earlier_of_timeout_and_call_deadline_holds() -> None:
+    now = asyncio.get_running_loop().time()
+    message = with_parameters(timeout=3_000_000)
+    assert dialect.decode_request(message, deadline=now + 1).deadline == now + 1
+    assert dialect.decode_request(message, deadline=now + 60).deadline == pytest.approx(now + 3, abs=1)
+
+
+def test_a_timeout_of_0_is_none() -> None:
+    assert dialect.decode_request(with_parameters(timeout=0)).deadline is None
+
+
+def test_a_sequence_of_0_is_none() -> None:
+    message = with_parameters(sequence_id=0, sequence_start=False, sequence_end=False)
+    assert dialect.decode_request(message).parameters == {}
+
+
+def test_classes_are_asked_for_by_output() -> None:
+    decoded = dialect.decode_request(with_parameters(outputs={"classification": 2}))
+    assert decoded.wanted_outputs == ("y",)
+    assert decoded.reply_form == dialect.ReplyForm(False, {"y": 2})
+
+
+def test_parameters_of_inputs_are_passed_over() -> None:
+    message = request(tensor(contents=("fp32_contents", [1, 2])))
+    message.inputs[0].parameters["layout"].string_param = "NCHW"
+    assert inputs_of(message)["x"].tolist() == [[1, 2]]
+
+
+@pytest.mark.parametrize(
+    ("given", "kind", "text"),
+    [
+        ({"priority": "high"}, InvalidInput, "parameter 'priority' is a whole number of 0 or more, got 'high'"),
+        ({"priority": -1}, InvalidInput, "parameter 'priority' is a whole number of 0 or more, got -1"),
+        ({"timeout": 0.5}, InvalidInput, "parameter 'timeout' is a whole number of 0 or more, got 0.5"),
+        ({"sequence_id": 7}, Unsupported, "parameter 'sequence_id': sequences are not offered"),
+        ({"sequence_start": True}, Unsupported, "parameter 'sequence_start': sequences are not offered"),
+        ({"triton_x": True}, InvalidInput, "parameter 'triton_x' is reserved by the protocol"),
+        ({"outputs": {"classification": "two"}}, InvalidInput, "parameter 'classification' is a whole number"),
+        ({"outputs": {"shared_memory_region": "r"}}, Unsupported, "output 'y': shared memory is not offered here"),
+    ],
+)
+def test_a_parameter_that_can_not_be_followed_is_refused(
+    given: dict[str, Any], kind: type[OnegateError], text: str
+) -> None:
+    with pytest.raises(kind) as refused:
+        dialect.decode_request(with_parameters(**given))
+    assert str(refused.value)[: len(text)] == text
+
+
+def test_shared_memory_is_refused_where_it_is_not_offered() -> None:
+    message = request(tensor())
+    message.inputs[0].parameters["shared_memory_region"].string_param = "r"
+    with pytest.raises(Unsupported, match=r"^tensor 'x': shared memory is not offered here; send the tensor"):
+        dialect.decode_request(message)
+
+
 # -- answers ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_raw_answer_goes_there_and_back() -> None:
     outputs = {"y": FLOATS, "s": np.array([b"ab"], object)}
-    message = dialect.encode_response(InferenceResponse("m", "3", "a1", outputs), raw=True)
+    message = dialect.encode_response(InferenceResponse("m", "3", "a1", outputs), dialect.RAW)
     assert (message.model_name, message.model_version, message.id) == ("m", "3", "a1")
     assert list(message.raw_output_contents) == [FLOATS.tobytes(), b"\x02\0\0\0ab"]
     back = dialect.decode_response(messages.ModelInferResponse.FromString(message.SerializeToString()))
@@ -207,35 +311,42 @@ def test_a_raw_answer_goes_there_and_back() -> None:
 
 
 def test_a_typed_answer_goes_there_and_back() -> None:
-    message = dialect.encode_response(InferenceResponse("m", "3", outputs={"y": FLOATS}), raw=False)
+    message = dialect.encode_response(InferenceResponse("m", "3", outputs={"y": FLOATS}), dialect.TYPED)
     assert dialect.decode_response(message)["y"].tolist() == [[1.5, -2]]
 
 
 @pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
 def test_half_precision_makes_the_whole_answer_raw(dtype: Any) -> None:
     outputs = {"y": FLOATS, "h": np.array([1], dtype)}
-    message = dialect.encode_response(InferenceResponse("m", "3", outputs=outputs), raw=False)
+    message = dialect.encode_response(InferenceResponse("m", "3", outputs=outputs), dialect.TYPED)
     assert len(message.raw_output_contents) == 2
     assert not any(output.HasField("contents") for output in message.outputs)
+
+
+def test_classes_are_text_highest_first() -> None:
+    scores = np.array([[0.25, 0.5, 0.125], [3, 1, 2]], np.float32)
+    response = InferenceResponse("m", "1", outputs={"y": scores, "z": FLOATS}, labels=("cat", "dog", "owl"))
+    message = dialect.encode_response(response, dialect.ReplyForm(False, {"y": 2}))
+    assert [(each.name, each.datatype, list(each.shape)) for each in message.outputs] == [
+        ("y", "BYTES", [2, 2]),
+        ("z", "FP32", [1, 2]),
+    ]
+    assert list(message.outputs[0].contents.bytes_contents) == [
+        b"0.500000:1:dog",
+        b"0.250000:0:cat",
+        b"3.000000:0:cat",
+        b"2.000000:2:owl",
+    ]
+
+
+def test_the_model_s_own_parameters_are_told() -> None:
+    parameters = {"steps": 3, "loss": 0.5, "note": "a", "done": True}
+    response = InferenceResponse("m", "1", outputs={"y": FLOATS}, parameters=parameters)
+    message = dialect.encode_response(response, dialect.RAW)
+    assert dialect.plain_parameters(message.parameters) == parameters
 
 
 def test_an_answer_without_tensors_can_not_be_told() -> None:
     response = InferenceResponse("m", "1", payload=Payload(b"", "image/jpeg"))
     with pytest.raises(InvalidInput, match=r"^model 'm' answers with a raw body, which this protocol can't carry$"):
-        dialect.encode_response(response, raw=True)
-
-
-def test_model_metadata() -> None:
-    inputs = (TensorSpec("x", "FP32", (-1, 2)), TensorSpec("s", "BYTES", (-1,)))
-    message = dialect.encode_model(ModelDescription(manifest("m", 3, inputs), "3", ("1", "3"), ServeOptions("inline")))
-    assert (message.name, list(message.versions), message.platform) == ("m", ["1", "3"], "onnx_onnxv1")
-    assert [(each.name, each.datatype, list(each.shape)) for each in message.inputs] == [
-        ("x", "FP32", [-1, 2]),
-        ("s", "BYTES", [-1]),
-    ]
-    assert [(each.name, each.datatype, list(each.shape)) for each in message.outputs] == [("y", "FP32", [-1, 2])]
-
-
-def test_server_metadata() -> None:
-    message = dialect.encode_server()
-    assert (message.name, message.version, list(message.extensions)) == ("onegate", VERSION, [])
+        dialect.encode_response(response, dialect.RAW)

@@ -9,7 +9,14 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from model_store.errors import ERROR_KINDS, InvalidInput, ModelNotFound, ModelNotReady
+from model_store.errors import (
+    ERROR_KINDS,
+    InvalidInput,
+    ModelNotFound,
+    ModelNotReady,
+    Overloaded,
+    Unsupported,
+)
 from model_store.manifest import TensorSpec
 from serve.dialects.base import HttpReply, HttpRequest, NoSuchRoute
 from serve.dialects.open_inference_http import OpenInferenceHttp
@@ -20,8 +27,10 @@ from serve.inference import (
     ModelDescription,
     ModelQuery,
     Payload,
+    Query,
     ServerDescription,
     ServerQuery,
+    StatisticsQuery,
     Tensors,
 )
 from serve.routing import ServeOptions
@@ -81,8 +90,9 @@ def test_nested_json_data_is_decoded() -> None:
 
 
 def test_the_version_in_the_path_is_asked_for() -> None:
-    request = post({"inputs": []}, path="/v2/models/m/versions/12/infer")
-    assert decode(request).version == 12
+    for version in ("12", "1.0", "three", "9" * 500):
+        request = post({"inputs": []}, path=f"/v2/models/m/versions/{version}/infer")
+        assert decode(request).version == version
 
 
 def test_the_outputs_that_the_request_names_are_wanted_in_its_order() -> None:
@@ -147,8 +157,22 @@ def test_an_empty_tensor_is_legal() -> None:
 
 
 def test_unknown_members_are_passed_over() -> None:
-    body = {"inputs": [tensor(data=[1, 2], parameters={"content_type": "np"})], "parameters": {"priority": 1}, "x": 0}
+    body = {"inputs": [tensor(data=[1, 2], parameters={"content_type": "np"})], "x": {"y": [0]}}
     assert decode(post(body)).inputs is not None
+
+
+def test_members_that_are_null_are_not_there() -> None:
+    inputs = [tensor(data=[1, 2], parameters={"content_type": None, "binary_data_size": None})]
+    body = {"inputs": inputs, "outputs": None, "id": None, "parameters": {"priority": None, "headers": None}}
+    query = decode(post(body))
+    assert (query.id, query.wanted_outputs, query.priority, query.parameters) == ("", (), 0, {})
+
+
+def test_of_a_member_that_comes_twice_the_last_counts() -> None:
+    body = b'{"inputs":[],"inputs":[{"name":"x","name":"z","shape":[9],"shape":[1],"datatype":"INT8","data":[7]}]}'
+    query = decode(post(body))
+    assert query.inputs is not None
+    assert {name: value.tolist() for name, value in query.inputs.items()} == {"z": [7]}
 
 
 # -- what is refused -------------------------------------------------------------------------------------------------
@@ -292,9 +316,19 @@ def test_paths_about_the_server(path: str) -> None:
         ("/v2/models/m/versions/3/ready", ModelQuery("m", "3")),
         ("/v2/models/versions", ModelQuery("versions")),
         ("/v2/models/ready/ready", ModelQuery("ready")),
+        ("/v2/models/m/versions/three", ModelQuery("m", "three")),
+        ("/v2/models/m/versions/-1/ready", ModelQuery("m", "-1")),
+        ("/v2/models/m/versions//ready", ModelQuery("m", "")),
+        ("/v2/models/m/config", ModelQuery("m")),
+        ("/v2/models/m/versions/3/config", ModelQuery("m", "3")),
+        ("/v2/models/config", ModelQuery("config")),
+        ("/v2/models/stats", StatisticsQuery()),
+        ("/v2/models/m/stats", StatisticsQuery("m")),
+        ("/v2/models/m/versions/3/stats", StatisticsQuery("m", "3")),
+        ("/v2/models/stats/versions/3/stats", StatisticsQuery("stats", "3")),
     ],
 )
-def test_paths_about_a_model(path: str, query: ModelQuery) -> None:
+def test_paths_about_a_model(path: str, query: Query) -> None:
     assert DIALECT.decode(get(path)) == query
 
 
@@ -308,9 +342,18 @@ def test_paths_about_a_model(path: str, query: ModelQuery) -> None:
         "/v2/models/m/infer/more",
         "/v2/models/m/versions",
         "/v2/models/m/versions/3/other",
-        "/v2/models/m/versions/three",
-        "/v2/models/m/versions/-1/ready",
-        "/v2/models/m/versions/" + "9" * 5000,
+        "/v2/models/m/generate",
+        "/v2/models/m/versions/3/generate_stream",
+        "/v2/models//infer",
+        "/v2/models//",
+        "/v2/models//versions/1/ready",
+        "/v2/infer",
+        "/v2/repository",
+        "/v2/repository/a/b/index",
+        "/v2/repository/models/m",
+        "/v2/repository/models//load",
+        "/v2/repository/models/m/other",
+        "/v2/repository/a/b/models/m/load",
     ],
 )
 def test_other_paths_are_not_found(path: str) -> None:
@@ -331,12 +374,38 @@ def test_other_paths_are_not_found(path: str) -> None:
         ("POST", "/v2/models/m/ready"),
         ("GET", "/v2/models/m/infer"),
         ("PUT", "/v2/models/m/versions/1/infer"),
+        ("POST", "/v2/models/stats"),
+        ("POST", "/v2/models/m/config"),
+        ("GET", "/v2/repository/index"),
+        ("GET", "/v2/repository/models/m/load"),
+        ("DELETE", "/v2/repository/models/m/unload"),
     ],
 )
 def test_another_method_on_a_known_path_is_not_allowed(method: str, path: str) -> None:
     with pytest.raises(NoSuchRoute) as refused:
         DIALECT.decode(get(path, method))
     assert (refused.value.status, str(refused.value)) == (405, "Method Not Allowed")
+
+
+NO_SHARED_MEMORY = "shared memory is not offered here; send the tensor in the request"
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("/v2/trace/setting", "tracing can't be set over the protocol"),
+        ("/v2/models/m/trace/setting", "tracing can't be set over the protocol"),
+        ("/v2/logging", "logging can't be set over the protocol"),
+        ("/v2/systemsharedmemory/status", NO_SHARED_MEMORY),
+        ("/v2/systemsharedmemory/region/r/register", NO_SHARED_MEMORY),
+        ("/v2/cudasharedmemory/unregister", NO_SHARED_MEMORY),
+    ],
+)
+def test_extensions_that_are_not_offered_say_why(path: str, reason: str) -> None:
+    for method in ("GET", "POST"):
+        with pytest.raises(Unsupported, match=f"^{reason}$") as refused:
+            DIALECT.decode(get(path, method))
+        assert DIALECT.encode_error(get(path, method), refused.value).status == 501
 
 
 # -- replies ---------------------------------------------------------------------------------------------------------
@@ -491,7 +560,19 @@ def test_server_metadata() -> None:
     for path in ("/v2", "/v2/"):
         reply = DIALECT.encode(get(path), ServerQuery(), ServerDescription(ready=False))
         assert (reply.status, reply.headers) == (200, [JSON])
-        assert json.loads(reply.body) == {"name": "onegate", "version": VERSION, "extensions": ["binary_tensor_data"]}
+        assert json.loads(reply.body) == {
+            "name": "onegate",
+            "version": VERSION,
+            "extensions": [
+                "binary_tensor_data",
+                "classification",
+                "model_configuration",
+                "model_repository",
+                "parameters",
+                "schedule_policy",
+                "statistics",
+            ],
+        }
 
 
 @pytest.mark.parametrize(
@@ -500,7 +581,8 @@ def test_server_metadata() -> None:
         ("/v2/health/live", True, 200, {"live": True}),
         ("/v2/health/live", False, 200, {"live": True}),
         ("/v2/health/ready", True, 200, {"ready": True}),
-        ("/v2/health/ready", False, 503, {"ready": False}),
+        ("/v2/health/ready/", True, 200, {"ready": True}),
+        ("/v2/health/ready", False, 400, {"ready": False}),
     ],
 )
 def test_health(path: str, ready: bool, status: int, body: dict[str, bool]) -> None:
@@ -508,12 +590,25 @@ def test_health(path: str, ready: bool, status: int, body: dict[str, bool]) -> N
     assert (reply.status, json.loads(reply.body)) == (status, body)
 
 
+def test_a_server_that_does_not_live_is_400() -> None:
+    reply = DIALECT.encode(get("/v2/health/live"), ServerQuery(), ServerDescription(ready=False, live=False))
+    assert (reply.status, reply.body) == (400, b'{"live":false}')
+
+
 @pytest.mark.parametrize("name", sorted(ERROR_KINDS))
 def test_an_error_is_told_in_the_protocol_s_form(name: str) -> None:
     error = ERROR_KINDS[name]('expected "a", got "b"')
     reply = DIALECT.encode_error(post(GOOD), error)
-    assert (reply.status, reply.headers) == (status_of(error).http, [JSON])
+    later = [("retry-after", "1")] if name == "Overloaded" else []
+    assert (reply.status, reply.headers) == (status_of(error).http, [JSON, *later])
     assert json.loads(reply.body) == {"error": 'expected "a", got "b"'}
+
+
+@pytest.mark.parametrize(("seconds", "header"), [(0.0, "1"), (0.2, "1"), (1, "1"), (1.01, "2"), (90.5, "91")])
+def test_an_overloaded_server_says_when_to_come_again(seconds: float, header: str) -> None:
+    error = Overloaded("the queue is full; try again later", retry_after_s=seconds)
+    reply = DIALECT.encode_error(post(GOOD), error)
+    assert (reply.status, reply.headers) == (503, [JSON, ("retry-after", header)])
 
 
 def test_a_missing_route_is_told_with_its_status() -> None:

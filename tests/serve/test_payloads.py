@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model_store.errors import InvalidInput
+from model_store.errors import InternalError, InvalidInput, ModelNotFound, OnegateError, PayloadTooLarge, Unsupported
 from model_store.manifest import PAYLOAD, PAYLOAD_SIGNATURE
 from serve.admission import SignatureCheck
 from serve.dialects import open_inference_grpc as grpc_dialect
@@ -13,7 +13,7 @@ from serve.inference import InferenceResponse, Payload, Tensors
 from serve.payloads import (
     answers_to_tensors,
     from_tensors,
-    refusal,
+    refused,
     requests_of,
     signatures_with_payload,
     to_tensors,
@@ -86,10 +86,26 @@ def test_answers_are_a_batch_whose_rows_come_apart() -> None:
     assert rows == answers
 
 
-def test_a_refusal_is_the_model_servers_json() -> None:
-    refused = refusal(400, "BadRequestException", "no picture")
-    assert refused.body == b'{\n  "code": 400,\n  "type": "BadRequestException",\n  "message": "no picture"\n}\n'
-    assert (refused.status, refused.content_type) == (400, "application/json")
+@pytest.mark.parametrize("error", [InvalidInput("größer"), PayloadTooLarge("a"), ModelNotFound("b"), Unsupported("c")])
+def test_the_error_of_a_row_is_raised_again_from_it(error: OnegateError) -> None:
+    outputs = answers_to_tensors([Payload(b"[]", "application/json"), refused(error)])
+    good, bad = ({name: column[row : row + 1] for name, column in outputs.items()} for row in range(2))
+    assert from_tensors(good).body == b"[]"
+    with pytest.raises(type(error)) as caught:
+        from_tensors(bad)
+    assert type(caught.value) is type(error)
+    assert caught.value.message == error.message
+
+
+def test_an_error_travels_as_text_with_its_kind_and_usual_status() -> None:
+    row = refused(InvalidInput("no picture"))
+    assert row == Payload(b"no picture", "text/plain", headers={"onegate-error": "InvalidInput"}, status=400)
+
+
+def test_an_error_of_an_unknown_kind_is_internal() -> None:
+    outputs = answers_to_tensors([Payload(b"odd", "text/plain", headers={"onegate-error": "Newer"})])
+    with pytest.raises(InternalError, match=r"^odd$"):
+        from_tensors(outputs)
 
 
 def test_bodies_travel_to_a_replica_and_answers_back() -> None:
@@ -100,7 +116,8 @@ def test_bodies_travel_to_a_replica_and_answers_back() -> None:
     assert request.inputs is not None
     assert requests_of(request.inputs) == [PICTURE, FORM]
     outputs = answers_to_tensors([Payload(b"\x00\xff", "image/png", status=201)])
-    message = grpc_dialect.encode_response(InferenceResponse("m", "1", outputs=outputs), raw=True)
+    assert isinstance(request.reply_form, grpc_dialect.ReplyForm)
+    message = grpc_dialect.encode_response(InferenceResponse("m", "1", outputs=outputs), request.reply_form)
     received = grpc_dialect.messages.ModelInferResponse.FromString(message.SerializeToString())
     assert from_tensors(grpc_dialect.decode_response(received)) == Payload(b"\x00\xff", "image/png", status=201)
 

@@ -1,4 +1,5 @@
-"""`POST /predictions` on a real socket, through dispatcher, batch queue and processor to a real ONNX model."""
+"""Predictions of the model servers on a real socket, through dispatcher, batch queue and processor to a real ONNX
+model."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import asyncio
 import http.client
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import pytest
 from model_store.errors import InvalidInput, ModelNotFound
 from model_store.manifest import ImageProcessor, Manifest
 from serve.dialects.model_server import Ping, Predictions
+from serve.dialects.model_server_models import Models
 from serve.dispatcher import Dispatcher, LoadedVersion
 from serve.executors.inline import build_inline_executor
 from serve.front_doors.http import HttpFrontDoor, HttpListener
@@ -49,31 +52,43 @@ class Endpoint:
         return await asyncio.to_thread(blocking)
 
 
-@pytest.fixture
-async def endpoint(tmp_path: Path, free_port: int) -> AsyncIterator[Endpoint]:
-    mean_colour(tmp_path)
-    processor = ImageProcessor(scale=1 / 255, top=2)
-    colours = msgspec.structs.replace(described(processor, labels=LABELS), name="colours")
-    endpoint = Endpoint(free_port)
-    runtimes: list[tuple[Manifest, Runtime]] = [
-        (colours, load_runtime(tmp_path, colours, threads=2)),
-        (manifest(), ProcessingRuntime(endpoint.double, manifest(), threads=1)),
-    ]
+@asynccontextmanager
+async def serving(port: int, *runtimes: tuple[Manifest, Runtime]) -> AsyncIterator[None]:
     entries = tuple(VersionEntry(version, ServeOptions("inline")) for version, _ in runtimes)
     routes = {version.name: ModelRoute(((1, 100),), {"stable": 1}) for version, _ in runtimes}
     dispatcher = Dispatcher(Router(RoutingTable(1, "./store", entries, routes)))
     for entry, (version, runtime) in zip(entries, runtimes, strict=True):
         executor = build_inline_executor(runtime, version, max_batch_size=4)
         dispatcher.loaded[entry.key] = LoadedVersion(entry, executor)
-    endpoint.double.batches.clear()
-    door = HttpFrontDoor([Predictions(), Ping()], dispatcher.answer, 100_000)
-    listener = HttpListener(door, "127.0.0.1", free_port)
+    listener = HttpListener(
+        HttpFrontDoor([Predictions(), Ping(), Models()], dispatcher.answer, 100_000), "127.0.0.1", port
+    )
     listener.start()
-    await reachable(free_port)
-    yield endpoint
+    await reachable(port)
+    yield
     await listener.stop()
     for loaded in dispatcher.loaded.values():
         await loaded.executor.close()
+
+
+@pytest.fixture
+async def endpoint(tmp_path: Path, free_port: int) -> AsyncIterator[Endpoint]:
+    mean_colour(tmp_path)
+    processor = ImageProcessor(scale=1 / 255, top=2)
+    colours = msgspec.structs.replace(described(processor, labels=LABELS), name="colours")
+    endpoint = Endpoint(free_port)
+    double = ProcessingRuntime(endpoint.double, manifest(), threads=1)
+    async with serving(free_port, (colours, load_runtime(tmp_path, colours, threads=2)), (manifest(), double)):
+        endpoint.double.batches.clear()
+        yield endpoint
+
+
+@pytest.fixture
+async def single(free_port: int) -> AsyncIterator[Endpoint]:
+    """An endpoint whose only model is `double`."""
+    endpoint = Endpoint(free_port)
+    async with serving(free_port, (manifest(), ProcessingRuntime(endpoint.double, manifest(), threads=1))):
+        yield endpoint
 
 
 async def test_a_photograph_is_answered_with_the_likeliest_classes(endpoint: Endpoint) -> None:
@@ -100,7 +115,19 @@ async def test_a_form_carries_the_photograph_too(endpoint: Endpoint) -> None:
     assert best[0]["class"] == "blue"
 
 
-@pytest.mark.parametrize("path", ["/predictions/double", "/predictions/double/1", "/predictions/double/stable"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/predictions/double",
+        "/predictions/double/1",
+        "/predictions/double/stable",
+        "/double/predict",
+        "/double/1/predict?top=3",
+        "/models/double/invoke",
+        "/invocations?model_name=double",
+        "/invocations?model_name=double&top=3",
+    ],
+)
 async def test_a_model_without_a_processor_takes_json(endpoint: Endpoint, path: str) -> None:
     status, headers, answer = await endpoint.post(path, b'{"x": [1, 2]}')
     assert (status, headers["content-type"], answer) == (200, "application/json", [2, 4])
@@ -112,12 +139,51 @@ async def test_curl_s_usual_content_type_does_not_make_json_a_form(endpoint: End
     assert (await endpoint.post("/predictions/double", b"x=%5B1%2C2%5D", content_type=form))[2] == [2, 4]
 
 
+async def test_the_query_or_a_form_may_carry_the_input(endpoint: Endpoint) -> None:
+    assert (await endpoint.post("/double/predict?x=%5B1%2C2%5D"))[2] == [2, 4]
+    form = "application/x-www-form-urlencoded"
+    assert (await endpoint.post("/invocations", b"x=[1,2]&model_name=double", content_type=form))[2] == [2, 4]
+
+
+async def test_the_only_model_needs_no_name(single: Endpoint) -> None:
+    target = {"x_amzn_sagemaker_target_model": "net.tar.gz", "accept": "application/json"}
+    status, _, answer = await single.post("/invocations", b"[1, 2]", content_type="application/json", **target)
+    assert (status, answer) == (200, [2, 4])
+
+
+async def test_sagemaker_s_usual_csv_is_read(single: Endpoint) -> None:
+    assert (await single.post("/invocations", b"1,2\n3,4\n", content_type="text/csv"))[2] == [[2, 4], [6, 8]]
+
+
+async def test_one_of_several_models_needs_a_name(endpoint: Endpoint) -> None:
+    status, _, error = await endpoint.post("/invocations", b"[1, 2]")
+    told = {"code": 400, "type": "BadRequestException", "message": "Parameter model_name is required."}
+    assert (status, error) == (400, told)
+
+
+async def test_a_model_without_a_handler_explains_nothing(endpoint: Endpoint) -> None:
+    status, _, error = await endpoint.post("/explanations/double", b"[1, 2]")
+    assert (status, error["code"]) == (501, 501)
+    assert error["message"] == "model 'double' runs without a handler, and has no explanations"
+    assert (await endpoint.post("/explanations/nobody", b"[1, 2]"))[0] == 404
+
+
+async def test_options_are_answered_with_the_model_s_document(endpoint: Endpoint) -> None:
+    status, _, document = await endpoint.post("/predictions/double", method="OPTIONS")
+    assert (status, "/predictions/double" in document["paths"]) == (200, True)
+
+
 @pytest.mark.parametrize(
     ("path", "method", "body", "status", "kind"),
     [
         ("/predictions/nobody", "POST", b"[1, 2]", 404, "ModelNotFoundException"),
-        ("/predictions/double/9", "POST", b"[1, 2]", 404, "ModelNotFoundException"),
-        ("/predictions/double/beta", "POST", b"[1, 2]", 404, "ModelNotFoundException"),
+        ("/predictions/double/9", "POST", b"[1, 2]", 404, "ModelVersionNotFoundException"),
+        ("/predictions/double/beta", "POST", b"[1, 2]", 404, "ModelVersionNotFoundException"),
+        ("/nobody/predict", "POST", b"[1, 2]", 404, "ModelNotFoundException"),
+        ("/models/nobody/invoke", "POST", b"[1, 2]", 404, "ModelNotFoundException"),
+        ("/models/double/invoke", "GET", b"", 405, "MethodNotAllowedException"),
+        ("/invocations", "GET", b"", 405, "MethodNotAllowedException"),
+        ("/elsewhere", "POST", b"[1, 2]", 404, "ResourceNotFoundException"),
         ("/predictions/double", "DELETE", b"[1, 2]", 405, "MethodNotAllowedException"),
         ("/predictions/", "POST", b"[1, 2]", 404, "ResourceNotFoundException"),
         ("/predictions/double", "POST", b"[1, 2, 3]", 400, "BadRequestException"),

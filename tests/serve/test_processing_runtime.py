@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from model_store.errors import InvalidInput
+from model_store.errors import InvalidInput, Unsupported
 from model_store.manifest import PAYLOAD, ImageProcessor, Profile, TensorSpec
 from serve.executors.inline import build_inline_executor
 from serve.inference import Payload, Tensors
@@ -27,10 +27,15 @@ def classifier(request: pytest.FixtureRequest, tmp_path: Path) -> Runtime:
     return load_runtime(tmp_path, described(ImageProcessor(scale=1 / 255), labels=LABELS), threads=request.param)
 
 
-def answers(runtime: Runtime, *payloads: Payload) -> list[Payload]:
+def rows_of(runtime: Runtime, *payloads: Payload) -> list[Tensors]:
+    """The answers of one batch, as rows of tensors."""
     rows = [to_tensors(payload) for payload in payloads]
     outputs = runtime.run({name: np.concatenate([row[name] for row in rows]) for name in rows[0]}, PAYLOAD)
-    return [from_tensors({name: column[i : i + 1] for name, column in outputs.items()}) for i in range(len(rows))]
+    return [{name: column[i : i + 1] for name, column in outputs.items()} for i in range(len(rows))]
+
+
+def answers(runtime: Runtime, *payloads: Payload) -> list[Payload]:
+    return list(map(from_tensors, rows_of(runtime, *payloads)))
 
 
 def best(answer: Payload) -> str:
@@ -47,18 +52,27 @@ def test_pictures_are_classified_as_a_batch(classifier: Runtime) -> None:
 
 
 def test_a_bad_picture_is_refused_alone(classifier: Runtime) -> None:
-    good, bad, empty, other = answers(
+    good, bad, empty, other = rows_of(
         classifier,
         photograph(RED),
         Payload(photograph(RED).body[:40], "image/jpeg"),
         Payload(b"", ""),
         photograph(BLUE),
     )
-    assert [answer.status for answer in (good, bad, empty, other)] == [200, 400, 400, 200]
-    assert (best(good), best(other)) == ("red", "blue")
-    told = json.loads(bad.body)
-    assert (told["code"], told["type"]) == (400, "BadRequestException")
-    assert told["message"].startswith("expected a picture (JPEG, PNG, WEBP, BMP, GIF), got 40 bytes")
+    assert (best(from_tensors(good)), best(from_tensors(other))) == ("red", "blue")
+    with pytest.raises(InvalidInput, match=r"^expected a picture \(JPEG, PNG, WEBP, BMP, GIF\), got 40 bytes"):
+        from_tensors(bad)
+    with pytest.raises(InvalidInput, match=r"^expected a picture .*, got 0 bytes"):
+        from_tensors(empty)
+
+
+def test_an_explanation_is_refused_alone(classifier: Runtime) -> None:
+    asked = photograph(RED)
+    asked.headers = {"explain": "True"}
+    explained, predicted = rows_of(classifier, asked, photograph(BLUE))
+    with pytest.raises(Unsupported, match=r"runs without a handler, and has no explanations$"):
+        from_tensors(explained)
+    assert best(from_tensors(predicted)) == "blue"
 
 
 def test_tensors_pass_by_the_processor(classifier: Runtime) -> None:
@@ -123,8 +137,10 @@ def test_an_answer_that_can_t_be_written_is_refused_alone() -> None:
         texts[:] = [b"\xff" if row[0] else b"fine" for row in inputs["x"]]
         return {"y": texts}
 
-    fine, refused = answers(processing(function=echo)[0], numbers([0]), numbers([1]))
-    assert (fine.body, fine.status, refused.status) == (b'"fine"', 200, 400)
+    fine, refused = rows_of(processing(function=echo)[0], numbers([0]), numbers([1]))
+    assert (from_tensors(fine).body, from_tensors(fine).status) == (b'"fine"', 200)
+    with pytest.raises(InvalidInput):
+        from_tensors(refused)
 
 
 # -- where it runs ----------------------------------------------------------------------------------------------------
@@ -133,7 +149,7 @@ def test_an_answer_that_can_t_be_written_is_refused_alone() -> None:
 async def test_bodies_never_run_on_the_loop(classifier: Runtime) -> None:
     version = described(ImageProcessor(), labels=LABELS)
     executor = build_inline_executor(classifier, version, max_batch_size=4)
-    outcome = executor.run(to_tensors(photograph(RED)), 0.0, PAYLOAD)
+    outcome = executor.run(to_tensors(photograph(RED)), float("inf"), PAYLOAD)
     assert not isinstance(outcome, dict)
     assert best(from_tensors(await outcome)) == "red"
     assert isinstance(executor.run({"data": np.zeros((1, 3, 2, 2), np.float32)}, 0.0), dict)

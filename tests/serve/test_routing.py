@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from model_store.errors import ModelNotFound, ModelNotReady
+from model_store.errors import InvalidInput, ModelNotFound, ModelNotReady
 from serve.routing import Batching, ModelRoute, Replica, Router, RoutingTable, ServeOptions, runs_differently
 from tests.serve.tiny_versions import entry
 
@@ -54,11 +54,11 @@ def test_a_label_names_its_version(label: str, version: int) -> None:
 
 @pytest.mark.parametrize("version", [1, 2, 5])
 def test_every_version_of_the_table_can_be_called_by_number(version: int) -> None:
-    assert Router(table()).resolve("ranker", version=version) == ("ranker", version)
+    assert Router(table()).resolve("ranker", version=str(version)) == ("ranker", version)
 
 
 def test_versions_are_listed_in_the_table_s_order() -> None:
-    assert Router(table()).versions("ranker") == (1, 2, 5)
+    assert Router(table()).versions("ranker") == ("1", "2", "5")
 
 
 def test_an_unknown_model_is_not_found() -> None:
@@ -79,7 +79,7 @@ def test_an_unknown_version_is_not_found() -> None:
     with pytest.raises(ModelNotFound) as refused:
         Router(table()).resolve("ranker", version="3")
     assert str(refused.value) == "model 'ranker' has no version 3 here; callable: 1, 2, 5"
-    assert refused.value.details == {"model": "ranker", "version": 3}
+    assert refused.value.details == {"model": "ranker", "version": "3"}
 
 
 def test_version_zero_is_not_found() -> None:
@@ -119,7 +119,7 @@ def test_a_new_table_replaces_the_old_one_whole() -> None:
     router = Router(table())
     router.update(RoutingTable(2, "./store", (entry("ranker", 7),), {"ranker": ModelRoute(((7, 100),))}))
     assert router.resolve("ranker") == ("ranker", 7)
-    assert router.versions("ranker") == (7,)
+    assert router.versions("ranker") == ("7",)
     with pytest.raises(ModelNotFound):
         router.resolve("ranker", version="1")
     with pytest.raises(ModelNotFound):
@@ -150,3 +150,22 @@ def test_the_replicas_of_the_moment_do_not_run_differently() -> None:
     old = entry("digits", 3, "replicas")
     new = msgspec.structs.replace(old, replicas=(Replica("r1", "node", "unix-abstract:r1", "127.0.0.1:1"),))
     assert runs_differently(old, new) is False
+
+
+def test_an_alias_goes_before_a_number_of_the_store() -> None:
+    route = ModelRoute(((1, 100),), aliases={"2": 1, "1.0": 5})
+    versions = (entry("ranker", 1), entry("ranker", 2), entry("ranker", 5))
+    router = Router(RoutingTable(1, "./store", versions, {"ranker": route}))
+    assert [router.resolve("ranker", version=text)[1] for text in ("2", "1.0", "5", "1")] == [1, 5, 5, 1]
+    assert router.name_of(("ranker", 5)) == "1.0"
+
+
+def test_no_name_is_the_only_model_there_is() -> None:
+    single = Router(RoutingTable(1, "./store", (entry("digits", 3),), {"digits": ModelRoute(((3, 100),))}))
+    assert single.resolve("") == ("digits", 3)
+    assert single.resolve("", version="3") == ("digits", 3)
+    for several in (table(), RoutingTable(1, "./store")):
+        with pytest.raises(InvalidInput, match=r"^Parameter model_name is required\.$"):
+            Router(several).resolve("")
+    with pytest.raises(ModelNotReady):
+        Router().resolve("")

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from model_store.errors import ConversionError
 from model_store.manifest import ParityReport
 from serve.config import Config
 from serve.fleet import Fleet, Wanted
@@ -29,6 +30,7 @@ PARITY = ParityReport(
 WAITING = {
     "name": "digits",
     "version": None,
+    "called": None,
     "state": "CONVERTING",
     "default": False,
     "labels": [],
@@ -97,6 +99,7 @@ def test_a_version_that_serves_is_told_with_all_that_is_known() -> None:
         {
             "name": "digits",
             "version": 3,
+            "called": "3",
             "state": "READY",
             "default": True,
             "labels": ["stable"],
@@ -200,7 +203,7 @@ def test_progress_of_a_preparation_is_its_reason_beside_what_serves() -> None:
 def test_a_failed_preparation_is_told_until_the_next_one_begins() -> None:
     controlled = Controlled("digits")
     controlled.gathered.begin("digits")
-    controlled.gathered.fail("digits", "outputs differ by 3%")
+    controlled.gathered.fail("digits", ConversionError("outputs differ by 3%"))
     assert controlled.state()["models"] == [WAITING | {"state": "FAILED", "reason": "outputs differ by 3%"}]
     controlled.gathered.begin("digits")
     assert controlled.state()["models"] == [WAITING]
@@ -210,7 +213,7 @@ def test_progress_of_a_preparation_that_is_over_is_not_told() -> None:
     controlled = Controlled("digits")
     controlled.gathered.note_progress("digits", "too late")
     controlled.gathered.begin("digits")
-    controlled.gathered.fail("digits", "outputs differ by 3%")
+    controlled.gathered.fail("digits", ConversionError("outputs differ by 3%"))
     controlled.gathered.note_progress("digits", "too late")
     assert controlled.rows("state", "reason") == [("FAILED", "outputs differ by 3%")]
 
@@ -218,6 +221,6 @@ def test_progress_of_a_preparation_that_is_over_is_not_told() -> None:
 def test_a_model_that_nobody_wants_any_more_has_no_rows() -> None:
     controlled = Controlled()
     controlled.gathered.begin("digits")
-    controlled.gathered.fail("digits", "outputs differ by 3%")
+    controlled.gathered.fail("digits", ConversionError("outputs differ by 3%"))
     controlled.gathered.forget("digits")
     assert (controlled.rows("name"), controlled.gathered) == ([], Gathered())

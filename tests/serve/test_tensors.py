@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from model_store.errors import InvalidInput
-from serve.tensors import datatype_of, dtype_of, from_json, from_raw, from_values, to_json_values, to_raw
+from model_store.manifest import DATATYPES
+from serve.tensors import datatype_of, dtype_of, from_json, from_raw, from_values, raw_view, to_json_values, to_raw
 
 HUGE = 10**17
 
@@ -34,6 +35,7 @@ RAW = [
 @pytest.mark.parametrize(("datatype", "tensor", "raw"), RAW, ids=[case[0] for case in RAW])
 def test_a_datatype_goes_to_its_raw_bytes_and_back(datatype: str, tensor: np.ndarray, raw: bytes) -> None:
     assert to_raw(tensor) == raw
+    assert bytes(raw_view(tensor)) == raw
     back = from_raw("x", datatype, [2], raw)
     assert back.dtype == tensor.dtype
     assert back.tolist() == tensor.tolist()
@@ -77,7 +79,18 @@ def test_json_values_are_flat_and_row_major() -> None:
 
 
 def test_raw_bytes_are_row_major_whatever_the_memory_order() -> None:
-    assert to_raw(np.asfortranarray(np.array([[1, 2], [3, 4]], np.uint8))) == b"\x01\x02\x03\x04"
+    tensor = np.asfortranarray(np.array([[1, 2], [3, 4]], np.uint8))
+    assert to_raw(tensor) == bytes(raw_view(tensor)) == b"\x01\x02\x03\x04"
+
+
+def test_raw_bytes_for_a_reply_are_viewed_and_not_copied() -> None:
+    tensor = np.array([[1, 2], [3, 4]], np.float32)
+    for shown in (tensor, tensor[1:]):
+        view = raw_view(shown)
+        assert len(view) == shown.nbytes
+        assert np.shares_memory(np.frombuffer(view, np.uint8), tensor)
+    assert len(raw_view(np.zeros((0, 2), np.float32))) == 0
+    assert bytes(raw_view(np.array(7, np.int16))) == b"\x07\x00"
 
 
 def test_raw_numbers_are_viewed_and_not_copied() -> None:
@@ -153,6 +166,11 @@ REFUSED_JSON = [
         "unknown datatype 'FP8'; expected one of BOOL, UINT8, UINT16, UINT32, UINT64, INT8, INT16, INT32, INT64, "
         "FP16, BF16, FP32, FP64, BYTES",
     ),
+    (
+        "F" * 1000,
+        b"[1]",
+        f"unknown datatype 'FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF; expected one of {', '.join(DATATYPES)}",
+    ),
     ("FP32", b"[1,2]", "shape [1] takes 1 values, got 2"),
     ("BYTES", b"[]", "shape [1] takes 1 values, got 0"),
 ]
@@ -206,6 +224,7 @@ REFUSED_RAW = [
     ("FP32", [-1], b"1234", "expected sizes of 0 or more, got shape [-1]"),
     ("FP32", [-1, -1], b"1234", "expected sizes of 0 or more, got shape [-1, -1]"),
     ("FP32", [1] * 65, b"1234", "a tensor has at most 64 dimensions, got 65"),
+    ("FP32", [-1] * 65, b"1234", "a tensor has at most 64 dimensions, got 65"),
     ("BOOL", [2], b"\x01\x02", "a BOOL is one byte, 0 or 1; got 2"),
     ("BYTES", [2], b"\x00\x00\x00\x00", "2 BYTES elements take at least 8 bytes, got 4"),
     ("BYTES", [HUGE], b"1234", f"{HUGE} BYTES elements take at least {4 * HUGE} bytes, got 4"),

@@ -1,0 +1,212 @@
+"""Operations as edits of desired state: a config and what is asked give another config.
+
+Pure: nothing is read or written here. Every edit is typed by the config's own model, so that what can't be is a
+`ConfigError` with the same words as in a file. Sources come admitted (`allowed_sources.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from model_store.errors import Conflict, Forbidden, ModelNotFound
+from serve.config import Config, ModelConfig, config_of
+from serve.config_contradictions import ALL_TRAFFIC
+from serve.model_documents import Document, merged, versions_of, with_settings, with_trust
+from serve.operations import LoadModel, ReplaceModels, ScaleModel, SetDefault, UnloadModel
+
+NAME = "the change"
+"""What is edited, for messages."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What edits need to know beside the config.
+
+    `called` gives the text that clients have for a version of a model, None while it has none; `earlier` the model as
+    the newest generation had it that names it; `stored` the numbers of its versions in the store, ascending.
+    """
+
+    called: Callable[[str, Document], str | None]
+    earlier: Callable[[str], Document | None]
+    stored: Callable[[str], Sequence[int]]
+
+
+def load(config: Config, operation: LoadModel, known: Known, made: Document | None = None) -> Config:
+    """The config with the model that is to be loaded. `made` is the version that comes with the call, `{"source": ..}`
+    or `{"version": number}`; without one the model is what it is, was, or has in the store.
+
+    Raises `ModelNotFound`, `Conflict`, `Forbidden` or `ConfigError`.
+    """
+    name = operation.model
+    assert name is not None, "an archive's own name is looked up before"
+    before = _find(config, name)
+    found = _again(before, operation, known) if made is None else _made(before, operation, known, made)
+    return _with_model(config, with_trust(config.trusted_sources, before, with_settings(found, operation.settings)))
+
+
+def unload(config: Config, operation: UnloadModel, known: Known) -> Config:
+    """The config without the model, or without one version; raises `ModelNotFound` or `Forbidden`."""
+    model = _required(config, operation.model)
+    versions = versions_of(model)
+    if operation.version is not None:
+        index = _required_version(model, operation.version, known)
+        if len(versions) > 1:
+            if ModelConfig.model_validate(model).wanted_versions()[index].traffic:
+                raise Forbidden(
+                    f"version {operation.version} of {operation.model!r} answers by default; make another version the "
+                    "default first",
+                    model=operation.model,
+                )
+            return _with_model(config, {**model, "versions": versions[:index] + versions[index + 1 :]})
+    models = [each for each in config.document()["models"] if each["name"] != operation.model]
+    return config_of({**config.document(), "models": models}, NAME)
+
+
+def scale(config: Config, operation: ScaleModel, known: Known) -> Config:
+    """The config with so many replicas of the model; raises `ModelNotFound` or `ConfigError`. All versions of a model
+    are run alike."""
+    model = _required(config, operation.model)
+    if operation.version is not None:
+        _required_version(model, operation.version, known)
+    settings: dict[str, Any] = {"replicas": operation.replicas}
+    if operation.replicas > 1:
+        settings["executor"] = "replicas"
+    return _with_model(config, merged(model, {"serve": settings}))
+
+
+def set_default(config: Config, operation: SetDefault, known: Known) -> Config:
+    """The config with all of the model's traffic on one version; raises `ModelNotFound`."""
+    model = _required(config, operation.model)
+    index = _required_version(model, operation.version, known)
+    versions = [
+        {**version, "traffic": ALL_TRAFFIC if position == index else 0}
+        for position, version in enumerate(versions_of(model))
+    ]
+    return _with_model(config, _with_versions(model, versions)) if len(versions) > 1 else config
+
+
+def replace_all(config: Config, operation: ReplaceModels) -> Config:
+    """The config with these models and no others. One that is there keeps what the operation does not say of it.
+
+    Raises `Forbidden` or `ConfigError`.
+    """
+    models = []
+    for given in operation.models:
+        before = _find(config, str(given.get("name")))
+        places = {key: given[key] for key in ("name", "source", "versions") if key in given}
+        kept = {key: value for key, value in (before or {}).items() if key not in ("source", "versions")}
+        settings = {key: value for key, value in given.items() if key not in places}
+        models.append(with_trust(config.trusted_sources, before, with_settings({**kept, **places}, settings)))
+    return config_of({**config.document(), "models": models}, NAME)
+
+
+def restored(config: Config, written: Config, former: Config) -> Config:
+    """`config` with what was changed from `former` to `written` taken back, of the models that nobody changed since."""
+    now, then, before = (_by_name(each) for each in (config, written, former))
+    for name in changed(former, written):
+        if now.get(name) == then.get(name):
+            now[name] = before.get(name)
+    models = [model for model in now.values() if model is not None]
+    return config_of({**config.document(), "models": models}, NAME)
+
+
+def changed(old: Config, new: Config) -> set[str]:
+    """Names of the models that differ."""
+    before, after = _by_name(old), _by_name(new)
+    return {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+
+
+def _by_name(config: Config) -> dict[str, Document | None]:
+    return {model["name"]: model for model in config.document()["models"]}
+
+
+def _find(config: Config, name: str) -> Document | None:
+    return _by_name(config).get(name)
+
+
+def _required(config: Config, name: str) -> Document:
+    model = _find(config, name)
+    if model is None:
+        raise ModelNotFound(f"model {name!r} is not loaded", model=name)
+    return model
+
+
+def _with_versions(model: Document, versions: Sequence[Document]) -> Document:
+    return {key: value for key, value in model.items() if key != "source"} | {"versions": list(versions)}
+
+
+def _index(model: Document, version: str, known: Known) -> int | None:
+    texts = [known.called(model["name"], each) for each in versions_of(model)]
+    return texts.index(version) if version in texts else None
+
+
+def _required_version(model: Document, version: str, known: Known) -> int:
+    index = _index(model, version, known)
+    if index is None:
+        texts = [text for each in versions_of(model) if (text := known.called(model["name"], each))]
+        raise ModelNotFound(
+            f"model {model['name']!r} has no version {version:.40} here; loaded: {', '.join(texts) or 'none yet'}",
+            model=model["name"],
+            version=version,
+        )
+    return index
+
+
+def _again(before: Document | None, operation: LoadModel, known: Known) -> Document:
+    """The model without anything new: as it is, as it was, or from the store."""
+    name, version = str(operation.model), operation.version
+    present = before is not None and (version is None or _index(before, version, known) is not None)
+    if before is not None and present:
+        _refuse_if_there(operation)
+        return before
+    model = before or known.earlier(name)
+    if model is not None and (version is None or _index(model, version, known) is not None):
+        return model
+    stored = known.stored(name)
+    number = version or (str(stored[-1]) if stored else "")
+    if number not in map(str, stored):
+        what = f"version {version:.40} of model {name!r}" if version else f"model {name!r}"
+        raise ModelNotFound(
+            f"{what} is neither in the config, nor was it, nor in the store; give the source that it is to be loaded "
+            "from",
+            model=name,
+        )
+    entry = {"version": int(number)}
+    return {"name": name, "versions": [entry]} if model is None else _with_versions(model, [*versions_of(model), entry])
+
+
+def _made(before: Document | None, operation: LoadModel, known: Known, made: Document) -> Document:
+    """The model with the version that comes with the call: instead of what it has, or beside that under a name."""
+    version = operation.version
+    model = before or {"name": operation.model}
+    if version is None:
+        if before is not None:
+            _refuse_if_there(operation)
+        bare = {key: value for key, value in model.items() if key not in ("source", "versions")}
+        return {**bare, "source": made["source"]} if "source" in made else {**bare, "versions": [made]}
+    entry = {**made, "as_version": version}
+    if before is None:
+        return {**model, "versions": [entry]}
+    versions, index = versions_of(before), _index(before, version, known)
+    if index is None:
+        return _with_versions(model, [*versions, entry])
+    _refuse_if_there(operation)
+    kept = {key: value for key, value in versions[index].items() if key in ("label", "traffic")}
+    return _with_versions(model, [*versions[:index], {**kept, **entry}, *versions[index + 1 :]])
+
+
+def _refuse_if_there(operation: LoadModel) -> None:
+    if not operation.replace:
+        what = f"version {operation.version:.40} of model" if operation.version else "model"
+        raise Conflict(
+            f"{what} {operation.model!r} is loaded already; unload it first",
+            model=operation.model,
+            version=operation.version,
+        )
+
+
+def _with_model(config: Config, model: Document) -> Config:
+    models = _by_name(config) | {str(model["name"]): model}
+    return config_of({**config.document(), "models": list(models.values())}, NAME)

@@ -1,0 +1,185 @@
+"""Desired state in force: the newest generation, the preparation of what it names, and what the fleet is to hold.
+
+Edits take turns, each from what the one before left. What they are is `desired_edits.py`'s and the config's; the
+controller feeds the fleet and moves it on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from model_store import generations
+from model_store.errors import ConfigError, IntegrityError
+from model_store.generations import Generation
+from model_store.store import Store
+from serve.config import Config, ModelConfig
+from serve.desired import Change, plan
+from serve.desired_edits import changed
+from serve.errors import presentable
+from serve.fleet import Fleet
+from serve.model_documents import Document
+from serve.preparation import Preparer, stored_version
+from serve.routing import BEING_PREPARED
+from serve.state import Gathered
+
+CONVERSIONS_AT_ONCE = 2
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One that was made: desired state before and after, and the models that are prepared for it."""
+
+    former: Config
+    written: Config
+    models: frozenset[str]
+
+
+class DesiredState:
+    """The config in force. `on_change` is called when there is something new for the fleet's next step."""
+
+    def __init__(self, store: Store, fleet: Fleet, generation: Generation, on_change: Callable[[], None]) -> None:
+        self.store = store
+        self.fleet = fleet
+        self.number = generation.number
+        self.config = Config.model_validate(generation.config)
+        self.gathered = Gathered()
+        self.preparer = Preparer(store, CONVERSIONS_AT_ONCE)
+        self._earlier = _EarlierModels(store, generation)
+        self._on_change = on_change
+        self._turn = asyncio.Lock()
+        self._preparing: dict[str, asyncio.Task[None]] = {}
+        self._stepped = asyncio.Event()
+        self._take_over(self.config, {model.name for model in self.config.models})
+
+    async def plan(self, config: Config) -> list[Change]:
+        """What `apply` of `config` would change; raises `ConfigError` as it would."""
+        self._refuse_fixed_changes(config)
+        serving: dict[str, set[int]] = {}
+        for name, version in self.fleet.versions:
+            serving.setdefault(name, set()).add(version)
+        return await asyncio.to_thread(
+            plan,
+            self.config,
+            config,
+            serving,
+            lambda model, version: stored_version(self.store, model, version),
+        )
+
+    async def apply(self, config: Config) -> list[Change]:
+        """Makes `config` the desired state and prepares all its models; returns what that changes, before it is done.
+
+        Raises `ConfigError` for changes of what only a restart can change, `Conflict` when another controller wrote.
+        """
+        changes = await self.plan(config)
+        async with self._turn:
+            await self._write(config)
+            self._earlier.note(config.document()["models"])
+            self._take_over(config, {model.name for model in config.models})
+        return changes
+
+    async def edit(self, change: Callable[[Config], Config], again: Iterable[str] = ()) -> Edit:
+        """Makes what `change` makes of the config the desired state and prepares the models that differ, and those of
+        `again`. `change` runs in a thread and may look into the store; what it raises is raised here.
+
+        Nothing is written when nothing differs. One that is not `keep`t is not what `earlier` gives: it may be taken
+        back. Raises `Conflict` when another controller wrote.
+        """
+        async with self._turn:
+            former = self.config
+            config = await asyncio.to_thread(change, former)
+            models = changed(former, config)
+            if models:
+                await self._write(config)
+            models |= set(again)
+            self._take_over(config, models)
+        return Edit(former, config, frozenset(models))
+
+    def keep(self, edit: Edit) -> None:
+        """Says that an edit has come off."""
+        self._earlier.note(model for model in edit.written.document()["models"] if model["name"] in edit.models)
+
+    def earlier(self, model: str) -> Document | None:
+        """The model as it was last desired. Reads generations; for threads."""
+        return self._earlier.find(model)
+
+    def note_step(self) -> None:
+        """To be called after each step of the fleet: who waits looks again."""
+        stepped, self._stepped = self._stepped, asyncio.Event()
+        stepped.set()
+
+    async def step(self) -> None:
+        """Returns after the fleet's next step."""
+        await self._stepped.wait()
+
+    def _refuse_fixed_changes(self, config: Config) -> None:
+        for key in ("store", "gateway"):
+            old, new = getattr(self.config, key), getattr(config, key)
+            if old != new:
+                raise ConfigError(f"{key}: expected {old!r} as running, got {new!r}; restart `onegate up` to change it")
+
+    async def _write(self, config: Config) -> None:
+        generation = await asyncio.to_thread(generations.append, self.store, self.number + 1, config.document())
+        self.number = generation.number
+
+    def _take_over(self, config: Config, models: set[str]) -> None:
+        wanted = {model.name: model for model in config.models}
+        for gone in {model.name for model in self.config.models} - wanted.keys():
+            self.fleet.retire(gone)
+            self.gathered.forget(gone)
+            if task := self._preparing.pop(gone, None):
+                task.cancel()
+        self.config = config
+        for name in (model.name for model in config.models if model.name in models):
+            if previous := self._preparing.pop(name, None):
+                previous.cancel()
+            self.gathered.begin(name)
+            self.fleet.name(name)
+            self.fleet.unavailable.setdefault(name, BEING_PREPARED)
+            self._preparing[name] = asyncio.get_running_loop().create_task(self._prepare(wanted[name]))
+        self._on_change()
+
+    async def _prepare(self, model: ModelConfig) -> None:
+        def on_progress(text: str) -> None:
+            self.gathered.note_progress(model.name, text)
+
+        try:
+            wanted = await self.preparer.prepare(model, on_progress)
+        except Exception as error:
+            told = presentable(error)
+            self.gathered.fail(model.name, told)
+            self.fleet.unavailable[model.name] = told.message
+        else:
+            self.gathered.forget(model.name)
+            self.fleet.want(model.name, wanted)
+        self._on_change()
+
+
+class _EarlierModels:
+    """Models as they were last desired. Generations are read, newest first, only as far as somebody asks."""
+
+    def __init__(self, store: Store, newest: Generation) -> None:
+        self._store = store
+        self._models: dict[str, Document] = {}
+        self._unread_below = newest.number
+        self.note(newest.config["models"])
+
+    def note(self, models: Iterable[Document]) -> None:
+        """Models as they are desired now."""
+        self._models.update({model["name"]: model for model in models})
+
+    def find(self, name: str) -> Document | None:
+        """The model, None where no generation names it. Blocks; raises `StoreError`."""
+        unread = [n for n in generations.numbers(self._store) if n < self._unread_below] if self._lacks(name) else []
+        while self._lacks(name) and unread:
+            number = unread.pop()
+            with suppress(IntegrityError):
+                for model in generations.read(self._store, number).config["models"]:
+                    self._models.setdefault(model["name"], model)
+            self._unread_below = number
+        return self._models.get(name)
+
+    def _lacks(self, name: str) -> bool:
+        return name not in self._models

@@ -1,0 +1,47 @@
+"""The OpenAPI document of the endpoint: `GET /openapi.json`, and where clients of MXNet Model Server and TorchServe
+look for it: `GET /api-description` and `OPTIONS /`.
+
+References: https://github.com/awslabs/multi-model-server/blob/master/docs/rest_api.md and
+https://pytorch.org/serve/rest_api.html.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from model_store.errors import OnegateError
+from serve.dialects.base import HttpReply, HttpRequest, NoSuchRoute, retry_after
+from serve.errors import status_of
+from serve.inference import AllModels, AllModelsQuery, Answer, Query
+from serve.openapi.document import endpoint_document
+
+_JSON = ("content-type", "application/json")
+_METHODS = {"": "OPTIONS", "openapi.json": "GET", "api-description": "GET"}
+"""First path segment -> the method that asks for the document there."""
+
+
+class ApiDescription:
+    """The dialect; it has no state."""
+
+    segments: tuple[str, ...] = tuple(_METHODS)
+
+    def decode(self, request: HttpRequest) -> Query:
+        """The question for all models; raises `NoSuchRoute` for other paths and methods."""
+        method = _METHODS.get(request.path.strip("/"))
+        if method is None:
+            raise NoSuchRoute("Not Found")
+        if request.method != method:
+            raise NoSuchRoute("Method Not Allowed", status=405)
+        return AllModelsQuery()
+
+    def encode(self, request: HttpRequest, query: Query, answer: Answer) -> HttpReply:
+        """The document, with a path of its own for each model that can be called."""
+        assert isinstance(answer, AllModels)
+        document = msgspec.json.encode(endpoint_document(answer.models))
+        return HttpReply(200, msgspec.json.format(document), [_JSON])
+
+    def encode_error(self, request: HttpRequest, error: OnegateError) -> HttpReply:
+        """`{"error": text, "kind": name}` under the kind's status."""
+        status = error.status if isinstance(error, NoSuchRoute) else status_of(error).http
+        body = msgspec.json.encode({"error": error.message, "kind": type(error).__name__})
+        return HttpReply(status, body, [_JSON, *retry_after(error)])

@@ -1,0 +1,183 @@
+"""Inference bodies of Open Inference over HTTP: the JSON request, and binary tensors behind it.
+
+Not the protocol's own but decided here: of a key that comes twice the last one counts; null stands for a member or
+parameter that is not there, as clients write it that dump whole objects; as JSON input NaN and infinities are refused,
+since the binary form carries them exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+
+from model_store.errors import InvalidInput, Unsupported
+from serve import tensors
+from serve.dialects.base import HttpRequest
+from serve.dialects.open_inference import NO_PARAMETERS, NO_SHARED_MEMORY, class_count, is_number, read_parameters
+from serve.inference import InferenceRequest, Payload, Tensors
+
+HEADER_LENGTH = "inference-header-content-length"
+
+_Size = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+_Parameters = dict[str, str | int | float | bool | None]
+
+_REGION = "shared_memory_region"
+
+
+class _Input(msgspec.Struct):
+    name: str
+    shape: list[_Size]
+    datatype: str
+    parameters: _Parameters | None = None
+    data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Output(msgspec.Struct):
+    name: str
+    parameters: _Parameters | None = None
+
+
+class _Request(msgspec.Struct):
+    inputs: list[_Input]
+    outputs: list[_Output] | None = None
+    id: str | None = None
+    parameters: _Parameters | None = None
+
+
+class ReplyForm(msgspec.Struct, frozen=True):
+    """How the caller wants the outputs: binary those in `named`, else `binary`; as so many classes those in `classes`.
+    Kept between decode and encode."""
+
+    binary: bool = False
+    named: Mapping[str, bool] = {}
+    classes: Mapping[str, int] = {}
+
+
+ALL_JSON = ReplyForm()
+ALL_BINARY = ReplyForm(binary=True)
+
+_decode_json = msgspec.json.Decoder(_Request).decode
+
+
+def decode_inference(request: HttpRequest, model: str, version: str | None) -> InferenceRequest:
+    """The inference request in a body; numbers of binary tensors are views on it.
+
+    Raises `InvalidInput`, and `Unsupported` for what the protocol has and this server hasn't.
+    """
+    header, binary = _split_body(request)
+    if not header and request.header(HEADER_LENGTH) is not None:
+        payload = Payload(request.body, "application/octet-stream")
+        return InferenceRequest(model, version, payload=payload, reply_form=ALL_BINARY)
+    message = _decode_header(header)
+    inputs, position = _decode_inputs(message.inputs, binary)
+    if position != len(binary):
+        raise InvalidInput(f"the binary tensors take {position} bytes, {len(binary)} follow the JSON part")
+    asked = read_parameters(_own(message.parameters)) if message.parameters else NO_PARAMETERS
+    return InferenceRequest(
+        model,
+        version,
+        signature=asked.signature,
+        id=message.id or "",
+        inputs=inputs,
+        wanted_outputs=tuple([output.name for output in message.outputs]) if message.outputs else (),
+        parameters=asked.others,
+        priority=asked.priority,
+        deadline=asked.deadline,
+        reply_form=_reply_form(message),
+    )
+
+
+def _decode_header(header: bytes | memoryview) -> _Request:
+    try:
+        return _decode_json(header)
+    except msgspec.DecodeError as error:
+        raise InvalidInput(f"the body is not a v2 inference request: {error}") from error
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"the body is not UTF-8 JSON: {error.reason}") from error
+    except RecursionError as error:
+        raise InvalidInput("the body is not a v2 inference request: it is nested too deep") from error
+
+
+def _split_body(request: HttpRequest) -> tuple[bytes | memoryview, memoryview]:
+    body = request.body
+    length = request.header(HEADER_LENGTH)
+    if length is None:
+        return body, memoryview(b"")
+    if not is_number(length) or int(length) > len(body):
+        raise InvalidInput(f"{HEADER_LENGTH} must be 0 to {len(body)}, the body's length; got {length[:40]!r}")
+    view = memoryview(body)
+    return view[: int(length)], view[int(length) :]
+
+
+def _decode_inputs(messages: list[_Input], binary: memoryview) -> tuple[Tensors, int]:
+    inputs: Tensors = {}
+    position = 0
+    for message in messages:
+        if message.name in inputs:
+            raise InvalidInput(f"input {message.name!r} appears twice")
+        if not message.parameters:
+            inputs[message.name] = _decode_json_input(message)
+            continue
+        if _REGION in message.parameters:
+            raise Unsupported(f"input {message.name!r}: {NO_SHARED_MEMORY}")
+        size: Any = message.parameters.get("binary_data_size")
+        if size is None:
+            inputs[message.name] = _decode_json_input(message)
+            continue
+        inputs[message.name] = _decode_binary_input(message, size, binary[position:])
+        position += size
+    return inputs, position
+
+
+def _decode_json_input(message: _Input) -> np.ndarray:
+    if message.data is msgspec.UNSET:
+        raise InvalidInput(f"input {message.name!r} has neither 'data' nor the parameter 'binary_data_size'")
+    return tensors.from_json(message.name, message.datatype, message.shape, message.data)
+
+
+def _decode_binary_input(message: _Input, size: Any, rest: memoryview) -> np.ndarray:
+    if message.data is not msgspec.UNSET:
+        raise InvalidInput(f"input {message.name!r} has both 'data' and 'binary_data_size'")
+    if type(size) is not int or size < 0 or size > len(rest):
+        raise InvalidInput(
+            f"input {message.name!r}: 'binary_data_size' must be 0 to {len(rest)}, the bytes left; got {size!r:.40}"
+        )
+    return tensors.from_raw(message.name, message.datatype, message.shape, rest[:size])
+
+
+def _reply_form(message: _Request) -> ReplyForm:
+    parameters = message.parameters
+    binary = _switch("binary_data_output", parameters) if parameters else None
+    named: dict[str, bool] = {}
+    classes: dict[str, int] = {}
+    for output in message.outputs or ():
+        if not output.parameters:
+            continue
+        if _REGION in output.parameters:
+            raise Unsupported(f"output {output.name!r}: {NO_SHARED_MEMORY}")
+        own_binary = _switch("binary_data", output.parameters)
+        if own_binary is not None:
+            named[output.name] = own_binary
+        if count := class_count(_own(output.parameters)):
+            classes[output.name] = count
+    if not named and not classes:
+        return ALL_BINARY if binary else ALL_JSON
+    return ReplyForm(bool(binary), named, classes)
+
+
+def _switch(key: str, parameters: Mapping[str, Any]) -> bool | None:
+    value = parameters.get(key)
+    if value is not None and not isinstance(value, bool):
+        raise InvalidInput(f"parameter {key!r} is true or false, got {value!r:.40}")
+    return value
+
+
+_OF_THE_FORM = frozenset(("binary_data_output",))
+
+
+def _own(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """What is really given, and says something else than how the reply is written."""
+    return {key: value for key, value in parameters.items() if value is not None and key not in _OF_THE_FORM}

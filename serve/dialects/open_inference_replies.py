@@ -1,0 +1,82 @@
+"""Inference replies of Open Inference over HTTP: JSON, and binary tensors behind it.
+
+Not the protocol's own but decided here: JSON answers carry NaN and infinities as the bare tokens `NaN`, `Infinity` and
+`-Infinity`, which Python's and tritonclient's parsers read; FP16 and BF16, which JSON does not carry in this protocol,
+are binary whatever was asked for.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from serve import tensors
+from serve.classification import classify
+from serve.dialects.base import HttpReply
+from serve.dialects.open_inference_json import HEADER_LENGTH, ReplyForm
+from serve.inference import InferenceResponse, Tensors, output_tensors
+
+JSON = [("content-type", "application/json")]
+
+encode_json = msgspec.json.Encoder().encode
+
+
+class _Answered(msgspec.Struct, omit_defaults=True):
+    name: str
+    datatype: str
+    shape: list[int]
+    parameters: dict[str, Any] | None = None
+    data: list[Any] | None = None
+
+
+class _Response(msgspec.Struct, omit_defaults=True):
+    model_name: str
+    model_version: str
+    outputs: list[_Answered]
+    id: str = ""
+    parameters: Mapping[str, Any] = {}
+
+
+def encode_inference(response: InferenceResponse, form: ReplyForm) -> HttpReply:
+    """The reply with the outputs as `form` wants them. Binary ones are copied once, into the body.
+
+    Raises `InvalidInput` for an answer that is no tensors, BYTES in JSON that are not UTF-8, and classes of an output
+    that has none.
+    """
+    outputs = output_tensors(response)
+    if form.classes:
+        outputs = _with_classes(response, outputs, form.classes)
+    answered: list[_Answered] = []
+    binary: list[bytes | memoryview] = []
+    for name, tensor in outputs.items():
+        output = _Answered(name, tensors.datatype_of(tensor), list(tensor.shape))
+        if form.named.get(name, form.binary) or output.datatype in ("FP16", "BF16"):
+            raw = tensors.raw_view(tensor)
+            output.parameters = {"binary_data_size": len(raw)}
+            binary.append(raw)
+        else:
+            output.data = tensors.to_json_values(tensor)
+        answered.append(output)
+    message = _Response(response.model, response.version, answered, response.id, response.parameters)
+    header = _encode_header(message)
+    if not binary:
+        return HttpReply(200, header, JSON)
+    headers = [("content-type", "application/octet-stream"), (HEADER_LENGTH, str(len(header)))]
+    return HttpReply(200, b"".join((header, *binary)), headers)
+
+
+def _with_classes(response: InferenceResponse, outputs: Tensors, wanted: Mapping[str, int]) -> Tensors:
+    return {
+        name: classify(tensor, wanted[name], response.labels, batched=response.batched) if name in wanted else tensor
+        for name, tensor in outputs.items()
+    }
+
+
+def _encode_header(message: _Response) -> bytes:
+    """The JSON part. msgspec writes NaN and infinities as null, which would be another answer; to look for that
+    afterwards is cheaper than to look at every number before."""
+    header = encode_json(message)
+    return json.dumps(msgspec.to_builtins(message)).encode() if b"null" in header else header

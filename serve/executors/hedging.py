@@ -1,0 +1,72 @@
+"""A second try beside the first, for batches that one replica keeps too long: the first answer wins.
+
+Bounded, because extra work is the last thing that replicas need which are slow for want of time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from serve.inference import Tensors
+
+HEDGED_SHARE = 0.05
+"""At most this share of the batches goes to two replicas."""
+
+SAVED_UP = 10.0
+"""Second tries that may be saved up, so that a quiet day does not pay for a storm."""
+
+Attempt = Coroutine[Any, Any, Tensors | None]
+"""One replica's outputs, or None when it is gone."""
+
+
+class HedgeBudget:
+    """How many second tries are left. `batches` and `hedged` count since the start."""
+
+    __slots__ = ("_left", "batches", "hedged")
+
+    def __init__(self) -> None:
+        self.batches = 0
+        self.hedged = 0
+        self._left = 0.0
+
+    def note_batch(self) -> None:
+        """A batch is sent."""
+        self.batches += 1
+        self._left = min(self._left + HEDGED_SHARE, SAVED_UP)
+
+    def take(self) -> bool:
+        """Whether a batch may go to a second replica; counted if so."""
+        # Twenty twentieths are a little less than one in binary.
+        if self._left < 1 - 1e-9:
+            return False
+        self._left -= 1
+        self.hedged += 1
+        return True
+
+
+async def first_outcome(first: Attempt, second: Callable[[], Attempt | None], hedge_s: float) -> Tensors | None:
+    """What the first attempt gives; after `hedge_s` without an answer, what the first of two gives.
+
+    `second` starts the other attempt, or says None when there is to be none. An attempt whose replica is gone leaves it
+    to the other. The one that is not needed is cancelled. Raises what the first to end raises; None when all are gone.
+    """
+    tasks = [asyncio.ensure_future(first)]
+    try:
+        done, pending = await asyncio.wait(tasks, timeout=hedge_s)
+        if not done and (other := second()) is not None:
+            tasks.append(asyncio.ensure_future(other))
+            pending = set(tasks)
+        while True:
+            for task in done:
+                if (outputs := task.result()) is not None:
+                    return outputs
+            if not pending:
+                return None
+            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        # Awaited, so that shared memory is given back and no error is left unread.
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,67 @@
+"""A gateway's connection to one model replica: the Open Inference gRPC service, opened with the cluster's secret."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+
+from serve.front_doors.grpc import SECRET_KEY, channel_options
+from serve.protocols import open_inference as messages
+from serve.routing import Replica, VersionKey
+
+
+class ReplicaClient:
+    """A channel to one replica."""
+
+    def __init__(self, replica: Replica, node: str, secret: str) -> None:
+        self.replica = replica
+        self.same_node = replica.node == node
+        self.in_flight = 0
+        self.failed = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._metadata = ((SECRET_KEY, secret),)
+        self._channel = grpc.aio.insecure_channel(
+            replica.local if self.same_node else replica.remote, options=channel_options()
+        )
+        self._infer = self._method("ModelInfer", messages.ModelInferResponse)
+        self._ready = self._method("ModelReady", messages.ModelReadyResponse)
+
+    def _method(self, name: str, reply: Any) -> Callable[..., Awaitable[Any]]:
+        method: Callable[..., Awaitable[Any]] = self._channel.unary_unary(
+            f"/{messages.SERVICE}/{name}",
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=reply.FromString,
+        )
+        return method
+
+    async def infer(self, message: Any, timeout_s: float) -> Any:
+        """One batch; raises `grpc.RpcError`."""
+        self.in_flight += 1
+        self._idle.clear()
+        try:
+            return await self._infer(message, timeout=timeout_s, metadata=self._metadata)
+        finally:
+            self.in_flight -= 1
+            if not self.in_flight:
+                self._idle.set()
+
+    async def ready(self, key: VersionKey, timeout_s: float) -> bool:
+        """Whether the replica answers and has the version loaded."""
+        question = messages.ModelReadyRequest(name=key[0], version=str(key[1]))
+        try:
+            return bool((await self._ready(question, timeout=timeout_s, metadata=self._metadata)).ready)
+        except grpc.RpcError:
+            return False
+
+    async def close(self) -> None:
+        """Closes the channel; calls under way are cut."""
+        await self._channel.close()
+
+    async def close_when_idle(self) -> None:
+        """Closes the channel when the calls under way have ended."""
+        await self._idle.wait()
+        await self._channel.close()

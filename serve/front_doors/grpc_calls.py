@@ -1,0 +1,205 @@
+"""gRPC calls under way: their bounds, their errors, and how each kind of method is called."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, suppress
+from typing import Any, NoReturn
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from model_store.errors import Forbidden, InvalidInput, OnegateError, Overloaded
+from serve.dialects.base import retry_after
+from serve.dialects.grpc_base import GrpcMethod, GrpcService, Streaming, Unary
+from serve.errors import presentable
+from serve.front_doors.grpc_streams import Readers
+from serve.inference import Answer, Query
+from serve.shared_memory import MappedRegions
+
+SECRET_KEY = "onegate-secret"
+
+MAX_TEXT = 1024
+"""Characters of an error's text. It travels in the trailers, and clients refuse trailers of more than 8 KB."""
+
+WATCH_PAUSE_S = 1.0
+
+Answerer = Callable[[Query], Awaitable[Answer]]
+UnaryHandler = Callable[[bytes, Any], Awaitable[bytes]]
+StreamHandler = Callable[[Any, Any], Awaitable[None]]
+
+
+class Stranger(Forbidden):
+    """A call without the cluster's secret."""
+
+
+class Call:
+    """A call under way (`GrpcCall`)."""
+
+    __slots__ = ("_context", "_stopping", "answer", "regions")
+
+    def __init__(self, context: Any, answer: Answerer, regions: MappedRegions | None, stopping: asyncio.Event) -> None:
+        self._context = context
+        self._stopping = stopping
+        self.answer = answer
+        self.regions = regions
+
+    @property
+    def deadline(self) -> float | None:
+        """When the client gives up, on the event loop's clock."""
+        remaining_s = self._context.time_remaining()
+        return None if remaining_s is None else asyncio.get_running_loop().time() + remaining_s
+
+    async def watch(self, query: Query) -> AsyncIterator[Answer]:
+        """The answer now, again after each pause, and once more when the server stops."""
+        while True:
+            last = self._stopping.is_set()
+            yield await self.answer(query)
+            if last:
+                return
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), WATCH_PAUSE_S)
+
+
+class Bound:
+    """How many of one kind may be under way at once."""
+
+    __slots__ = ("_at_most", "_what", "under_way")
+
+    def __init__(self, what: str, at_most: int | None) -> None:
+        self._what = what
+        self._at_most = at_most or float("inf")
+        self.under_way = 0
+
+    def enter(self) -> Overloaded | None:
+        """One more is under way, unless there are as many as may be."""
+        if self.under_way >= self._at_most:
+            return Overloaded(f"{self.under_way} {self._what} are under way, as many as may be; try again later")
+        self.under_way += 1
+        return None
+
+
+class Calls:
+    """The calls of one server."""
+
+    def __init__(
+        self, answer: Answerer, regions: MappedRegions | None, secret: str | None, max_requests: int | None
+    ) -> None:
+        self._answer = answer
+        self._regions = regions
+        self._secret = secret
+        self._requests = Bound("requests", max_requests)
+        self._streams = Bound("streams", max_requests)
+        self._stopping = asyncio.Event()
+        self._readers = Readers()
+
+    def stop(self) -> None:
+        """No stream is read any further."""
+        self._stopping.set()
+        self._readers.stop()
+
+    def unary(self, service: GrpcService, request: Any, method: Unary) -> UnaryHandler:
+        """A message in, a message out."""
+
+        async def call(data: bytes, context: Any) -> bytes:
+            if (refused := self._refusal(context, self._requests)) is not None:
+                await _abort(service, context, refused)
+            try:
+                return _serialised(await method(_parsed(request, data), self._call(context)))
+            except Exception as error:
+                await _abort(service, context, error)
+            finally:
+                self._requests.under_way -= 1
+
+        return call
+
+    def streaming(self, service: GrpcService, request: Any, method: Streaming) -> StreamHandler:
+        """A message in, several out."""
+
+        async def call(data: bytes, context: Any) -> None:
+            if (refused := self._refusal(context, self._streams)) is not None:
+                await _abort(service, context, refused)
+            try:
+                async with aclosing(method(_parsed(request, data), self._call(context))) as replies:  # type: ignore[type-var]
+                    async for reply in replies:
+                        await context.write(_serialised(reply))
+            except Exception as error:
+                await _abort(service, context, error)
+            finally:
+                self._streams.under_way -= 1
+
+        return call
+
+    def each(self, service: GrpcService, method: GrpcMethod) -> StreamHandler:
+        """A stream of messages in, one of their replies out."""
+
+        async def call(messages: AsyncIterator[bytes], context: Any) -> None:
+            if (refused := self._refusal(context, self._streams)) is not None:
+                await _abort(service, context, refused)
+            one = self._one(method, self._call(context))
+            try:
+                await self._readers.in_order(messages, one, context.write)
+            except Exception as error:
+                await _abort(service, context, error)
+            finally:
+                self._streams.under_way -= 1
+
+        return call
+
+    def _one(self, method: GrpcMethod, call: Call) -> Callable[[bytes], Awaitable[bytes]]:
+        assert method.each is not None
+        assert method.refusal is not None
+        each, refusal = method.each, method.refusal
+
+        async def answer(data: bytes) -> bytes:
+            message = None
+            try:
+                # Before the bounds, so that a refusal can say which message it is for.
+                message = _parsed(method.request, data)
+                if (overload := self._requests.enter()) is not None:
+                    raise overload
+                try:
+                    return _serialised(await each(message, call))
+                finally:
+                    self._requests.under_way -= 1
+            except Exception as error:
+                return _serialised(refusal(message, presentable(error)))
+
+        return answer
+
+    def _call(self, context: Any) -> Call:
+        return Call(context, self._answer, self._regions, self._stopping)
+
+    def _refusal(self, context: Any, bound: Bound) -> OnegateError | None:
+        """Why the call is refused; else it counts from here on."""
+        if self._secret is not None and not self._knows_secret(context):
+            return Stranger("this port is for the cluster's own gateways")
+        return bound.enter()
+
+    def _knows_secret(self, context: Any) -> bool:
+        secret = self._secret or ""
+        return any(
+            key == SECRET_KEY and hmac.compare_digest(str(value), secret)
+            for key, value in context.invocation_metadata() or ()
+        )
+
+
+def _parsed(request: Any, data: bytes) -> Any:
+    try:
+        return request.FromString(data)
+    except DecodeError as error:
+        raise InvalidInput(f"expected a message {request.DESCRIPTOR.full_name}, got {len(data)} other bytes") from error
+
+
+def _serialised(message: Any) -> bytes:
+    data: bytes = message.SerializeToString()
+    return data
+
+
+async def _abort(service: GrpcService, context: Any, error: Exception) -> NoReturn:
+    told = presentable(error)
+    code = "UNAUTHENTICATED" if isinstance(told, Stranger) else service.code_of(told)
+    await context.abort(grpc.StatusCode[code], told.message[:MAX_TEXT], tuple(retry_after(told)))
+    raise AssertionError("a call that is aborted goes no further")

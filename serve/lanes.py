@@ -1,0 +1,177 @@
+"""The versions that a process holds loaded, each with a lane a signature: check, batch queue, response cache."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Protocol
+
+from model_store.errors import InvalidInput, ModelNotFound
+from model_store.manifest import PAYLOAD, Manifest, Signature
+from serve.admission import SignatureCheck
+from serve.batching import BatchQueue, Executor
+from serve.cache import ResponseCache, request_key
+from serve.inference import InferenceRequest, Tensors
+from serve.payloads import signatures_with_payload, to_tensors
+from serve.routing import ServeOptions, VersionEntry
+from serve.statistics import VersionStatistics
+
+FAILED_FROM_STATUS = 400
+"""Bodies that answer with this status or a higher one are not kept."""
+
+
+class ClosableExecutor(Executor, Protocol):
+    """An executor that gives back what it holds, and runs signatures other than the version's default one."""
+
+    def run(self, inputs: Tensors, deadline: float, signature: str | None = None) -> Tensors | Awaitable[Tensors]:
+        """As `Executor.run`; None stands for the default signature."""
+
+    async def close(self) -> None:
+        """To be called when nothing runs any more."""
+
+
+class SignatureView:
+    """An executor as the batch queue of a signature other than the default sees it."""
+
+    def __init__(self, executor: ClosableExecutor, signature: str) -> None:
+        self._executor = executor
+        self._signature = signature
+
+    @property
+    def slots(self) -> int:
+        """Batches that may run at once, those of other signatures included."""
+        return self._executor.slots
+
+    def run(self, inputs: Tensors, deadline: float) -> Tensors | Awaitable[Tensors]:
+        """The outputs of one batch."""
+        return self._executor.run(inputs, deadline, self._signature)
+
+
+class Lane:
+    """The way of one signature's requests: its check and its batch queue."""
+
+    __slots__ = ("answers_payloads", "check", "name", "queue", "signature")
+
+    def __init__(
+        self, entry: VersionEntry, name: str, signature: Signature, executor: Executor, statistics: VersionStatistics
+    ) -> None:
+        manifest = entry.manifest
+        self.name = name
+        self.signature = signature
+        self.check = SignatureCheck(manifest.name, signature)
+        self.answers_payloads = name == PAYLOAD
+        self.queue = BatchQueue(
+            executor,
+            entry.serve.batching,
+            statistics,
+            mergeable=manifest.row_independent and self.check.batched,
+            ragged=self.check.ragged,
+            whole=manifest.fixed_batch.get(name, 1),
+            # A body that nobody sent must not reach a handler, nor be decoded for nothing.
+            fillable=not self.answers_payloads,
+        )
+
+    def read(self, request: InferenceRequest) -> Tensors:
+        """What the request carries as this signature's inputs; raises `InvalidInput` where it is none of them."""
+        if request.read_inputs is not None:
+            return request.read_inputs(self.signature)
+        if request.payload is None:
+            raise InvalidInput("a request carries tensors or a raw body, got neither")
+        return to_tensors(request.payload) if self.answers_payloads else self.check.from_payload(request.payload)
+
+    def keeps(self, outputs: Tensors) -> bool:
+        """Whether an answer may be kept for the next one who asks the same."""
+        return not self.answers_payloads or int(outputs["status"][0]) < FAILED_FROM_STATUS
+
+
+class LoadedVersion:
+    """A version that this process can run: its entry, its executor, and a lane for each signature.
+
+    While the way it is run changes, `successor` is the executor to come, for `next_entry`.
+    """
+
+    def __init__(self, entry: VersionEntry, executor: ClosableExecutor) -> None:
+        self.entry = entry
+        self.executor = executor
+        self.successor: ClosableExecutor | None = None
+        self.next_entry = entry
+        name, number = entry.key
+        self.statistics = VersionStatistics(name, str(number))
+        signatures = signatures_with_payload(entry.manifest)
+        default = entry.manifest.default_signature
+        self.default = Lane(entry, default, signatures.pop(default), executor, self.statistics)
+        self._others = {
+            name: Lane(entry, name, signature, SignatureView(executor, name), self.statistics)
+            for name, signature in signatures.items()
+        }
+        self._cache: ResponseCache | None = None
+        self.configure(entry.serve)
+
+    def lane(self, signature: str | None) -> Lane:
+        """Where requests of that signature go, None standing for the default; raises `ModelNotFound`."""
+        manifest = self.entry.manifest
+        if signature is None or signature == manifest.default_signature:
+            return self.default
+        if signature not in self._others:
+            listed = ", ".join(manifest.signatures)
+            raise ModelNotFound(f"model {manifest.name!r} has no signature {signature!r}; signatures: {listed}")
+        return self._others[signature]
+
+    async def infer(self, lane: Lane, request: InferenceRequest, now: float) -> Tensors:
+        """All outputs for a request that came at `now`; raises what `Dispatcher.infer` says of a version."""
+        inputs = request.inputs
+        if inputs is None:
+            inputs = lane.read(request)
+        rows = lane.check.rows(inputs)
+        deadline = request.deadline
+        if deadline is None:
+            deadline = now + self.deadline_s
+        if self._cache is None:
+            return await lane.queue.run(inputs, rows, deadline, request.priority)
+        key = await request_key(lane.name, inputs)
+        kept = None if self._cache is None else self._cache.get(key)
+        looked_up = self.statistics.cache_miss if kept is None else self.statistics.cache_hit
+        looked_up.add(int((asyncio.get_running_loop().time() - now) * 1e9))
+        if kept is not None:
+            return kept
+        outputs = await lane.queue.run(inputs, rows, deadline, request.priority)
+        if self._cache is not None and lane.keeps(outputs):
+            self._cache.put(key, outputs)
+        return outputs
+
+    def _lanes(self) -> list[Lane]:
+        return [self.default, *self._others.values()]
+
+    def configure(self, serve: ServeOptions) -> None:
+        """Takes over new limits for what comes from now on."""
+        self.deadline_s = serve.deadline_ms / 1000
+        for lane in self._lanes():
+            lane.queue.configure(serve.batching)
+        max_bytes = serve.cache_mib * 1024 * 1024 if repeats(self.entry.manifest) else 0
+        if (0 if self._cache is None else self._cache.max_bytes) != max_bytes:
+            self._cache = ResponseCache(max_bytes) if max_bytes else None
+
+    def replace_executor(self, executor: ClosableExecutor) -> None:
+        """Later batches run in `executor`; those under way end where they are."""
+        self.executor = executor
+        self.default.queue.replace_executor(executor)
+        for name, lane in self._others.items():
+            lane.queue.replace_executor(SignatureView(executor, name))
+
+    def wake(self) -> None:
+        """To be called when the executor has got slots it did not have before."""
+        for lane in self._lanes():
+            lane.queue.wake()
+
+    async def drain(self) -> None:
+        """Returns when nothing waits and nothing runs."""
+        await asyncio.gather(*(lane.queue.drain() for lane in self._lanes()))
+
+    async def settled(self) -> None:
+        """Returns when the batches that run now have ended."""
+        await asyncio.gather(*(lane.queue.settled() for lane in self._lanes()))
+
+
+def repeats(manifest: Manifest) -> bool:
+    """Whether equal inputs get equal answers, as far as is known: a handler may do as it likes."""
+    return manifest.runtime != "handler" and (manifest.parity is None or manifest.parity.deterministic)

@@ -1,0 +1,93 @@
+"""Is there memory for a version: told before it is loaded, and of the ways in which libraries say that there was none.
+
+The limit is that of the machine, or of the control group that a container runs in, whichever leaves less.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from model_store.errors import OutOfMemory
+from model_store.manifest import Manifest
+
+CGROUP = Path("/sys/fs/cgroup")
+_GROUP_FILES = (
+    ("memory.max", "memory.current", "memory.stat", "inactive_file"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file"),
+)
+"""Limit, usage, statistics and the key of what can be dropped, of version 2 and 1 of control groups
+(https://docs.kernel.org/admin-guide/cgroup-v2.html, https://docs.kernel.org/admin-guide/cgroup-v1/memory.html)."""
+
+# ONNX Runtime and PyTorch have no kind of exception for it.
+_NO_MEMORY = re.compile(
+    r"failed to allocate memory|bad_alloc|bad allocation|can't allocate memory|cannot allocate memory|out of memory",
+    re.IGNORECASE,
+)
+
+
+def available_bytes(group: Path = CGROUP) -> int:
+    """How much memory this process may still take."""
+    free = int(psutil.virtual_memory().available)
+    left = group_bytes(group)
+    return free if left is None else min(free, left)
+
+
+def group_bytes(group: Path) -> int | None:
+    """What the control group whose files lie in `group` leaves; None where it sets no limit. Pages of files that
+    nobody has used for a while count as free, since the kernel drops them first."""
+    for limit_file, usage_file, statistics_file, droppable in _GROUP_FILES:
+        try:
+            limit, usage = (group / limit_file).read_text(), (group / usage_file).read_text()
+            statistics = (group / statistics_file).read_text()
+        except OSError:
+            continue
+        if limit.strip().isdigit():
+            found = re.search(rf"^{droppable} (\d+)$", statistics, re.MULTILINE)
+            return max(0, int(limit) - int(usage) + (int(found[1]) if found else 0))
+    return None
+
+
+def loaded_bytes(manifest: Manifest) -> int:
+    """The least that a version takes once it is loaded: its files, of a graph that is there twice only one."""
+    twice = set(manifest.optimised.values())
+    return sum(entry.size for name, entry in manifest.files.items() if name not in twice)
+
+
+def require_memory(manifest: Manifest, available: int) -> None:
+    """Raises `OutOfMemory` when the version can't fit into `available` bytes."""
+    needed = loaded_bytes(manifest)
+    if needed > available:
+        raise OutOfMemory(
+            f"model {manifest.name!r} version {manifest.version} takes at least {_mib(needed)} MiB, "
+            f"{_mib(available)} MiB of memory are left; unload another model first",
+            needed_bytes=needed,
+            available_bytes=available,
+        )
+
+
+@contextmanager
+def telling_of_memory(what: str) -> Iterator[None]:
+    """Makes `OutOfMemory` of what libraries raise when an allocation inside failed; `what` begins its message."""
+    try:
+        yield
+    except MemoryError as error:
+        raise _out_of_memory(what) from error
+    except Exception as error:
+        if not isinstance(error, RuntimeError) and type(error).__module__.partition(".")[0] != "onnxruntime":
+            raise
+        if not _NO_MEMORY.search(str(error)):
+            raise
+        raise _out_of_memory(what) from error
+
+
+def _out_of_memory(what: str) -> OutOfMemory:
+    return OutOfMemory(f"{what}: an allocation failed")
+
+
+def _mib(size_bytes: int) -> int:
+    return size_bytes >> 20

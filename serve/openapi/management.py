@@ -1,0 +1,55 @@
+"""The project's own management calls."""
+
+from __future__ import annotations
+
+from serve.openapi.parts import (
+    CHANGE_ERRORS,
+    TEXT,
+    YES_NO,
+    Paths,
+    Schema,
+    answer,
+    body,
+    errors,
+    json_of,
+    list_of,
+    object_of,
+    operation,
+    parameter,
+    ref,
+    tagged,
+)
+
+SCHEMAS: dict[str, Schema] = {
+    "State": object_of({"gateway": {"type": "object"}, "models": list_of({"type": "object"})}, ["gateway", "models"]),
+    "Changes": object_of({"applied": YES_NO, "changes": list_of({"type": "object"})}, ["applied", "changes"]),
+}
+_ERRORS = errors(CHANGE_ERRORS, ref("Error"))
+
+
+def management_paths() -> Paths:
+    """What only the management port answers."""
+    plan = parameter("plan", "query", {"enum": ["true", "false"]}, "Only say what would change.")
+    stopping = object_of({"stopping": YES_NO}, ["stopping"])
+    return tagged(
+        "management",
+        {
+            "/api/state": {
+                "get": operation(
+                    "What `onegate status` shows", {200: answer("The state.", json_of(ref("State")))}, _ERRORS
+                )
+            },
+            "/api/config": {
+                "put": operation(
+                    "Make a config the desired state",
+                    {200: answer("The changes.", json_of(ref("Changes")))},
+                    _ERRORS,
+                    parameters=[plan],
+                    request=body({"application/yaml": TEXT, **json_of({"type": "object"})}),
+                )
+            },
+            "/api/shutdown": {
+                "post": operation("Drain and end", {200: answer("It begins.", json_of(stopping))}, _ERRORS)
+            },
+        },
+    )

@@ -1,0 +1,336 @@
+"""Operations on models with a real store, fleet and gateway: what is loaded, waited for, taken back, and told."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from model_store import generations
+from model_store.errors import (
+    Conflict,
+    Forbidden,
+    InvalidInput,
+    ModelNotFound,
+    OnegateError,
+    OutOfMemory,
+    SourceError,
+)
+from model_store.store import Store
+from serve.desired_edits import Known
+from serve.desired_state import DesiredState
+from serve.operations import (
+    InspectModel,
+    ListModels,
+    LoadModel,
+    ReplaceModels,
+    ScaleModel,
+    SetDefault,
+    UnloadModel,
+    VersionStatus,
+)
+from serve.registration import Registration
+from tests.serve.administered import administered, convert, export
+from tests.serve.waiting import eventually
+from tests.sources.archives_writing import torchserve, write_zip
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> str:
+    """An export that is converted already: it is version 1 of `m` and `n`."""
+    return converted(tmp_path, 2)
+
+
+@pytest.fixture
+def three(tmp_path: Path, two: str) -> str:
+    """Another: version 2 of both."""
+    return converted(tmp_path, 3)
+
+
+def converted(folder: Path, factor: int) -> str:
+    source = str(export(folder / f"{factor}.onnx", factor))
+    convert(Store.open(str(folder / "store")), source, "m", "n")
+    return source
+
+
+# -- load ------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_registered_source_answers_when_the_call_returns(tmp_path: Path) -> None:
+    two = str(export(tmp_path / "two.onnx", 2))
+    async with administered(tmp_path) as served:
+        assert await served.states(LoadModel(model="m", source=two)) == {"m": [("1", "READY")]}
+        assert await served.call("m") == 2
+        newest = generations.newest(served.store)
+        assert newest is not None
+        assert (newest.number, [(m["name"], m["source"]) for m in newest.config["models"]]) == (2, [("m", two)])
+
+
+async def test_versions_stand_side_by_side_until_the_default_moves(tmp_path: Path, two: str, three: str) -> None:
+    async with administered(tmp_path, {"name": "m", "source": two}) as served:
+        await served.do(LoadModel(model="m", source=three, version="3.0", replace=False))
+        assert [await served.call("m"), await served.call("m", "1"), await served.call("m", "3.0")] == [2, 2, 3]
+        with pytest.raises(Conflict):
+            await served.do(LoadModel(model="m", source=three, version="3.0", replace=False))
+
+        answer = await served.do(SetDefault(model="m", version="3.0"))
+        assert [(v.version, v.default) for v in answer.models[0].versions] == [("1", False), ("3.0", True)]
+        assert await served.call("m") == 3
+        with pytest.raises(Forbidden, match="answers by default"):
+            await served.do(UnloadModel(model="m", version="3.0"))
+
+        assert await served.states(UnloadModel(model="m", version="1")) == {"m": [("3.0", "READY")]}
+        assert list(served.dispatcher.loaded) == [("m", 2)]
+
+
+async def test_an_unloaded_model_comes_back_as_it_was(tmp_path: Path, two: str) -> None:
+    serve = {"deadline_ms": 1234}
+    async with administered(tmp_path, {"name": "m", "source": two, "serve": serve}) as served:
+        await served.do(LoadModel(model="m"))
+        assert await served.states(UnloadModel(model="m")) == {"m": []}
+        assert (served.names(), served.dispatcher.loaded) == ([], {})
+        with pytest.raises(ModelNotFound):
+            await served.call("m")
+        assert await served.states(ListModels(stored=True)) == {"m": [("1", "STORED")], "n": [("1", "STORED")]}
+
+        answer = await served.do(LoadModel(model="m"))
+        assert answer.models[0].versions[0].deadline_ms == 1234
+        assert await served.call("m") == 2
+
+
+async def test_earlier_generations_are_read_for_what_was_unloaded_before_a_restart(tmp_path: Path, two: str) -> None:
+    async with administered(tmp_path, {"name": "m", "source": two, "serve": {"deadline_ms": 1234}}) as served:
+        earlier = served.desired.config.document()
+    for number, config in ((2, {**earlier, "models": []}), (3, {**earlier, "models": []})):
+        generations.append(served.store, number, config)
+    (tmp_path / "store" / "generations" / "2.json").chmod(0o644)
+    (tmp_path / "store" / "generations" / "2.json").write_text("damaged")
+    newest = generations.newest(served.store)
+    assert newest is not None
+    again = DesiredState(served.store, served.fleet, newest, lambda: None)
+    found = again.earlier("m")
+    assert found is not None
+    assert found["serve"]["deadline_ms"] == 1234
+    assert again.earlier("n") is None
+
+
+async def test_an_export_that_comes_as_bytes_becomes_a_version(tmp_path: Path, two: str, three: str) -> None:
+    async with administered(tmp_path, {"name": "m", "source": two}) as served:
+        files = {"model.onnx": await asyncio.to_thread(Path(three).read_bytes)}
+        settings = {"serve": {"batching": {"max_batch_size": 8}}}
+        answer = await served.do(LoadModel(model="m", files=files, version="1", settings=settings))
+        assert [(v.version, v.max_batch_size, v.default) for v in answer.models[0].versions] == [("1", 8, True)]
+        assert await served.call("m") == 3
+        (model,) = served.desired.config.models
+        assert model.versions is not None
+        assert [(v.version, v.as_version) for v in model.versions] == [(3, "1")]
+
+
+@pytest.mark.parametrize("name", ["../model.onnx", "/model.onnx", "a\\b.onnx", "a/../../b.onnx"])
+async def test_bytes_that_leave_their_export_are_refused(tmp_path: Path, name: str) -> None:
+    async with administered(tmp_path) as served:
+        with pytest.raises(InvalidInput, match="expected a relative path"):
+            await served.do(LoadModel(model="m", files={name: b"x"}))
+        assert served.names() == []
+
+
+async def test_a_call_without_waiting_returns_when_desired_state_is_written(tmp_path: Path, two: str) -> None:
+    async with administered(tmp_path) as served:
+        assert await served.states(LoadModel(model="m", source=two, wait=False)) == {"m": [("", "CONVERTING")]}
+        assert served.names() == ["m"]
+        await eventually(lambda: "m" in served.dispatcher.router.table.routes, 10)
+
+
+async def test_a_load_goes_on_when_the_client_goes_away(tmp_path: Path, two: str) -> None:
+    async with administered(tmp_path) as served:
+        asking = asyncio.ensure_future(served.administration.answer(LoadModel(model="m", source=two)))
+        await eventually(lambda: served.names() == ["m"])
+        asking.cancel()
+        await eventually(lambda: "m" in served.dispatcher.router.table.routes, 10)
+        assert served.names() == ["m"]
+
+
+async def test_several_at_once_all_come_about(tmp_path: Path, two: str) -> None:
+    async with administered(tmp_path) as served:
+        names = ["m", "n"]
+        await asyncio.gather(*(served.do(LoadModel(model=name, source=two)) for name in names))
+        assert sorted(served.names()) == names
+        assert [await served.call(name) for name in names] == [2, 2]
+
+
+# -- what does not come off ------------------------------------------------------------------------------------------
+
+
+async def test_a_source_that_can_not_be_converted_leaves_what_served(tmp_path: Path, two: str) -> None:
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(b"\x08\x07 this is no graph")
+    async with administered(tmp_path, {"name": "m", "source": two}) as served:
+        await served.do(LoadModel(model="m"))
+        before = served.desired.config
+        with pytest.raises(OnegateError) as caught:
+            await served.do(LoadModel(model="m", source=str(broken)))
+        assert type(caught.value) is SourceError
+        assert served.desired.config == before
+        assert await served.call("m") == 2
+        await eventually(lambda: served.desired.gathered.progress == {})
+        assert await served.states(InspectModel(model="m")) == {"m": [("1", "READY")]}
+
+
+async def test_a_new_model_that_can_not_be_prepared_is_not_kept(tmp_path: Path) -> None:
+    async with administered(tmp_path) as served:
+        with pytest.raises(SourceError, match="does not exist"):
+            await served.do(LoadModel(model="m", source=str(tmp_path / "absent.onnx")))
+        assert served.names() == []
+        with pytest.raises(ModelNotFound, match="neither in the config, nor was it, nor in the store"):
+            await served.do(LoadModel(model="m"))
+        with pytest.raises(ModelNotFound):
+            await served.do(InspectModel(model="m"))
+
+
+async def test_a_version_that_does_not_fit_is_out_of_memory_and_taken_back(
+    tmp_path: Path, two: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with administered(tmp_path) as served:
+        monkeypatch.setattr("serve.loading.available_bytes", lambda: 10)
+        with pytest.raises(OutOfMemory, match="unload another model first"):
+            await served.do(LoadModel(model="m", source=two))
+        assert served.names() == []
+        await eventually(lambda: served.fleet.versions == {})
+
+
+async def test_what_another_call_changed_meanwhile_is_not_taken_back(tmp_path: Path, two: str) -> None:
+    async with administered(tmp_path) as served:
+        failing = asyncio.ensure_future(served.do(LoadModel(model="m", source=str(tmp_path / "absent.onnx"))))
+        await eventually(lambda: served.names() == ["m"])
+        await served.do(LoadModel(model="n", source=two))
+        with pytest.raises(SourceError):
+            await failing
+        assert served.names() == ["n"]
+
+
+@pytest.mark.parametrize("source", ["m.onnx", "https://host/m.onnx", "/elsewhere/m.onnx"])
+async def test_a_source_that_is_not_admitted_is_forbidden(tmp_path: Path, source: str) -> None:
+    async with administered(tmp_path, allowed_sources=["file:///models/*"]) as served:
+        with pytest.raises(Forbidden):
+            await served.do(LoadModel(model="m", source=source))
+        with pytest.raises(Forbidden):
+            await served.do(ReplaceModels(models=({"name": "m", "source": source},)))
+        assert served.names() == []
+
+
+@pytest.mark.parametrize(
+    ("operation", "kind"),
+    [
+        (LoadModel(model="m", replace=False), Conflict),
+        (LoadModel(model="absent"), ModelNotFound),
+        (LoadModel(source="/a", files={"a": b""}), InvalidInput),
+        (LoadModel(), InvalidInput),
+        (UnloadModel(model="n"), ModelNotFound),
+        (UnloadModel(model="m", version="9"), ModelNotFound),
+        (ScaleModel(model="n", replicas=2), ModelNotFound),
+        (SetDefault(model="m", version="9"), ModelNotFound),
+        (InspectModel(model="n"), ModelNotFound),
+        (InspectModel(model="m", version="9"), ModelNotFound),
+    ],
+)
+async def test_what_can_not_be_asked_is_told(
+    tmp_path: Path, two: str, operation: LoadModel, kind: type[OnegateError]
+) -> None:
+    async with administered(tmp_path, {"name": "m", "source": two}) as served:
+        with pytest.raises(kind):
+            await served.do(operation)
+        assert served.names() == ["m"]
+        await eventually(lambda: served.desired.gathered.progress == {}, 10)
+
+
+# -- what an archive says of itself ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("server", "asked", "named"),
+    [
+        ("torchserve", LoadModel(), ("net", None)),
+        ("torchserve", LoadModel(replace=False), ("net", "2.0")),
+        ("torchserve", LoadModel(model="m", replace=False), ("m", "2.0")),
+        ("torchserve", LoadModel(model="m", version="9", replace=False), ("m", "9")),
+        ("torchserve", LoadModel(model="m"), ("m", None)),
+        ("mms", LoadModel(replace=False), ("net", None)),
+        ("mms", LoadModel(model="m", replace=False), ("m", None)),
+    ],
+)
+async def test_an_archive_says_its_name_and_torchserve_s_its_version(
+    tmp_path: Path, server: str, asked: LoadModel, named: tuple[str, str | None]
+) -> None:
+    archive = write_zip(tmp_path / "net.mar", {**torchserve(modelVersion="2.0")})
+    async with administered(tmp_path, gateway={"model_server": server}) as served:
+        registration = Registration(served.desired, Known(lambda m, v: None, lambda m: None, lambda m: ()))
+        found = await registration.named(asked, str(archive))
+        assert (found.model, found.version) == named
+
+
+@pytest.mark.parametrize("version", ["snapshot", None])
+async def test_a_version_that_no_client_can_say_is_not_taken(tmp_path: Path, version: str | None) -> None:
+    archive = write_zip(tmp_path / "net.mar", {**torchserve(modelVersion=version)})
+    async with administered(tmp_path) as served:
+        registration = Registration(served.desired, Known(lambda m, v: None, lambda m: None, lambda m: ()))
+        found = await registration.named(LoadModel(replace=False), str(archive))
+        assert (found.model, found.version) == ("net", None)
+
+
+async def test_an_export_without_a_name_needs_one(tmp_path: Path, two: str) -> None:
+    async with administered(tmp_path) as served:
+        with pytest.raises(InvalidInput, match="expected the name of the model"):
+            await served.do(LoadModel(source=two))
+
+
+# -- scale, replace, list --------------------------------------------------------------------------------------------
+
+
+async def test_more_than_one_replica_leaves_the_gateway_without_a_gap(tmp_path: Path, two: str) -> None:
+    async with administered(tmp_path, {"name": "m", "source": two}) as served:
+        await served.do(LoadModel(model="m"))
+        await served.do(ScaleModel(model="m", replicas=2))
+        await eventually(
+            lambda: {key: e.serve.replicas for key, e in served.fleet.deployments().items()} == {("m", 1): 2}, 10
+        )
+        answer = await served.do(InspectModel(model="m"))
+        (version,) = answer.models[0].versions
+        assert (version.executor, version.replicas_ready, version.replicas_wanted) == ("replicas", 0, 2)
+        assert await served.call("m") == 2
+
+
+async def test_all_models_are_replaced(tmp_path: Path, two: str, three: str) -> None:
+    async with administered(tmp_path, {"name": "m", "source": two}, {"name": "n", "source": two}) as served:
+        models = (
+            {"name": "m", "versions": [{"source": two, "as_version": "7"}, {"source": three, "as_version": "8"}]},
+        )
+        assert await served.states(ReplaceModels(models=models)) == {"m": [("7", "READY"), ("8", "READY")]}
+        assert (served.names(), await served.call("m", "8")) == (["m"], 3)
+        await eventually(lambda: {key[0] for key in served.dispatcher.loaded} == {"m"})
+
+
+async def test_a_version_is_told_with_all_that_is_known(tmp_path: Path, two: str) -> None:
+    model = {"name": "m", "versions": [{"source": two, "as_version": "1.5", "label": "stable"}]}
+    async with administered(tmp_path, model) as served:
+        (listed,) = (await served.do(LoadModel(model="m"))).models
+        (version,) = listed.versions
+        manifest = served.store.manifest("m", 1)
+        assert version == VersionStatus(
+            version="1.5",
+            state="READY",
+            labels=("stable",),
+            default=True,
+            traffic=100,
+            source=two,
+            framework="onnx",
+            runtime="onnx",
+            executor="inline",
+            replicas_ready=1,
+            replicas_wanted=1,
+            max_batch_size=64,
+            deadline_ms=30_000,
+            size_bytes=sum(entry.size for entry in manifest.files.values()),
+            created=manifest.created,
+        )
+        assert await served.do(InspectModel(model="m", version="1.5")) == await served.do(ListModels())

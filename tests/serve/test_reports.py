@@ -1,0 +1,52 @@
+"""Errors on their way through reports keep their kind."""
+
+from __future__ import annotations
+
+import pytest
+
+from model_store.errors import ERROR_KINDS, ModelNotReady, OutOfMemory
+from serve.fleet import Fleet, Wanted
+from serve.reports import GatewayReport, failure_text, told_failure
+from tests.serve.tiny_versions import entry
+
+
+@pytest.mark.parametrize("name", sorted(ERROR_KINDS))
+def test_every_kind_comes_through_a_report(name: str) -> None:
+    told = told_failure(failure_text(ERROR_KINDS[name]("expected: 1, got: 2")))
+    assert (type(told), told.message) == (ERROR_KINDS[name], "expected: 1, got: 2")
+
+
+@pytest.mark.parametrize("text", ["no node has 2 CPUs", "Ray: it failed", ""])
+def test_text_of_no_kind_says_that_the_model_is_not_ready(text: str) -> None:
+    told = told_failure(text)
+    assert (type(told), told.message) == (ModelNotReady, text)
+
+
+def test_the_fleet_keeps_why_a_gateway_could_not_load_a_version() -> None:
+    fleet = Fleet("./store", 100)
+    fleet.want("double", [Wanted(entry(), 100)])
+    fleet.step(0.0)
+    failure = failure_text(OutOfMemory("3 MiB, 2 MiB are left"))
+    fleet.hear_gateway(GatewayReport("a", fleet.table.number, {("double", 1): failure}), 0.0)
+    fleet.step(0.0)
+    state = fleet.versions["double", 1]
+    assert (state.phase, state.reason, type(state.error)) == ("FAILED", "3 MiB, 2 MiB are left", OutOfMemory)
+    assert fleet.table.unavailable == {"double": "3 MiB, 2 MiB are left"}
+
+
+def test_a_version_that_is_tried_again_has_no_error() -> None:
+    fleet = Fleet("./store", 100)
+    fleet.want("double", [Wanted(entry(), 100)])
+    fleet.fail(("double", 1), "OutOfMemory: too large")
+    fleet.want("double", [Wanted(entry(), 100)])
+    state = fleet.versions["double", 1]
+    assert (state.phase, state.reason, state.error) == ("LOADING", None, None)
+
+
+def test_gateways_follow_when_all_of_them_do() -> None:
+    fleet = Fleet("./store", 100)
+    assert not fleet.is_followed(100)
+    fleet.hear_gateway(GatewayReport("a", 101, {}), 0.0)
+    assert fleet.is_followed(101)
+    fleet.hear_gateway(GatewayReport("b", 100, {}), 0.0)
+    assert (fleet.is_followed(101), fleet.is_followed(100)) == (False, True)
