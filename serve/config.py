@@ -21,7 +21,18 @@ from serve.config_keys import ConfigKey, keys_of
 from serve.config_layers import COMMAND_LINE, absolute_path, read_config_file, with_environment, with_overrides
 from serve.config_mistakes import CONTRADICTION, config_error, translate
 from serve.config_processor import ProcessorConfig
-from serve.config_rules import Alias, Datatype, Dimension, Filled, Framework, Host, Label, LoopbackHost, ModelName, Port
+from serve.config_rules import (
+    Alias,
+    Datatype,
+    Dimension,
+    Filled,
+    Framework,
+    Host,
+    Labels,
+    LoopbackHost,
+    ModelName,
+    Port,
+)
 from serve.config_source import ConfigSource, read_config_text, render_path
 
 
@@ -91,7 +102,7 @@ class VersionConfig(_Section):
     version: int | None = Field(
         default=None, ge=1, le=2**31 - 1, description="Number of a version that is in the store already."
     )
-    label: Label | None = Field(default=None, description="Name by which clients can call this version.")
+    label: Labels | None = Field(default=None, description="Name, or names, by which clients can call this version.")
     as_version: Alias | None = Field(
         default=None,
         description="Version number by which clients know it, as '3' or '1.0', instead of the store's own.",

@@ -50,6 +50,12 @@ def _repeated(values: list[tuple[KeyPath, Any]], what: str, rule: str) -> Iterat
             first[value] = path
 
 
+def _places(path: KeyPath, mapping: Mapping[str, Any]) -> list[tuple[KeyPath, Any]]:
+    """What stands at the last key of `path` in `mapping`, each place of a list by itself."""
+    value = mapping.get(str(path[-1]))
+    return [((*path, index), item) for index, item in enumerate(value)] if isinstance(value, list) else [(path, value)]
+
+
 def _equal_ports(gateway: Mapping[str, Any], defaults: Mapping[str, Any]) -> Iterator[Finding]:
     ports = {name: gateway.get(name, defaults[f"gateway.{name}"]) for name in PORTS}
     for one, other in combinations(PORTS, 2):
@@ -64,7 +70,7 @@ def _model(path: KeyPath, model: Mapping[str, Any], defaults: Mapping[str, Any])
     for version_path, version in versions:
         yield from _either(version_path, version, "source", "version")
     for name in ("label", "as_version", "source", "version"):
-        found = [((*version_path, name), version.get(name)) for version_path, version in versions]
+        found = [place for version_path, version in versions for place in _places((*version_path, name), version)]
         yield from _repeated(found, name, f"versions of a model need different {name}s")
     yield from _traffic((*path, "versions"), [version for _, version in versions])
     inputs = [((*at, "name"), one.get("name")) for at, one in _mappings(model, "inputs", path)]

@@ -16,7 +16,7 @@ import annotated_types
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from serve.config_rules import Rule
+from serve.config_rules import OneOrMore, Rule
 
 REQUIRED = "required"
 ENVIRONMENT_PREFIX = "ONEGATE_"
@@ -31,6 +31,7 @@ class ConfigKey:
     """The value, or each value of the list: `text`, `whole number`, `number`, `true or false`, `mapping of
     text to text`, or `mapping` for a section."""
     is_list: bool
+    """Whether a list stands there, or may: `is_single` is for one that may be written without its brackets."""
     default: Any
     """The string `required` where there is none."""
     bounds: str
@@ -41,6 +42,7 @@ class ConfigKey:
     """Smallest and largest alone: `from 1 to 256`."""
     environment: str | None = None
     """Name of the environment variable that sets the key."""
+    is_single: bool = False
 
     @property
     def section(self) -> str:
@@ -54,8 +56,9 @@ class ConfigKey:
 
     @property
     def kind(self) -> str:
-        """The value in words: `whole number`, `list of mappings`."""
-        return f"list of {self.item}s" if self.is_list else self.item
+        """The value in words: `whole number`, `list of mappings`, `text or list of texts`."""
+        several = f"list of {self.item}s" if self.is_list else self.item
+        return f"{self.item} or {several}" if self.is_single else several
 
     @property
     def is_section(self) -> bool:
@@ -65,7 +68,7 @@ class ConfigKey:
     def expectation(self, of_item: bool) -> str:
         """What may stand there, in words that go on from 'expected'; `of_item`: in one place of the list."""
         if self.is_list and not of_item:
-            return f"a {self.kind}"
+            return f"a list of {self.item}s" if not self.is_single else f"{self.item} or a list of {self.item}s"
         if self.is_section:
             return "a mapping"
         if self.choices:
@@ -134,6 +137,7 @@ def _key(path: str, info: FieldInfo, shape: _Shape, section: bool) -> ConfigKey:
         choices=choices,
         limits=limits,
         environment=None if section or shape.lists or "[]" in path else environment_name(path),
+        is_single=any(isinstance(item, OneOrMore) for item in shape.metadata),
     )
 
 

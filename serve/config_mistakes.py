@@ -60,7 +60,7 @@ def unknown_key(path: str, keys: Keys) -> str:
 
 
 def _translated(detail: ErrorDetails, source: ConfigSource, keys: Keys) -> Mistake:
-    path: KeyPath = detail["loc"]
+    path = _written(detail["loc"], source.value)
     if detail["type"] == "extra_forbidden":
         return source.mistake(path, unknown_key(_general(path), keys))
     key = _key_at(path, keys)
@@ -73,6 +73,16 @@ def _translated(detail: ErrorDetails, source: ConfigSource, keys: Keys) -> Mista
     came = _came(detail["input"], source, path)
     hint = f"; {rule.why}" if rule and rule.why else _hint(detail["input"], key, source, path)
     return source.mistake(path, f"expected {expected}, got {came}{hint}")
+
+
+def _written(path: KeyPath, value: Any) -> KeyPath:
+    """`path` without the place in a list that was written as one text."""
+    for depth, part in enumerate(path):
+        if isinstance(value, str):
+            return path[:depth]
+        known = isinstance(value, list) if isinstance(part, int) else isinstance(value, dict) and part in value
+        value = value[part] if known else None
+    return path
 
 
 def _key_at(path: KeyPath, keys: Keys) -> ConfigKey:

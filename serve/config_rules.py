@@ -43,6 +43,22 @@ class Rule:
         return value
 
 
+class OneOrMore:
+    """Annotates a list of texts: one alone may be written as a text, and is told as one."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        told = core_schema.plain_serializer_function_ser_schema(lambda texts: texts[0] if len(texts) == 1 else texts)
+        return core_schema.no_info_before_validator_function(_listed, handler(source), serialization=told)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        several = handler(schema)
+        return {"anyOf": [several["items"], several]}
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
 def pattern_rule(pattern: str, text: str) -> Rule:
     """The rule that the whole text matches `pattern`, which JSON Schema must understand too."""
     whole = re.compile(pattern)
@@ -92,6 +108,7 @@ ModelName = Annotated[
 Label = Annotated[
     str, pattern_rule(r"[A-Za-z][A-Za-z0-9._-]*", "letters, digits, '.', '_' and '-' after a first letter")
 ]
+Labels = Annotated[list[Label], Field(min_length=1), OneOrMore()]
 ALIAS_PATTERN = r"[0-9][A-Za-z0-9._-]*"
 Alias = Annotated[
     str,

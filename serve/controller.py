@@ -141,10 +141,10 @@ class Controller:
         """What `apply` of `config` would change; raises `ConfigError` as it would."""
         return await self._desired.plan(config)
 
-    async def apply(self, config: Config) -> list[Change]:
+    async def apply(self, config: Config, generation: int | None = None) -> list[Change]:
         """Makes `config` the desired state; returns what that changes, before it is done. Raises as
         `DesiredState.apply`."""
-        return await self._desired.apply(config)
+        return await self._desired.apply(config, generation)
 
     def request_shutdown(self) -> None:
         """Asks the `up` that started this to end; it sees the wish in the state."""

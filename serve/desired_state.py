@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from model_store import generations
-from model_store.errors import ConfigError, IntegrityError
+from model_store.errors import ConfigError, Conflict, IntegrityError
 from model_store.generations import Generation
 from model_store.store import Store
 from serve.config import Config, ModelConfig
@@ -68,13 +68,19 @@ class DesiredState:
             lambda model, version: stored_version(self.store, model, version),
         )
 
-    async def apply(self, config: Config) -> list[Change]:
+    async def apply(self, config: Config, generation: int | None = None) -> list[Change]:
         """Makes `config` the desired state and prepares all its models; returns what that changes, before it is done.
 
-        Raises `ConfigError` for changes of what only a restart can change, `Conflict` when another controller wrote.
+        Raises `ConfigError` for changes of what only a restart can change, `Conflict` when another controller wrote, or
+        when `generation`, from which the config was made, is not the newest any more.
         """
         changes = await self.plan(config)
         async with self._turn:
+            if generation not in (None, self.number):
+                raise Conflict(
+                    f"the config was made from generation {generation}, and generation {self.number} came since; make "
+                    "it anew from that"
+                )
             await self._write(config)
             self._earlier.note(config.document()["models"])
             self._take_over(config, {model.name for model in config.models})

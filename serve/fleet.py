@@ -25,7 +25,7 @@ class Wanted(msgspec.Struct, frozen=True):
 
     entry: VersionEntry
     traffic: int
-    label: str | None = None
+    labels: tuple[str, ...] = ()
     alias: str | None = None
     source: str | None = None
 
@@ -198,7 +198,7 @@ class Fleet:
         if wanted is not None and all(self.versions[w.entry.key].phase == "READY" for w in wanted):
             return ModelRoute(
                 split=tuple((w.entry.key[1], w.traffic) for w in wanted if w.traffic),
-                labels={w.label: w.entry.key[1] for w in wanted if w.label is not None},
+                labels={label: w.entry.key[1] for w in wanted for label in w.labels},
                 aliases={w.alias: w.entry.key[1] for w in wanted if w.alias is not None},
             )
         present = self.table.routes.get(model)

@@ -88,7 +88,12 @@ class Gateway:
             header_timeout_s=settings.body_timeout_s,
         )
         self._http.start()
-        self._grpc = GrpcFrontDoor(grpc_services(), self._answer, max_message_bytes=settings.max_body_bytes)
+        self._grpc = GrpcFrontDoor(
+            grpc_services(),
+            self._answer,
+            max_message_bytes=settings.max_body_bytes,
+            max_requests=settings.max_requests,
+        )
         await self._grpc.start([f"{settings.host}:{settings.grpc_port}"])
 
     async def _answer(self, query: Query) -> Answer:

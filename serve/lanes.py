@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Awaitable
 from typing import Protocol
 
+import msgspec
+
 from model_store.errors import InvalidInput, ModelNotFound
 from model_store.manifest import PAYLOAD, Manifest, Signature
 from serve.admission import SignatureCheck
@@ -145,8 +147,12 @@ class LoadedVersion:
     def configure(self, serve: ServeOptions) -> None:
         """Takes over new limits for what comes from now on."""
         self.deadline_s = serve.deadline_ms / 1000
+        # Replicas fill batches up themselves: rows that nobody asked for need not travel.
+        batching = (
+            serve.batching if serve.executor == "inline" else msgspec.structs.replace(serve.batching, preferred=())
+        )
         for lane in self._lanes():
-            lane.queue.configure(serve.batching)
+            lane.queue.configure(batching)
         max_bytes = serve.cache_mib * 1024 * 1024 if repeats(self.entry.manifest) else 0
         if (0 if self._cache is None else self._cache.max_bytes) != max_bytes:
             self._cache = ResponseCache(max_bytes) if max_bytes else None

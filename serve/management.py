@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 from granian.rsgi import ProtocolClosed
 
-from model_store.errors import ERROR_KINDS, ConfigError, Forbidden, InternalError, OnegateError
+from model_store.errors import ERROR_KINDS, ConfigError, Forbidden, InternalError, InvalidInput, OnegateError
 from serve.config import Config, parse_config
 from serve.desired import Change
 from serve.errors import presentable, status_of
@@ -38,8 +38,8 @@ class Authority(Protocol):
     async def plan(self, config: Config) -> list[Change]:
         """What applying would change."""
 
-    async def apply(self, config: Config) -> list[Change]:
-        """Makes the config the desired state."""
+    async def apply(self, config: Config, generation: int | None = None) -> list[Change]:
+        """Makes the config the desired state, in place of that `generation` where one is given."""
 
     def request_shutdown(self) -> None:
         """Ends the gateway."""
@@ -96,7 +96,8 @@ class Management:
             raise ConfigError(f"the config is not UTF-8 text: {error.reason}") from error
         config = parse_config(text, "the config sent", Path("/"))
         only_plan = query.get("plan", ["false"])[-1] == "true"
-        changes = await (self._authority.plan(config) if only_plan else self._authority.apply(config))
+        generation = _generation(query)
+        changes = await (self._authority.plan(config) if only_plan else self._authority.apply(config, generation))
         return {
             "applied": not only_plan,
             "changes": changes,
@@ -106,6 +107,16 @@ class Management:
     async def _shutdown(self, body: bytes, query: dict[str, list[str]]) -> Any:
         self._authority.request_shutdown()
         return {"stopping": True}
+
+
+def _generation(query: dict[str, list[str]]) -> int | None:
+    """The generation that a config was made from, of callers who want to be refused where that is not the newest."""
+    text = query.get("generation", [""])[-1]
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise InvalidInput(f"generation: expected a whole number, got {text!r:.40}")
+    return int(text)
 
 
 def _refuse_foreign(scope: Any) -> None:

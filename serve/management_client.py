@@ -24,9 +24,12 @@ class ManagementClient:
         """The whole state."""
         return self._call("GET", "/api/state", timeout_s=timeout_s)
 
-    def put_config(self, document: dict[str, Any], *, only_plan: bool) -> dict[str, Any]:
-        """Applies the whole desired state, or only plans it."""
-        query = "?plan=true" if only_plan else ""
+    def put_config(
+        self, document: dict[str, Any], *, only_plan: bool = False, generation: int | None = None
+    ) -> dict[str, Any]:
+        """Applies the whole desired state, or only plans it. With `generation`, from which `document` was made, raises
+        `Conflict` where that is not the newest."""
+        query = "?plan=true" if only_plan else "" if generation is None else f"?generation={generation}"
         return self._call("PUT", f"/api/config{query}", document, timeout_s=10 * TIMEOUT_S)
 
     def shutdown(self) -> None:

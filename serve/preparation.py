@@ -73,7 +73,7 @@ def prepare_model(store: Store, model: ModelConfig, on_progress: Callable[[str],
                 serve_options(model.serve, manifest),
             ),
             traffic=version.traffic or 0,
-            label=version.label,
+            labels=tuple(version.label or ()),
             alias=version.as_version,
             source=version.source,
         )

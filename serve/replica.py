@@ -62,9 +62,10 @@ class Model:
         self._heartbeat = asyncio.get_running_loop().create_task(repeat("heartbeat", self._tell))
 
     async def _load(self) -> None:
-        # The gateway has waited for more rows already, and has its own cache: here nothing waits and nothing is kept.
+        # The gateway has waited for more rows already, and has its own cache: here nothing waits, nothing is kept, and
+        # the version is run as a gateway runs one of its own.
         batching = msgspec.structs.replace(self._settings.entry.serve.batching, max_delay_ms=0)
-        serve = msgspec.structs.replace(self._settings.entry.serve, batching=batching, cache_mib=0)
+        serve = msgspec.structs.replace(self._settings.entry.serve, executor="inline", batching=batching, cache_mib=0)
         entry = msgspec.structs.replace(self._settings.entry, serve=serve)
         with tempfile.TemporaryDirectory(prefix="onegate-model-") as folder:
             runtime = await asyncio.to_thread(load_version, self._settings.store, entry, Path(folder))

@@ -51,4 +51,6 @@ def told_failure(text: str) -> OnegateError:
 
 def deployment_text(entry: VersionEntry) -> str:
     """What of an entry a replica is started with: when it differs, replicas have to be started anew."""
-    return f"{entry.manifest.key}/{entry.serve.cpus}/{entry.serve.batching.max_batch_size}"
+    batching = entry.serve.batching
+    sizes = "".join(f"/{size}" for size in batching.preferred)
+    return f"{entry.manifest.key}/{entry.serve.cpus}/{batching.max_batch_size}{sizes}"

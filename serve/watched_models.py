@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from model_store import generations
-from model_store.errors import ModelNotReady, OnegateError
+from model_store.errors import Conflict, ModelNotReady, OnegateError
+from model_store.generations import Generation
 from model_store.store import Store
 from serve.commands.progress import open_rows
 from serve.config import Config
@@ -18,8 +19,8 @@ _WORDS = {"add": "adding", "change": "changing", "retire": "retiring"}
 class Management(Protocol):
     """What is asked of the management port."""
 
-    def put_config(self, document: dict[str, Any], *, only_plan: bool) -> dict[str, Any]:
-        """Applies the whole desired state."""
+    def put_config(self, document: dict[str, Any], *, generation: int) -> dict[str, Any]:
+        """Applies the whole desired state that was made from `generation`; raises `Conflict` where there is a newer."""
 
 
 class WatchedModels:
@@ -30,7 +31,7 @@ class WatchedModels:
         self,
         watch: FolderWatch,
         management: Management,
-        current: Callable[[], dict[str, Any]],
+        current: Callable[[], Generation],
         tell: Callable[[str], None],
     ) -> None:
         self._watch = watch
@@ -42,17 +43,19 @@ class WatchedModels:
         self._told: set[tuple[str, str]] = set()
 
     def step(self) -> None:
-        """Looks at the folder, and applies what changed in it. A gateway that does not answer yet is asked again."""
+        """Looks at the folder, and applies what changed in it. A gateway that does not answer yet, or whose desired
+        state somebody else changed meanwhile, is asked again with the next step."""
         self._due = self._watch.poll() or self._due
         if not self._due:
             return
         models = self._watch.models()
         try:
-            document, clashes = edited(self._current(), self._names, models)
+            current = self._current()
+            document, clashes = edited(current.config, self._names, models)
             for name in clashes:
                 self._tell_once(name, f"--watch: {name}: the config has a model of that name, which stays")
-            answer = self._management.put_config(document, only_plan=False)
-        except ModelNotReady:
+            answer = self._management.put_config(document, generation=current.number)
+        except (ModelNotReady, Conflict):
             return
         except OnegateError as error:
             self._due = False
@@ -84,7 +87,8 @@ class WatchedModels:
             self._tell(text)
 
 
-def newest_config(config: Config) -> dict[str, Any]:
-    """Desired state as it is now, read from the store of `config`. Raises `StoreError`."""
+def newest_generation(config: Config) -> Generation:
+    """Desired state as it is now, read from the store of `config`, which has one. Raises `StoreError`."""
     newest = generations.newest(Store(config.store))
-    return newest.config if newest is not None else config.document()
+    assert newest is not None, "`up` writes a generation before anything looks at a folder"
+    return newest

@@ -17,7 +17,7 @@ from serve.commands.tables import console, curl_line, model_table
 from serve.config import Config, load_config
 from serve.logs import followed
 from serve.management_client import ManagementClient
-from serve.watched_models import WatchedModels, newest_config
+from serve.watched_models import WatchedModels, newest_generation
 from serve.watching import FolderWatch
 
 LOG_FILE = "onegate.log"
@@ -88,7 +88,7 @@ def _watched(folder: Path, desired: Config) -> WatchedModels:
     watch = FolderWatch(folder.resolve(), _say)
     # The first look. What still stands so when the gateway has started is served at once.
     watch.poll()
-    return WatchedModels(watch, _client(desired), lambda: newest_config(desired), _say)
+    return WatchedModels(watch, _client(desired), lambda: newest_generation(desired), _say)
 
 
 def _say(text: str) -> None:

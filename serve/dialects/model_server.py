@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from model_store.errors import OnegateError
 from serve.dialects.base import ANY_SEGMENT, HttpReply, HttpRequest, NoSuchRoute
-from serve.dialects.model_server_predictions import inference_of, inference_reply, model_query_of
+from serve.dialects.model_server_predictions import MODEL_NAME, inference_of, inference_reply, model_query_of
 from serve.dialects.model_server_replies import Manner, Target, error_reply, json_reply, status_reply, worded
 from serve.inference import Answer, ModelDescription, Query, ServerDescription, ServerQuery
 from serve.openapi.document import model_document
@@ -60,6 +60,8 @@ class Predictions:
         """`{"code", "type", "message"}` as these servers word it."""
         call = _call_of(request.path)
         target = call.target if call is not None else Target("")
+        if not target.model:
+            target = Target(request.parameters().get(MODEL_NAME, ""))
         return error_reply(request, error, worded(error, target, self._manner))
 
 

@@ -17,6 +17,7 @@ from model_store.errors import InvalidInput, Unsupported
 from serve import tensors
 from serve.classification import classify
 from serve.dialects.open_inference import NO_SHARED_MEMORY, SIGNATURE, class_count, read_parameters
+from serve.dialects.open_inference_grpc_messages import Received, Sent, raw_contents
 from serve.inference import InferenceRequest, InferenceResponse, Tensors, output_tensors
 from serve.protocols import open_inference as messages
 from serve.shared_memory import MappedRegions, Placed
@@ -60,16 +61,17 @@ TYPED = ReplyForm(False)
 
 
 def decode_request(
-    message: Any, deadline: float | None = None, regions: MappedRegions | None = None
+    received: Any, deadline: float | None = None, regions: MappedRegions | None = None
 ) -> InferenceRequest:
-    """The request in a `ModelInferRequest`, raw, typed or, with `regions`, in shared memory.
+    """The request in a `ModelInferRequest`, plain or as `ReceivedRequest`: raw, typed or, with `regions`, in shared
+    memory.
 
     Raw and shared tensors are views. `deadline` is the call's; a `timeout` among the parameters can only shorten it.
     Raises `InvalidInput`, and `Unsupported` for sequences and for shared memory without `regions`.
     """
-    raw_contents = message.raw_input_contents
-    form = RAW if raw_contents else TYPED
-    inputs, shared = _decode_tensors(message.inputs, raw_contents, regions)
+    message, raw = _parts(received)
+    form = RAW if raw else TYPED
+    inputs, shared = _decode_tensors(message.inputs, raw, regions)
     wanted = ()
     if outputs := message.outputs:
         wanted = tuple([output.name for output in outputs])
@@ -117,7 +119,7 @@ def plain_parameters(given: Mapping[str, Any]) -> dict[str, Any]:
     return {name: getattr(given[name], kind) for name, kind in kinds.items() if kind is not None}
 
 
-def encode_response(response: InferenceResponse, form: ReplyForm) -> Any:
+def encode_response(response: InferenceResponse, form: ReplyForm) -> Sent:
     """A `ModelInferResponse`, in the form in which the request came; FP16 and BF16 force raw for the whole message.
 
     Raises `InvalidInput` for an answer that is no tensors, and for classes of an output that has none.
@@ -129,10 +131,9 @@ def encode_response(response: InferenceResponse, form: ReplyForm) -> Any:
     for name, count in form.classes.items():
         outputs = {**outputs, name: classify(outputs[name], count, response.labels, batched=response.batched)}
     if form.raw or any(tensors.datatype_of(tensor) not in _CONTENTS for tensor in outputs.values()):
-        _add_raw(outputs, message.outputs, message.raw_output_contents)
-    else:
-        _add_typed(outputs, message.outputs)
-    return message
+        return _raw(message, outputs)
+    _add_typed(outputs, message.outputs)
+    return Sent(message)
 
 
 def encode_request(
@@ -141,23 +142,32 @@ def encode_request(
     inputs: Tensors,
     shared: Mapping[str, Placed] = NOTHING_SHARED,
     signature: str | None = None,
-) -> Any:
+) -> Sent:
     """A `ModelInferRequest` for a replica: raw contents, but for the inputs that lie in shared memory."""
     message = messages.ModelInferRequest(model_name=model, model_version=str(version))
     if signature is not None:
         message.parameters[SIGNATURE].string_param = signature
+    sent = Sent(message)
     for name, tensor in inputs.items():
         described = message.inputs.add(name=name, datatype=tensors.datatype_of(tensor), shape=tensor.shape)
         if name in shared:
             _add_placed(described, shared[name])
         else:
-            message.raw_input_contents.append(tensors.to_raw(tensor))
-    return message
+            sent.raw.append(tensors.raw_view(tensor))
+    return sent
 
 
-def decode_response(message: Any) -> Tensors:
-    """The outputs in a `ModelInferResponse`; raises `InvalidInput` where the message contradicts itself."""
-    return _decode_tensors(message.outputs, message.raw_output_contents)[0]
+def decode_response(received: Any) -> Tensors:
+    """The outputs in a `ModelInferResponse`, plain or as `ReceivedResponse`; raises `InvalidInput` where the message
+    contradicts itself."""
+    message, raw = _parts(received)
+    return _decode_tensors(message.outputs, raw)[0]
+
+
+def _parts(received: Any) -> tuple[Any, Sequence[bytes | memoryview]]:
+    if isinstance(received, (Received, Sent)):
+        return received.message, received.raw
+    return received, raw_contents(received)
 
 
 def _add_placed(described: Any, placed: Placed) -> None:
@@ -172,7 +182,7 @@ def _placed(tensor: Any) -> Placed:
 
 
 def _decode_tensors(
-    described: Sequence[Any], raw_contents: Sequence[bytes], regions: MappedRegions | None = None
+    described: Sequence[Any], raw: Sequence[bytes | memoryview], regions: MappedRegions | None = None
 ) -> tuple[Tensors, bool]:
     """The tensors, and whether some lay in shared memory. Raw contents are taken in the order of the tensors that lie
     nowhere else."""
@@ -186,20 +196,20 @@ def _decode_tensors(
         if parameters and _REGION in parameters:
             content: bytes | memoryview = _mapped(tensor, regions)
             shared += 1
-        elif not raw_contents:
+        elif not raw:
             decoded[name] = _decode_typed(tensor)
             continue
-        elif taken == len(raw_contents):
+        elif taken == len(raw):
             taken = -1
             break
         else:
-            content = raw_contents[taken]
+            content = raw[taken]
             taken += 1
         if tensor.HasField("contents"):
             raise InvalidInput(f"tensor {name!r:.80} has both raw and typed contents")
         decoded[name] = tensors.from_raw(name, tensor.datatype, tensor.shape[:], content)
-    if taken != len(raw_contents):
-        raise InvalidInput(f"{len(described)} tensors are described and {len(raw_contents)} raw contents sent")
+    if taken != len(raw):
+        raise InvalidInput(f"{len(described)} tensors are described and {len(raw)} raw contents sent")
     return decoded, shared > 0
 
 
@@ -217,10 +227,12 @@ def _decode_typed(tensor: Any) -> np.ndarray:
     return tensors.from_values(name, datatype, tensor.shape[:], getattr(tensor.contents, _CONTENTS[datatype]))
 
 
-def _add_raw(sent: Tensors, described: Any, contents: Any) -> None:
-    for name, tensor in sent.items():
-        described.add(name=name, datatype=tensors.datatype_of(tensor), shape=tensor.shape)
-        contents.append(tensors.to_raw(tensor))
+def _raw(message: Any, outputs: Tensors) -> Sent:
+    sent = Sent(message)
+    for name, tensor in outputs.items():
+        message.outputs.add(name=name, datatype=tensors.datatype_of(tensor), shape=tensor.shape)
+        sent.raw.append(tensors.raw_view(tensor))
+    return sent
 
 
 def _add_typed(sent: Tensors, described: Any) -> None:

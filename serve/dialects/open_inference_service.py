@@ -13,6 +13,7 @@ from serve.dialects import open_inference_grpc as inference
 from serve.dialects import open_inference_grpc_models as models
 from serve.dialects.grpc_base import GrpcCall, GrpcMethod, GrpcService, Unary
 from serve.dialects.open_inference import NOT_OFFERED
+from serve.dialects.open_inference_grpc_messages import ReceivedRequest, Sent, SentInStream
 from serve.inference import InferenceResponse, Query, ServerDescription, ServerQuery
 from serve.operations import ListModels, ModelList
 from serve.protocols import open_inference as messages
@@ -33,26 +34,27 @@ def whole_service() -> GrpcService:
     return GrpcService(messages.SERVICE, {**_CORE, **_EXTENSIONS, **_REFUSED})
 
 
-async def _infer(message: Any, call: GrpcCall) -> Any:
-    request = inference.decode_request(message, call.deadline, call.regions)
+async def _infer(received: ReceivedRequest, call: GrpcCall) -> Sent:
+    request = inference.decode_request(received, call.deadline, call.regions)
     response = await call.answer(request)
     assert isinstance(response, InferenceResponse)
     assert isinstance(request.reply_form, inference.ReplyForm)
     return inference.encode_response(response, request.reply_form)
 
 
-async def _stream_infer(message: Any, call: GrpcCall) -> Any:
-    if EMPTY_FINAL_RESPONSE in message.parameters:
-        del message.parameters[EMPTY_FINAL_RESPONSE]
-    response = await _infer(message, call)
-    response.parameters[FINAL_RESPONSE].bool_param = True
-    return messages.ModelStreamInferResponse(infer_response=response)
+async def _stream_infer(received: ReceivedRequest, call: GrpcCall) -> SentInStream:
+    asked = received.message.parameters
+    if EMPTY_FINAL_RESPONSE in asked:
+        del asked[EMPTY_FINAL_RESPONSE]
+    answer = await _infer(received, call)
+    answer.message.parameters[FINAL_RESPONSE].bool_param = True
+    return SentInStream(answer)
 
 
-def _stream_refusal(message: Any, error: OnegateError) -> Any:
+def _stream_refusal(received: ReceivedRequest | None, error: OnegateError) -> Any:
     refused = messages.ModelStreamInferResponse(error_message=error.message)
     # There even without an id, as clients expect it.
-    refused.infer_response.id = message.id if message is not None else ""
+    refused.infer_response.id = received.message.id if received is not None else ""
     return refused
 
 
@@ -101,7 +103,7 @@ def _refusing(reason: str) -> Unary:
 
 
 _CORE = {
-    "ModelInfer": GrpcMethod(messages.ModelInferRequest, _infer),
+    "ModelInfer": GrpcMethod(ReceivedRequest, _infer),
     "ModelReady": GrpcMethod(messages.ModelReadyRequest, _model_ready),
     "ModelMetadata": GrpcMethod(messages.ModelMetadataRequest, _asking(models.decode_model_query, models.encode_model)),
     "ServerLive": GrpcMethod(messages.ServerLiveRequest, _server_live),
@@ -110,7 +112,7 @@ _CORE = {
 }
 
 _EXTENSIONS = {
-    "ModelStreamInfer": GrpcMethod(messages.ModelInferRequest, each=_stream_infer, refusal=_stream_refusal),
+    "ModelStreamInfer": GrpcMethod(ReceivedRequest, each=_stream_infer, refusal=_stream_refusal),
     "ModelConfig": GrpcMethod(messages.ModelConfigRequest, _asking(models.decode_model_query, models.encode_config)),
     "ModelStatistics": GrpcMethod(
         messages.ModelStatisticsRequest, _asking(models.decode_statistics_query, models.encode_statistics)

@@ -118,13 +118,15 @@ def encode_answer(payload: Payload) -> Any:
 
 
 def _text(payload: Payload) -> str:
-    """What the answer says is wrong: its `message` where it has TorchServe's form of an error."""
+    """What the answer says is wrong, in a line: its `message` where it has TorchServe's form of an error."""
+    text = payload.body.decode(errors="replace").strip()
     try:
-        told = json.loads(payload.body)
+        told = json.loads(text)
     except (ValueError, RecursionError):
-        return first_line(payload.body.decode(errors="replace")) or f"the handler answered with {payload.status}"
-    message = told.get("message") if isinstance(told, dict) else None
-    return first_line(message if isinstance(message, str) else payload.body.decode(errors="replace"))
+        told = None
+    if isinstance(told, dict) and isinstance(told.get("message"), str):
+        text = told["message"]
+    return first_line(text) if text else f"the handler answered with status {payload.status}"
 
 
 _SERVICE = GrpcService(

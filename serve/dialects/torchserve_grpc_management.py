@@ -73,7 +73,7 @@ def _registered(message: Any, operation: LoadModel, answer: ModelList) -> str:
     if not operation.wait:
         return management.PROCESSING
     [model] = answer.models
-    version = management.newest_version(model)
+    version = management.registered_version(model, message.url)
     workers = message.initial_workers
     if workers > 0 and management.workers_missing([version]):
         return management.IN_PROGRESS

@@ -6,8 +6,7 @@ Bounded, because extra work is the last thing that replicas need which are slow 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable
 
 from serve.inference import Tensors
 
@@ -17,7 +16,7 @@ HEDGED_SHARE = 0.05
 SAVED_UP = 10.0
 """Second tries that may be saved up, so that a quiet day does not pay for a storm."""
 
-Attempt = Coroutine[Any, Any, Tensors | None]
+Attempt = asyncio.Task[Tensors | None]
 """One replica's outputs, or None when it is gone."""
 
 
@@ -52,11 +51,11 @@ async def first_outcome(first: Attempt, second: Callable[[], Attempt | None], he
     `second` starts the other attempt, or says None when there is to be none. An attempt whose replica is gone leaves it
     to the other. The one that is not needed is cancelled. Raises what the first to end raises; None when all are gone.
     """
-    tasks = [asyncio.ensure_future(first)]
+    tasks = [first]
     try:
         done, pending = await asyncio.wait(tasks, timeout=hedge_s)
         if not done and (other := second()) is not None:
-            tasks.append(asyncio.ensure_future(other))
+            tasks.append(other)
             pending = set(tasks)
         while True:
             for task in done:

@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc
 
+from serve.dialects.open_inference_grpc_messages import ReceivedResponse
 from serve.front_doors.grpc import SECRET_KEY, channel_options
 from serve.protocols import open_inference as messages
 from serve.routing import Replica, VersionKey
@@ -27,7 +28,7 @@ class ReplicaClient:
         self._channel = grpc.aio.insecure_channel(
             replica.local if self.same_node else replica.remote, options=channel_options()
         )
-        self._infer = self._method("ModelInfer", messages.ModelInferResponse)
+        self._infer = self._method("ModelInfer", ReceivedResponse)
         self._ready = self._method("ModelReady", messages.ModelReadyResponse)
 
     def _method(self, name: str, reply: Any) -> Callable[..., Awaitable[Any]]:
@@ -38,16 +39,20 @@ class ReplicaClient:
         )
         return method
 
-    async def infer(self, message: Any, timeout_s: float) -> Any:
-        """One batch; raises `grpc.RpcError`."""
+    def begin(self) -> None:
+        """A call is about to be made: from now on it counts in `in_flight`, until `end`."""
         self.in_flight += 1
         self._idle.clear()
-        try:
-            return await self._infer(message, timeout=timeout_s, metadata=self._metadata)
-        finally:
-            self.in_flight -= 1
-            if not self.in_flight:
-                self._idle.set()
+
+    def end(self) -> None:
+        """The call is over, or was never made."""
+        self.in_flight -= 1
+        if not self.in_flight:
+            self._idle.set()
+
+    async def infer(self, message: Any, timeout_s: float) -> Any:
+        """One batch; raises `grpc.RpcError`."""
+        return await self._infer(message, timeout=timeout_s, metadata=self._metadata)
 
     async def ready(self, key: VersionKey, timeout_s: float) -> bool:
         """Whether the replica answers and has the version loaded."""

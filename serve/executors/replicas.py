@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -19,7 +19,7 @@ import numpy as np
 from model_store.errors import DeadlineExceeded, InternalError, OnegateError
 from serve.dialects import open_inference_grpc as dialect
 from serve.errors import KINDS_BY_GRPC_CODE
-from serve.executors.hedging import HedgeBudget, first_outcome
+from serve.executors.hedging import Attempt, HedgeBudget, first_outcome
 from serve.executors.replica_client import ReplicaClient
 from serve.inference import Tensors
 from serve.routing import Replica, VersionKey
@@ -102,26 +102,40 @@ class ReplicasExecutor:
         self, client: ReplicaClient, inputs: Tensors, deadline: float, signature: str | None
     ) -> Tensors | None:
         """The outputs, or None when the replica is gone and the batch may be tried again."""
+        client.begin()
         try:
-            return await self._call(client, inputs, deadline - asyncio.get_running_loop().time(), signature)
-        except grpc.RpcError as error:
-            self._note_failure(client, error)
-            return None
+            return await self._outcome(client, inputs, deadline, signature)
+        finally:
+            client.end()
 
     async def _hedged(
         self, client: ReplicaClient, inputs: Tensors, deadline: float, signature: str | None
     ) -> Tensors | None:
         """As `_attempt`, with a second replica that has a slot from `hedge_s` on, as far as the budget allows it."""
 
-        def second() -> Coroutine[Any, Any, Tensors | None] | None:
+        def attempt(chosen: ReplicaClient) -> Attempt:
+            # Counted before the task has begun: batches of the same turn of the loop choose by it.
+            chosen.begin()
+            task = asyncio.get_running_loop().create_task(self._outcome(chosen, inputs, deadline, signature))
+            task.add_done_callback(lambda _: chosen.end())
+            return task
+
+        def second() -> Attempt | None:
             free = [other for other in self._usable if other is not client and other.in_flight < BATCHES_PER_REPLICA]
-            if not free or not self.budget.take():
-                return None
-            return self._attempt(min(free, key=_load), inputs, deadline, signature)
+            return attempt(min(free, key=_load)) if free and self.budget.take() else None
 
         self.budget.note_batch()
         assert self.hedge_s is not None
-        return await first_outcome(self._attempt(client, inputs, deadline, signature), second, self.hedge_s)
+        return await first_outcome(attempt(client), second, self.hedge_s)
+
+    async def _outcome(
+        self, client: ReplicaClient, inputs: Tensors, deadline: float, signature: str | None
+    ) -> Tensors | None:
+        try:
+            return await self._call(client, inputs, deadline - asyncio.get_running_loop().time(), signature)
+        except grpc.RpcError as error:
+            self._note_failure(client, error)
+            return None
 
     async def _call(self, client: ReplicaClient, inputs: Tensors, timeout_s: float, signature: str | None) -> Tensors:
         regions = self._place(inputs) if client.same_node else {}

@@ -9,9 +9,9 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from model_store.errors import ConfigError, InvalidInput
+from model_store.errors import InvalidInput
 from serve.importing.tensorflow_serving import models_of
-from serve.importing.versions import ALL_VERSIONS, VersionPolicy, surplus_labels
+from serve.importing.versions import ALL_VERSIONS, VersionPolicy
 from serve.operations import ReplaceModels
 
 
@@ -19,7 +19,7 @@ async def replacement(config: Any) -> ReplaceModels:
     """The operation that a `ModelServerConfig` stands for. Base paths are folders of the gateway's machine.
 
     Raises `InvalidInput` for a config that is no list of models, `SourceError` for a base path without versions,
-    `ConfigError` for a label that can't be given.
+    `ConfigError` for a label of a version that is not loaded.
     """
     if config.WhichOneof("config") != "model_config_list":
         raise InvalidInput("expected a model_config_list; other configs are not taken")
@@ -31,8 +31,6 @@ def _model(config: Any) -> Mapping[str, Any]:
     if not config.name or not config.base_path:
         raise InvalidInput(f"model {config.name!r:.60}: expected a name and a base_path")
     labels = dict(sorted(config.version_labels.items()))
-    for label in surplus_labels(labels):
-        raise ConfigError(f"model {config.name!r}: label {label!r}: version {labels[label]} has another label already")
     return models_of(config.name, config.base_path, _policy(config.name, config.model_version_policy), labels)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from model_store.errors import ConfigError, OnegateError, SourceError
 from model_store.filesystems import local_path
 from serve.importing.base import ImportedModel, Notes, label_problem, name_problem, source_in
-from serve.importing.versions import VersionPolicy, surplus_labels, version_folders, versions_mapping
+from serve.importing.versions import VersionPolicy, version_folders, versions_mapping
 
 PROGRAMS = ("saved_model.pb", "saved_model.pbtxt", "model.tflite")
 """Of which a version's folder holds one."""
@@ -22,8 +22,7 @@ def models_of(name: str, base_path: str, policy: VersionPolicy, labels: Mapping[
     holds a SavedModel, or one file of any kind that is served here.
 
     Whether `base_path` may be read is for the caller to know. Raises `SourceError` where it holds no version that the
-    policy picks, or one that can't be served; `ConfigError` for a label of a version that is not picked. Of several
-    labels of one version the first is taken.
+    policy picks, or one that can't be served; `ConfigError` for a label of a version that is not picked.
     """
     sources = {number: str(source_in(folder)) for number, folder in _picked(name, base_path, policy).items()}
     for label, number in labels.items():
@@ -97,6 +96,4 @@ def _kept_labels(labels: Mapping[str, int], sources: Mapping[int, str], notes: N
             loaded[label] = number
         else:
             notes.add(f"version_labels[{label}]", problem)
-    for label in surplus_labels(loaded):
-        notes.add(f"version_labels[{label}]", f"version {loaded[label]} has another label already, and can have one")
     return loaded

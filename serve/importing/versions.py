@@ -48,7 +48,7 @@ def is_number(name: str) -> bool:
 def versions_mapping(name: str, sources: Mapping[int, str], labels: Mapping[str, int]) -> dict[str, Any]:
     """The config of a model with `sources` by version number, ascending; the largest answers by default.
 
-    A version has one label in the config: of several, the first is taken. Labels of other versions are passed over.
+    Labels of other versions are passed over.
     """
     return {
         "name": name,
@@ -59,15 +59,9 @@ def versions_mapping(name: str, sources: Mapping[int, str], labels: Mapping[str,
     }
 
 
-def surplus_labels(labels: Mapping[str, int]) -> list[str]:
-    """The labels that `versions_mapping` passes over because their version has one already."""
-    first: dict[int, str] = {}
-    return [label for label, number in labels.items() if first.setdefault(number, label) != label]
-
-
-def _label(number: int, labels: Mapping[str, int]) -> dict[str, str]:
-    found = next((label for label, version in labels.items() if version == number), None)
-    return {"label": found} if found is not None else {}
+def _label(number: int, labels: Mapping[str, int]) -> dict[str, Any]:
+    found = [label for label, version in labels.items() if version == number]
+    return {"label": found[0] if len(found) == 1 else found} if found else {}
 
 
 def _traffic(number: int, sources: Mapping[int, str]) -> dict[str, int]:

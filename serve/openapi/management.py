@@ -30,6 +30,9 @@ _ERRORS = errors(CHANGE_ERRORS, ref("Error"))
 def management_paths() -> Paths:
     """What only the management port answers."""
     plan = parameter("plan", "query", {"enum": ["true", "false"]}, "Only say what would change.")
+    made_from = parameter(
+        "generation", "query", {"type": "integer"}, "The config's own basis: 409 where it is not the newest any more."
+    )
     stopping = object_of({"stopping": YES_NO}, ["stopping"])
     return tagged(
         "management",
@@ -44,7 +47,7 @@ def management_paths() -> Paths:
                     "Make a config the desired state",
                     {200: answer("The changes.", json_of(ref("Changes")))},
                     _ERRORS,
-                    parameters=[plan],
+                    parameters=[plan, made_from],
                     request=body({"application/yaml": TEXT, **json_of({"type": "object"})}),
                 )
             },

@@ -310,6 +310,17 @@ async def test_all_models_are_replaced(tmp_path: Path, two: str, three: str) -> 
         await eventually(lambda: {key[0] for key in served.dispatcher.loaded} == {"m"})
 
 
+async def test_a_config_of_an_older_generation_is_not_applied(tmp_path: Path, two: str, three: str) -> None:
+    async with administered(tmp_path, {"name": "m", "source": two}) as served:
+        config = served.desired.config
+        await served.do(LoadModel(model="n", source=three))
+        with pytest.raises(Conflict, match="made from generation 1, and generation 2 came since"):
+            await served.desired.apply(config, 1)
+        assert served.names() == ["m", "n"]
+        await served.desired.apply(config, 2)
+        assert (served.names(), served.desired.number) == (["m"], 3)
+
+
 async def test_a_version_is_told_with_all_that_is_known(tmp_path: Path, two: str) -> None:
     model = {"name": "m", "versions": [{"source": two, "as_version": "1.5", "label": "stable"}]}
     async with administered(tmp_path, model) as served:

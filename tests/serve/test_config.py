@@ -33,7 +33,7 @@ models:
   - name: ranker
     versions:
       - {source: exports/a.txt, label: stable, traffic: 90}
-      - {source: /exports/b.txt, label: canary, traffic: 10}
+      - {source: /exports/b.txt, label: [canary, next], traffic: 10}
       - {version: 7}
 """
 
@@ -106,6 +106,13 @@ def test_defaults_fill_what_is_not_written(tmp_path: Path) -> None:
     }
 
 
+def test_the_folder_of_models_starts_from_the_file_s(tmp_path: Path) -> None:
+    path = write(tmp_path, "models: []\ngateway: {model_folder: archives}")
+    assert load_config(path, environ={}).gateway.model_folder == str(tmp_path / "archives")
+    set_so = load_config(path, environ={"ONEGATE_GATEWAY_MODEL_FOLDER": "elsewhere"})
+    assert set_so.gateway.model_folder == str(Path.cwd() / "elsewhere")
+
+
 def test_every_key_is_read_from_the_file(tmp_path: Path) -> None:
     config = load_config(write(tmp_path, FULL), environ={})
 
@@ -123,8 +130,8 @@ def test_every_key_is_read_from_the_file(tmp_path: Path) -> None:
     assert resnet.inputs[0].spec() == TensorSpec("data", "FP32", (-1, 3, 224, 224))
     assert ranker.versions is not None
     assert [(v.version, v.label, v.traffic) for v in ranker.versions] == [
-        (None, "stable", 90),
-        (None, "canary", 10),
+        (None, ["stable"], 90),
+        (None, ["canary", "next"], 10),
         (7, None, None),
     ]
 

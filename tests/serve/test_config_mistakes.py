@@ -183,6 +183,13 @@ def test_a_mistake_in_a_model_is_told_with_its_line(text: str, message: str) -> 
         ("[{label: a}]", "[0]: expected 'source' or 'version', got neither"),
         ("[{source: s, version: 1}]", "[0].version: 'source' and 'version' exclude each other; keep one"),
         ("[{version: 0}]", "[0].version: expected a whole number from 1 to 2147483647, got 0"),
+        ("[{version: 1, label: []}]", "[0].label: expected at least one text, got none; leave the key out instead"),
+        ("[{version: 1, label: 1}]", "[0].label: expected text or a list of texts, got 1, which YAML reads as a number; write it in quotes: '1'"),
+        ("[{version: 1, label: [a, 1]}]", "[0].label[1]: expected text, got 1, which YAML reads as a number; write it in quotes: '1'"),
+        (
+            "[{version: 1, label: [a]}, {version: 2, label: [b, a]}]",
+            "[1].label[1]: the label 'a' is taken by models[0].versions[0].label; versions of a model need different labels",
+        ),
         ("[{version: 1, label: 1a}]", "[0].label: expected letters, digits, '.', '_' and '-' after a first letter, got '1a'"),
         (
             "[{version: 1, label: a}, {version: 2, label: a}]",

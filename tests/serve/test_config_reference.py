@@ -90,7 +90,7 @@ def test_the_schema_admits_the_document_of_a_config() -> None:
     text = """\
 models:
   - {name: a, source: a.onnx, inputs: [{name: x, datatype: FP32, shape: [-1, 3]}]}
-  - {name: b, versions: [{source: b.onnx, label: stable, traffic: 100}, {version: 3}]}
+  - {name: b, versions: [{source: b.onnx, label: stable, traffic: 100}, {version: 3, label: [a, b]}]}
 """
 
     jsonschema.validate(parse_config(text, "test", Path("/base")).document(), json_schema())

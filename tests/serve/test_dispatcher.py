@@ -25,7 +25,7 @@ from serve.inference import (
 )
 from serve.operations import ModelList, ModelStatus, VersionStatus
 from serve.payloads import answers_to_tensors, requests_of
-from serve.routing import BEING_LOADED, BEING_PREPARED, ModelRoute, Router, RoutingTable, VersionEntry
+from serve.routing import BEING_LOADED, BEING_PREPARED, Batching, ModelRoute, Router, RoutingTable, VersionEntry
 from serve.runtimes.processing import ProcessingRuntime
 from serve.statistics import Duration
 from tests.serve.tiny_versions import FunctionRuntime, GatedExecutor, dispatcher_of, entry, manifest
@@ -308,6 +308,27 @@ async def test_the_server_is_ready_when_every_model_of_the_config_can_be_called(
 async def test_a_server_without_a_table_lives_and_is_not_ready() -> None:
     dispatcher = Dispatcher(Router(RoutingTable(0, "")))
     assert dispatcher.describe_server() == ServerDescription(ready=False, live=True)
+
+
+@pytest.mark.parametrize(("executor", "batch"), [("inline", 4), ("replicas", 3)])
+async def test_batches_are_filled_up_where_they_run(executor: str, batch: int) -> None:
+    runtime = FunctionRuntime()
+    described = entry(executor=executor, batching=Batching(preferred=(4,)))
+    response = await dispatcher_of(described, executor=InlineExecutor(runtime, on_loop=True)).infer(request(rows=3))
+    assert response.outputs is not None
+    assert response.outputs["y"].tolist() == [[2, 2]] * 3
+    assert runtime.batches == [batch]
+
+
+async def test_bodies_are_not_filled_up() -> None:
+    described = entry(batching=Batching(preferred=(4,)))
+    version = msgspec.structs.replace(
+        described.manifest, runtime="handler", signatures={PAYLOAD: PAYLOAD_SIGNATURE}, default_signature=PAYLOAD
+    )
+    runtime = FunctionRuntime(lambda inputs: answers_to_tensors([Payload(b"", "text/plain")] * len(inputs["body"])))
+    described = msgspec.structs.replace(described, manifest=version)
+    await ask(dispatcher_of(described, executor=InlineExecutor(runtime, on_loop=True)), b"abc")
+    assert runtime.batches == [1]
 
 
 # -- how far versions are --------------------------------------------------------------------------------------------

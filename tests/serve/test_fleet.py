@@ -51,8 +51,8 @@ class Cluster:
         return {key: (each.serve.replicas, each.serve.cpus) for key, each in self.fleet.deployments().items()}
 
 
-def wanted(version: int, traffic: int = 100, label: str | None = None, **options: Any) -> Wanted:
-    return Wanted(entry("m", version, **options), traffic, label)
+def wanted(version: int, traffic: int = 100, labels: tuple[str, ...] = (), **options: Any) -> Wanted:
+    return Wanted(entry("m", version, **options), traffic, labels)
 
 
 def run_with(executor: str, version: int = 1, *, cpus: int = 1, replicas: int = 1) -> Wanted:
@@ -117,11 +117,11 @@ def test_a_gateway_that_never_heard_of_the_version_counts_as_loading() -> None:
 
 def test_traffic_and_labels_make_the_route() -> None:
     cluster = Cluster("a")
-    cluster.fleet.want("m", [wanted(1, 90, "stable"), wanted(2, 10, "canary"), wanted(3, 0, "shadow")])
+    cluster.fleet.want("m", [wanted(1, 90, ("stable", "old")), wanted(2, 10, ("canary",)), wanted(3, 0)])
     cluster.step()
     cluster.say({V1: READY, V2: READY, ("m", 3): READY})
     assert cluster.fleet.table.routes == {
-        "m": ModelRoute(((1, 90), (2, 10)), {"stable": 1, "canary": 2, "shadow": 3}),
+        "m": ModelRoute(((1, 90), (2, 10)), {"stable": 1, "old": 1, "canary": 2}),
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import grpc
 import pytest
 
 from serve.dialects.grpc_health import health_service
@@ -59,7 +60,8 @@ async def test_watch_tells_changes_only_and_the_end() -> None:
         dispatcher.draining = True
         async with asyncio.timeout(5):
             await door.stop(5)
-        assert [answer.status async for answer in watching] == [NOT_SERVING]
+        assert (await watching.read()).status == NOT_SERVING
+        assert await watching.read() == grpc.aio.EOF
 
 
 async def test_watch_waits_for_a_service_that_is_unknown() -> None:

@@ -33,7 +33,7 @@ def test_models_of_keeps_labels_and_gives_the_largest_the_traffic(half: Path) ->
         "name": "half",
         "versions": [
             {"source": str(half / "1"), "as_version": "1", "label": "stable"},
-            {"source": str(half / "00000002"), "as_version": "2", "label": "canary"},
+            {"source": str(half / "00000002"), "as_version": "2", "label": ["canary", "next"]},
             {"source": str(half / "10"), "as_version": "10", "traffic": 100},
         ],
     }
@@ -103,7 +103,7 @@ def test_models_config_keeps_names_policies_and_labels(half: Path) -> None:
     models = served(imported)
     assert models["first"]["versions"] == [
         {"source": str(half / "1"), "as_version": "1", "label": "stable"},
-        {"source": str(half / "00000002"), "as_version": "2", "label": "canary", "traffic": 100},
+        {"source": str(half / "00000002"), "as_version": "2", "label": ["canary", "beta"], "traffic": 100},
     ]
     assert [version["as_version"] for version in models["second"]["versions"]] == ["1", "2", "10"]
     assert told(imported) == [
@@ -112,7 +112,6 @@ def test_models_config_keeps_names_policies_and_labels(half: Path) -> None:
         ("first", "models.config", "model_version_policy.specific.versions"),
         ("first", "models.config", "version_labels[gone]"),
         ("first", "models.config", "version_labels[9th]"),
-        ("first", "models.config", "version_labels[beta]"),
         ("third", "models.config", "base_path"),
     ]
     assert [each.model for each in imported.all_leftovers() if each.left_out] == ["third"]

@@ -441,3 +441,20 @@ async def test_a_new_list_of_replicas_reaches_the_executor_in_place(gateway: Gat
     assert loaded.executor is executor
     assert gateway.loader.states == {V1: READY}
     assert await gateway.answer() == 2
+
+
+async def test_new_settings_of_hedging_and_cache_take_effect_in_place(gateway: Gateway, doors: Doors) -> None:
+    first = run_as(gateway.publish(5), "replicas", await doors.replica())
+    gateway.follow(first, route=1)
+    await gateway.states({V1: READY})
+    loaded = gateway.dispatcher.loaded[V1]
+    executor = loaded.executor
+    assert isinstance(executor, ReplicasExecutor)
+    assert executor.hedge_s is None
+    changed = msgspec.structs.replace(first.serve, hedge_ms=250.0, cache_mib=1)
+    gateway.follow(msgspec.structs.replace(first, serve=changed), route=1)
+    await eventually(lambda: loaded.entry.serve == changed)
+    assert loaded.executor is executor
+    assert executor.hedge_s == 0.25
+    assert [await gateway.answer() for _ in range(2)] == [2, 2]
+    assert (loaded.statistics.cache_miss.count, loaded.statistics.cache_hit.count) == (1, 1)

@@ -32,6 +32,7 @@ class Desired:
         self.generation = 4
         self.planned: list[Config] = []
         self.applied: list[Config] = []
+        self.made_from: int | None = None
         self.asked: list[Query] = []
         self.stopping = False
         self.refusal: Exception | None = None
@@ -44,8 +45,9 @@ class Desired:
         self.planned.append(config)
         return CHANGES
 
-    async def apply(self, config: Config) -> list[Change]:
+    async def apply(self, config: Config, generation: int | None = None) -> list[Change]:
         self._refuse()
+        self.made_from = generation
         self.applied.append(config)
         self.generation += 1
         return CHANGES
@@ -133,6 +135,16 @@ async def test_a_config_is_applied(port: Port) -> None:
     (applied,) = port.desired.applied
     assert (applied.store, applied.models[0].source) == ("/store", "/exports/digits.onnx")
     assert port.desired.planned == []
+
+
+async def test_the_generation_that_a_config_was_made_from_is_passed_on(port: Port) -> None:
+    assert (await port.call("PUT", "/api/config?generation=4", CONFIG))[0] == 200
+    assert port.desired.made_from == 4
+    assert await port.call("PUT", "/api/config?generation=-4", CONFIG) == (
+        400,
+        {"error": "generation: expected a whole number, got '-4'", "kind": "InvalidInput"},
+    )
+    assert len(port.desired.applied) == 1
 
 
 async def test_a_plan_applies_nothing(port: Port) -> None:

@@ -8,10 +8,12 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
+from google.protobuf.message import DecodeError
 
 from model_store.errors import InvalidInput, OnegateError, Unsupported
 from serve.dialects import open_inference_grpc as dialect
 from serve.dialects import open_inference_grpc_models as models
+from serve.dialects.open_inference_grpc_messages import ReceivedRequest, ReceivedResponse
 from serve.inference import InferenceResponse, ModelQuery, Payload, Tensors
 from serve.protocols import open_inference as messages
 
@@ -54,6 +56,16 @@ def inputs_of(message: Any) -> Tensors:
     return inputs
 
 
+def encoded_response(*given: Any) -> Any:
+    """The message of an answer as it comes off the wire."""
+    return messages.ModelInferResponse.FromString(dialect.encode_response(*given).SerializeToString())
+
+
+def encoded_request(*given: Any) -> Any:
+    """The message of a request as it comes off the wire."""
+    return messages.ModelInferRequest.FromString(dialect.encode_request(*given).SerializeToString())
+
+
 # -- requests --------------------------------------------------------------------------------------------------------
 
 
@@ -61,7 +73,7 @@ def inputs_of(message: Any) -> Tensors:
 def test_typed_contents_are_decoded_and_encoded(datatype: str, field: str, values: list[Any]) -> None:
     inputs = inputs_of(request(tensor(datatype=datatype, shape=(2,), contents=(field, values))))
     assert inputs["x"].tolist() == values
-    message = dialect.encode_response(InferenceResponse("m", "1", outputs={"y": inputs["x"]}), dialect.TYPED)
+    message = encoded_response(InferenceResponse("m", "1", outputs={"y": inputs["x"]}), dialect.TYPED)
     (output,) = message.outputs
     assert (output.name, output.datatype, list(output.shape)) == ("y", datatype, [2])
     assert list(getattr(output.contents, field)) == values
@@ -73,7 +85,7 @@ def test_typed_contents_are_decoded_and_encoded(datatype: str, field: str, value
 )
 def test_raw_contents_are_decoded_and_encoded(datatype: str, values: list[Any]) -> None:
     sent = {"x": np.array(values, dtype=dialect.tensors.dtype_of("x", datatype))}
-    message = dialect.encode_request("m", 3, sent)
+    message = encoded_request("m", 3, sent)
     assert (message.model_name, message.model_version) == ("m", "3")
     assert [(each.name, each.datatype, list(each.shape)) for each in message.inputs] == [("x", datatype, [2])]
     assert not message.inputs[0].HasField("contents")
@@ -86,8 +98,8 @@ def test_raw_contents_are_decoded_and_encoded(datatype: str, values: list[Any]) 
 
 def test_raw_text_has_length_prefixes_and_typed_text_has_none() -> None:
     text = {"x": np.array([b"ab"], object)}
-    assert list(dialect.encode_request("m", 1, text).raw_input_contents) == [b"\x02\0\0\0ab"]
-    message = dialect.encode_response(InferenceResponse("m", "1", outputs=text), dialect.TYPED)
+    assert list(encoded_request("m", 1, text).raw_input_contents) == [b"\x02\0\0\0ab"]
+    message = encoded_response(InferenceResponse("m", "1", outputs=text), dialect.TYPED)
     assert list(message.outputs[0].contents.bytes_contents) == [b"ab"]
 
 
@@ -303,7 +315,7 @@ def test_shared_memory_is_refused_where_it_is_not_offered() -> None:
 
 def test_a_raw_answer_goes_there_and_back() -> None:
     outputs = {"y": FLOATS, "s": np.array([b"ab"], object)}
-    message = dialect.encode_response(InferenceResponse("m", "3", "a1", outputs), dialect.RAW)
+    message = encoded_response(InferenceResponse("m", "3", "a1", outputs), dialect.RAW)
     assert (message.model_name, message.model_version, message.id) == ("m", "3", "a1")
     assert list(message.raw_output_contents) == [FLOATS.tobytes(), b"\x02\0\0\0ab"]
     back = dialect.decode_response(messages.ModelInferResponse.FromString(message.SerializeToString()))
@@ -311,14 +323,14 @@ def test_a_raw_answer_goes_there_and_back() -> None:
 
 
 def test_a_typed_answer_goes_there_and_back() -> None:
-    message = dialect.encode_response(InferenceResponse("m", "3", outputs={"y": FLOATS}), dialect.TYPED)
+    message = encoded_response(InferenceResponse("m", "3", outputs={"y": FLOATS}), dialect.TYPED)
     assert dialect.decode_response(message)["y"].tolist() == [[1.5, -2]]
 
 
 @pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
 def test_half_precision_makes_the_whole_answer_raw(dtype: Any) -> None:
     outputs = {"y": FLOATS, "h": np.array([1], dtype)}
-    message = dialect.encode_response(InferenceResponse("m", "3", outputs=outputs), dialect.TYPED)
+    message = encoded_response(InferenceResponse("m", "3", outputs=outputs), dialect.TYPED)
     assert len(message.raw_output_contents) == 2
     assert not any(output.HasField("contents") for output in message.outputs)
 
@@ -326,7 +338,7 @@ def test_half_precision_makes_the_whole_answer_raw(dtype: Any) -> None:
 def test_classes_are_text_highest_first() -> None:
     scores = np.array([[0.25, 0.5, 0.125], [3, 1, 2]], np.float32)
     response = InferenceResponse("m", "1", outputs={"y": scores, "z": FLOATS}, labels=("cat", "dog", "owl"))
-    message = dialect.encode_response(response, dialect.ReplyForm(False, {"y": 2}))
+    message = encoded_response(response, dialect.ReplyForm(False, {"y": 2}))
     assert [(each.name, each.datatype, list(each.shape)) for each in message.outputs] == [
         ("y", "BYTES", [2, 2]),
         ("z", "FP32", [1, 2]),
@@ -342,11 +354,61 @@ def test_classes_are_text_highest_first() -> None:
 def test_the_model_s_own_parameters_are_told() -> None:
     parameters = {"steps": 3, "loss": 0.5, "note": "a", "done": True}
     response = InferenceResponse("m", "1", outputs={"y": FLOATS}, parameters=parameters)
-    message = dialect.encode_response(response, dialect.RAW)
+    message = encoded_response(response, dialect.RAW)
     assert dialect.plain_parameters(message.parameters) == parameters
 
 
 def test_an_answer_without_tensors_can_not_be_told() -> None:
     response = InferenceResponse("m", "1", payload=Payload(b"", "image/jpeg"))
     with pytest.raises(InvalidInput, match=r"^model 'm' answers with a raw body, which this protocol can't carry$"):
-        dialect.encode_response(response, dialect.RAW)
+        encoded_response(response, dialect.RAW)
+
+
+# -- large contents --------------------------------------------------------------------------------------------------
+
+LARGE = np.arange(40_000, dtype=np.float32).reshape(2, 20_000)
+
+
+def test_large_raw_contents_are_views_on_the_message() -> None:
+    data = dialect.encode_request(
+        "m", 1, {"a": LARGE, "s": np.array([b"ab"], object), "b": LARGE + 1}
+    ).SerializeToString()
+    inputs = inputs_of(ReceivedRequest.FromString(data))
+    assert inputs["a"].tolist() == LARGE.tolist()
+    assert inputs["s"].tolist() == [b"ab"]
+    assert inputs["b"].tolist() == (LARGE + 1).tolist()
+    assert np.shares_memory(inputs["a"], np.frombuffer(data, np.uint8))
+
+
+def test_large_typed_contents_are_read_too() -> None:
+    typed = request(tensor(shape=(2, 20_000), contents=("fp32_contents", LARGE.ravel())), id="a1")
+    received = ReceivedRequest.FromString(typed.SerializeToString())
+    assert received.message.id == "a1"
+    assert inputs_of(received)["x"].tolist() == LARGE.tolist()
+
+
+def test_contents_may_come_between_other_fields() -> None:
+    described = request(tensor(shape=(2, 20_000))).SerializeToString()
+    contents = messages.ModelInferRequest(raw_input_contents=[LARGE.tobytes()]).SerializeToString()
+    named = messages.ModelInferRequest(id="a1").SerializeToString()
+    received = ReceivedRequest.FromString(described + contents + named)
+    assert received.message.id == "a1"
+    assert inputs_of(received)["x"].tolist() == LARGE.tolist()
+
+
+def test_a_large_answer_goes_there_and_back() -> None:
+    outputs = {"y": LARGE.T, "s": np.array([b"ab"], object)}
+    data = dialect.encode_response(InferenceResponse("m", "3", "a1", outputs), dialect.RAW).SerializeToString()
+    back = dialect.decode_response(ReceivedResponse.FromString(data))
+    assert back["y"].tolist() == LARGE.T.tolist()
+    assert back["s"].tolist() == [b"ab"]
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [b"\x3a\xff\xff\xff\x7f", b"\x3a" + b"\xff" * 10, b"\x3b", b"\xff" * 11, b"\x3a\x05ab", b"\x39abc"],
+    ids=["longer than the message", "a length without end", "a group", "a tag without end", "cut off", "cut number"],
+)
+def test_a_large_message_that_is_broken_is_told_as_such(tail: bytes) -> None:
+    with pytest.raises(DecodeError):
+        ReceivedRequest.FromString(dialect.encode_request("m", 1, {"x": LARGE}).SerializeToString() + tail)

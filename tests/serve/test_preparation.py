@@ -211,7 +211,7 @@ def test_a_source_is_converted_once_and_found_again(tmp_path: Path) -> None:
 
     first: list[str] = []
     (wanted,) = prepare_model(store, config, first.append)
-    assert (wanted.entry.key, wanted.traffic, wanted.label) == (("m", 1), 100, None)
+    assert (wanted.entry.key, wanted.traffic, wanted.labels) == (("m", 1), 100, ())
     assert wanted.entry.serve == ServeOptions("replicas", replicas=2)
     assert wanted.entry.manifest == store.manifest("m", 1)
     assert first[-1] == "publishing"
@@ -228,13 +228,16 @@ def test_versions_of_the_store_are_taken_with_their_traffic_and_labels(tmp_path:
     for key in ("first", "second"):
         store.publish(msgspec.structs.replace(manifest("m", 0), key=key), {"model.onnx": file})
     config = model(
-        versions=[{"version": 2, "traffic": 90, "label": "stable"}, {"version": 1, "traffic": 10, "label": "old"}],
+        versions=[
+            {"version": 2, "traffic": 90, "label": ["stable", "best"]},
+            {"version": 1, "traffic": 10, "label": "old"},
+        ],
         serve={"executor": "inline"},
     )
     wanted = prepare_model(store, config, unheard)
-    assert [(each.entry.key, each.traffic, each.label) for each in wanted] == [
-        (("m", 2), 90, "stable"),
-        (("m", 1), 10, "old"),
+    assert [(each.entry.key, each.traffic, each.labels) for each in wanted] == [
+        (("m", 2), 90, ("stable", "best")),
+        (("m", 1), 10, ("old",)),
     ]
 
 

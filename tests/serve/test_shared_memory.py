@@ -117,5 +117,7 @@ def test_shared_input_is_refused_where_it_is_not_offered() -> None:
     tensor = np.zeros((1, 100_000), dtype=np.float32)
     region = RegionPool().take(tensor.nbytes)
     message = encode_request("m", 1, {"x": tensor}, {"x": Placed(region.name, 0, tensor.nbytes)})
-    with pytest.raises(Unsupported, match=r"^shared memory is not offered here; send raw contents$"):
+    with pytest.raises(
+        Unsupported, match=r"^tensor 'x': shared memory is not offered here; send the tensor in the request$"
+    ):
         decode_request(message)

@@ -8,11 +8,12 @@ import msgspec
 
 from model_store.errors import ConversionError
 from model_store.manifest import ParityReport
+from serve.commands.tables import model_table
 from serve.config import Config
 from serve.fleet import Fleet, Wanted
 from serve.reports import READY, GatewayReport, ReplicaReport
 from serve.routing import Replica, ServeOptions, VersionEntry, VersionKey
-from serve.state import Gathered, describe_state
+from serve.state import Gathered, describe_state, model_statuses
 from tests.serve.tiny_versions import entry
 
 PARITY = ParityReport(
@@ -93,7 +94,7 @@ def test_a_version_that_serves_is_told_with_all_that_is_known() -> None:
     controlled = Controlled("digits")
     described = entry("digits", 3)
     proven = msgspec.structs.replace(described, manifest=msgspec.structs.replace(described.manifest, parity=PARITY))
-    controlled.want("digits", Wanted(proven, 100, "stable"))
+    controlled.want("digits", Wanted(proven, 100, ("stable",)))
     controlled.all_ready()
     assert controlled.state()["models"] == [
         {
@@ -115,6 +116,19 @@ def test_a_version_that_serves_is_told_with_all_that_is_known() -> None:
     ]
 
 
+def test_a_version_is_called_as_the_config_says() -> None:
+    controlled = Controlled("digits")
+    controlled.want(
+        "digits", Wanted(entry("digits", 3), 100, alias="1.0"), Wanted(entry("digits", 4), 0, source="/b.onnx")
+    )
+    controlled.all_ready()
+    assert controlled.rows("version", "called") == [(3, "1.0"), (4, "4")]
+    (status,) = model_statuses(["digits"], controlled.fleet, controlled.gathered)
+    assert [(version.version, version.source) for version in status.versions] == [("1.0", None), ("4", "/b.onnx")]
+    table = model_table(controlled.state())
+    assert list(table.columns[1].cells) == ["1.0 (stored as 3)", "4"]
+
+
 def test_a_version_that_loads_has_no_traffic_yet() -> None:
     controlled = Controlled("digits")
     controlled.want("digits", Wanted(entry("digits", 1), 100))
@@ -125,13 +139,13 @@ def test_a_version_that_loads_has_no_traffic_yet() -> None:
 def test_traffic_and_labels_are_those_of_the_route() -> None:
     controlled = Controlled("digits")
     controlled.want(
-        "digits", *(Wanted(entry("digits", v), t, n) for v, t, n in ((1, 90, "a"), (2, 10, "b"), (3, 0, "c")))
+        "digits", *(Wanted(entry("digits", v), t, tuple(n)) for v, t, n in ((1, 90, "a"), (2, 10, "cb"), (3, 0, "")))
     )
     controlled.all_ready()
     assert controlled.rows("version", "default", "traffic", "labels") == [
         (1, True, 90, ["a"]),
-        (2, True, 10, ["b"]),
-        (3, False, 0, ["c"]),
+        (2, True, 10, ["b", "c"]),
+        (3, False, 0, []),
     ]
 
 

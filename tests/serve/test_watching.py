@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
-from model_store.errors import ConfigError, ModelNotReady
+from model_store.errors import ConfigError, Conflict, ModelNotReady
+from model_store.generations import Generation
 from serve.cli import main
 from serve.config import load_config
 from serve.importing.entries import entries
@@ -166,20 +168,31 @@ def test_edits_replace_only_the_watchers_own_models() -> None:
 
 
 class Port:
-    """A management port that remembers what was put."""
+    """A management port that remembers what was put. `race` happens before the next config comes in."""
 
     def __init__(self, document: dict[str, Any]) -> None:
+        self.number = 1
         self.document = document
         self.puts: list[list[str]] = []
         self.error: Exception | None = None
+        self.race: Callable[[], None] = lambda: None
 
-    def put_config(self, document: dict[str, Any], *, only_plan: bool) -> dict[str, Any]:
+    def change(self, document: dict[str, Any]) -> None:
+        self.number, self.document = self.number + 1, document
+
+    def current(self) -> Generation:
+        return Generation(self.number, "", self.document)
+
+    def put_config(self, document: dict[str, Any], *, generation: int) -> dict[str, Any]:
         if self.error is not None:
             raise self.error
+        self.race()
+        if generation != self.number:
+            raise Conflict("another generation came since")
         before = {model["name"] for model in self.document["models"]}
         after = [model["name"] for model in document["models"]]
         self.puts.append(after)
-        self.document = document
+        self.change(document)
         changes = [{"model": name, "action": "keep" if name in before else "add"} for name in after]
         return {"changes": changes + [{"model": name, "action": "retire"} for name in sorted(before - {*after})]}
 
@@ -191,7 +204,7 @@ def port() -> Port:
 
 @pytest.fixture
 def applied(watched: Watched, port: Port) -> WatchedModels:
-    return WatchedModels(watched.watch, port, lambda: port.document, watched.lines.append)
+    return WatchedModels(watched.watch, port, port.current, watched.lines.append)
 
 
 def step(watched: Watched, applied: WatchedModels) -> None:
@@ -207,7 +220,7 @@ def test_changes_are_applied_beside_what_others_desire(
     assert port.puts == []
     source = write_onnx(tmp_path / "net.onnx")
     step(watched, applied)
-    port.document = {"models": [*port.document["models"], {"name": "loaded"}]}
+    port.change({"models": [*port.document["models"], {"name": "loaded"}]})
     source.unlink()
     step(watched, applied)
     assert port.puts == [["config", "net"], ["config", "loaded"]]
@@ -223,6 +236,21 @@ def test_a_gateway_that_does_not_answer_is_asked_again(
     port.error = None
     applied.step()
     assert (port.puts, watched.lines) == ([["config", "net"]], ["--watch: adding net"])
+
+
+def test_what_others_apply_at_the_same_moment_is_not_overwritten(
+    watched: Watched, applied: WatchedModels, port: Port, tmp_path: Path
+) -> None:
+    def race() -> None:
+        port.change({"models": [{"name": "theirs"}]})
+        port.race = lambda: None
+
+    port.race = race
+    write_onnx(tmp_path / "net.onnx")
+    step(watched, applied)
+    assert (port.puts, watched.lines) == ([], [])
+    applied.step()
+    assert (port.puts, watched.lines) == ([["theirs", "net"]], ["--watch: adding net"])
 
 
 def test_what_is_refused_is_told_once(watched: Watched, applied: WatchedModels, port: Port, tmp_path: Path) -> None:
