@@ -172,7 +172,7 @@ class Administration:
         """Returns when every gateway routes to the wanted versions; raises why that can't be had."""
         fleet = self._desired.fleet
         await self._until(lambda: self._is_prepared(name))
-        await self._desired.step()
+        await self._desired.step(now=True)
         await self._until(lambda: self._is_ready(name))
         number = fleet.table.number
         await self._until(lambda: fleet.is_followed(number))

@@ -40,7 +40,8 @@ class SignatureCheck:
             tensor = inputs[name]
             got = tensor.shape
             # Most often only the batch is free: then one comparison tells.
-            if tensor.dtype != dtype or not ((got[:1] + shape[1:] == got and self.batched) or _fits(got, shape)):
+            usual = self.batched and got and got[:1] + shape[1:] == got
+            if tensor.dtype != dtype or not (usual or _fits(got, shape)):
                 raise _mismatch(spec, tensor)
             if self.batched and rows != got[0]:
                 if rows >= 0:

@@ -114,8 +114,10 @@ class BatchQueue:
             raise self._full(rows)
         if self._taken_slots and self._taken_slots >= self._executor.slots:
             self._refuse_in_vain(deadline, priority, now)
-        item = Waiting(inputs, rows, deadline, now, self._loop.create_future())
-        self._waiting.add(item, priority, self._max_batch_size)
+        waiting = self._waiting
+        line = waiting.line_for(inputs, priority)
+        item = Waiting(inputs, rows, deadline, now, now, self._loop.create_future(), line)
+        waiting.append(item, self._max_batch_size)
         self._deadlines.note(deadline)
         if not self._flush_scheduled:
             self._schedule_flush()

@@ -13,10 +13,10 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import annotated_types
-from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from serve.config_rules import OneOrMore, Rule
+from serve.config_section import Section
 
 REQUIRED = "required"
 ENVIRONMENT_PREFIX = "ONEGATE_"
@@ -43,6 +43,7 @@ class ConfigKey:
     environment: str | None = None
     """Name of the environment variable that sets the key."""
     is_single: bool = False
+    is_path: bool = False
 
     @property
     def section(self) -> str:
@@ -78,7 +79,7 @@ class ConfigKey:
 
 
 @cache
-def keys_of(model: type[BaseModel]) -> dict[str, ConfigKey]:
+def keys_of(model: type[Section]) -> dict[str, ConfigKey]:
     """All keys of `model` by path, each section before its keys."""
     return {key.path: key for key in _walk(model, "")}
 
@@ -92,12 +93,12 @@ class _Shape:
     metadata: tuple[Any, ...]
 
 
-def _walk(model: type[BaseModel], prefix: str) -> Iterator[ConfigKey]:
+def _walk(model: type[Section], prefix: str) -> Iterator[ConfigKey]:
     for name, info in model.model_fields.items():
         shape = _take_apart(info.annotation, tuple(info.metadata))
-        section = isinstance(shape.inner, type) and issubclass(shape.inner, BaseModel)
+        section = isinstance(shape.inner, type) and issubclass(shape.inner, Section)
         path = f"{prefix}{name}" + "[]" * shape.lists * section
-        yield _key(path, info, shape, section)
+        yield _key(path, info, shape, section, name in model.PATHS)
         if section:
             yield from _walk(shape.inner, f"{path}.")
 
@@ -123,7 +124,7 @@ _ITEMS = {
 }
 
 
-def _key(path: str, info: FieldInfo, shape: _Shape, section: bool) -> ConfigKey:
+def _key(path: str, info: FieldInfo, shape: _Shape, section: bool, is_path: bool) -> ConfigKey:
     choices = get_args(shape.inner) if get_origin(shape.inner) is Literal else ()
     limits = _limits(shape.metadata)
     rules = "; ".join(item.text for item in shape.metadata if isinstance(item, Rule))
@@ -137,6 +138,7 @@ def _key(path: str, info: FieldInfo, shape: _Shape, section: bool) -> ConfigKey:
         choices=choices,
         limits=limits,
         environment=None if section or shape.lists or "[]" in path else environment_name(path),
+        is_path=is_path,
         is_single=any(isinstance(item, OneOrMore) for item in shape.metadata),
     )
 

@@ -6,8 +6,6 @@ Puts the layers on top of one another; what keys there are and what they admit i
 from __future__ import annotations
 
 import difflib
-import os
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,20 +14,12 @@ from typing import Any
 from model_store.errors import ConfigError
 from serve.config_keys import ConfigKey
 from serve.config_mistakes import unknown_key
+from serve.config_section import absolute_path
 from serve.config_source import ConfigSource, KeyPath, Mistake, read_config_text, read_scalar
 
 COMMAND_LINE = "command line"
-PATH_KEYS = ("store", "gateway.model_folder")
-"""Keys of the environment and the command line that hold a path."""
 
 Keys = Mapping[str, ConfigKey]
-
-
-def absolute_path(path: str, folder: Path) -> str:
-    """`path` from `folder` on; URLs with a scheme stay as they are, `~` is the home folder."""
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", path):
-        return path
-    return os.path.abspath(folder / os.path.expanduser(path))
 
 
 def read_config_file(path: Path) -> ConfigSource:
@@ -99,6 +89,6 @@ def _setting(key: ConfigKey, value: Any) -> Any:
     """A text as its key wants it: paths from the working folder on, numbers as numbers."""
     if not isinstance(value, str):
         return value
-    if key.path in PATH_KEYS:
+    if key.is_path:
         return absolute_path(value, Path.cwd())
     return value if key.item == "text" else read_scalar(value)

@@ -5,19 +5,18 @@ from __future__ import annotations
 from typing import Literal
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from model_store.manifest import Processor
 from serve.config_rules import Filled
+from serve.config_section import Section
 
 MOST_PIXELS = 16_384
 """Along one side."""
 
 
-class ProcessorConfig(BaseModel):
+class ProcessorConfig(Section):
     """What serves raw bodies. Keys other than `type` are for pictures."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
     type: Literal["image", "json"] = Field(
         description="image: a picture in, the likeliest classes out; json: `{input: values}` in, values out."

@@ -9,7 +9,8 @@ import msgspec
 
 from model_store.errors import OnegateError
 from model_store.manifest import Manifest
-from serve.config import Config, ModelConfig, VersionConfig
+from serve.config import Config
+from serve.config_model import ModelConfig, VersionConfig
 
 StoredVersion = Callable[[ModelConfig, VersionConfig], Manifest | None]
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from model_store.errors import Conflict, Forbidden, ModelNotFound
-from serve.config import Config, ModelConfig, config_of
+from serve.config import Config, config_of
 from serve.config_contradictions import ALL_TRAFFIC
+from serve.config_model import ModelConfig
 from serve.model_documents import Document, merged, versions_of, with_settings, with_trust
 from serve.operations import LoadModel, ReplaceModels, ScaleModel, SetDefault, UnloadModel
 
@@ -49,19 +50,18 @@ def load(config: Config, operation: LoadModel, known: Known, made: Document | No
 def unload(config: Config, operation: UnloadModel, known: Known) -> Config:
     """The config without the model, or without one version; raises `ModelNotFound` or `Forbidden`."""
     model = _required(config, operation.model)
-    versions = versions_of(model)
-    if operation.version is not None:
-        index = _required_version(model, operation.version, known)
-        if len(versions) > 1:
-            if ModelConfig.model_validate(model).wanted_versions()[index].traffic:
-                raise Forbidden(
-                    f"version {operation.version} of {operation.model!r} answers by default; make another version the "
-                    "default first",
-                    model=operation.model,
-                )
-            return _with_model(config, {**model, "versions": versions[:index] + versions[index + 1 :]})
-    models = [each for each in config.document()["models"] if each["name"] != operation.model]
-    return config_of({**config.document(), "models": models}, NAME)
+    version, versions = operation.version, versions_of(model)
+    index = None if version is None else _required_version(model, version, known)
+    if len(versions) == 1 or (index is None and not operation.default_version):
+        models = [each for each in config.document()["models"] if each["name"] != operation.model]
+        return config_of({**config.document(), "models": models}, NAME)
+    if index is None or ModelConfig.model_validate(model).wanted_versions()[index].traffic:
+        raise Forbidden(
+            f"the version of {operation.model!r} that answers by default stays while there are others; make another "
+            "one the default first",
+            model=operation.model,
+        )
+    return _with_model(config, {**model, "versions": versions[:index] + versions[index + 1 :]})
 
 
 def scale(config: Config, operation: ScaleModel, known: Known) -> Config:

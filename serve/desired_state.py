@@ -15,7 +15,8 @@ from model_store import generations
 from model_store.errors import ConfigError, Conflict, IntegrityError
 from model_store.generations import Generation
 from model_store.store import Store
-from serve.config import Config, ModelConfig
+from serve.config import Config
+from serve.config_model import ModelConfig
 from serve.desired import Change, plan
 from serve.desired_edits import changed
 from serve.errors import presentable
@@ -116,8 +117,10 @@ class DesiredState:
         stepped, self._stepped = self._stepped, asyncio.Event()
         stepped.set()
 
-    async def step(self) -> None:
-        """Returns after the fleet's next step."""
+    async def step(self, *, now: bool = False) -> None:
+        """Returns after the fleet's next step; `now` asks for one."""
+        if now:
+            self._on_change()
         await self._stepped.wait()
 
     def _refuse_fixed_changes(self, config: Config) -> None:

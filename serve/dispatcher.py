@@ -7,6 +7,7 @@ versions that this process holds loaded; `serve/loading.py` brings them in and t
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 
 from model_store.errors import DeadlineExceeded, ModelNotReady, Overloaded, Unsupported
 from serve.inference import (
@@ -54,10 +55,11 @@ class Dispatcher:
         self._news = asyncio.Event()
         self._waiting = 0
 
-    async def answer(self, query: Query) -> Answer:
+    def answer(self, query: Query) -> Awaitable[Answer]:
         """The answer to any query; raises errors of the hierarchy only for what the caller or the model did wrong."""
-        if isinstance(query, InferenceRequest):
-            return await self.infer(query)
+        return self.infer(query) if isinstance(query, InferenceRequest) else self._tell(query)
+
+    async def _tell(self, query: Query) -> Answer:
         if isinstance(query, ModelQuery):
             return self.describe_model(query)
         if isinstance(query, ServerQuery):
@@ -77,19 +79,35 @@ class Dispatcher:
         raised.
         """
         now = self._loop.time()
-        version = self.loaded.get(self._resolve(request)) if self.router.table.number else None
+        router = self.router
+        key = router.resolve(request.model, request.version, request.label) if router.table.number else None
+        version = self.loaded.get(key) if key is not None else None
         if version is None:
             version = await self._until_loaded(request, now)
         statistics = version.statistics
         try:
             lane = version.lane(request.signature)
-            wanted = lane.check.wanted(request.wanted_outputs)
-            outputs = await version.infer(lane, request, now)
-            if wanted is not lane.check.outputs:
+            wanted = lane.check.wanted(request.wanted_outputs) if request.wanted_outputs else None
+            inputs = request.inputs
+            if inputs is None:
+                inputs = lane.read(request)
+            rows = lane.check.rows(inputs)
+            deadline = request.deadline
+            if deadline is None:
+                deadline = now + version.deadline_s
+            if version.cache is None:
+                outputs = await lane.queue.run(inputs, rows, deadline, request.priority)
+            else:
+                outputs = await version.infer_cached(lane, inputs, rows, deadline, request.priority)
+            if wanted is not None:
                 outputs = {name: outputs[name] for name in wanted}
-            entry = version.entry
             response = InferenceResponse(
-                entry.manifest.name, self.router.name_of(entry.key), request.id, outputs, labels=entry.manifest.labels
+                version.name,
+                router.name_of(version.key),
+                request.id,
+                outputs,
+                labels=version.labels,
+                batched=lane.check.batched,
             )
             if request.payload is not None and lane.answers_payloads:
                 # Raises the refusal that a body's row may carry.
@@ -102,7 +120,7 @@ class Dispatcher:
             raise
         success = statistics.success
         success.count += 1
-        success.ns += self._ns_since(now)
+        success.ns += int((self._loop.time() - now) * 1e9)
         return response
 
     def _ns_since(self, begin: float) -> int:
@@ -140,7 +158,7 @@ class Dispatcher:
         """
         keys = sorted(self.loaded)
         if query.model is not None and query.version is not None:
-            keys = [self._loaded(self.router.resolve(query.model, query.version)).entry.key]
+            keys = [self._loaded(self.router.resolve(query.model, query.version)).key]
         elif query.model is not None:
             known = self.router.versions(query.model)
             keys = [key for key in keys if key[0] == query.model and self.router.name_of(key) in known]
@@ -161,9 +179,6 @@ class Dispatcher:
         self._news.set()
         self._news = asyncio.Event()
 
-    def _resolve(self, request: InferenceRequest) -> VersionKey:
-        return self.router.resolve(request.model, request.version, request.label)
-
     async def _until_loaded(self, request: InferenceRequest, now: float) -> LoadedVersion:
         """A gateway that has just restarted has no table or no version yet: requests wait within their deadline."""
         if self._waiting >= MAX_WAITING:
@@ -175,7 +190,7 @@ class Dispatcher:
         try:
             while True:
                 if self.router.table.number:
-                    key = self._resolve(request)
+                    key = self.router.resolve(request.model, request.version, request.label)
                     if key in self.loaded:
                         return self.loaded[key]
                 await asyncio.wait_for(self._news.wait(), deadline - self._loop.time())

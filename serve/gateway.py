@@ -10,6 +10,7 @@ import logging
 import os
 import shutil
 import tempfile
+from collections.abc import Awaitable
 from pathlib import Path
 
 import msgspec
@@ -21,6 +22,7 @@ from serve.dialects.registry import ModelServer, grpc_services, http_dialects
 from serve.dispatcher import Dispatcher
 from serve.front_doors.grpc import GrpcFrontDoor
 from serve.front_doors.http import HttpFrontDoor, HttpListener
+from serve.heartbeat import Heartbeat
 from serve.inference import Answer, Query
 from serve.loading import VersionLoader
 from serve.logs import log_to_file
@@ -60,13 +62,16 @@ class Gateway:
         self._id = f"{context.get_actor_id()}-{os.getpid()}"
         self._folder = Path(tempfile.mkdtemp(prefix="onegate-gateway-"))
         self._dispatcher = Dispatcher(Router())
-        self._loader = VersionLoader(self._dispatcher, self._folder, context.get_node_id(), settings.secret)
+        self._heartbeat = Heartbeat()
+        self._loader = VersionLoader(
+            self._dispatcher, self._folder, context.get_node_id(), settings.secret, self._heartbeat.note_news
+        )
         self._link = ControllerLink()
         self._epoch = -1
         await self._open_doors()
         loop = asyncio.get_running_loop()
         self._loops = [
-            loop.create_task(repeat("heartbeat", self._report)),
+            loop.create_task(repeat("heartbeat", self._report, pause_s=0)),
             loop.create_task(repeat("routing table", self._follow_table, pause_s=0)),
             loop.create_task(repeat("replicas", self._loader.reconnect)),
         ]
@@ -96,17 +101,19 @@ class Gateway:
         )
         await self._grpc.start([f"{settings.host}:{settings.grpc_port}"])
 
-    async def _answer(self, query: Query) -> Answer:
-        if not isinstance(query, Operation):
-            return await self._dispatcher.answer(query)
+    def _answer(self, query: Query) -> Awaitable[Answer]:
+        return self._administer(query) if isinstance(query, Operation) else self._dispatcher.answer(query)
+
+    async def _administer(self, operation: Operation) -> Answer:
         if not self._settings.management_on_endpoint:
             raise Forbidden(
                 "calls that manage models answer on the management port; `gateway: {management_on_endpoint: true}` "
                 "in the config opens them here too"
             )
-        return await self._link.administer(query)
+        return await self._link.administer(operation)
 
     async def _report(self) -> None:
+        await self._heartbeat.due(len(self._loader.states))
         table: RoutingTable | None = self._dispatcher.router.table
         report = GatewayReport(self._id, self._dispatcher.router.table.number, dict(self._loader.states))
         # The whole table goes only to a controller that does not know this gateway yet.

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from model_store.errors import InvalidInput
@@ -22,22 +23,20 @@ Tensors = dict[str, np.ndarray]
 """Tensors by name, in order. BYTES tensors are object arrays of `bytes`."""
 
 
-@dataclass(slots=True)
-class Payload:
+class Payload(msgspec.Struct):
     """A raw body: one row of a batch for the signature `payload`. `fields` are the named parts of a form, whose `body`
     is empty, and `field_types` the content types of those that are files; `status` is an HTTP status, of answers
     only."""
 
     body: bytes
     content_type: str
-    fields: Mapping[str, bytes] = field(default_factory=dict)
-    headers: Mapping[str, str] = field(default_factory=dict)
+    fields: Mapping[str, bytes] = {}
+    headers: Mapping[str, str] = {}
     status: int = 200
-    field_types: Mapping[str, str] = field(default_factory=dict)
+    field_types: Mapping[str, str] = {}
 
 
-@dataclass(slots=True)
-class InferenceRequest:
+class InferenceRequest(msgspec.Struct):
     """What a dialect decodes. One of `inputs`, `read_inputs` and `payload` is set; `deadline` is on the event loop's
     clock, in seconds, and None stands for the model's own limit.
 
@@ -57,7 +56,7 @@ class InferenceRequest:
     inputs: Tensors | None = None
     payload: Payload | None = None
     wanted_outputs: tuple[str, ...] = ()
-    parameters: Mapping[str, Any] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = {}
     priority: int = 0
     """1 is the highest, larger numbers come later; 0 is the default, which comes last."""
     deadline: float | None = None
@@ -66,8 +65,7 @@ class InferenceRequest:
     """What the dialect that decoded the request wants to know again when it encodes the answer."""
 
 
-@dataclass(slots=True)
-class InferenceResponse:
+class InferenceResponse(msgspec.Struct):
     """What a dialect encodes: the wanted outputs in the wanted order, or a payload.
 
     `version` is text as in requests, `labels` the names of the model's classes where it has some.
@@ -78,7 +76,7 @@ class InferenceResponse:
     id: str = ""
     outputs: Tensors | None = None
     payload: Payload | None = None
-    parameters: Mapping[str, Any] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = {}
     labels: tuple[str, ...] | None = None
     batched: bool = True
     """Whether the first dimension of the outputs is the batch."""

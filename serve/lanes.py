@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable
 from typing import Protocol
 
@@ -97,8 +98,10 @@ class LoadedVersion:
         self.executor = executor
         self.successor: ClosableExecutor | None = None
         self.next_entry = entry
-        name, number = entry.key
-        self.statistics = VersionStatistics(name, str(number))
+        self.key = entry.key
+        self.name = entry.manifest.name
+        self.labels = entry.manifest.labels
+        self.statistics = VersionStatistics(self.name, str(self.key[1]))
         signatures = signatures_with_payload(entry.manifest)
         default = entry.manifest.default_signature
         self.default = Lane(entry, default, signatures.pop(default), executor, self.statistics)
@@ -106,7 +109,8 @@ class LoadedVersion:
             name: Lane(entry, name, signature, SignatureView(executor, name), self.statistics)
             for name, signature in signatures.items()
         }
-        self._cache: ResponseCache | None = None
+        self.cache: ResponseCache | None = None
+        """None where answers are not kept."""
         self.configure(entry.serve)
 
     def lane(self, signature: str | None) -> Lane:
@@ -116,29 +120,25 @@ class LoadedVersion:
             return self.default
         if signature not in self._others:
             listed = ", ".join(manifest.signatures)
-            raise ModelNotFound(f"model {manifest.name!r} has no signature {signature!r}; signatures: {listed}")
+            raise ModelNotFound(
+                f"model {manifest.name!r} has no signature {signature!r:.60}; signatures: {listed}",
+                model=manifest.name,
+                signature=signature,
+            )
         return self._others[signature]
 
-    async def infer(self, lane: Lane, request: InferenceRequest, now: float) -> Tensors:
-        """All outputs for a request that came at `now`; raises what `Dispatcher.infer` says of a version."""
-        inputs = request.inputs
-        if inputs is None:
-            inputs = lane.read(request)
-        rows = lane.check.rows(inputs)
-        deadline = request.deadline
-        if deadline is None:
-            deadline = now + self.deadline_s
-        if self._cache is None:
-            return await lane.queue.run(inputs, rows, deadline, request.priority)
+    async def infer_cached(self, lane: Lane, inputs: Tensors, rows: int, deadline: float, priority: int) -> Tensors:
+        """All outputs for inputs that were checked, from the cache where it has them; raises as `BatchQueue.run`."""
+        begin = time.perf_counter_ns()
         key = await request_key(lane.name, inputs)
-        kept = None if self._cache is None else self._cache.get(key)
+        kept = None if self.cache is None else self.cache.get(key)
         looked_up = self.statistics.cache_miss if kept is None else self.statistics.cache_hit
-        looked_up.add(int((asyncio.get_running_loop().time() - now) * 1e9))
+        looked_up.add(time.perf_counter_ns() - begin)
         if kept is not None:
             return kept
-        outputs = await lane.queue.run(inputs, rows, deadline, request.priority)
-        if self._cache is not None and lane.keeps(outputs):
-            self._cache.put(key, outputs)
+        outputs = await lane.queue.run(inputs, rows, deadline, priority)
+        if self.cache is not None and lane.keeps(outputs):
+            self.cache.put(key, outputs)
         return outputs
 
     def _lanes(self) -> list[Lane]:
@@ -154,8 +154,8 @@ class LoadedVersion:
         for lane in self._lanes():
             lane.queue.configure(batching)
         max_bytes = serve.cache_mib * 1024 * 1024 if repeats(self.entry.manifest) else 0
-        if (0 if self._cache is None else self._cache.max_bytes) != max_bytes:
-            self._cache = ResponseCache(max_bytes) if max_bytes else None
+        if (0 if self.cache is None else self.cache.max_bytes) != max_bytes:
+            self.cache = ResponseCache(max_bytes) if max_bytes else None
 
     def replace_executor(self, executor: ClosableExecutor) -> None:
         """Later batches run in `executor`; those under way end where they are."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +31,22 @@ class VersionLoader:
     """Keeps a dispatcher's loaded versions equal to the table's.
 
     `states` tells the controller how far it is: version -> `ready`, `loading`, `draining`, or the reason why it
-    can't be loaded.
+    can't be loaded. `on_change` is called when that, or the table, has become another.
     """
 
-    def __init__(self, dispatcher: Dispatcher, folder: Path, node: str, secret: str) -> None:
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        folder: Path,
+        node: str,
+        secret: str,
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
         self._dispatcher = dispatcher
         self._folder = folder
         self._node = node
         self._secret = secret
+        self._on_change = on_change
         self._pool = RegionPool()
         self._wanted: dict[VersionKey, VersionEntry] = {}
         self._tasks: dict[VersionKey, asyncio.Task[None]] = {}
@@ -49,20 +57,33 @@ class VersionLoader:
         """Takes over `table`: routes at once, loads and unloads in the background."""
         self._dispatcher.router.update(table)
         self._dispatcher.note_change()
+        before = self._wanted
         entries = self._wanted = {entry.key: entry for entry in table.versions}
         for key, entry in entries.items():
-            self._follow_entry(table.store, key, entry)
+            task = self._tasks.get(key)
+            if task is None or task.done() or before.get(key) != entry:
+                self._follow_entry(table.store, key, entry)
         for key in (self._dispatcher.loaded.keys() | self._tasks.keys()) - entries.keys():
             if key in self._tasks or self.states.get(key) != DRAINING:
                 self._replace_task(key, self._take_out(key))
         for key in self.states.keys() - entries.keys() - self._tasks.keys():
             del self.states[key]
+        self._on_change()
+
+    def _note_state(self, key: VersionKey, state: str) -> None:
+        if self.states.get(key) != state:
+            self.states[key] = state
+            self._on_change()
+
+    def _forget_state(self, key: VersionKey) -> None:
+        if self.states.pop(key, None) is not None:
+            self._on_change()
 
     def _follow_entry(self, store_url: str, key: VersionKey, entry: VersionEntry) -> None:
         loaded = self._dispatcher.loaded.get(key)
         if loaded is None or self.states.get(key) == DRAINING or runs_differently(loaded.entry, entry):
             # Said before anything is done: the next heartbeat must not claim `ready` for what this table asks.
-            self.states[key] = LOADING
+            self._note_state(key, LOADING)
         if key in self._tasks or loaded is None or loaded.entry != entry or self.states.get(key) != READY:
             self._replace_task(key, self._bring_in(store_url, entry))
 
@@ -91,7 +112,7 @@ class VersionLoader:
             return
         if self.states.get(key) == LOADING and version.executor.slots:
             # A version that has been ready stays so while its replicas restart: its requests wait.
-            self.states[key] = READY
+            self._note_state(key, READY)
 
     def _close_later(self, version: LoadedVersion, retired: ClosableExecutor) -> None:
         async def close() -> None:
@@ -125,14 +146,14 @@ class VersionLoader:
         try:
             loaded = self._dispatcher.loaded.get(key)
             if loaded is None:
-                self.states[key] = LOADING
+                self._note_state(key, LOADING)
                 loaded = await self._load(store_url, entry)
             else:
                 await self._adjust(store_url, loaded, entry)
             await self._succeed(loaded)
         except Exception as error:
             told = presentable(error)
-            self.states[key] = failure_text(told)
+            self._note_state(key, failure_text(told))
             log.warning("version %s of %s can't be loaded: %s", key[1], key[0], told.message)
 
     async def _load(self, store_url: str, entry: VersionEntry) -> LoadedVersion:
@@ -151,7 +172,8 @@ class VersionLoader:
             if isinstance(loaded.executor, ReplicasExecutor):
                 await _update(loaded.executor, entry)
             loaded.entry = entry
-            self.states[entry.key] = LOADING if self.states[entry.key] != READY else READY
+            if self.states[entry.key] != READY:
+                self._note_state(entry.key, LOADING)
             return
         if loaded.successor is not None and not runs_differently(loaded.next_entry, entry):
             if isinstance(loaded.successor, ReplicasExecutor):
@@ -185,14 +207,14 @@ class VersionLoader:
             return  # a newer table has it again
         version = self._dispatcher.loaded.get(key)
         if version is None:
-            self.states.pop(key, None)
+            self._forget_state(key)
             return
-        self.states[key] = DRAINING
+        self._note_state(key, DRAINING)
         await version.drain()
         del self._dispatcher.loaded[key]
         await self._drop_successor(version)
         await version.executor.close()
-        self.states.pop(key, None)
+        self._forget_state(key)
 
 
 async def _update(executor: ReplicasExecutor, entry: VersionEntry) -> None:

@@ -23,7 +23,8 @@ from model_store.filesystems import is_inside, reason
 from model_store.manifest import HandlerSpec, Manifest
 from model_store.sources import digest_source, resolve_source
 from model_store.store import Store
-from serve.config import BatchingConfig, ModelConfig, ServeConfig, VersionConfig
+from serve.config_model import ModelConfig, VersionConfig
+from serve.config_serve import BatchingConfig, ServeConfig
 from serve.fleet import Wanted
 from serve.routing import Batching, ServeOptions, VersionEntry
 

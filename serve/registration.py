@@ -13,7 +13,8 @@ import msgspec
 
 from serve import desired_edits as edits
 from serve.allowed_sources import admitted
-from serve.config import Config, ModelConfig
+from serve.config import Config
+from serve.config_model import ModelConfig
 from serve.config_rules import ALIAS_PATTERN
 from serve.desired_edits import Known
 from serve.desired_state import DesiredState

@@ -98,6 +98,13 @@ class RoutingTable(msgspec.Struct, frozen=True):
     """Model -> why it can't be called, for models of the config that have no route."""
 
 
+def version_or_label(text: str | None) -> tuple[str | None, str | None]:
+    """Version and label of which a client may send either: what begins with a digit is a version (config_rules.py)."""
+    if not text:
+        return None, None
+    return (text, None) if text[0].isdigit() else (None, text)
+
+
 class Router:
     """Picks the version for a request from the newest table."""
 

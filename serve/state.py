@@ -58,6 +58,7 @@ def describe_state(config: Config, generation: int, fleet: Fleet, gathered: Gath
         },
         "generation": generation,
         "table": fleet.table.number,
+        "followed": fleet.is_followed(fleet.table.number),
         "stopping": gathered.stopping,
         "models": [
             _row(name, manifest, status)

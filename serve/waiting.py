@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from model_store.errors import DeadlineExceeded, OnegateError
@@ -19,29 +20,23 @@ LAST = 1 << 62
 """The rank of priority 0, the default: behind every priority that a client can name."""
 
 
-class Waiting:
+class Waiting(msgspec.Struct, eq=False):
     """A request, or the rest of a large one, that waits for its batch. Its rows are `rows` of every input.
 
     Parts of a large request share its future, so that all end with it. `turn` orders the lines: the time at which the
     request came, or at which its last part was taken.
     """
 
-    __slots__ = ("deadline", "future", "inputs", "line", "parts", "rows", "share", "since", "start", "turn")
-
+    inputs: Tensors
+    rows: int
+    deadline: float
+    since: float
+    turn: float
+    future: asyncio.Future[Tensors]
     line: Line
-
-    def __init__(
-        self, inputs: Tensors, rows: int, deadline: float, since: float, future: asyncio.Future[Tensors]
-    ) -> None:
-        self.inputs = inputs
-        self.rows = rows
-        self.deadline = deadline
-        self.since = since
-        self.turn = since
-        self.future = future
-        self.parts: PartAnswers | None = None
-        self.start = 0
-        self.share = 0
+    parts: PartAnswers | None = None
+    start: int = 0
+    share: int = 0
 
     def settle(self, outputs: Tensors) -> None:
         """Answers these rows; the client may have gone meanwhile."""
@@ -68,9 +63,7 @@ class Waiting:
         return first, rest
 
     def _part(self, inputs: Tensors, rows: int, start: int) -> Waiting:
-        part = Waiting(inputs, rows, self.deadline, self.since, self.future)
-        part.parts, part.start, part.line = self.parts, start, self.line
-        return part
+        return Waiting(inputs, rows, self.deadline, self.since, self.since, self.future, self.line, self.parts, start)
 
 
 class PartAnswers:
@@ -123,17 +116,18 @@ class WaitingLines:
     def __iter__(self) -> Iterator[Waiting]:
         return (item for line in self.lines.values() for item in line.items)
 
-    def add(self, item: Waiting, priority: int, limit: int) -> None:
-        """Takes in a request. `limit` is the batch that it may have at once."""
+    def line_for(self, inputs: Tensors, priority: int) -> Line:
+        """The line of requests like this one, to be appended to at once: no line stays empty."""
         rank = priority if priority > 0 else LAST
-        shape = tuple((name, t.shape[1:]) for name, t in item.inputs.items()) if self._ragged else None
+        shape = tuple((name, t.shape[1:]) for name, t in inputs.items()) if self._ragged else None
         line = self.lines.get((rank, shape))
         if line is None:
             line = self.lines[rank, shape] = Line(rank, shape)
-        item.line = line
-        self._append(line, item, limit)
+        return line
 
-    def _append(self, line: Line, item: Waiting, limit: int) -> None:
+    def append(self, item: Waiting, limit: int) -> None:
+        """Takes in a request at the end of its line. `limit` is the batch that it may have at once."""
+        line = item.line
         item.share = item.rows if item.rows < limit or not self._mergeable else limit
         line.share += item.share
         line.items.append(item)
@@ -199,7 +193,7 @@ class WaitingLines:
                 break
             if item.rows > room:
                 item, rest = item.cut(room, now)
-                self._append(line, rest, limit)
+                self.append(rest, limit)
             batch.append(item)
             room -= item.rows
         self._drop_if_empty(line)

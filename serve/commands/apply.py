@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from serve.commands.options import config_argument, fail, json_option, management_option, port_options
-from serve.commands.progress import open_rows, progress, rows_text
+from serve.commands.progress import progress, unsettled
 from serve.config import load_config
 from serve.management_client import ManagementClient
 
@@ -66,7 +66,7 @@ def _print_changes(changes: list[dict[str, Any]]) -> None:
 def _wait_until_settled(client: ManagementClient) -> list[dict[str, Any]]:
     """Waits for the models; returns those that failed."""
     with progress() as line:
-        while unsettled := open_rows(state := client.state()):
-            line.show(rows_text(unsettled))
+        while (missing := unsettled(state := client.state())) is not None:
+            line.show(missing)
             time.sleep(POLL_S)
     return [row for row in state["models"] if row["reason"] is not None]

@@ -20,7 +20,8 @@ from model_store.store import Store
 from serve.commands.options import fail, json_option, store_option
 from serve.commands.parity_report import print_report
 from serve.commands.progress import progress
-from serve.config import ModelConfig, config_keys, load_config
+from serve.config import config_keys, load_config
+from serve.config_model import ModelConfig
 from serve.preparation import conversion_limits, conversion_options
 
 

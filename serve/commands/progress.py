@@ -48,9 +48,11 @@ def open_rows(state: dict[str, Any]) -> list[dict[str, Any]]:
     return [row for row in state["models"] if row["state"] in ("CONVERTING", "LOADING")]
 
 
-def rows_text(rows: list[dict[str, Any]]) -> str:
-    """How far these rows are, in one line."""
-    return ", ".join(_row_text(row) for row in rows)
+def unsettled(state: dict[str, Any]) -> str | None:
+    """What is still to come, in one line; None when every model is ready or failed and the gateway knows of it."""
+    if rows := open_rows(state):
+        return ", ".join(_row_text(row) for row in rows)
+    return None if state["followed"] else "waiting for the gateway"
 
 
 def _row_text(row: dict[str, Any]) -> str:

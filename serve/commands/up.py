@@ -12,7 +12,7 @@ import click
 from model_store.errors import ConfigError, OnegateError
 from serve import launch
 from serve.commands.options import fail, port_options
-from serve.commands.progress import Progress, open_rows, rows_text
+from serve.commands.progress import Progress, unsettled
 from serve.commands.tables import console, curl_line, model_table
 from serve.config import Config, load_config
 from serve.logs import followed
@@ -134,8 +134,8 @@ def _serve(
 def _wait_until_settled(
     client: ManagementClient, watched: WatchedModels | None, stop: launch.StopSignal, progress: Progress
 ) -> dict[str, Any] | None:
-    """The first state in which every model is ready or failed, or has been loading for long; None when the end came
-    first."""
+    """The first state in which every model is ready or failed, and the gateway answers accordingly, or has been loading
+    for long; None when the end came first."""
     loading_since: float | None = None
     while not stop.wait(POLL_S):
         if watched is not None:
@@ -147,11 +147,11 @@ def _wait_until_settled(
             continue
         if state["stopping"]:
             return None
-        unsettled = open_rows(state)
-        if not unsettled:
+        missing = unsettled(state)
+        if missing is None:
             return state
-        progress.show(rows_text(unsettled))
-        if any(row["state"] == "CONVERTING" for row in unsettled):
+        progress.show(missing)
+        if any(row["state"] == "CONVERTING" for row in state["models"]):
             loading_since = None
         elif loading_since is None:
             loading_since = time.monotonic()

@@ -1,5 +1,5 @@
-"""The OpenAPI document of the endpoint: `GET /openapi.json`, and where clients of MXNet Model Server and TorchServe
-look for it: `GET /api-description` and `OPTIONS /`.
+"""The OpenAPI documents of the endpoint and of the management port: `GET /openapi.json`, and where clients of MXNet
+Model Server and TorchServe look for them: `GET /api-description` and `OPTIONS /`.
 
 References: https://github.com/awslabs/multi-model-server/blob/master/docs/rest_api.md and
 https://pytorch.org/serve/rest_api.html.
@@ -7,13 +7,15 @@ https://pytorch.org/serve/rest_api.html.
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from model_store.errors import OnegateError
 from serve.dialects.base import HttpReply, HttpRequest, NoSuchRoute, retry_after
 from serve.errors import status_of
-from serve.inference import AllModels, AllModelsQuery, Answer, Query
-from serve.openapi.document import endpoint_document
+from serve.inference import AllModels, AllModelsQuery, Answer, Query, ServerQuery
+from serve.openapi.document import endpoint_document, management_document
 
 _JSON = ("content-type", "application/json")
 _METHODS = {"": "OPTIONS", "openapi.json": "GET", "api-description": "GET"}
@@ -21,27 +23,47 @@ _METHODS = {"": "OPTIONS", "openapi.json": "GET", "api-description": "GET"}
 
 
 class ApiDescription:
-    """The dialect; it has no state."""
+    """The endpoint's document; the dialect has no state."""
 
     segments: tuple[str, ...] = tuple(_METHODS)
 
     def decode(self, request: HttpRequest) -> Query:
         """The question for all models; raises `NoSuchRoute` for other paths and methods."""
-        method = _METHODS.get(request.path.strip("/"))
-        if method is None:
-            raise NoSuchRoute("Not Found")
-        if request.method != method:
-            raise NoSuchRoute("Method Not Allowed", status=405)
+        _refuse_other_calls(request)
         return AllModelsQuery()
 
     def encode(self, request: HttpRequest, query: Query, answer: Answer) -> HttpReply:
         """The document, with a path of its own for each model that can be called."""
         assert isinstance(answer, AllModels)
-        document = msgspec.json.encode(endpoint_document(answer.models))
-        return HttpReply(200, msgspec.json.format(document), [_JSON])
+        return _reply(endpoint_document(answer.models))
 
     def encode_error(self, request: HttpRequest, error: OnegateError) -> HttpReply:
         """`{"error": text, "kind": name}` under the kind's status."""
         status = error.status if isinstance(error, NoSuchRoute) else status_of(error).http
         body = msgspec.json.encode({"error": error.message, "kind": type(error).__name__})
         return HttpReply(status, body, [_JSON, *retry_after(error)])
+
+
+class ManagementDescription(ApiDescription):
+    """The management port's document, which is the same whatever is served."""
+
+    def decode(self, request: HttpRequest) -> Query:
+        """A question whose answer says nothing; raises `NoSuchRoute` as the endpoint's."""
+        _refuse_other_calls(request)
+        return ServerQuery()
+
+    def encode(self, request: HttpRequest, query: Query, answer: Answer) -> HttpReply:
+        """The document."""
+        return _reply(management_document())
+
+
+def _refuse_other_calls(request: HttpRequest) -> None:
+    method = _METHODS.get(request.path.strip("/"))
+    if method is None:
+        raise NoSuchRoute("Not Found")
+    if request.method != method:
+        raise NoSuchRoute("Method Not Allowed", status=405)
+
+
+def _reply(document: dict[str, Any]) -> HttpReply:
+    return HttpReply(200, msgspec.json.format(msgspec.json.encode(document)), [_JSON])

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import parse_qsl
+
+import msgspec
 
 from model_store.errors import OnegateError, Overloaded
 from serve.inference import Answer, Query
@@ -28,8 +29,7 @@ class Headers(Protocol):
 _NO_HEADERS: Headers = {}
 
 
-@dataclass(slots=True)
-class HttpRequest:
+class HttpRequest(msgspec.Struct):
     """A whole request as a front door hands it over; `header` looks a header up by lower-case name.
 
     `path` is percent-decoded, `query` is what follows the question mark, as it came.
@@ -39,7 +39,7 @@ class HttpRequest:
     path: str
     body: bytes
     header: Callable[[str], str | None]
-    headers: Headers = field(default_factory=lambda: _NO_HEADERS)
+    headers: Headers = _NO_HEADERS
     query: str = ""
 
     def parameters(self) -> dict[str, str]:
@@ -47,13 +47,12 @@ class HttpRequest:
         return dict(parse_qsl(self.query, keep_blank_values=True))
 
 
-@dataclass(slots=True)
-class HttpReply:
+class HttpReply(msgspec.Struct):
     """A whole reply for a front door to write."""
 
     status: int
     body: bytes
-    headers: list[tuple[str, str]] = field(default_factory=list)
+    headers: list[tuple[str, str]] = []
 
 
 class NoSuchRoute(OnegateError):

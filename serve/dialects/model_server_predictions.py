@@ -15,6 +15,7 @@ from serve.dialects.model_server_replies import ALWAYS, REQUEST_ID, Target, repl
 from serve.forms import read_form
 from serve.inference import Answer, InferenceRequest, InferenceResponse, ModelQuery, Payload
 from serve.payloads import EXPLAIN
+from serve.routing import version_or_label
 
 URL_PATH = "url_path"
 """Under this header a handler finds what follows the version in the path."""
@@ -25,7 +26,7 @@ _METHODS = ("POST", "PUT")
 MODEL_NAME = "model_name"
 """The input of `/invocations` that says which model is meant."""
 
-_WITHHELD = frozenset(("authorization", "cookie"))
+_WITHHELD = frozenset(("authorization", "cookie", EXPLAIN))
 _WITHHELD_PREFIX = "proxy-"
 
 _HOP_HEADERS = frozenset(
@@ -55,13 +56,13 @@ def inference_of(
         headers[EXPLAIN] = "True"
     payload = _payload(request, headers)
     named = _take_query(request, payload) if query else ""
-    version, label = _version_or_label(target.version)
+    version, label = version_or_label(target.version)
     return InferenceRequest(target.model or named, version, label, PAYLOAD, id, payload=payload)
 
 
 def model_query_of(target: Target) -> ModelQuery:
     """The question what `target` is."""
-    return ModelQuery(target.model, *_version_or_label(target.version))
+    return ModelQuery(target.model, *version_or_label(target.version))
 
 
 def inference_reply(answer: Answer) -> HttpReply:
@@ -77,15 +78,10 @@ def inference_reply(answer: Answer) -> HttpReply:
     return reply(status, payload.body, answer.id, headers)
 
 
-def _version_or_label(text: str | None) -> tuple[str | None, str | None]:
-    if text is None:
-        return None, None
-    return (text, None) if text[0].isdigit() else (None, text)
-
-
 def _handed_on(request: HttpRequest, id: str) -> dict[str, str]:
-    """The headers that a handler sees: all but credentials (`authorization`, `cookie`, `proxy-..`), which the archive's
-    code has no business with, and with the request's id. SageMaker's `x-amzn-sagemaker-target-model` is among them."""
+    """The headers that a handler sees, with the request's id: all but credentials (`authorization`, `cookie`,
+    `proxy-..`), which the archive's code has no business with, and `explain`, which the path decides. SageMaker's
+    `x-amzn-sagemaker-target-model` is among them."""
     headers = {
         name: value
         for name, value in request.headers.items()

@@ -29,9 +29,9 @@ from model_store.errors import (
 from serve.dialects.base import HttpReply, HttpRequest, NoSuchRoute, retry_after
 from serve.dialects.open_inference import NOT_OFFERED
 from serve.dialects.open_inference_json import ReplyForm, decode_inference
-from serve.dialects.open_inference_models import encode_model, encode_server, json_reply
+from serve.dialects.open_inference_models import UNPACKED, encode_model, encode_server, json_reply
 from serve.dialects.open_inference_paths import Call, read_path
-from serve.dialects.open_inference_replies import JSON, encode_inference, encode_json
+from serve.dialects.open_inference_replies import encode_inference, encode_json
 from serve.dialects.open_inference_repository import FILE, index_document, load_operation, unload_operation
 from serve.dialects.open_inference_statistics import statistics_document
 from serve.errors import status_of
@@ -88,7 +88,7 @@ class OpenInferenceHttp:
         """`{"error": text}` under the kind's status; 400 for a model that is not ready on its readiness path, and for
         a load or unload that failed."""
         status = error.status if isinstance(error, NoSuchRoute) else _status(request, error)
-        return HttpReply(status, encode_json({"error": error.message}), JSON + retry_after(error))
+        return HttpReply(status, encode_json({"error": error.message}), UNPACKED + retry_after(error))
 
 
 def _status(request: HttpRequest, error: OnegateError) -> int:

@@ -59,6 +59,8 @@ class ReplyForm(msgspec.Struct, frozen=True):
 ALL_JSON = ReplyForm()
 ALL_BINARY = ReplyForm(binary=True)
 
+_NOTHING = memoryview(b"")
+
 _decode_json = msgspec.json.Decoder(_Request).decode
 
 
@@ -67,14 +69,17 @@ def decode_inference(request: HttpRequest, model: str, version: str | None) -> I
 
     Raises `InvalidInput`, and `Unsupported` for what the protocol has and this server hasn't.
     """
-    header, binary = _split_body(request)
-    if not header and request.header(HEADER_LENGTH) is not None:
+    length = request.header(HEADER_LENGTH)
+    header, binary = (request.body, _NOTHING) if length is None else _split_body(request.body, length)
+    if not header and length is not None:
         payload = Payload(request.body, "application/octet-stream")
         return InferenceRequest(model, version, payload=payload, reply_form=ALL_BINARY)
     message = _decode_header(header)
     inputs, position = _decode_inputs(message.inputs, binary)
     if position != len(binary):
         raise InvalidInput(f"the binary tensors take {position} bytes, {len(binary)} follow the JSON part")
+    if message.outputs is None and message.parameters is None:
+        return InferenceRequest(model, version, id=message.id or "", inputs=inputs, reply_form=ALL_JSON)
     asked = read_parameters(_own(message.parameters)) if message.parameters else NO_PARAMETERS
     return InferenceRequest(
         model,
@@ -101,11 +106,7 @@ def _decode_header(header: bytes | memoryview) -> _Request:
         raise InvalidInput("the body is not a v2 inference request: it is nested too deep") from error
 
 
-def _split_body(request: HttpRequest) -> tuple[bytes | memoryview, memoryview]:
-    body = request.body
-    length = request.header(HEADER_LENGTH)
-    if length is None:
-        return body, memoryview(b"")
+def _split_body(body: bytes, length: str) -> tuple[memoryview, memoryview]:
     if not is_number(length) or int(length) > len(body):
         raise InvalidInput(f"{HEADER_LENGTH} must be 0 to {len(body)}, the body's length; got {length[:40]!r}")
     view = memoryview(body)

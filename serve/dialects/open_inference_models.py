@@ -13,10 +13,14 @@ from serve.dialects.open_inference_replies import JSON, encode_json
 from serve.inference import ModelDescription, ServerDescription
 from serve.version import VERSION
 
+UNPACKED = [*JSON, ("cache-control", "no-transform")]
+"""Headers of all but inference: tritonclient's `http.aio` lets aiohttp ask for gzip, and unpacks inference only. Triton
+compresses nothing else."""
+
 
 def json_reply(document: Any, status: int = 200) -> HttpReply:
     """The reply that carries a JSON document."""
-    return HttpReply(status, encode_json(document), JSON)
+    return HttpReply(status, encode_json(document), UNPACKED)
 
 
 def encode_server(action: str, server: ServerDescription) -> HttpReply:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
+
+_LONGEST_KEPT = 256
 
 
 class Call(NamedTuple):
@@ -15,6 +18,10 @@ class Call(NamedTuple):
 
 def read_path(path: str) -> Call:
     """What the path calls, which need not be there; one slash at the end changes nothing."""
+    return _read_kept(path) if len(path) <= _LONGEST_KEPT else _read(path)
+
+
+def _read(path: str) -> Call:
     _, _, *parts = path.removesuffix("/").split("/")
     section = parts[0] if parts else ""
     if section == "models" and len(parts) > 1:
@@ -22,6 +29,10 @@ def read_path(path: str) -> Call:
     if section == "repository":
         return _repository_call(parts[1:])
     return Call("/".join(parts) if section != "models" else "no model")
+
+
+# The same few paths come again and again, and to read one takes as long as to read the JSON of a small request.
+_read_kept = lru_cache(maxsize=4096)(_read)
 
 
 def _model_call(parts: list[str]) -> Call:

@@ -27,7 +27,7 @@ encode_json = msgspec.json.Encoder().encode
 class _Answered(msgspec.Struct, omit_defaults=True):
     name: str
     datatype: str
-    shape: list[int]
+    shape: tuple[int, ...]
     parameters: dict[str, Any] | None = None
     data: list[Any] | None = None
 
@@ -52,7 +52,7 @@ def encode_inference(response: InferenceResponse, form: ReplyForm) -> HttpReply:
     answered: list[_Answered] = []
     binary: list[bytes | memoryview] = []
     for name, tensor in outputs.items():
-        output = _Answered(name, tensors.datatype_of(tensor), list(tensor.shape))
+        output = _Answered(name, tensors.datatype_of(tensor), tensor.shape)
         if form.named.get(name, form.binary) or output.datatype in ("FP16", "BF16"):
             raw = tensors.raw_view(tensor)
             output.parameters = {"binary_data_size": len(raw)}
@@ -61,7 +61,9 @@ def encode_inference(response: InferenceResponse, form: ReplyForm) -> HttpReply:
             output.data = tensors.to_json_values(tensor)
         answered.append(output)
     message = _Response(response.model, response.version, answered, response.id, response.parameters)
-    header = _encode_header(message)
+    header = encode_json(message)
+    if b"null" in header:
+        header = _with_tokens(message)
     if not binary:
         return HttpReply(200, header, JSON)
     headers = [("content-type", "application/octet-stream"), (HEADER_LENGTH, str(len(header)))]
@@ -75,8 +77,7 @@ def _with_classes(response: InferenceResponse, outputs: Tensors, wanted: Mapping
     }
 
 
-def _encode_header(message: _Response) -> bytes:
-    """The JSON part. msgspec writes NaN and infinities as null, which would be another answer; to look for that
-    afterwards is cheaper than to look at every number before."""
-    header = encode_json(message)
-    return json.dumps(msgspec.to_builtins(message)).encode() if b"null" in header else header
+def _with_tokens(message: _Response) -> bytes:
+    """The JSON part with NaN and infinities as tokens. msgspec writes them as null, which would be another answer; to
+    look for that afterwards is cheaper than to look at every number before."""
+    return json.dumps(msgspec.to_builtins(message)).encode()

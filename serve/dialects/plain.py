@@ -20,6 +20,7 @@ from serve.payloads import from_tensors, to_tensors
 from serve.processors.body_kinds import BodyKind, kind_of
 from serve.processors.json_tensors import write_json, write_values
 from serve.processors.tensor_bodies import reader_of
+from serve.routing import version_or_label
 
 _METHODS = ("POST", "PUT")
 """`curl -T x.csv` sends a PUT."""
@@ -94,10 +95,7 @@ def _target(path: str) -> tuple[str, str | None, str | None]:
     parts = path.strip("/").split("/")[1:]
     if not parts or not all(parts) or len(parts) > 2:
         raise NoSuchRoute("Not Found")
-    model, *wanted = parts
-    if not wanted:
-        return model, None, None
-    return (model, wanted[0], None) if wanted[0][0].isdigit() else (model, None, wanted[0])
+    return parts[0], *version_or_label(parts[1] if len(parts) == 2 else None)
 
 
 def _payload(request: HttpRequest) -> Payload:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from serve.dialects.api_description import ApiDescription
+from serve.dialects.api_description import ApiDescription, ManagementDescription
 from serve.dialects.base import HttpDialect
 from serve.dialects.grpc_base import GrpcService
 from serve.dialects.grpc_health import health_service
@@ -38,7 +38,7 @@ def http_dialects(model_server: ModelServer) -> list[HttpDialect]:
 
 def management_dialects(model_server: ModelServer) -> list[HttpDialect]:
     """Whose management calls the management port takes."""
-    return [OpenInferenceHttp(), Models(model_server)]
+    return [OpenInferenceHttp(), Models(model_server), ManagementDescription()]
 
 
 def grpc_services() -> list[GrpcService]:

@@ -94,9 +94,10 @@ def _write_feature(name: str, values: list[Any], feature: Any) -> None:
                 raise ValueError("an object is a value only as {'b64': text}")
             feature.bytes_list.value.extend([bytes_of(value) for value in values])
         elif kind == "int64":
-            feature.int64_list.value.extend(values)
+            feature.int64_list.value.extend(map(int, values))
         else:
-            feature.float_list.value.extend(values)
+            # The message alone would make infinity of what is too large.
+            feature.float_list.value.extend(cast(name, np.array(values), "FP32").tolist())
     except ValueError as error:
         raise InvalidInput(f"feature {name!r:.60}: {error}") from error
 

@@ -104,10 +104,11 @@ def signature_of(name: str | None) -> str | None:
 
 
 def bytes_of(element: str | Mapping[str, Any]) -> bytes:
-    """The bytes of a text, or of `{"b64": text}`, whose padding may be left out; raises `ValueError`."""
+    """The bytes of a text, or of `{"b64": text}`, whose padding may be left out and whose lines may be wrapped; raises
+    `ValueError`."""
     if isinstance(element, str):
         return element.encode()
-    text = element[B64]
+    text = "".join(element[B64].split())
     return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
 
 

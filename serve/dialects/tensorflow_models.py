@@ -64,20 +64,18 @@ def signature_map(manifest: Manifest) -> Any:
     return message
 
 
-def not_there(error: ModelNotFound, model: str) -> OnegateError:
-    """What a call of a model that is not found is told: a label and a signature are wrong input in this protocol."""
+def not_there(error: ModelNotFound, model: str, version: str | None) -> OnegateError:
+    """What a call of what is not found is told: a label and a signature are wrong input in this protocol."""
     if "label" in error.details:
         return InvalidInput(f"Unrecognized servable version label: {error.details['label']}")
-    if "model" not in error.details:  # the model is there, and the signature isn't
+    if "signature" in error.details:
         return InvalidInput(error.message)
-    version = error.details.get("version")
     request = f"Latest({model})" if version is None else f"Specific({model}, {version})"
     return ModelNotFound(f"Servable not found for request: {request}")
 
 
-def no_status(error: ModelNotFound, model: str) -> OnegateError:
-    """What a question for the status of a model that is not found is told."""
-    version = error.details.get("version")
+def no_status(error: ModelNotFound, model: str, version: str | None) -> OnegateError:
+    """What a question for the status of what is not found is told."""
     if version is None:
         return ModelNotFound(f"Could not find any versions of model {model}")
     return ModelNotFound(f"Could not find version {version} of model {model}")

@@ -162,12 +162,12 @@ async def _infer(request: InferenceRequest, call: GrpcCall) -> InferenceResponse
 async def _answer(
     query: InferenceRequest | ModelQuery | StatusQuery,
     call: GrpcCall,
-    told: Callable[[ModelNotFound, str], OnegateError],
+    told: Callable[[ModelNotFound, str, str | None], OnegateError],
 ) -> Answer:
     try:
         return await call.answer(query)
     except ModelNotFound as error:
-        raise told(error, query.model) from error
+        raise told(error, query.model, query.version) from error
 
 
 def _write_spec(spec: Any, response: InferenceResponse, signature: str) -> None:

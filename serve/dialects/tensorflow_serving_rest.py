@@ -117,7 +117,7 @@ class TensorFlowServingRest:
             return _error(error.status, error.message)
         if isinstance(error, ModelNotFound):
             target = _target(request)
-            error = (no_status if target.action == "status" else not_there)(error, target.model)
+            error = (no_status if target.action == "status" else not_there)(error, target.model, target.version)
         if isinstance(error, PayloadTooLarge):  # of this server's own: a client that tried later would fail again
             return _error(status_of(error).http, error.message)
         reply = _error(_HTTP.get(status_of(error).grpc, 500), error.message)

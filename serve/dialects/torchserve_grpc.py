@@ -30,6 +30,7 @@ from serve.dialects.grpc_base import GrpcCall, GrpcMethod, GrpcService, number_o
 from serve.dialects.model_server_replies import Target, json_text, worded
 from serve.inference import InferenceRequest, InferenceResponse, Payload, ServerDescription, ServerQuery
 from serve.protocols import torchserve as messages
+from serve.routing import version_or_label
 
 
 class Refused(OnegateError):
@@ -101,10 +102,7 @@ def decode_request(message: Any, deadline: float | None) -> InferenceRequest:
     is a label. Raises `InvalidInput` where it names no model."""
     if not message.model_name:
         raise InvalidInput("Parameter model_name is required.")
-    version: str | None = message.model_version or None
-    label = None
-    if version is not None and not version[0].isdigit():
-        version, label = None, version
+    version, label = version_or_label(message.model_version)
     payload = Payload(b"", "", fields=dict(message.input))
     return InferenceRequest(message.model_name, version, label, PAYLOAD, payload=payload, deadline=deadline)
 

@@ -109,7 +109,7 @@ def _defaulted(message: Any, operation: SetDefault, answer: ModelList) -> str:
 
 
 def _removal(message: Any) -> UnloadModel:
-    return UnloadModel(model=_named(message), version=message.model_version or None)
+    return UnloadModel(model=_named(message), version=message.model_version or None, default_version=True)
 
 
 def _removed(message: Any, operation: UnloadModel, answer: ModelList) -> str:

@@ -106,10 +106,11 @@ class _Inflater:
 async def compressed(body: bytes, headers: Iterable[tuple[str, str]], accepted: str | None) -> tuple[bytes, str | None]:
     """A reply's body as the client's `Accept-Encoding` wants it, and the encoding's name; None stands for as it was.
 
-    As it was stay small bodies, those packed already, and those that do not get smaller.
+    As it was stay small bodies, those packed already, those whose `Cache-Control` says `no-transform` (RFC 9111,
+    section 5.2.2.6), and those that do not get smaller.
     """
     encoding = preferred_encoding(accepted) if accepted and len(body) >= COMPRESSED_FROM_BYTES else None
-    if encoding is None or _is_packed(headers):
+    if encoding is None or _stays(headers):
         return body, None
     if len(body) < THREAD_FROM_BYTES:
         packed = _packed(body, encoding)
@@ -139,10 +140,14 @@ def _weighted(part: str) -> tuple[str, float]:
     return _canonical(name), 1.0
 
 
-def _is_packed(headers: Iterable[tuple[str, str]]) -> bool:
+def _stays(headers: Iterable[tuple[str, str]]) -> bool:
     for name, value in headers:
         name = name.lower()
-        if name == "content-encoding" or (name == "content-type" and value.lower().startswith(_PACKED_TYPES)):
+        if (
+            name == "content-encoding"
+            or (name == "content-type" and value.lower().startswith(_PACKED_TYPES))
+            or (name == "cache-control" and "no-transform" in value)
+        ):
             return True
     return False
 

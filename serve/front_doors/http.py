@@ -13,6 +13,7 @@ import socket
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
+import msgspec
 from granian.constants import Interfaces
 from granian.http import HTTP1Settings, HTTP2Settings
 from granian.rsgi import ProtocolClosed
@@ -94,17 +95,14 @@ class HttpListener:
             await self._serving
 
 
-class _OpenRequest:
+class _OpenRequest(msgspec.Struct):
     """A request under way. `looks` counts how often it was looked at since its body, or then its answer, is waited for;
     `watch` ends with its client."""
 
-    __slots__ = ("looks", "protocol", "reading", "watch")
-
-    def __init__(self, protocol: Any) -> None:
-        self.protocol = protocol
-        self.looks = 0
-        self.reading = True
-        self.watch: asyncio.Task[None] | None = None
+    protocol: Any
+    looks: int = 0
+    reading: bool = True
+    watch: asyncio.Task[None] | None = None
 
 
 class HttpFrontDoor:
@@ -137,29 +135,25 @@ class HttpFrontDoor:
 
     async def __call__(self, scope: Any, protocol: Any) -> None:
         """One request of granian's RSGI (https://github.com/emmett-framework/granian/blob/master/docs/spec/RSGI.md)."""
-        try:
-            reply = await self._reply(scope, protocol)
-            if len(reply.body) >= COMPRESSED_FROM_BYTES:
-                await _compress(reply, scope.headers.get("accept-encoding"))
-            protocol.response_bytes(reply.status, reply.headers, reply.body)
-        except ProtocolClosed:
-            log.debug("client went away during %s %s", scope.method, scope.path)
-
-    async def _reply(self, scope: Any, protocol: Any) -> HttpReply:
         path: str = scope.path
         dialect = self._dialects.get(path[1:].partition("/")[0], self._other)
-        if dialect is None:
-            return _NOT_FOUND
         headers = scope.headers
         request = HttpRequest(scope.method, path, b"", headers.get, headers, scope.query_string)
         try:
-            self._admit(request)
-            query, answer = await self._answer_to(dialect, request, scope, protocol)
-            return dialect.encode(request, query, answer)
+            if dialect is None:
+                reply = _NOT_FOUND
+            else:
+                try:
+                    reply = await self._reply(dialect, request, scope, protocol)
+                except ProtocolClosed:
+                    raise
+                except Exception as error:
+                    reply = _refusal(dialect, request, presentable(error))
+            if len(reply.body) >= COMPRESSED_FROM_BYTES:
+                await _compress(reply, headers.get("accept-encoding"))
+            protocol.response_bytes(reply.status, reply.headers, reply.body)
         except ProtocolClosed:
-            raise
-        except Exception as error:
-            return _refusal(dialect, request, presentable(error))
+            log.debug("client went away during %s %s", request.method, path)
 
     def _admit(self, request: HttpRequest) -> None:
         url_bytes = len(request.path) + len(request.query)
@@ -171,9 +165,8 @@ class HttpFrontDoor:
                 retry_after_s=BUSY_RETRY_S,
             )
 
-    async def _answer_to(
-        self, dialect: HttpDialect, request: HttpRequest, scope: Any, protocol: Any
-    ) -> tuple[Query, Answer]:
+    async def _reply(self, dialect: HttpDialect, request: HttpRequest, scope: Any, protocol: Any) -> HttpReply:
+        self._admit(request)
         task = asyncio.current_task()
         assert task is not None
         under_way = self._open[task] = _OpenRequest(protocol)
@@ -183,7 +176,7 @@ class HttpFrontDoor:
             request.body = await read_body(scope, protocol, self._max_body_bytes)
             under_way.reading, under_way.looks = False, 0
             query = dialect.decode(request)
-            return query, await self._answer(query)
+            return dialect.encode(request, query, await self._answer(query))
         except asyncio.CancelledError:
             if under_way.reading and self._is_late(under_way):
                 task.uncancel()

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from model_store.companions import companion_name
 from serve.importing import triton
-from serve.importing.base import ImportedModel, Leftover, Notes, name_problem, source_problem
-from serve.importing.tensorflow_serving import read_model
+from serve.importing.base import ImportedModel, Leftover, Notes, name_problem
+from serve.importing.sources import source_problem
+from serve.importing.tensorflow_base_paths import read_model
 from serve.importing.versions import version_folders
 
 _SYMBOL_END = "-symbol.json"

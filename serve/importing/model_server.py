@@ -10,12 +10,13 @@ from urllib.parse import urlsplit
 
 from model_store.archive_manifest import Server
 from model_store.archives import looks_like_archive
-from serve.importing.base import Imported, Notes, located, without_empty
+from serve.importing.base import Imported, Notes, without_empty
 from serve.importing.limits import LARGEST_BODY_BYTES
 from serve.importing.model_server_keys import KEYS
 from serve.importing.model_server_models import ServerDefaults, read_models, whole
 from serve.importing.model_server_registrations import registrations, store_archives
 from serve.importing.properties import read_properties
+from serve.importing.sources import located
 
 CONFIG = "config.properties"
 NAMES = {"torchserve": "TorchServe", "mms": "MXNet Model Server"}

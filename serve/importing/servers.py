@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from model_store.errors import SourceError
-from serve.importing import model_server, tensorflow_models, triton
+from serve.importing import model_server, tensorflow_config, triton
 from serve.importing.base import Imported
 
 
@@ -28,7 +28,7 @@ SERVERS: dict[str, Server] = {
     "torchserve": Server(model_server.detects, partial(model_server.read, server="torchserve"), _MODEL_SERVER),
     "mms": Server(model_server.detects, partial(model_server.read, server="mms"), _MODEL_SERVER),
     "tensorflow-serving": Server(
-        tensorflow_models.detects, tensorflow_models.read, "a models.config or <model>/<version>/saved_model.pb"
+        tensorflow_config.detects, tensorflow_config.read, "a models.config or <model>/<version>/saved_model.pb"
     ),
     "triton": Server(triton.detects, triton.read, "<model>/config.pbtxt or <model>/<version>/model.onnx"),
 }

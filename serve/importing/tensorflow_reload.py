@@ -1,6 +1,6 @@
 """The models that a reload call of TensorFlow Serving lists, as the config has them: all that are to be served.
 
-Its message is read field by field, so that nothing here knows where messages come from.
+Looks into folders, in threads, which a dialect may not; its message is read field by field and knows no protocol.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from model_store.errors import InvalidInput
-from serve.importing.tensorflow_serving import models_of
+from serve.importing.tensorflow_base_paths import models_of
 from serve.importing.versions import ALL_VERSIONS, VersionPolicy
 from serve.operations import ReplaceModels
 

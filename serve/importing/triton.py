@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from serve.importing.base import Imported, ImportedModel, Leftover, Notes, name_problem, needs_trust, source_problem
+from serve.importing.base import Imported, ImportedModel, Leftover, Notes, name_problem
+from serve.importing.sources import needs_trust, source_problem
 from serve.importing.text_format import Message, read_text_format
 from serve.importing.triton_keys import FILES, KEYS, PLATFORMS, REFUSED_BACKENDS, REFUSED_FILES
 from serve.importing.triton_model import inputs, labels, serve_section
-from serve.importing.versions import ALL_VERSIONS, VersionPolicy, version_folders, versions_mapping
+from serve.importing.versions import policy_of, version_folders, versions_mapping
 
 CONFIG = "config.pbtxt"
 PORTS = {"http_port": 8000, "grpc_port": 8001, "management_port": 8002}
@@ -98,7 +99,7 @@ def _refusal(name: str, config: Message, backend: str) -> tuple[str, str] | None
 def _sources(folder: Path, config: Message, backend: str, notes: Notes) -> dict[int, str]:
     """Version -> path of its model, of those that the policy picks and that can be served."""
     folders = version_folders(folder)
-    policy = _policy(config)
+    policy = policy_of(config.message("version_policy"))
     for number in policy.absent(folders):
         notes.add("version_policy.specific.versions", f"version {number} has no folder")
     sources = {}
@@ -110,15 +111,6 @@ def _sources(folder: Path, config: Message, backend: str, notes: Notes) -> dict[
         else:
             sources[number] = str(found)
     return sources
-
-
-def _policy(config: Message) -> VersionPolicy:
-    policy = config.message("version_policy")
-    if "specific" in policy:
-        return VersionPolicy(specific=tuple(policy.message("specific").numbers("versions")))
-    if "all" in policy:
-        return ALL_VERSIONS
-    return VersionPolicy(latest=policy.message("latest").number("num_versions") or 1)
 
 
 def _model_in(version: Path, wanted: str, backend: str) -> Path | str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from serve.config_contradictions import ALL_TRAFFIC
+from serve.importing.text_format import Message
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,16 @@ class VersionPolicy:
 
 
 ALL_VERSIONS = VersionPolicy(latest=None)
+
+
+def policy_of(message: Message) -> VersionPolicy:
+    """The policy as Triton and TensorFlow Serving spell it alike: `specific`, `all` or `latest`. Raises `SourceError`
+    for numbers that are none."""
+    if "specific" in message:
+        return VersionPolicy(specific=tuple(message.message("specific").numbers("versions")))
+    if "all" in message:
+        return ALL_VERSIONS
+    return VersionPolicy(latest=message.message("latest").number("num_versions") or 1)
 
 
 def version_folders(base: Path) -> dict[int, Path]:

@@ -68,6 +68,7 @@ def model_document(description: ModelDescription) -> dict[str, Any]:
 def management_document() -> dict[str, Any]:
     """What the management port answers."""
     paths = {
+        **plain.document_paths(),
         **management.management_paths(),
         **open_inference.repository_paths(),
         **model_server.models_paths(),

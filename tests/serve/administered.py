@@ -21,7 +21,8 @@ from model_store.manifest import Profile
 from model_store.sources import digest_source
 from model_store.store import Store
 from serve.administration import Administration
-from serve.config import Config, ModelConfig
+from serve.config import Config
+from serve.config_model import ModelConfig
 from serve.desired_state import DesiredState
 from serve.dispatcher import Dispatcher
 from serve.fleet import Fleet

@@ -71,6 +71,11 @@ def test_missing_and_unknown_names_are_refused(names: tuple[str, ...], got: str)
     assert refused.value.details == {"got": list(names)}
 
 
+def test_a_scalar_is_no_batch_of_scalars() -> None:
+    with pytest.raises(InvalidInput, match=r"^input 'z': expected INT64\[\*\], got INT64\[\]$"):
+        check(Z).rows({"z": np.array(1, np.int64)})
+
+
 def test_inputs_with_different_numbers_of_rows_are_refused() -> None:
     with pytest.raises(InvalidInput, match=r"^input 'z': expected 3 rows as the other inputs, got 4$"):
         check(X, Z).rows({"x": x(3, 2), "z": np.zeros(4, np.int64)})

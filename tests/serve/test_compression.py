@@ -108,8 +108,9 @@ async def test_a_reply_is_packed(size: int) -> None:
         (TEXT, JSON, "br"),
         (TEXT, [("Content-Type", "image/png")], "gzip"),
         (TEXT, [*JSON, ("content-encoding", "br")], "gzip"),
+        (TEXT, [*JSON, ("Cache-Control", "no-transform")], "gzip"),
     ],
-    ids=["small", "not asked", "unknown", "a picture", "encoded already"],
+    ids=["small", "not asked", "unknown", "a picture", "encoded already", "not to be changed"],
 )
 async def test_a_reply_stays_as_it_is(body: bytes, headers: list[tuple[str, str]], accepted: str | None) -> None:
     assert await compressed(body, headers, accepted) == (body, None)

@@ -12,7 +12,9 @@ from pydantic import ValidationError
 
 from model_store.errors import ConfigError
 from model_store.manifest import ImageProcessor, JsonProcessor, TensorSpec
-from serve.config import Config, GatewayConfig, ModelConfig, VersionConfig, load_config, parse_config
+from serve.config import Config, load_config, parse_config
+from serve.config_gateway import GatewayConfig
+from serve.config_model import ModelConfig, VersionConfig
 
 FULL = """\
 store: s3://bucket/store

@@ -6,7 +6,8 @@ from typing import Any
 
 from model_store.errors import SourceError
 from model_store.manifest import Manifest
-from serve.config import Config, ModelConfig, VersionConfig
+from serve.config import Config
+from serve.config_model import ModelConfig, VersionConfig
 from serve.desired import Change, plan
 from tests.serve.tiny_versions import manifest
 

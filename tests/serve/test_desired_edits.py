@@ -174,22 +174,35 @@ def test_a_trusted_model_takes_versions_of_the_store() -> None:
 TWO = {"name": "m", "versions": [{"source": "/a.onnx"}, {"source": "/b.onnx", "as_version": "2.0"}]}
 
 
-def test_an_unloaded_model_leaves_the_config() -> None:
-    assert [each.name for each in unload(config(M, OTHER), UnloadModel(model="m"), known()).models] == ["other"]
-
-
 def test_an_unloaded_version_leaves_the_others() -> None:
     after = unload(config(TWO), UnloadModel(model="m", version="2.0"), known())
     assert model(after)["versions"] == [{"source": "/a.onnx"}]
 
 
-def test_the_only_version_takes_the_model_with_it() -> None:
-    assert unload(config(M), UnloadModel(model="m", version="1"), known()).models == []
+@pytest.mark.parametrize(
+    "operation",
+    [
+        UnloadModel(model="m", version="1"),
+        UnloadModel(model="m", version="1", default_version=True),
+        UnloadModel(model="m", default_version=True),
+    ],
+)
+def test_the_version_that_answers_by_default_stays_while_there_are_others(operation: UnloadModel) -> None:
+    with pytest.raises(Forbidden, match="answers by default") as caught:
+        unload(config(TWO), operation, known())
+    assert caught.value.details == {"model": "m"}
 
 
-def test_the_version_that_answers_by_default_stays_while_there_are_others() -> None:
-    with pytest.raises(Forbidden, match="answers by default"):
-        unload(config(TWO), UnloadModel(model="m", version="1"), known())
+@pytest.mark.parametrize(
+    ("before", "operation"),
+    [
+        (TWO, UnloadModel(model="m")),
+        (M, UnloadModel(model="m", default_version=True)),
+        (M, UnloadModel(model="m", version="1", default_version=True)),
+    ],
+)
+def test_all_versions_or_the_only_one_take_the_model_with_them(before: Document, operation: UnloadModel) -> None:
+    assert [each.name for each in unload(config(before, OTHER), operation, known()).models] == ["other"]
 
 
 @pytest.mark.parametrize(("name", "version"), [("absent", None), ("m", "3")])

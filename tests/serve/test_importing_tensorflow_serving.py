@@ -8,7 +8,7 @@ import pytest
 
 from model_store.errors import ConfigError, SourceError
 from serve.importing.servers import read_server
-from serve.importing.tensorflow_serving import models_of
+from serve.importing.tensorflow_base_paths import models_of
 from serve.importing.versions import ALL_VERSIONS, VersionPolicy
 from tests.serve.importing_trees import served, told, write_saved_model, write_text, write_torchscript
 
@@ -55,11 +55,22 @@ def test_models_of_refuses_a_label_of_a_version_that_is_not_loaded(half: Path) -
         ("/nowhere/at/all", "expected version folders such as /nowhere/at/all/1"),
         ("s3://bucket/half", "is no folder of this machine"),
         ("file://elsewhere/half", "file:// with host 'elsewhere'"),
+        ("x" * 5000, "can't be read: File name too long"),
     ],
 )
 def test_models_of_refuses_a_base_path_without_versions(base_path: str, problem: str) -> None:
     with pytest.raises(SourceError, match=problem):
         models_of("half", base_path, VersionPolicy(), {})
+
+
+def test_models_of_says_nothing_of_other_files(tmp_path: Path) -> None:
+    write_text(tmp_path / "net/7/secret.txt", "x")
+    with pytest.raises(SourceError) as refused:
+        models_of("net", str(tmp_path / "net"), VersionPolicy(), {})
+    assert refused.value.message == (
+        "model 'net': the folder of version 7 holds no model that can be served, or several; `onegate import` of the "
+        "base path tells more"
+    )
 
 
 def test_models_of_refuses_specific_versions_that_are_not_there(half: Path) -> None:

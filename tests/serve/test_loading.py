@@ -39,9 +39,14 @@ class Gateway:
         self.store = Store.open(str(folder / "store"))
         self.folder = folder / "loaded"
         self.dispatcher = Dispatcher(Router())
-        self.loader = VersionLoader(self.dispatcher, self.folder, "here", SECRET)
+        self.told: list[dict[Any, str]] = []
+        self.loader = VersionLoader(self.dispatcher, self.folder, "here", SECRET, self._tell)
         self._source = folder
         self._number = 0
+
+    def _tell(self) -> None:
+        if self.told[-1:] != [self.loader.states]:
+            self.told.append(dict(self.loader.states))
 
     def publish(self, factor: int) -> VersionEntry:
         graph = helper.make_graph(
@@ -120,6 +125,40 @@ async def test_a_version_is_loaded_from_the_store_and_answers(gateway: Gateway) 
     await gateway.states({V1: READY})
     assert await gateway.answer() == 5
     assert list(gateway.folder.iterdir()) == []
+
+
+async def test_each_change_is_told(gateway: Gateway) -> None:
+    first, second = gateway.publish(5), gateway.publish(7)
+    gateway.follow(first, route=1)
+    await gateway.states({V1: READY})
+    gateway.blob(second).write_bytes(b"")
+    gateway.follow(first, second, route=1)
+    await eventually(lambda: "IntegrityError" in gateway.loader.states[V2])
+    failed = gateway.loader.states[V2]
+    gateway.follow(second)
+    await eventually(lambda: V1 not in gateway.loader.states)
+    await eventually(lambda: gateway.told[-1] == {V2: failed})
+    states = [
+        *({V1: LOADING}, {V1: READY}),
+        *({V1: READY, V2: LOADING}, {V1: READY, V2: failed}),
+    ]
+    assert gateway.told[: len(states)] == states
+
+
+async def test_a_table_that_says_the_same_of_a_version_leaves_its_loading_alone(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, allowed = gateway.publish(5), threading.Event()
+    loads: list[int] = []
+    monkeypatch.setattr("serve.loading.load_version", held_up(allowed, loads))
+    gateway.follow(first)
+    await eventually(lambda: loads == [1])
+    before = asyncio.all_tasks()
+    gateway.follow(first, route=1)
+    assert asyncio.all_tasks() == before
+    allowed.set()
+    await gateway.states({V1: READY})
+    assert (await gateway.answer(), loads) == (5, [1])
 
 
 async def test_two_versions_are_held_side_by_side(gateway: Gateway) -> None:

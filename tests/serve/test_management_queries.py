@@ -95,3 +95,13 @@ async def test_models_are_registered_and_unregistered(tmp_path: Path, free_port:
         assert (status, answer["code"]) == (409, 409)
         assert (await call(free_port, "DELETE", "/models/n"))[0] == 200
         assert served.names() == ["m"]
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "/openapi.json"), ("OPTIONS", "/")])
+async def test_the_port_describes_its_own_calls(tmp_path: Path, free_port: int, method: str, path: str) -> None:
+    async with managed(tmp_path, free_port):
+        status, document = await call(free_port, method, path)
+        assert (status, document["info"]["title"]) == (200, "onegate management")
+        assert {"/api/config", "/openapi.json", "/v2/repository/index"} <= document["paths"].keys()
+        assert "/v2/models/{model}/infer" not in document["paths"]
+        assert (await call(free_port, "POST", path))[0] == 405

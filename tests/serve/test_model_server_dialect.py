@@ -83,8 +83,9 @@ def test_the_body_and_its_headers_are_handed_on() -> None:
     assert query.inputs is None
 
 
-def test_credentials_are_not_handed_on() -> None:
+def test_neither_credentials_nor_what_the_path_decides_are_handed_on() -> None:
     sent = {
+        "explain": "True",
         "authorization": "Bearer a",
         "cookie": "a=b",
         "proxy_authorization": "c",

@@ -39,6 +39,7 @@ from tests.serve.tiny_versions import manifest
 
 DIALECT = OpenInferenceHttp()
 JSON = ("content-type", "application/json")
+UNPACKED = ("cache-control", "no-transform")
 OCTETS = ("content-type", "application/octet-stream")
 LENGTH = "inference-header-content-length"
 
@@ -537,7 +538,7 @@ def test_model_metadata() -> None:
     inputs = (TensorSpec("x", "FP32", (-1, 2)), TensorSpec("s", "BYTES", (-1,)))
     described = ModelDescription(manifest("m", 3, inputs), "3", ("1", "3"), ServeOptions("inline"))
     reply = DIALECT.encode(get("/v2/models/m"), ModelQuery("m"), described)
-    assert (reply.status, reply.headers) == (200, [JSON])
+    assert (reply.status, reply.headers) == (200, [JSON, UNPACKED])
     assert json.loads(reply.body) == {
         "name": "m",
         "versions": ["1", "3"],
@@ -559,7 +560,7 @@ def test_model_readiness() -> None:
 def test_server_metadata() -> None:
     for path in ("/v2", "/v2/"):
         reply = DIALECT.encode(get(path), ServerQuery(), ServerDescription(ready=False))
-        assert (reply.status, reply.headers) == (200, [JSON])
+        assert (reply.status, reply.headers) == (200, [JSON, UNPACKED])
         assert json.loads(reply.body) == {
             "name": "onegate",
             "version": VERSION,
@@ -600,7 +601,7 @@ def test_an_error_is_told_in_the_protocol_s_form(name: str) -> None:
     error = ERROR_KINDS[name]('expected "a", got "b"')
     reply = DIALECT.encode_error(post(GOOD), error)
     later = [("retry-after", "1")] if name == "Overloaded" else []
-    assert (reply.status, reply.headers) == (status_of(error).http, [JSON, *later])
+    assert (reply.status, reply.headers) == (status_of(error).http, [JSON, UNPACKED, *later])
     assert json.loads(reply.body) == {"error": 'expected "a", got "b"'}
 
 
@@ -608,7 +609,7 @@ def test_an_error_is_told_in_the_protocol_s_form(name: str) -> None:
 def test_an_overloaded_server_says_when_to_come_again(seconds: float, header: str) -> None:
     error = Overloaded("the queue is full; try again later", retry_after_s=seconds)
     reply = DIALECT.encode_error(post(GOOD), error)
-    assert (reply.status, reply.headers) == (503, [JSON, ("retry-after", header)])
+    assert (reply.status, reply.headers) == (503, [JSON, UNPACKED, ("retry-after", header)])
 
 
 def test_a_missing_route_is_told_with_its_status() -> None:

@@ -31,6 +31,7 @@ from serve.statistics import Duration, VersionStatistics
 from tests.serve.tiny_versions import manifest
 
 DIALECT = OpenInferenceHttp()
+HEADERS = [("content-type", "application/json"), ("cache-control", "no-transform")]
 
 
 def request(path: str, body: Any = None, method: str = "POST") -> HttpRequest:
@@ -48,7 +49,7 @@ def get(path: str) -> HttpRequest:
 def config_of(described: Manifest, serve: ServeOptions, versions: tuple[str, ...] = ("1",)) -> dict[str, Any]:
     answer = ModelDescription(described, versions[0], versions, serve)
     reply = DIALECT.encode(get("/v2/models/m/config"), ModelQuery("m"), answer)
-    assert (reply.status, reply.headers) == (200, [("content-type", "application/json")])
+    assert (reply.status, reply.headers) == (200, HEADERS)
     document: dict[str, Any] = json.loads(reply.body)
     return document
 
@@ -184,7 +185,7 @@ MODELS = ModelList(
 def index(body: Any = None) -> Any:
     asked = request(INDEX, body)
     reply = DIALECT.encode(asked, DIALECT.decode(asked), MODELS)
-    assert (reply.status, reply.headers) == (200, [("content-type", "application/json")])
+    assert (reply.status, reply.headers) == (200, HEADERS)
     return json.loads(reply.body)
 
 

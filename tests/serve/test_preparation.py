@@ -17,7 +17,8 @@ from onnx import TensorProto, helper, numpy_helper
 from model_store.errors import ConversionError, ModelNotFound, SourceError
 from model_store.manifest import HandlerSpec, ImageProcessor, Profile
 from model_store.store import Store
-from serve.config import ModelConfig, ServeConfig
+from serve.config_model import ModelConfig
+from serve.config_serve import ServeConfig
 from serve.fleet import Wanted
 from serve.preparation import Preparer, conversion_options, prepare_model, serve_options, stored_version
 from serve.routing import Batching, ServeOptions

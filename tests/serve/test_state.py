@@ -8,6 +8,7 @@ import msgspec
 
 from model_store.errors import ConversionError
 from model_store.manifest import ParityReport
+from serve.commands.progress import unsettled
 from serve.commands.tables import model_table
 from serve.config import Config
 from serve.fleet import Fleet, Wanted
@@ -85,9 +86,25 @@ def test_addresses_generation_and_table_are_told() -> None:
         "gateway": {"http": "http://127.0.0.1:8080", "grpc": "127.0.0.1:8081", "management": "http://127.0.0.1:8082"},
         "generation": 7,
         "table": 100,
+        "followed": False,
         "stopping": True,
         "models": [],
     }
+
+
+def test_nothing_is_settled_before_the_gateway_follows_the_newest_table() -> None:
+    controlled = Controlled("digits")
+    assert unsettled(controlled.state()) == "waiting for the gateway"
+    controlled.report({})
+    assert unsettled(controlled.state()) is None
+    controlled.want("digits", Wanted(on_replicas(1, 2), 100))
+    assert unsettled(controlled.state()) == "digits: loading (0 of 2 replicas)"
+    controlled.all_ready()
+    assert unsettled(controlled.state()) == "waiting for the gateway"
+    controlled.all_ready()
+    assert unsettled(controlled.state()) is None
+    controlled.fleet.forget_gateway("a")
+    assert unsettled(controlled.state()) == "waiting for the gateway"
 
 
 def test_a_version_that_serves_is_told_with_all_that_is_known() -> None:

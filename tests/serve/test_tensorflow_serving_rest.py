@@ -73,7 +73,7 @@ ANSWERED = [
     (
         "text and base64",
         "echo",
-        {"instances": ["ä", {"b64": "eA=="}, {"b64": "eHk"}]},
+        {"instances": ["ä", {"b64": "eA=\r\n="}, {"b64": "eHk"}]},
         {
             "predictions": [
                 {"text": "ä", "raw_bytes": {"b64": "w6Q="}},
@@ -281,6 +281,11 @@ async def test_regress_tells_a_value_a_row(port: int) -> None:
     assert await ask(port, "price:regress", body) == (200, {"results": [1.5, 4.0]})
 
 
+async def test_booleans_are_whole_numbers(port: int) -> None:
+    body = {"examples": [{"x": [True, 3]}, {"x": [False, True]}]}
+    assert await ask(port, "price:regress", body) == (200, {"results": [1.0, 0.0]})
+
+
 async def test_context_is_of_all_examples(port: int) -> None:
     body = {"context": {"b": [1, 0]}, "examples": [{"a": 1}, {"a": 2.5}]}
     assert await ask(port, "pair:regress", body) == (200, {"results": [2.0, 3.5]})
@@ -299,6 +304,12 @@ WRONG_EXAMPLES = [
     ("double:classify", {"examples": [{"x": [[1, 2]]}]}, FLAT),
     ("double:classify", {"examples": [{"x": [1, 2.5]}]}, FLAT),
     ("double:classify", {"examples": [{"x": None}]}, FLAT),
+    (
+        "double:classify",
+        {"examples": [{"x": [1e39, 2.0]}]},
+        "input 'x': expected FP32, got float64 values that do not fit",
+    ),
+    ("double:classify", {"examples": [{"x": [1, 2**63]}]}, f"feature 'x': Value out of range: {2**63}"),
     ("double:classify", {"examples": [{"x": ["a", "b"]}]}, "input 'x': expected FP32, got object"),
     ("double:classify", {"examples": [{"x": {"c64": "a"}}]}, "feature 'x': an object is a value only as {'b64': text}"),
     (
@@ -389,9 +400,11 @@ async def test_metadata_tells_names_types_and_shapes(port: int, path: str) -> No
 NOT_THERE = [
     ("GET", "nobody", 404, "Could not find any versions of model nobody"),
     ("GET", "double/versions/4", 404, "Could not find version 4 of model double"),
+    ("GET", "nobody/versions/4", 404, "Could not find version 4 of model nobody"),
     ("GET", "nobody/metadata", 404, "Servable not found for request: Latest(nobody)"),
     ("POST", "nobody:predict", 404, "Servable not found for request: Latest(nobody)"),
     ("POST", "double/versions/4:predict", 404, "Servable not found for request: Specific(double, 4)"),
+    ("POST", "nobody/versions/4:predict", 404, "Servable not found for request: Specific(nobody, 4)"),
     ("POST", "double/labels/beta:predict", 400, "Unrecognized servable version label: beta"),
     ("POST", "nobody/labels/beta:predict", 404, "Servable not found for request: Latest(nobody)"),
     ("POST", "loading:predict", 503, "model 'loading' can't be called now: it is loading; try again shortly"),

@@ -247,7 +247,10 @@ async def test_models_and_versions_are_unregistered() -> None:
     message = messages.UnregisterModelRequest(model_name="m", model_version="1.0")
     assert await controller.managed("UnregisterModel", message) == 'Model "m" unregistered'
     await controller.managed("UnregisterModel", messages.UnregisterModelRequest(model_name="m"))
-    assert controller.asked == [UnloadModel(model="m", version="1.0"), UnloadModel(model="m")]
+    assert controller.asked == [
+        UnloadModel(model="m", version="1.0", default_version=True),
+        UnloadModel(model="m", default_version=True),
+    ]
 
 
 async def test_models_are_described() -> None:

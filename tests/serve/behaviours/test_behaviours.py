@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.serve.behaviours.attempts import CLIENTS, Attempt, HttpClient, Reply
+from tests.serve.behaviours.attempts import Attempt, HttpClient, Reply
+from tests.serve.behaviours.clients import CLIENTS
 from tests.serve.behaviours.endpoint import SECRET, Endpoint, endpoint
 from tests.serve.behaviours.table import TABLE, Told
 

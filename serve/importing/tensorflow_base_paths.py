@@ -8,7 +8,8 @@ from typing import Any
 
 from model_store.errors import ConfigError, OnegateError, SourceError
 from model_store.filesystems import local_path
-from serve.importing.base import ImportedModel, Notes, label_problem, name_problem, source_in
+from serve.importing.base import ImportedModel, Notes, label_problem, name_problem
+from serve.importing.sources import source_in
 from serve.importing.versions import VersionPolicy, version_folders, versions_mapping
 
 PROGRAMS = ("saved_model.pb", "saved_model.pbtxt", "model.tflite")
@@ -21,10 +22,11 @@ def models_of(name: str, base_path: str, policy: VersionPolicy, labels: Mapping[
     as_version, label?, traffic?}]}`, in ascending order; the largest version answers by default. A version's folder
     holds a SavedModel, or one file of any kind that is served here.
 
-    Whether `base_path` may be read is for the caller to know. Raises `SourceError` where it holds no version that the
-    policy picks, or one that can't be served; `ConfigError` for a label of a version that is not picked.
+    Raises `SourceError` where it holds no version that the policy picks, or one that can't be served; `ConfigError` for
+    a label of a version that is not picked. Whether the sources may be served is found out later, so that no error here
+    says what else lies there.
     """
-    sources = {number: str(source_in(folder)) for number, folder in _picked(name, base_path, policy).items()}
+    sources = {number: _source(name, number, folder) for number, folder in _picked(name, base_path, policy).items()}
     for label, number in labels.items():
         if number not in sources:
             loaded = ", ".join(map(str, sources))
@@ -34,8 +36,21 @@ def models_of(name: str, base_path: str, policy: VersionPolicy, labels: Mapping[
     return versions_mapping(name, sources, labels)
 
 
+def _source(name: str, number: int, folder: Path) -> str:
+    try:
+        return str(source_in(folder))
+    except (SourceError, OSError) as error:
+        raise SourceError(
+            f"model {name!r}: the folder of version {number} holds no model that can be served, or several; `onegate "
+            "import` of the base path tells more"
+        ) from error
+
+
 def _picked(name: str, base_path: str, policy: VersionPolicy) -> dict[int, Path]:
-    found = version_folders(_local(name, base_path))
+    try:
+        found = version_folders(_local(name, base_path))
+    except OSError as error:
+        raise SourceError(f"model {name!r}: base path {base_path!r:.200} can't be read: {error.strerror}") from error
     numbers = policy.pick(found)
     if not numbers:
         raise SourceError(

@@ -12,16 +12,16 @@ from serve.importing.base import (
     ImportedModel,
     Leftover,
     Notes,
-    located,
     needless,
     unanswered,
     without,
     without_empty,
 )
 from serve.importing.limits import LARGEST_BATCH, LARGEST_QUEUE, LONGEST_DELAY_MS
-from serve.importing.tensorflow_serving import is_base_path, read_model
+from serve.importing.sources import located
+from serve.importing.tensorflow_base_paths import is_base_path, read_model
 from serve.importing.text_format import Message, read_text_format
-from serve.importing.versions import ALL_VERSIONS, VersionPolicy
+from serve.importing.versions import policy_of
 
 CONFIG = "models.config"
 BATCHING = ("batching_parameters.txt", "batching_parameters.config", "batching.config")
@@ -107,15 +107,7 @@ def _model(message: Message, config: Path) -> ImportedModel:
     notes.unanswered(message.leaves(), KEYS)
     labels = {label: entry.number("value") for label, entry in message.entries("version_labels").items()}
     base_path = _here(message.text("base_path"), config.parent, notes)
-    return read_model(name, base_path, notes, _policy(message.message("model_version_policy")), labels)
-
-
-def _policy(policy: Message) -> VersionPolicy:
-    if "specific" in policy:
-        return VersionPolicy(specific=tuple(policy.message("specific").numbers("versions")))
-    if "all" in policy:
-        return ALL_VERSIONS
-    return VersionPolicy(latest=policy.message("latest").number("num_versions") or 1)
+    return read_model(name, base_path, notes, policy_of(message.message("model_version_policy")), labels)
 
 
 def _here(base_path: str, folder: Path, notes: Notes) -> str:

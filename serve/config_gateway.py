@@ -1,0 +1,63 @@
+"""The config's `gateway`: where the endpoint listens and what it admits."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from serve.config_rules import Filled, Host, LoopbackHost, Port
+from serve.config_section import Section
+
+
+class GatewayConfig(Section):
+    """Where the endpoint listens and what it admits."""
+
+    PATHS = ("model_folder",)
+
+    host: Host = Field(default="127.0.0.1", description="Address on which the HTTP and gRPC ports listen.")
+    http_port: Port = Field(default=8080, description="Port of every HTTP protocol.")
+    grpc_port: Port = Field(default=8081, description="Port of every gRPC protocol.")
+    management_host: LoopbackHost = Field(
+        default="127.0.0.1", description="Address on which the management port listens."
+    )
+    management_port: Port = Field(default=8082, description="Port of management calls and metrics.")
+    replicas: int = Field(default=1, ge=1, le=64, description="Gateway processes that share the ports.")
+    max_body_bytes: int = Field(
+        default=64 * 1024 * 1024,
+        ge=1024,
+        le=2**31 - 1,
+        description="Largest request body in bytes (64 MiB); larger ones are refused.",
+    )
+    max_requests: int = Field(
+        default=4096,
+        ge=1,
+        le=1_000_000,
+        description="Requests under way in one gateway; more are refused as overload.",
+    )
+    max_connections: int = Field(
+        default=4096, ge=1, le=1_000_000, description="Open HTTP connections of one gateway; more wait to be accepted."
+    )
+    body_timeout_s: float = Field(
+        default=60.0, gt=0, le=3600, description="Seconds in which a request's headers, and then its body, must arrive."
+    )
+    management_on_endpoint: bool = Field(
+        default=False,
+        description="Whether calls that load, unload and scale models answer on the HTTP and gRPC ports too.",
+    )
+    model_folder: Filled | None = Field(
+        default=None,
+        description="Folder in which management calls find the relative names that they register models from, as "
+        "`url=model.mar`; without one such names are refused.",
+    )
+    model_server: Literal["torchserve", "mms"] = Field(
+        default="torchserve",
+        description="Whose answers `/ping` and `/models` give where TorchServe and MXNet Model Server differ; mms is "
+        "also for SageMaker's multi-model endpoints.",
+    )
+    drain_timeout_s: float = Field(
+        default=30.0,
+        ge=0,
+        le=3600,
+        description="Seconds that running requests get to finish when the gateway stops.",
+    )

@@ -1,0 +1,61 @@
+"""The config's `serve`: how a model runs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from serve.config_section import Section
+
+
+class BatchingConfig(Section):
+    """How requests are put together."""
+
+    max_batch_size: int = Field(default=64, ge=1, le=4096, description="Most rows in one run of the model.")
+    max_delay_ms: float = Field(
+        default=0.0,
+        ge=0,
+        le=60_000,
+        description="Milliseconds to wait for more rows; with 0 nothing waits longer than the model is busy.",
+    )
+    preferred_batch_sizes: list[Annotated[int, Field(ge=1, le=4096)]] = Field(
+        default=[],
+        description="Sizes that smaller batches are padded to, for runtimes that are faster at some.",
+    )
+    max_queue: int = Field(
+        default=1024,
+        ge=1,
+        le=1_000_000,
+        description="Most rows that wait in one gateway; more are refused as overload.",
+    )
+
+
+class ServeConfig(Section):
+    """How a model runs."""
+
+    executor: Literal["auto", "inline", "replicas"] = Field(
+        default="auto",
+        description="inline: in the gateway; replicas: in processes of its own; auto: by measured speed.",
+    )
+    cpus: int = Field(default=1, ge=1, le=256, description="Processor cores of each replica.")
+    replicas: int = Field(default=1, ge=1, le=256, description="Processes that run the model.")
+    batching: BatchingConfig = Field(default=BatchingConfig(), description="How requests are put together.")
+    deadline_ms: int = Field(
+        default=30_000,
+        ge=1,
+        le=3_600_000,
+        description="Milliseconds for a request that sets no deadline itself.",
+    )
+    cache_mib: int = Field(
+        default=0,
+        ge=0,
+        le=1_048_576,
+        description="MiB of answers that each gateway keeps for inputs that come again; 0 keeps none.",
+    )
+    hedge_ms: float | None = Field(
+        default=None,
+        gt=0,
+        le=3_600_000,
+        description="Milliseconds after which a batch that a replica has not answered goes to a second one too.",
+    )
