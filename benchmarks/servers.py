@@ -69,6 +69,15 @@ class Server:
                 total += process.memory_full_info().pss
         return total / 2**20
 
+    def member(self, title: str) -> psutil.Process:
+        """The one process of the server whose command line begins with `title`; raises `BenchmarkFailed` unless there
+        is exactly one."""
+        self._note_family()
+        found = [process for process in self._family if _command_line(process).startswith(title)]
+        if len(found) != 1:
+            raise BenchmarkFailed(f"{self.name} has {len(found)} processes {title!r}, expected one")
+        return found[0]
+
     def stop(self) -> None:
         """Ends the server, by force where it does not end in time, and whatever it leaves behind."""
         self._note_family()
@@ -93,6 +102,13 @@ class Server:
     def _last_words(self) -> str:
         lines = self._log.read_text(errors="replace").split("\n")
         return " / ".join(line.strip() for line in lines if line.strip())[-600:] or "it printed nothing"
+
+
+def _command_line(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
 
 
 @contextmanager

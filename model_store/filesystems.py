@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
 from model_store.errors import StoreError
+from model_store.redirects import Follow, asking
 
 CHUNK_BYTES = 1 << 20
 
@@ -199,14 +200,18 @@ def local_path(location: str) -> Path | None:
     return Path(unquote(parts.path))
 
 
-def open_url(url: str) -> tuple[Any, str]:
-    """The fsspec file system of `url` and the path in it; `OSError` when the scheme can't be had."""
+def open_url(url: str, follow: Follow | None = None) -> tuple[Any, str]:
+    """The fsspec file system of `url` and the path in it; `OSError` when the scheme can't be had.
+
+    `follow` is asked where a web server sends on; None follows everywhere.
+    """
     import fsspec
 
     scheme = url.split("://")[0]
+    options = asking(follow) if follow is not None and scheme in ("http", "https") else {}
     try:
         with as_os_error():
-            return cast(tuple[Any, str], fsspec.core.url_to_fs(url, use_listings_cache=False))
+            return cast(tuple[Any, str], fsspec.core.url_to_fs(url, use_listings_cache=False, **options))
     except OSError as error:
         if not isinstance(error.__cause__, ImportError):
             raise

@@ -20,24 +20,25 @@ from urllib.parse import urlsplit
 from model_store.companions import companion, companion_name, may_have_companion, meant_by_prefix
 from model_store.errors import SourceError
 from model_store.filesystems import as_os_error, chunks, is_inside, local_path, open_url, reason
+from model_store.redirects import Follow, RedirectRefusedError
 
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/v1"
 _LFS_POINTER_MAX_BYTES = 1024
 
 
-def resolve_source(source: str, base: Path, workdir: Path) -> Path:
+def resolve_source(source: str, base: Path, workdir: Path, follow: Follow | None = None) -> Path:
     """The file or folder that `source` means, on this machine.
 
     A path, relative to `base` unless absolute, or a `file://` URL is returned where it is; what any other URL
     names is downloaded into `workdir`, under its own name, with the file that belongs to it (`companions.py`). The
-    prefix of an MXNet model is its graph.
+    prefix of an MXNet model is its graph. `follow` is asked where a web server sends on; None follows everywhere.
     Raises `SourceError` for what is missing, empty, unreadable, no file or folder, or a Git-LFS pointer.
     """
     if not source.strip() or "\0" in source:
         raise SourceError(f"source {source!r}: expected the path or URL of an exported model", source=source)
     with _reading(source):
         local = local_path(source)
-        path = _download(source, workdir) if local is None else _by_prefix(base / local)
+        path = _download(source, workdir, follow) if local is None else _by_prefix(base / local)
         _check_present(source, path)
         if path.is_dir():
             _check_folder(source, path)
@@ -146,17 +147,17 @@ def _missing(source: str, where: str, name: str, names: list[str]) -> SourceErro
     )
 
 
-def _download(source: str, workdir: Path) -> Path:
-    filesystem, root = open_url(source)
+def _download(source: str, workdir: Path, follow: Follow | None) -> Path:
+    filesystem, root = open_url(source, follow)
     # The query of a web address is no part of the name; elsewhere '?' and '#' are letters of it.
     name = PurePosixPath(urlsplit(root).path if "://" in root else root).name
     with as_os_error():
         found = _info(filesystem, root)
     if found is None:
-        parent = str(PurePosixPath(root).parent)
+        parent = root.rpartition("/")[0]
         names = _remote_names(filesystem, parent)
         if symbol := meant_by_prefix(name, names):
-            return _download(source + symbol.removeprefix(name), workdir)
+            return _download(source + symbol.removeprefix(name), workdir, follow)
         raise _missing(source, parent, name, names)
     target = _fresh_target(workdir, name if is_inside(name) else "source")
     if found["type"] == "directory":
@@ -179,7 +180,9 @@ def _download_companion(filesystem: Any, root: str, target: Path) -> None:
 def _info(filesystem: Any, path: str) -> Any:
     try:
         return filesystem.info(path)
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        if isinstance(error.__cause__, RedirectRefusedError):
+            raise error.__cause__ from None
         return None
 
 

@@ -1,19 +1,24 @@
 """Operations on models, answered: each is an edit of desired state, and a wait until that has come about.
 
-What an edit is, `desired_edits.py` says, what a call may bring, `registration.py`. An edit that does not come off is
-taken back. An operation goes on when who asked for it has gone.
+What an edit is, `desired_edits.py` says, what a call may bring, `registration.py`, what is waited for, `settling.py`.
+An edit that does not come off is taken back. An operation goes on when who asked for it has gone.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+import logging
+from collections.abc import Callable, Collection, Coroutine
+from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
+from weakref import WeakValueDictionary
 
 import msgspec
 
-from model_store.errors import Conflict, InvalidInput, ModelNotFound, OnegateError
+from model_store.errors import InvalidInput, ModelNotFound, OnegateError
 from serve import desired_edits as edits
+from serve.config import Config
 from serve.desired_edits import Known
 from serve.desired_state import DesiredState, Edit
 from serve.model_documents import Document
@@ -30,8 +35,10 @@ from serve.operations import (
     UnloadModel,
 )
 from serve.registration import Registration
-from serve.routing import VersionKey
+from serve.settling import Settling
 from serve.state import model_names, model_statuses, stored_status
+
+log = logging.getLogger("onegate")
 
 
 class Administration:
@@ -41,6 +48,8 @@ class Administration:
         self._desired = desired
         self._known = Known(self._called, desired.earlier, desired.store.versions)
         self._registration = Registration(desired, self._known)
+        self._settling = Settling(desired)
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._running: set[asyncio.Task[ModelList]] = set()
         self._answers: dict[type[Operation], Callable[[Any], Coroutine[Any, Any, ModelList]]] = {
             ListModels: self._list,
@@ -125,85 +134,61 @@ class Administration:
             raise InvalidInput("expected the name of the model to load, got none")
         if operation.files:
             made = {"version": await self._registration.published(operation)}
-        edit = await self._desired.edit(
-            lambda config: edits.load(config, operation, self._known, made), _only(operation)
-        )
-        return await self._finish(edit, wait=operation.wait, names=_only(operation))
+        change = partial(edits.load, operation=operation, known=self._known, made=made)
+        read = None if made is None else {made.get("source")}
+        return await self._change(change, operation.model, wait=operation.wait, again=True, read=read)
 
     async def _unload(self, operation: UnloadModel) -> ModelList:
-        fleet, name = self._desired.fleet, operation.model
-        edit = await self._desired.edit(lambda config: edits.unload(config, operation, self._known))
-        if not operation.wait:
-            return await self._finish(edit, wait=False, names=(name,))
-        held = [key for key in fleet.versions if key[0] == name]
-        await self._finish(edit, wait=True, names=())
-        await self._until(lambda: all(self._is_gone(key) or self._is_wanted(key) for key in held))
-        return self._statuses(name)
+        change = partial(edits.unload, operation=operation, known=self._known)
+        # Takes no turn: it may end what others wait for.
+        edit = await self._desired.edit(change)
+        if operation.wait:
+            await self._come_about(edit)
+            await self._settling.gone(operation.model)
+        self._desired.keep(edit)
+        return self._statuses(operation.model)
 
     async def _scale(self, operation: ScaleModel) -> ModelList:
-        edit = await self._desired.edit(lambda config: edits.scale(config, operation, self._known))
-        return await self._finish(edit, wait=operation.wait, names=(operation.model,))
+        change = partial(edits.scale, operation=operation, known=self._known)
+        return await self._change(change, operation.model, wait=operation.wait)
 
     async def _set_default(self, operation: SetDefault) -> ModelList:
-        edit = await self._desired.edit(lambda config: edits.set_default(config, operation, self._known))
-        return await self._finish(edit, wait=True, names=(operation.model,))
+        change = partial(edits.set_default, operation=operation, known=self._known)
+        return await self._change(change, operation.model, wait=True)
 
     async def _replace(self, operation: ReplaceModels) -> ModelList:
         models = [await self._registration.admitted_model(model) for model in operation.models]
         operation = msgspec.structs.replace(operation, models=tuple(models))
-        edit = await self._desired.edit(lambda config: edits.replace_all(config, operation))
-        return await self._finish(edit, wait=operation.wait, names=tuple(model.name for model in edit.written.models))
+        names = [str(model.get("name")) for model in models]
+        return await self._change(partial(edits.replace_all, operation=operation), *names, wait=operation.wait)
 
-    async def _finish(self, edit: Edit, *, wait: bool, names: tuple[str, ...]) -> ModelList:
-        """The answer, with `wait` once the models can be called; an edit that does not come off is taken back."""
-        if wait:
-            try:
-                for name in sorted(edit.models & {model.name for model in edit.written.models}):
-                    await self._callable(name)
-            except OnegateError:
-                await self._desired.edit(lambda config: edits.restored(config, edit.written, edit.former))
-                raise
+    async def _change(
+        self,
+        change: Callable[[Config], Config],
+        *names: str,
+        wait: bool,
+        again: bool = False,
+        read: Collection[str | None] | None = (),
+    ) -> ModelList:
+        """The models of these names after an edit, with `wait` once they can be called. Calls that wait for the same
+        model take turns: what one of them has written may be taken back."""
+        async with AsyncExitStack() as turns:
+            for name in sorted(names) if wait else ():
+                await turns.enter_async_context(self._turns.setdefault(name, asyncio.Lock()))
+            edit = await self._desired.edit(change, names if again else (), read)
+            if wait:
+                await self._come_about(edit)
         self._desired.keep(edit)
         return self._statuses(*names)
 
-    # -- waiting ---------------------------------------------------------------------------------------------------
-
-    async def _callable(self, name: str) -> None:
-        """Returns when every gateway routes to the wanted versions; raises why that can't be had."""
-        fleet = self._desired.fleet
-        await self._until(lambda: self._is_prepared(name))
-        await self._desired.step(now=True)
-        await self._until(lambda: self._is_ready(name))
-        number = fleet.table.number
-        await self._until(lambda: fleet.is_followed(number))
-
-    async def _until(self, condition: Callable[[], bool]) -> None:
-        while not condition():
-            await self._desired.step()
-
-    def _is_prepared(self, name: str) -> bool:
-        gathered = self._desired.gathered
-        if name in gathered.failures:
-            raise gathered.failures[name]
-        return name not in gathered.progress
-
-    def _is_ready(self, name: str) -> bool:
-        fleet = self._desired.fleet
-        states = [fleet.versions[wanted.entry.key] for wanted in fleet.wanted(name)]
-        if not states:
-            raise Conflict(f"model {name!r} was unloaded by another call meanwhile")
-        for state in states:
-            if state.error is not None:
-                raise state.error
-        return self._is_prepared(name) and all(state.phase == "READY" for state in states)
-
-    def _is_gone(self, key: VersionKey) -> bool:
-        fleet = self._desired.fleet
-        return key not in fleet.versions and not fleet.replicas_of(key)
-
-    def _is_wanted(self, key: VersionKey) -> bool:
-        return any(wanted.entry.key == key for wanted in self._desired.fleet.wanted(key[0]))
-
-
-def _only(operation: LoadModel) -> tuple[str, ...]:
-    return (operation.model,) if operation.model is not None else ()
+    async def _come_about(self, edit: Edit) -> None:
+        """Returns when the models of the edit can be called; one that does not come off is taken back."""
+        try:
+            for name in sorted(edit.models & {model.name for model in edit.written.models}):
+                await self._settling.callable(edit, name)
+        except OnegateError:
+            try:
+                await self._desired.edit(lambda config: edits.restored(config, edit.written, edit.former))
+            except OnegateError as error:
+                log.warning("desired state can't be taken back to what it was: %s", error.message)
+            raise

@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 from model_store.errors import Forbidden
 from model_store.filesystems import is_inside, local_path
+from model_store.redirects import Follow
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://[\x21-\x7e]+")
 
@@ -29,7 +30,9 @@ def admitted(source: str, allowed: Iterable[str], model_folder: str | None) -> s
     except OSError as error:
         raise Forbidden(f"source {source!r:.100}: {error}") from error
     if path is None:
-        return _admitted_url(source, allowed)
+        if not _is_admitted_url(source, allowed):
+            raise _not_admitted(source)
+        return source
     if "\0" in source:
         raise Forbidden(f"source {source!r:.100}: expected a path or URL")
     if not path.is_absolute():
@@ -46,12 +49,17 @@ def matches(place: str, patterns: Iterable[str]) -> bool:
     return any(re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), url, re.DOTALL) for pattern in patterns)
 
 
-def _admitted_url(source: str, allowed: Iterable[str]) -> str:
+def redirects(source: str, allowed: Iterable[str]) -> Follow:
+    """Where a web server may send on who reads `source`: of what patterns admit, only to what they admit as well. A
+    source that they do not admit is not from a management call, and who wrote it into the config trusts its server."""
+    patterns = tuple(allowed)
+    return (lambda place: _is_admitted_url(place, patterns)) if matches(source, patterns) else (lambda place: True)
+
+
+def _is_admitted_url(url: str, allowed: Iterable[str]) -> bool:
     # `::` chains file systems of fsspec: what follows it is another place than the pattern speaks of.
-    plain = _URL.fullmatch(source) is not None and "::" not in source and "\\" not in unquote(source)
-    if not plain or ".." in unquote(urlsplit(source).path).split("/") or not matches(source, allowed):
-        raise _not_admitted(source)
-    return source
+    plain = _URL.fullmatch(url) is not None and "::" not in url and "\\" not in unquote(url)
+    return plain and ".." not in unquote(urlsplit(url).path).split("/") and matches(url, allowed)
 
 
 def _in_folder(source: str, folder: str | None) -> str:

@@ -24,13 +24,12 @@ def classify(
     written as Triton writes them: integers whole, others with six digits after the point. NaN comes last. A class
     without a label has none. Raises `InvalidInput` for BOOL and BYTES, which have no order.
     """
-    if scores.dtype.kind not in "iuf" and datatype_of(scores) != "BF16":
-        raise InvalidInput(f"an output of {datatype_of(scores)} has no classes; ask for it without 'classification'")
-    if scores.dtype.itemsize == 2 and scores.dtype.kind not in "iu":
+    if datatype_of(scores) == "BF16":
         scores = scores.astype(np.float32)
-    per_row = batched and scores.ndim > 0
-    row_shape = scores.shape[1:] if per_row else scores.shape
-    rows = scores.reshape(len(scores) if per_row else 1, math.prod(row_shape))
+    elif scores.dtype.kind not in "iuf":
+        raise InvalidInput(f"an output of {datatype_of(scores)} has no classes; ask for it without 'classification'")
+    row_shape = scores.shape[1:] if batched else scores.shape
+    rows = scores.reshape(len(scores) if batched else 1, math.prod(row_shape))
     likeliest = _descending(rows)[:, :count]
     write = "{}:{}{}".format if rows.dtype.kind in "iu" else "{:f}:{}{}".format
     names = labels or ()
@@ -41,7 +40,7 @@ def classify(
             write(value, index, f":{names[index]}" if index < len(names) else "").encode()
             for value, index in zip(values, indexes, strict=True)
         ]
-    return classes if per_row else classes.reshape(-1)
+    return classes if batched else classes.reshape(-1)
 
 
 def _descending(rows: np.ndarray) -> np.ndarray:

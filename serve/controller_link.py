@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ray import serve
 
-from model_store.errors import OnegateError
+from model_store.errors import ModelNotReady, OnegateError
 from serve.operations import ModelList, Operation
 from serve.reports import HEARTBEAT_S, GatewayReport, ReplicaReport
 from serve.routing import RoutingTable
@@ -27,28 +28,54 @@ LONG_POLL_S = 20.0
 
 _ANSWER_S = 5.0
 
+SILENCE_S = 10.0
+"""After this long without any answer of the controller nobody waits for what it was asked to do. Ray Serve would."""
+
+_LOOK_S = 0.5
+_RETRY_S = 2.0
+
 
 class ControllerLink:
-    """The controller's calls. Each raises whatever Ray raises while the controller is away."""
+    """The controller's calls. Each raises whatever Ray raises while the controller is away, but for `administer`.
 
-    def __init__(self) -> None:
-        self._handle = serve.get_deployment_handle(CONTROLLER_DEPLOYMENT, CONTROLLER_APP)
+    `handle` stands in for Ray Serve's, and `silence_s` for `SILENCE_S`.
+    """
+
+    def __init__(self, handle: Any = None, silence_s: float = SILENCE_S) -> None:
+        self._handle = handle or serve.get_deployment_handle(CONTROLLER_DEPLOYMENT, CONTROLLER_APP)
+        self._silence_s = silence_s
+        self._heard = time.monotonic()
 
     async def report_gateway(self, report: GatewayReport, table: RoutingTable | None) -> int:
         """A gateway's heartbeat; returns the controller's epoch. `table` is sent to one that has not seen it."""
-        return int(await asyncio.wait_for(self._handle.hear_gateway.remote(report, table), _ANSWER_S))
+        return int(await self._answer(self._handle.hear_gateway.remote(report, table)))
 
     async def goodbye_gateway(self, gateway_id: str) -> None:
         """A gateway leaves."""
-        await asyncio.wait_for(self._handle.forget_gateway.remote(gateway_id), _ANSWER_S)
+        await self._answer(self._handle.forget_gateway.remote(gateway_id))
 
     async def report_replica(self, report: ReplicaReport) -> None:
         """A replica's heartbeat, farewell or failure."""
-        await asyncio.wait_for(self._handle.hear_replica.remote(report), _ANSWER_S)
+        await self._answer(self._handle.hear_replica.remote(report))
 
     async def administer(self, operation: Operation) -> ModelList:
-        """The controller's answer to an operation; raises what it raised."""
-        outcome = await self._handle.administer.remote(operation)
+        """The controller's answer to an operation, which may take long; raises what it raised, and `ModelNotReady` when
+        it has gone."""
+        response = self._handle.administer.remote(operation)
+        asking = asyncio.ensure_future(self._answer(response, None))
+        try:
+            while not asking.done():
+                await asyncio.wait([asking], timeout=_LOOK_S)
+                if time.monotonic() - self._heard > self._silence_s:
+                    raise TimeoutError
+            outcome = await asking
+        except Exception as error:
+            log.warning("an operation got no answer from the controller: %s", type(error).__name__)
+            raise ModelNotReady(
+                "the controller went away and may have done what was asked; look, and ask again", retry_after_s=_RETRY_S
+            ) from None
+        finally:
+            asking.cancel()
         if isinstance(outcome, OnegateError):
             raise outcome
         assert isinstance(outcome, ModelList)
@@ -56,9 +83,15 @@ class ControllerLink:
 
     async def next_table(self, number: int) -> RoutingTable:
         """The newest table, as soon as its number is larger than `number`, or after `LONG_POLL_S`."""
-        table = await asyncio.wait_for(self._handle.next_table.remote(number), LONG_POLL_S + _ANSWER_S)
+        table = await self._answer(self._handle.next_table.remote(number), LONG_POLL_S + _ANSWER_S)
         assert isinstance(table, RoutingTable)
         return table
+
+    async def _answer(self, response: Awaitable[Any], timeout_s: float | None = _ANSWER_S) -> Any:
+        async with asyncio.timeout(timeout_s):
+            answer = await response
+        self._heard = time.monotonic()
+        return answer
 
 
 async def repeat(what: str, call: Callable[[], Awaitable[Any]], pause_s: float = HEARTBEAT_S) -> None:

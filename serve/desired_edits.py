@@ -118,6 +118,17 @@ def changed(old: Config, new: Config) -> set[str]:
     return {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
 
 
+def is_overtaken(former: Config, written: Config, now: Config, name: str) -> bool:
+    """Whether the model, or a version that came to it from `former` to `written`, is not in the config of `now`."""
+    before, then, after = (_places(_find(config, name)) for config in (former, written, now))
+    return _find(now, name) is None or not then - before <= after
+
+
+def _places(model: Document | None) -> set[tuple[Any, ...]]:
+    versions = [] if model is None else versions_of(model)
+    return {tuple(version.get(key) for key in ("source", "version", "as_version")) for version in versions}
+
+
 def _by_name(config: Config) -> dict[str, Document | None]:
     return {model["name"]: model for model in config.document()["models"]}
 
@@ -178,18 +189,17 @@ def _again(before: Document | None, operation: LoadModel, known: Known) -> Docum
 
 
 def _made(before: Document | None, operation: LoadModel, known: Known, made: Document) -> Document:
-    """The model with the version that comes with the call: instead of what it has, or beside that under a name."""
-    version = operation.version
-    model = before or {"name": operation.model}
-    if version is None:
+    """The model with the version that comes with the call: instead of what it has, or beside that under a name. Files
+    are the whole model, as Triton's clients mean them."""
+    model, version = before or {"name": operation.model}, operation.version
+    if version is None or operation.files:
         if before is not None:
             _refuse_if_there(operation)
-        bare = {key: value for key, value in model.items() if key not in ("source", "versions")}
-        return {**bare, "source": made["source"]} if "source" in made else {**bare, "versions": [made]}
+        if version is None and "source" in made:
+            return {key: value for key, value in model.items() if key != "versions"} | dict(made)
+        return _with_versions(model, [made if version is None else {**made, "as_version": version}])
     entry = {**made, "as_version": version}
-    if before is None:
-        return {**model, "versions": [entry]}
-    versions, index = versions_of(before), _index(before, version, known)
+    versions, index = versions_of(model), _index(model, version, known)
     if index is None:
         return _with_versions(model, [*versions, entry])
     _refuse_if_there(operation)

@@ -7,13 +7,15 @@ controller feeds the fleet and moves it on.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
+from converters.base import ConversionOptions
 from model_store import generations
 from model_store.errors import ConfigError, Conflict, IntegrityError
 from model_store.generations import Generation
+from model_store.manifest import Manifest
 from model_store.store import Store
 from serve.config import Config
 from serve.config_model import ModelConfig
@@ -22,7 +24,7 @@ from serve.desired_edits import changed
 from serve.errors import presentable
 from serve.fleet import Fleet
 from serve.model_documents import Document
-from serve.preparation import Preparer, stored_version
+from serve.preparation import Preparer, conversion_options, stored_version
 from serve.routing import BEING_PREPARED
 from serve.state import Gathered
 
@@ -52,6 +54,8 @@ class DesiredState:
         self._on_change = on_change
         self._turn = asyncio.Lock()
         self._preparing: dict[str, asyncio.Task[None]] = {}
+        self._options: dict[str, ConversionOptions] = {}
+        """With which the versions that are wanted of a model were made."""
         self._stepped = asyncio.Event()
         self._take_over(self.config, {model.name for model in self.config.models})
 
@@ -66,7 +70,7 @@ class DesiredState:
             self.config,
             config,
             serving,
-            lambda model, version: stored_version(self.store, model, version),
+            lambda model, version: stored_version(self.store, model, version, config.allowed_sources),
         )
 
     async def apply(self, config: Config, generation: int | None = None) -> list[Change]:
@@ -87,9 +91,15 @@ class DesiredState:
             self._take_over(config, {model.name for model in config.models})
         return changes
 
-    async def edit(self, change: Callable[[Config], Config], again: Iterable[str] = ()) -> Edit:
+    async def edit(
+        self,
+        change: Callable[[Config], Config],
+        again: Iterable[str] = (),
+        read: Collection[str | None] | None = (),
+    ) -> Edit:
         """Makes what `change` makes of the config the desired state and prepares the models that differ, and those of
-        `again`. `change` runs in a thread and may look into the store; what it raises is raised here.
+        `again`. `change` runs in a thread and may look into the store; what it raises is raised here. A source that a
+        version has been made of stays that version, unless it is one of `read`; None reads all again.
 
         Nothing is written when nothing differs. One that is not `keep`t is not what `earlier` gives: it may be taken
         back. Raises `Conflict` when another controller wrote.
@@ -101,7 +111,7 @@ class DesiredState:
             if models:
                 await self._write(config)
             models |= set(again)
-            self._take_over(config, models)
+            self._take_over(config, models, read)
         return Edit(former, config, frozenset(models))
 
     def keep(self, edit: Edit) -> None:
@@ -133,11 +143,12 @@ class DesiredState:
         generation = await asyncio.to_thread(generations.append, self.store, self.number + 1, config.document())
         self.number = generation.number
 
-    def _take_over(self, config: Config, models: set[str]) -> None:
+    def _take_over(self, config: Config, models: set[str], read: Collection[str | None] | None = None) -> None:
         wanted = {model.name: model for model in config.models}
         for gone in {model.name for model in self.config.models} - wanted.keys():
             self.fleet.retire(gone)
             self.gathered.forget(gone)
+            self._options.pop(gone, None)
             if task := self._preparing.pop(gone, None):
                 task.cancel()
         self.config = config
@@ -147,21 +158,29 @@ class DesiredState:
             self.gathered.begin(name)
             self.fleet.name(name)
             self.fleet.unavailable.setdefault(name, BEING_PREPARED)
-            self._preparing[name] = asyncio.get_running_loop().create_task(self._prepare(wanted[name]))
+            self._preparing[name] = asyncio.get_running_loop().create_task(self._prepare(wanted[name], read))
         self._on_change()
 
-    async def _prepare(self, model: ModelConfig) -> None:
+    async def _prepare(self, model: ModelConfig, read: Collection[str | None] | None) -> None:
+        options = conversion_options(model)
+        made: dict[str | None, Manifest] = {}
+        if read is not None and self._options.get(model.name) == options:
+            made = {
+                each.source: each.entry.manifest for each in self.fleet.wanted(model.name) if each.source not in read
+            }
+
         def on_progress(text: str) -> None:
             self.gathered.note_progress(model.name, text)
 
         try:
-            wanted = await self.preparer.prepare(model, on_progress)
+            wanted = await self.preparer.prepare(model, self.config.allowed_sources, made, on_progress)
         except Exception as error:
             told = presentable(error)
             self.gathered.fail(model.name, told)
             self.fleet.unavailable[model.name] = told.message
         else:
             self.gathered.forget(model.name)
+            self._options[model.name] = options
             self.fleet.want(model.name, wanted)
         self._on_change()
 

@@ -214,7 +214,8 @@ class Fleet:
     def _start_draining(self, routes: dict[str, ModelRoute]) -> None:
         keep = {w.entry.key for wanted in self._wanted.values() for w in wanted}
         # Of a model that is still being prepared nobody knows yet which versions it will be.
-        keep |= {key for key in self.versions if key[0] in self._named - self._wanted.keys()}
+        unprepared = self._named - self._wanted.keys()
+        keep |= {key for key in self.versions if key[0] in unprepared}
         keep |= {(m, v) for m, route in routes.items() for v, _ in route.split}
         keep |= {(m, v) for m, route in routes.items() for v in route.labels.values()}
         for key, state in self.versions.items():

@@ -14,6 +14,7 @@ from urllib.parse import unquote
 import numpy as np
 
 from model_store.errors import InvalidInput
+from serve.processors.body_kinds import media_type
 
 MAX_PARTS = 1000
 LARGEST_HEADERS_BYTES = 4096
@@ -44,7 +45,7 @@ def read_form(content_type: str, body: bytes) -> Form | None:
 
     Raises `InvalidInput` for a multipart body that is malformed.
     """
-    kind = content_type.partition(";")[0].strip().lower()
+    kind = media_type(content_type)
     if kind == "multipart/form-data":
         return _multipart(content_type, body)
     if kind == "application/x-www-form-urlencoded":

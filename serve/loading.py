@@ -89,7 +89,13 @@ class VersionLoader:
 
     async def reconnect(self) -> None:
         """Asks replicas that are listed and not in use whether they answer; to be called every second or so."""
-        await asyncio.gather(*map(self._reconnect, list(self._dispatcher.loaded.values())))
+        # Not those that only this process runs: a gateway may hold a thousand, with nothing to ask of any.
+        versions = [
+            version
+            for version in self._dispatcher.loaded.values()
+            if isinstance(version.executor, ReplicasExecutor) or version.successor is not None
+        ]
+        await asyncio.gather(*map(self._reconnect, versions))
 
     async def _reconnect(self, version: LoadedVersion) -> None:
         for executor in (version.executor, version.successor):

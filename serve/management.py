@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import parse_qs, urlsplit
@@ -68,15 +69,17 @@ class Management:
         try:
             _refuse_foreign(scope)
             if scope.path[1:].partition("/")[0] != "api":
-                return await self._dialects(scope, protocol)
+                await self._dialects(scope, protocol)
+                return
             status, answer = await self._answer(scope, protocol)
+        except ProtocolClosed:
+            log.debug("client went away during %s %s", scope.method, scope.path)
+            return
         except Exception as error:
             told = presentable(error)
             status, answer = status_of(told).http, {"error": told.message, "kind": type(told).__name__}
-        try:
+        with suppress(ProtocolClosed):
             protocol.response_bytes(status, _JSON, msgspec.json.encode(answer))
-        except ProtocolClosed:
-            log.debug("client went away during %s %s", scope.method, scope.path)
 
     async def _answer(self, scope: Any, protocol: Any) -> tuple[int, Any]:
         handler = self._routes.get((scope.method, scope.path))

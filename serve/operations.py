@@ -34,10 +34,11 @@ class LoadModel(Operation, frozen=True, kw_only=True):
 
     Without `source` and `files`: one that desired state names is prepared again; one that it named earlier comes back
     as it was; one that is only in the store comes in its newest version. `source` is a path or URL that
-    `allowed_sources` must admit; `files` are the bytes of an export by relative path, published as a new version.
+    `allowed_sources` must admit; `files` are the bytes of an export by relative path, published as a new version, which
+    is then the model's only one.
 
-    `version` is what clients call the version by, where that is not the store's number; a model that has other versions
-    keeps them. `settings` are keys of the model in the config, nested as there, that replace what they name.
+    `version` is what clients call the version by, where that is not the store's number; under it a source stands beside
+    the model's other versions, and without it takes their place. `settings` are keys of the model in the config, nested as there, that replace what they name.
 
     With `replace` false a model (or version) that is there already raises `Conflict`. With `wait` the answer comes when
     the model can be called, and a model that can't be prepared or loaded raises its error and leaves desired state as

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from model_store.filesystems import is_inside, reason
 from model_store.manifest import HandlerSpec, Manifest
 from model_store.sources import digest_source, resolve_source
 from model_store.store import Store
+from serve.allowed_sources import redirects
 from serve.config_model import ModelConfig, VersionConfig
 from serve.config_serve import BatchingConfig, ServeConfig
 from serve.fleet import Wanted
@@ -62,15 +63,21 @@ def conversion_limits(model: ModelConfig) -> SandboxLimits:
     return SandboxLimits(timeout_s=model.convert.timeout_s, memory_bytes=int(model.convert.memory_gib * 2**30))
 
 
-def prepare_model(store: Store, model: ModelConfig, on_progress: Callable[[str], None]) -> tuple[Wanted, ...]:
-    """The versions that the config names, in the store afterwards.
+Made = Mapping[str | None, Manifest]
+"""Source -> the version that has been made of it, of those that are not to be read again."""
+
+
+def prepare_model(
+    store: Store, model: ModelConfig, allowed: Sequence[str], made: Made, on_progress: Callable[[str], None]
+) -> tuple[Wanted, ...]:
+    """The versions that the config names, in the store afterwards. `allowed` are the patterns of its `allowed_sources`.
 
     Raises `SourceError`, `TrustRequired`, `ConversionError`, `ModelNotFound`, `ConfigError` or `StoreError`.
     """
     return tuple(
         Wanted(
             VersionEntry(
-                manifest := _manifest(store, model, version, on_progress),
+                manifest := made.get(version.source) or _manifest(store, model, version, allowed, on_progress),
                 serve_options(model.serve, manifest),
             ),
             traffic=version.traffic or 0,
@@ -91,7 +98,9 @@ class Preparer:
         self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="prepare")
         self._last: dict[str, asyncio.Future[tuple[Wanted, ...]]] = {}
 
-    async def prepare(self, model: ModelConfig, on_progress: Callable[[str], None]) -> tuple[Wanted, ...]:
+    async def prepare(
+        self, model: ModelConfig, allowed: Sequence[str], made: Made, on_progress: Callable[[str], None]
+    ) -> tuple[Wanted, ...]:
         """As `prepare_model`, with `on_progress` called on the event loop.
 
         A thread can't be stopped: when the caller is cancelled its work goes on unheard, and the next preparation of
@@ -109,7 +118,7 @@ class Preparer:
 
         if earlier := self._last.get(model.name):
             await asyncio.wait([earlier])
-        work = loop.run_in_executor(self._threads, prepare_model, self._store, model, tell)
+        work = loop.run_in_executor(self._threads, prepare_model, self._store, model, allowed, made, tell)
         self._last[model.name] = work
         try:
             return await asyncio.shield(work)
@@ -153,22 +162,22 @@ def publish_files(store: Store, model: ModelConfig, files: Mapping[str, bytes]) 
         return convert_and_publish(store, model.name, source, options, limits=conversion_limits(model)).manifest
 
 
-def archive_manifest(source: str) -> ArchiveManifest | None:
+def archive_manifest(source: str, allowed: Sequence[str]) -> ArchiveManifest | None:
     """What the archive at a path or URL says of itself; None for what is no archive. Raises `SourceError`."""
     with tempfile.TemporaryDirectory(prefix="onegate-source-") as folder:
-        path = resolve_source(source, Path("/"), Path(folder) / "download")
+        path = resolve_source(source, Path("/"), Path(folder) / "download", redirects(source, allowed))
         if not looks_like_archive(path):
             return None
         return open_archive(path, Path(folder) / "unpacked").manifest
 
 
-def stored_version(store: Store, model: ModelConfig, version: VersionConfig) -> Manifest | None:
+def stored_version(store: Store, model: ModelConfig, version: VersionConfig, allowed: Sequence[str]) -> Manifest | None:
     """The version as far as the store has it already; None when a conversion would be needed. Raises as above."""
     if version.source is None:
         return _by_number(store, model, version)
     options = conversion_options(model)
     with tempfile.TemporaryDirectory(prefix="onegate-source-") as folder:
-        source = resolve_source(version.source, Path("/"), Path(folder))
+        source = resolve_source(version.source, Path("/"), Path(folder), redirects(version.source, allowed))
         converter = detect(source, options.framework, trust=options.trust)
         known = store.find(model.name, conversion_key(digest_source(source), converter, options))
     if known is not None:
@@ -203,11 +212,17 @@ def _batching(asked: BatchingConfig, handler: HandlerSpec | None) -> Batching:
     return Batching(size, delay_ms, asked.max_queue, tuple(sorted(asked.preferred_batch_sizes)))
 
 
-def _manifest(store: Store, model: ModelConfig, version: VersionConfig, on_progress: Callable[[str], None]) -> Manifest:
+def _manifest(
+    store: Store,
+    model: ModelConfig,
+    version: VersionConfig,
+    allowed: Sequence[str],
+    on_progress: Callable[[str], None],
+) -> Manifest:
     if version.source is None:
         return _by_number(store, model, version)
     with tempfile.TemporaryDirectory(prefix="onegate-source-") as folder:
-        source = resolve_source(version.source, Path("/"), Path(folder))
+        source = resolve_source(version.source, Path("/"), Path(folder), redirects(version.source, allowed))
         options = conversion_options(model)
         published = convert_and_publish(
             store, model.name, source, options, on_progress=on_progress, limits=conversion_limits(model)

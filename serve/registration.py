@@ -57,7 +57,7 @@ class Registration:
         side_by_side = server == "torchserve" and operation.version is None and not operation.replace
         if operation.model is not None and not side_by_side:
             return operation
-        manifest = await asyncio.to_thread(archive_manifest, source)
+        manifest = await asyncio.to_thread(archive_manifest, source, self._desired.config.allowed_sources)
         if manifest is None:
             return operation
         version = operation.version

@@ -25,6 +25,9 @@ _NESTED = re.compile(rb"\s*\[\s*\[")
 _MAX_DIMENSIONS = 64  # numpy's own limit
 _MAX_ELEMENTS = 2**59  # of 8 bytes each: the most that numpy can address
 
+VIEWED_FROM_BYTES = 4096
+"""To copy a smaller tensor takes less time than to describe a view on it."""
+
 _FP32_BOUND = 3.4028235677973366e38
 """Half-way between the largest float32 and the next power of two: from here on a number rounds to infinity."""
 
@@ -76,8 +79,8 @@ def to_raw(tensor: np.ndarray) -> bytes:
 
 
 def raw_view(tensor: np.ndarray) -> bytes | memoryview:
-    """As `to_raw`, but a view on the tensor's memory where it lies there row by row."""
-    if tensor.dtype == np.object_:
+    """As `to_raw`, but a view on the memory of a large tensor where it lies there row by row."""
+    if tensor.dtype == np.object_ or tensor.nbytes < VIEWED_FROM_BYTES:
         return to_raw(tensor)
     # As plain bytes, since bfloat16 has no buffer of its own.
     return np.ascontiguousarray(tensor).reshape(-1).view(np.uint8).data

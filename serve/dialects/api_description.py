@@ -12,8 +12,7 @@ from typing import Any
 import msgspec
 
 from model_store.errors import OnegateError
-from serve.dialects.base import HttpReply, HttpRequest, NoSuchRoute, retry_after
-from serve.errors import status_of
+from serve.dialects.base import HttpReply, HttpRequest, NoSuchRoute, own_error
 from serve.inference import AllModels, AllModelsQuery, Answer, Query, ServerQuery
 from serve.openapi.document import endpoint_document, management_document
 
@@ -39,9 +38,7 @@ class ApiDescription:
 
     def encode_error(self, request: HttpRequest, error: OnegateError) -> HttpReply:
         """`{"error": text, "kind": name}` under the kind's status."""
-        status = error.status if isinstance(error, NoSuchRoute) else status_of(error).http
-        body = msgspec.json.encode({"error": error.message, "kind": type(error).__name__})
-        return HttpReply(status, body, [_JSON, *retry_after(error)])
+        return own_error(error)
 
 
 class ManagementDescription(ApiDescription):

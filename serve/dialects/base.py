@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from model_store.errors import OnegateError, Overloaded
+from serve.errors import status_of
 from serve.inference import Answer, Query
 
 
@@ -68,6 +69,17 @@ def retry_after(error: OnegateError) -> list[tuple[str, str]]:
     and for any error whose details have `retry_after_s`; else no header (RFC 9110, section 10.2.3)."""
     seconds = error.details.get("retry_after_s", 1 if isinstance(error, Overloaded) else None)
     return [] if seconds is None else [("retry-after", str(max(1, math.ceil(seconds))))]
+
+
+def http_status(error: OnegateError) -> int:
+    """The status of an error's kind, or the one that a missing route has of its own."""
+    return error.status if isinstance(error, NoSuchRoute) else status_of(error).http
+
+
+def own_error(error: OnegateError) -> HttpReply:
+    """`{"error": text, "kind": name}`: an error in this project's own protocols."""
+    body = msgspec.json.encode({"error": error.message, "kind": type(error).__name__})
+    return HttpReply(http_status(error), body, [("content-type", "application/json"), *retry_after(error)])
 
 
 ANY_SEGMENT = "*"

@@ -6,7 +6,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from model_store.errors import OnegateError
+from google.protobuf.message import DecodeError
+
+from model_store.errors import InvalidInput, OnegateError
 from serve.errors import status_of
 from serve.inference import Answer, Query
 from serve.shared_memory import MappedRegions
@@ -47,7 +49,8 @@ Refusal = Callable[[Any, OnegateError], Any]
 
 @dataclass(frozen=True)
 class GrpcMethod:
-    """`request` is the class of the messages that come in. One of `unary`, `streaming` and `each` is set.
+    """`request` is the class of the messages that come in, `bytes` where the method reads them itself; replies may be
+    bytes too. One of `unary`, `streaming` and `each` is set.
 
     `each` is for streams both ways, whose every message has a reply of its own. The front door runs several at once and
     replies in order; an error is told by `refusal`, which `each` needs, and the stream goes on.
@@ -72,6 +75,22 @@ class GrpcService:
     def code_of(self, error: OnegateError) -> str:
         """The name of the code that tells `error` here."""
         return next((self.codes[kind] for kind in type(error).__mro__ if kind in self.codes), status_of(error).grpc)
+
+
+def parsed(request: Any, data: bytes) -> Any:
+    """The message in `data`; raises `InvalidInput` where there is none."""
+    if request is bytes:
+        return data
+    try:
+        return request.FromString(data)
+    except DecodeError as error:
+        raise InvalidInput(f"expected a message {request.DESCRIPTOR.full_name}, got {len(data)} other bytes") from error
+
+
+def serialised(message: Any) -> bytes:
+    """The bytes of a message, or what is bytes already."""
+    data: bytes = message if type(message) is bytes else message.SerializeToString()
+    return data
 
 
 def number_of(code: str) -> int:

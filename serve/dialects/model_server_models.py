@@ -232,7 +232,8 @@ def _registering(error: OnegateError, target: Target, manner: Manner) -> _Said |
 
 def _starting(error: OnegateError, target: Target, manner: Manner) -> _Said | None:
     """What was asked for was registered and could not be loaded."""
-    if isinstance(error, ModelNotReady):
+    # With a time to ask again it is the controller that is away.
+    if isinstance(error, ModelNotReady) and "retry_after_s" not in error.details:
         return 500, "InternalServerException", f"Failed to start workers ({error.message})"
     return None
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from model_store.manifest import PAYLOAD
 from serve.dialects.base import HttpReply, HttpRequest, NoSuchRoute
 from serve.dialects.model_server_replies import ALWAYS, REQUEST_ID, Target, reply, request_id
-from serve.forms import read_form
+from serve.dialects.raw_bodies import HEADER_VALUE, payload_of
 from serve.inference import Answer, InferenceRequest, InferenceResponse, ModelQuery, Payload
 from serve.payloads import EXPLAIN
 from serve.routing import version_or_label
@@ -35,7 +35,6 @@ _HOP_HEADERS = frozenset(
 _NOT_A_HANDLERS = _HOP_HEADERS.union((REQUEST_ID,), (name for name, _ in ALWAYS))
 """What a handler can't set: they are the connection's, said otherwise, or the server's own as in MMS and TorchServe."""
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
 
 
 def inference_of(
@@ -54,7 +53,7 @@ def inference_of(
         headers[URL_PATH] = rest
     if explain:
         headers[EXPLAIN] = "True"
-    payload = _payload(request, headers)
+    payload = payload_of(request, headers)
     named = _take_query(request, payload) if query else ""
     version, label = version_or_label(target.version)
     return InferenceRequest(target.model or named, version, label, PAYLOAD, id, payload=payload)
@@ -71,7 +70,7 @@ def inference_reply(answer: Answer) -> HttpReply:
     payload = answer.payload
     assert payload is not None
     headers = list(_own_headers(payload))
-    if payload.content_type and _HEADER_VALUE.fullmatch(payload.content_type):
+    if payload.content_type and HEADER_VALUE.fullmatch(payload.content_type):
         headers.append(("content-type", payload.content_type))
     # A handler may say what no HTTP status is.
     status = payload.status if 200 <= payload.status <= 599 else 500
@@ -89,14 +88,6 @@ def _handed_on(request: HttpRequest, id: str) -> dict[str, str]:
     }
     headers[REQUEST_ID] = id
     return headers
-
-
-def _payload(request: HttpRequest, headers: dict[str, str]) -> Payload:
-    content_type = request.header("content-type") or ""
-    form = read_form(content_type, request.body)
-    if form is None:
-        return Payload(request.body, content_type, headers=headers)
-    return Payload(b"", content_type, form.fields, headers, field_types=form.types)
 
 
 def _take_query(request: HttpRequest, payload: Payload) -> str:
@@ -117,5 +108,5 @@ def _take_query(request: HttpRequest, payload: Payload) -> str:
 def _own_headers(payload: Payload) -> Iterator[tuple[str, str]]:
     for name, value in payload.headers.items():
         lower = name.lower()
-        if lower not in _NOT_A_HANDLERS and _HEADER_NAME.fullmatch(name) and _HEADER_VALUE.fullmatch(value):
+        if lower not in _NOT_A_HANDLERS and _HEADER_NAME.fullmatch(name) and HEADER_VALUE.fullmatch(value):
             yield lower, value

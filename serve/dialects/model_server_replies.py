@@ -118,7 +118,7 @@ def worded(error: OnegateError, target: Target, manner: Manner) -> tuple[int, st
     if kind is ModelNotFound:
         return (status, *_not_found(error, target))
     name = _NAMES[kind] if kind is not None else type(error).__name__
-    words = _WORDS.get((kind, manner)) if kind is not None else None
+    words = _WORDS.get((kind, manner)) if kind is not None and target.model else None
     return status, name, words(error, target) if words else error.message
 
 

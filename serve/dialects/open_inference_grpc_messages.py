@@ -14,8 +14,8 @@ from serve.protocols.wire import put_behind, take_out
 LARGE_BYTES = 64 * 1024
 """From here on it pays to look for the contents in the bytes; a smaller message is read faster as a whole."""
 
-_REQUEST_CONTENTS = 7
-_RESPONSE_CONTENTS = 6
+REQUEST_CONTENTS = 7
+RESPONSE_CONTENTS = 6
 
 
 class Received:
@@ -46,7 +46,7 @@ class ReceivedRequest(Received):
 
     DESCRIPTOR = messages.ModelInferRequest.DESCRIPTOR
     _kind = messages.ModelInferRequest
-    _field = _REQUEST_CONTENTS
+    _field = REQUEST_CONTENTS
 
     __slots__ = ()
 
@@ -56,7 +56,7 @@ class ReceivedResponse(Received):
 
     DESCRIPTOR = messages.ModelInferResponse.DESCRIPTOR
     _kind = messages.ModelInferResponse
-    _field = _RESPONSE_CONTENTS
+    _field = RESPONSE_CONTENTS
 
     __slots__ = ()
 
@@ -74,7 +74,7 @@ class Sent:
         """The whole message."""
         is_request = isinstance(self.message, messages.ModelInferRequest)
         return put_behind(
-            self.message.SerializeToString(), _REQUEST_CONTENTS if is_request else _RESPONSE_CONTENTS, self.raw
+            self.message.SerializeToString(), REQUEST_CONTENTS if is_request else RESPONSE_CONTENTS, self.raw
         )
 
 

@@ -26,7 +26,7 @@ from model_store.errors import (
     SourceError,
     Unsupported,
 )
-from serve.dialects.base import HttpReply, HttpRequest, NoSuchRoute, retry_after
+from serve.dialects.base import HttpReply, HttpRequest, NoSuchRoute, http_status, retry_after
 from serve.dialects.open_inference import NOT_OFFERED
 from serve.dialects.open_inference_json import ReplyForm, decode_inference
 from serve.dialects.open_inference_models import UNPACKED, encode_model, encode_server, json_reply
@@ -34,7 +34,6 @@ from serve.dialects.open_inference_paths import Call, read_path
 from serve.dialects.open_inference_replies import encode_inference, encode_json
 from serve.dialects.open_inference_repository import FILE, index_document, load_operation, unload_operation
 from serve.dialects.open_inference_statistics import statistics_document
-from serve.errors import status_of
 from serve.inference import (
     Answer,
     InferenceRequest,
@@ -87,8 +86,7 @@ class OpenInferenceHttp:
     def encode_error(self, request: HttpRequest, error: OnegateError) -> HttpReply:
         """`{"error": text}` under the kind's status; 400 for a model that is not ready on its readiness path, and for
         a load or unload that failed."""
-        status = error.status if isinstance(error, NoSuchRoute) else _status(request, error)
-        return HttpReply(status, encode_json({"error": error.message}), UNPACKED + retry_after(error))
+        return HttpReply(_status(request, error), encode_json({"error": error.message}), UNPACKED + retry_after(error))
 
 
 def _status(request: HttpRequest, error: OnegateError) -> int:
@@ -96,7 +94,7 @@ def _status(request: HttpRequest, error: OnegateError) -> int:
     failed = isinstance(error, ModelNotReady) and action == "models/ready"
     if failed or (action.startswith("repository/") and isinstance(error, _FAILED_CHANGES)):
         return 400
-    return status_of(error).http
+    return http_status(error)
 
 
 def _server(request: HttpRequest, call: Call) -> Query:

@@ -60,6 +60,7 @@ ALL_JSON = ReplyForm()
 ALL_BINARY = ReplyForm(binary=True)
 
 _NOTHING = memoryview(b"")
+_NULL = msgspec.Raw(b"null")
 
 _decode_json = msgspec.json.Decoder(_Request).decode
 
@@ -122,7 +123,7 @@ def _decode_inputs(messages: list[_Input], binary: memoryview) -> tuple[Tensors,
         if not message.parameters:
             inputs[message.name] = _decode_json_input(message)
             continue
-        if _REGION in message.parameters:
+        if message.parameters.get(_REGION) is not None:
             raise Unsupported(f"input {message.name!r}: {NO_SHARED_MEMORY}")
         size: Any = message.parameters.get("binary_data_size")
         if size is None:
@@ -140,7 +141,7 @@ def _decode_json_input(message: _Input) -> np.ndarray:
 
 
 def _decode_binary_input(message: _Input, size: Any, rest: memoryview) -> np.ndarray:
-    if message.data is not msgspec.UNSET:
+    if message.data is not msgspec.UNSET and message.data != _NULL:
         raise InvalidInput(f"input {message.name!r} has both 'data' and 'binary_data_size'")
     if type(size) is not int or size < 0 or size > len(rest):
         raise InvalidInput(
@@ -157,7 +158,7 @@ def _reply_form(message: _Request) -> ReplyForm:
     for output in message.outputs or ():
         if not output.parameters:
             continue
-        if _REGION in output.parameters:
+        if output.parameters.get(_REGION) is not None:
             raise Unsupported(f"output {output.name!r}: {NO_SHARED_MEMORY}")
         own_binary = _switch("binary_data", output.parameters)
         if own_binary is not None:

@@ -7,7 +7,6 @@ are binary whatever was asked for.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +17,7 @@ from serve.classification import classify
 from serve.dialects.base import HttpReply
 from serve.dialects.open_inference_json import HEADER_LENGTH, ReplyForm
 from serve.inference import InferenceResponse, Tensors, output_tensors
+from serve.processors.json_tensors import write_json
 
 JSON = [("content-type", "application/json")]
 
@@ -61,9 +61,7 @@ def encode_inference(response: InferenceResponse, form: ReplyForm) -> HttpReply:
             output.data = tensors.to_json_values(tensor)
         answered.append(output)
     message = _Response(response.model, response.version, answered, response.id, response.parameters)
-    header = encode_json(message)
-    if b"null" in header:
-        header = _with_tokens(message)
+    header = write_json(message)
     if not binary:
         return HttpReply(200, header, JSON)
     headers = [("content-type", "application/octet-stream"), (HEADER_LENGTH, str(len(header)))]
@@ -75,9 +73,3 @@ def _with_classes(response: InferenceResponse, outputs: Tensors, wanted: Mapping
         name: classify(tensor, wanted[name], response.labels, batched=response.batched) if name in wanted else tensor
         for name, tensor in outputs.items()
     }
-
-
-def _with_tokens(message: _Response) -> bytes:
-    """The JSON part with NaN and infinities as tokens. msgspec writes them as null, which would be another answer; to
-    look for that afterwards is cheaper than to look at every number before."""
-    return json.dumps(msgspec.to_builtins(message)).encode()

@@ -13,7 +13,8 @@ from serve.dialects import open_inference_grpc as inference
 from serve.dialects import open_inference_grpc_models as models
 from serve.dialects.grpc_base import GrpcCall, GrpcMethod, GrpcService, Unary
 from serve.dialects.open_inference import NOT_OFFERED
-from serve.dialects.open_inference_grpc_messages import ReceivedRequest, Sent, SentInStream
+from serve.dialects.open_inference_grpc_messages import ReceivedRequest, SentInStream
+from serve.dialects.open_inference_grpc_repeated import RequestReader, ResponseWriter
 from serve.inference import InferenceResponse, Query, ServerDescription, ServerQuery
 from serve.operations import ListModels, ModelList
 from serve.protocols import open_inference as messages
@@ -22,6 +23,9 @@ FINAL_RESPONSE = "triton_final_response"
 """Set on every answer of a stream: Triton's clients wait for it where a model may answer several times."""
 EMPTY_FINAL_RESPONSE = "triton_enable_empty_final_response"
 """What their clients ask for beside. Here each answer is a final one, so that there is none to add."""
+
+_REQUESTS = RequestReader()
+_RESPONSES = ResponseWriter()
 
 
 def core_service(name: str = messages.SERVICE) -> GrpcService:
@@ -34,19 +38,23 @@ def whole_service() -> GrpcService:
     return GrpcService(messages.SERVICE, {**_CORE, **_EXTENSIONS, **_REFUSED})
 
 
-async def _infer(received: ReceivedRequest, call: GrpcCall) -> Sent:
-    request = inference.decode_request(received, call.deadline, call.regions)
+async def _infer(data: bytes, call: GrpcCall) -> bytes:
+    request = _REQUESTS.read(data, call.deadline, call.regions)
     response = await call.answer(request)
     assert isinstance(response, InferenceResponse)
     assert isinstance(request.reply_form, inference.ReplyForm)
-    return inference.encode_response(response, request.reply_form)
+    return _RESPONSES.write(response, request.reply_form)
 
 
 async def _stream_infer(received: ReceivedRequest, call: GrpcCall) -> SentInStream:
     asked = received.message.parameters
     if EMPTY_FINAL_RESPONSE in asked:
         del asked[EMPTY_FINAL_RESPONSE]
-    answer = await _infer(received, call)
+    request = inference.decode_request(received, call.deadline, call.regions)
+    response = await call.answer(request)
+    assert isinstance(response, InferenceResponse)
+    assert isinstance(request.reply_form, inference.ReplyForm)
+    answer = inference.encode_response(response, request.reply_form)
     answer.message.parameters[FINAL_RESPONSE].bool_param = True
     return SentInStream(answer)
 
@@ -103,7 +111,7 @@ def _refusing(reason: str) -> Unary:
 
 
 _CORE = {
-    "ModelInfer": GrpcMethod(ReceivedRequest, _infer),
+    "ModelInfer": GrpcMethod(bytes, _infer),
     "ModelReady": GrpcMethod(messages.ModelReadyRequest, _model_ready),
     "ModelMetadata": GrpcMethod(messages.ModelMetadataRequest, _asking(models.decode_model_query, models.encode_model)),
     "ServerLive": GrpcMethod(messages.ServerLiveRequest, _server_live),

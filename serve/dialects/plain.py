@@ -2,22 +2,20 @@
 
 This project's own protocol. The body is JSON, CSV, `.npy`, `.npz`, a picture or a form with one of these; the content
 type says which, and where it does not, as with curl's own default, the first bytes do. Tensors are answered by
-`{"model", "version", "outputs": {name: values}}`. A picture goes to the version's processor and anything at all to a
-handler; what those answer goes back as it is, without headers of its own.
+`{"model", "version", "outputs": {name: values}}`, or by CSV for `Accept: text/csv`. A picture goes to the version's
+processor and anything at all to a handler; what those answer goes back as it is, without headers of its own.
 """
 
 from __future__ import annotations
 
-import re
-
 from model_store.errors import OnegateError
 from model_store.manifest import PAYLOAD, PAYLOAD_SIGNATURE, Signature
-from serve.dialects.base import HttpReply, HttpRequest, NoSuchRoute, retry_after
-from serve.errors import status_of
-from serve.forms import read_form
+from serve.dialects.base import HttpReply, HttpRequest, NoSuchRoute, own_error
+from serve.dialects.raw_bodies import HEADER_VALUE, payload_of
 from serve.inference import Answer, InferenceRequest, InferenceResponse, Payload, Query, Tensors, output_tensors
 from serve.payloads import from_tensors, to_tensors
 from serve.processors.body_kinds import BodyKind, kind_of
+from serve.processors.csv_answers import CSV, wants_csv, write_csv
 from serve.processors.json_tensors import write_json, write_values
 from serve.processors.tensor_bodies import reader_of
 from serve.routing import version_or_label
@@ -25,7 +23,6 @@ from serve.routing import version_or_label
 _METHODS = ("POST", "PUT")
 """`curl -T x.csv` sends a PUT."""
 _JSON = ("content-type", "application/json")
-_HEADER_VALUE = re.compile(r"[\t\x20-\x7e]+")
 
 
 class _Body:
@@ -59,14 +56,14 @@ class Plain:
         model, version, label = _target(request.path)
         if request.method not in _METHODS:
             raise NoSuchRoute("Method Not Allowed", status=405)
-        payload = _payload(request)
+        payload = payload_of(request, {})
         if _has_picture(payload):
             return InferenceRequest(model, version, label, PAYLOAD, payload=payload)
         body = _Body(payload)
         return InferenceRequest(model, version, label, read_inputs=body, reply_form=body)
 
     def encode(self, request: HttpRequest, query: Query, answer: Answer) -> HttpReply:
-        """The outputs as JSON, nested as the inputs came, or what a processor or handler answered."""
+        """The outputs as JSON, nested as the inputs came, or as CSV; or what a processor or handler answered."""
         assert isinstance(query, InferenceRequest)
         assert isinstance(answer, InferenceResponse)
         body = query.reply_form
@@ -76,18 +73,17 @@ class Plain:
         outputs = output_tensors(answer)
         if body.raw:
             return _own_answer(from_tensors(outputs))
-        values = write_values(outputs, body.row)
-        return HttpReply(
-            200, write_json({"model": answer.model, "version": answer.version, "outputs": values}), [_JSON]
-        )
+        if wants_csv(request.header("accept")):
+            return HttpReply(200, write_csv(outputs, answer.batched), [("content-type", CSV)])
+        document = {"model": answer.model, "version": answer.version, "outputs": write_values(outputs, body.row)}
+        return HttpReply(200, write_json(document), [_JSON])
 
     def encode_error(self, request: HttpRequest, error: OnegateError) -> HttpReply:
         """`{"error": text, "kind": name}` under the kind's status; `Overloaded` with Retry-After."""
-        status = error.status if isinstance(error, NoSuchRoute) else status_of(error).http
-        headers = [_JSON, *retry_after(error)]
-        if status == 405:
-            headers.append(("allow", ", ".join(_METHODS)))
-        return HttpReply(status, write_json({"error": error.message, "kind": type(error).__name__}), headers)
+        reply = own_error(error)
+        if reply.status == 405:
+            reply.headers.append(("allow", ", ".join(_METHODS)))
+        return reply
 
 
 def _target(path: str) -> tuple[str, str | None, str | None]:
@@ -98,14 +94,6 @@ def _target(path: str) -> tuple[str, str | None, str | None]:
     return parts[0], *version_or_label(parts[1] if len(parts) == 2 else None)
 
 
-def _payload(request: HttpRequest) -> Payload:
-    content_type = request.header("content-type") or ""
-    form = read_form(content_type, request.body)
-    if form is None:
-        return Payload(request.body, content_type)
-    return Payload(b"", content_type, form.fields, field_types=form.types)
-
-
 def _has_picture(payload: Payload) -> bool:
     if not payload.fields:
         return kind_of(payload.content_type, payload.body) is BodyKind.PICTURE
@@ -114,6 +102,5 @@ def _has_picture(payload: Payload) -> bool:
 
 
 def _own_answer(payload: Payload) -> HttpReply:
-    told = payload.content_type if _HEADER_VALUE.fullmatch(payload.content_type) else "application/octet-stream"
-    # A handler may say what no HTTP status is.
-    return HttpReply(payload.status if 200 <= payload.status <= 599 else 500, payload.body, [("content-type", told)])
+    told = payload.content_type if HEADER_VALUE.fullmatch(payload.content_type) else ""
+    return HttpReply(payload.status, payload.body, [("content-type", told or "application/octet-stream")])

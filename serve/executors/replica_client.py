@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 import grpc
 
-from serve.dialects.open_inference_grpc_messages import ReceivedResponse
 from serve.front_doors.grpc import SECRET_KEY, channel_options
 from serve.protocols import open_inference as messages
 from serve.routing import Replica, VersionKey
@@ -24,19 +22,16 @@ class ReplicaClient:
         self.failed = False
         self._idle = asyncio.Event()
         self._idle.set()
-        self._metadata = ((SECRET_KEY, secret),)
+        # Made once: a tuple would be made into one for every call.
+        self._metadata = grpc.aio.Metadata((SECRET_KEY, secret))
         self._channel = grpc.aio.insecure_channel(
             replica.local if self.same_node else replica.remote, options=channel_options()
         )
-        self._infer = self._method("ModelInfer", ReceivedResponse)
-        self._ready = self._method("ModelReady", messages.ModelReadyResponse)
+        self._infer = self._method("ModelInfer")
+        self._ready = self._method("ModelReady")
 
-    def _method(self, name: str, reply: Any) -> Callable[..., Awaitable[Any]]:
-        method: Callable[..., Awaitable[Any]] = self._channel.unary_unary(
-            f"/{messages.SERVICE}/{name}",
-            request_serializer=lambda message: message.SerializeToString(),
-            response_deserializer=reply.FromString,
-        )
+    def _method(self, name: str) -> Callable[..., Awaitable[bytes]]:
+        method: Callable[..., Awaitable[bytes]] = self._channel.unary_unary(f"/{messages.SERVICE}/{name}")
         return method
 
     def begin(self) -> None:
@@ -50,17 +45,18 @@ class ReplicaClient:
         if not self.in_flight:
             self._idle.set()
 
-    async def infer(self, message: Any, timeout_s: float) -> Any:
-        """One batch; raises `grpc.RpcError`."""
-        return await self._infer(message, timeout=timeout_s, metadata=self._metadata)
+    def infer(self, message: bytes, timeout_s: float) -> Awaitable[bytes]:
+        """One batch: a `ModelInferRequest`, and the `ModelInferResponse` to be awaited, which raises `grpc.RpcError`."""
+        return self._infer(message, timeout=timeout_s, metadata=self._metadata)
 
     async def ready(self, key: VersionKey, timeout_s: float) -> bool:
         """Whether the replica answers and has the version loaded."""
         question = messages.ModelReadyRequest(name=key[0], version=str(key[1]))
         try:
-            return bool((await self._ready(question, timeout=timeout_s, metadata=self._metadata)).ready)
+            data = await self._ready(question.SerializeToString(), timeout=timeout_s, metadata=self._metadata)
         except grpc.RpcError:
             return False
+        return bool(messages.ModelReadyResponse.FromString(data).ready)
 
     async def close(self) -> None:
         """Closes the channel; calls under way are cut."""

@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Iterable
 
 from model_store.errors import InvalidInput, PayloadTooLarge, Unsupported
+from serve.preferences import preferences
 
 ENCODINGS = ("gzip", "deflate")
 """What is understood both ways (RFC 9110, section 8.4.1); of two that a client likes equally, the first is taken."""
@@ -122,22 +123,11 @@ async def compressed(body: bytes, headers: Iterable[tuple[str, str]], accepted: 
 def preferred_encoding(accepted: str) -> str | None:
     """The encoding that an `Accept-Encoding` likes best of those known here, None where it likes none better than the
     plain body (RFC 9110, section 12.5.3)."""
-    weights = dict(_weighted(part) for part in accepted.lower().split(","))
+    weights = {_canonical(name): weight for name, weight in preferences(accepted).items()}
     others = weights.get("*", 0.0)
     known = {name: weights.get(name, others) for name in ENCODINGS}
     best = max(known, key=known.__getitem__)
     return best if known[best] > 0 and known[best] >= weights.get("identity", 0.0) else None
-
-
-def _weighted(part: str) -> tuple[str, float]:
-    name, *parameters = (piece.strip() for piece in part.split(";"))
-    for parameter in parameters:
-        if parameter.startswith("q="):
-            try:
-                return _canonical(name), float(parameter[2:])
-            except ValueError:
-                return _canonical(name), 0.0
-    return _canonical(name), 1.0
 
 
 def _stays(headers: Iterable[tuple[str, str]]) -> bool:

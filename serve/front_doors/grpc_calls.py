@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, suppress
 from typing import Any, NoReturn
 
 import grpc
-from google.protobuf.message import DecodeError
 
-from model_store.errors import Forbidden, InvalidInput, OnegateError, Overloaded
+from model_store.errors import OnegateError, Overloaded
 from serve.dialects.base import retry_after
-from serve.dialects.grpc_base import GrpcMethod, GrpcService, Streaming, Unary
+from serve.dialects.grpc_base import GrpcMethod, GrpcService, Streaming, Unary, parsed, serialised
 from serve.errors import presentable
 from serve.front_doors.grpc_streams import Readers
 from serve.inference import Answer, Query
 from serve.shared_memory import MappedRegions
-
-SECRET_KEY = "onegate-secret"
 
 MAX_TEXT = 1024
 """Characters of an error's text. It travels in the trailers, and clients refuse trailers of more than 8 KB."""
@@ -29,10 +25,6 @@ WATCH_PAUSE_S = 1.0
 Answerer = Callable[[Query], Awaitable[Answer]]
 UnaryHandler = Callable[[bytes, Any], Awaitable[bytes]]
 StreamHandler = Callable[[Any, Any], Awaitable[None]]
-
-
-class Stranger(Forbidden):
-    """A call without the cluster's secret."""
 
 
 class Call:
@@ -84,12 +76,9 @@ class Bound:
 class Calls:
     """The calls of one server."""
 
-    def __init__(
-        self, answer: Answerer, regions: MappedRegions | None, secret: str | None, max_requests: int | None
-    ) -> None:
+    def __init__(self, answer: Answerer, regions: MappedRegions | None, max_requests: int | None) -> None:
         self._answer = answer
         self._regions = regions
-        self._secret = secret
         self._requests = Bound("requests", max_requests)
         self._streams = Bound("streams", max_requests)
         self._stopping = asyncio.Event()
@@ -103,15 +92,17 @@ class Calls:
     def unary(self, service: GrpcService, request: Any, method: Unary) -> UnaryHandler:
         """A message in, a message out."""
 
+        answer, regions, requests, stopping = self._answer, self._regions, self._requests, self._stopping
+
         async def call(data: bytes, context: Any) -> bytes:
-            if (refused := self._refusal(context, self._requests)) is not None:
+            if (refused := requests.enter()) is not None:
                 await _abort(service, context, refused)
             try:
-                return _serialised(await method(_parsed(request, data), self._call(context)))
+                return serialised(await method(parsed(request, data), Call(context, answer, regions, stopping)))
             except Exception as error:
                 await _abort(service, context, error)
             finally:
-                self._requests.under_way -= 1
+                requests.under_way -= 1
 
         return call
 
@@ -119,12 +110,12 @@ class Calls:
         """A message in, several out."""
 
         async def call(data: bytes, context: Any) -> None:
-            if (refused := self._refusal(context, self._streams)) is not None:
+            if (refused := self._streams.enter()) is not None:
                 await _abort(service, context, refused)
             try:
-                async with aclosing(method(_parsed(request, data), self._call(context))) as replies:  # type: ignore[type-var]
+                async with aclosing(method(parsed(request, data), self._call(context))) as replies:  # type: ignore[type-var]
                     async for reply in replies:
-                        await context.write(_serialised(reply))
+                        await context.write(serialised(reply))
             except Exception as error:
                 await _abort(service, context, error)
             finally:
@@ -136,7 +127,7 @@ class Calls:
         """A stream of messages in, one of their replies out."""
 
         async def call(messages: AsyncIterator[bytes], context: Any) -> None:
-            if (refused := self._refusal(context, self._streams)) is not None:
+            if (refused := self._streams.enter()) is not None:
                 await _abort(service, context, refused)
             one = self._one(method, self._call(context))
             try:
@@ -157,49 +148,23 @@ class Calls:
             message = None
             try:
                 # Before the bounds, so that a refusal can say which message it is for.
-                message = _parsed(method.request, data)
+                message = parsed(method.request, data)
                 if (overload := self._requests.enter()) is not None:
                     raise overload
                 try:
-                    return _serialised(await each(message, call))
+                    return serialised(await each(message, call))
                 finally:
                     self._requests.under_way -= 1
             except Exception as error:
-                return _serialised(refusal(message, presentable(error)))
+                return serialised(refusal(message, presentable(error)))
 
         return answer
 
     def _call(self, context: Any) -> Call:
         return Call(context, self._answer, self._regions, self._stopping)
 
-    def _refusal(self, context: Any, bound: Bound) -> OnegateError | None:
-        """Why the call is refused; else it counts from here on."""
-        if self._secret is not None and not self._knows_secret(context):
-            return Stranger("this port is for the cluster's own gateways")
-        return bound.enter()
-
-    def _knows_secret(self, context: Any) -> bool:
-        secret = self._secret or ""
-        return any(
-            key == SECRET_KEY and hmac.compare_digest(str(value), secret)
-            for key, value in context.invocation_metadata() or ()
-        )
-
-
-def _parsed(request: Any, data: bytes) -> Any:
-    try:
-        return request.FromString(data)
-    except DecodeError as error:
-        raise InvalidInput(f"expected a message {request.DESCRIPTOR.full_name}, got {len(data)} other bytes") from error
-
-
-def _serialised(message: Any) -> bytes:
-    data: bytes = message.SerializeToString()
-    return data
-
 
 async def _abort(service: GrpcService, context: Any, error: Exception) -> NoReturn:
     told = presentable(error)
-    code = "UNAUTHENTICATED" if isinstance(told, Stranger) else service.code_of(told)
-    await context.abort(grpc.StatusCode[code], told.message[:MAX_TEXT], tuple(retry_after(told)))
+    await context.abort(grpc.StatusCode[service.code_of(told)], told.message[:MAX_TEXT], tuple(retry_after(told)))
     raise AssertionError("a call that is aborted goes no further")

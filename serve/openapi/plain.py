@@ -46,7 +46,7 @@ _ANY_BODY = {
 
 def _predict() -> dict[str, Any]:
     return operation(
-        "JSON {input: values}, CSV, .npy, .npz, a picture or a form in, JSON out",
+        "JSON {input: values}, CSV, .npy, .npz, a picture or a form in, JSON or CSV out",
         {
             200: answer("The outputs by name, or what the model's processor or handler answers.", {"*/*": ANY}),
             **HANDLER_ANSWER,
@@ -106,7 +106,8 @@ def _predict_this(description: ModelDescription) -> dict[str, Any]:
             {"model": TEXT, "version": TEXT, "outputs": ref(f"{manifest.name}.outputs")},
             ["model", "version", "outputs"],
         )
-        found = answer("The outputs, without the batch dimension where the request came so.", json_of(outputs))
+        told = "The outputs, without the batch dimension where the request came so; as CSV a line a row."
+        found = answer(told, {JSON: outputs, CSV: TEXT})
         if manifest.processor is not None:
-            found = answer("The outputs; for a picture what the processor makes of them.", json_of(ANY))
+            found = answer("The outputs; for a picture what the processor makes of them.", {JSON: ANY, CSV: TEXT})
     return operation(summary, {200: found, **others}, _ERRORS, request=body(bodies_of(manifest)))

@@ -81,7 +81,7 @@ def _columns_of(specs: Sequence[TensorSpec], rows: _Rows) -> Sequence[TensorSpec
         return [named[name] for name in rows.first]
     if len(specs) == 1:
         # Columns of one input have names of their own, which no model knows.
-        rows.has_names = specs[0].datatype != "BYTES" and not all(map(_is_number, rows.first))
+        rows.has_names = specs[0].datatype != "BYTES" and _are_names(rows.first)
         return specs
     _check_columns(specs, rows.first)
     return specs
@@ -97,6 +97,11 @@ def _check_columns(specs: Sequence[TensorSpec], first: list[str]) -> None:
     if wrong:
         got = ", ".join(f"{cell!r:.40}" for cell in first[:20])
         raise InvalidInput(f"expected a column for each of the inputs {takes}, or their names first; got {got}")
+
+
+def _are_names(cells: list[str]) -> bool:
+    """A number among them, and they are values, of which some are wrong: as names the row would go unanswered."""
+    return any(cells) and not any(cell and _is_number(cell) for cell in cells)
 
 
 def _is_number(cell: str) -> bool:
@@ -127,6 +132,8 @@ def _matrix(spec: TensorSpec, rows: _Rows) -> Tensors:
     for row in rows:
         cells.extend(read(row))
         count += 1
+    if not count and rows.first != [spec.name]:
+        raise InvalidInput(f"the CSV has one line, which is no row {describe(spec)}: {rows.first[0]!r:.40}")
     return {spec.name: _tensor(spec, cells, _shape(spec, count, len(rows.first)))}
 
 

@@ -23,6 +23,7 @@ from model_store.errors import InternalError, InvalidInput, first_line
 from model_store.manifest import ImageProcessor, Manifest
 from serve.inference import Payload, Tensors
 from serve.processors.base import part_of
+from serve.processors.body_kinds import media_type
 from serve.tensors import dtype_of
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
@@ -115,7 +116,7 @@ def _picture(payload: Payload, name: str) -> bytes:
             got = ", ".join(f"{each!r:.40}" for each in payload.fields)
             raise InvalidInput(f"expected the picture in the form's part {name!r}, 'body' or 'data', got {got}")
         return payload.fields[part]
-    if payload.content_type.partition(";")[0].strip().lower() == "application/json":
+    if media_type(payload.content_type) == "application/json":
         return _from_json(payload.body, name)
     return payload.body
 

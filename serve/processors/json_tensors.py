@@ -18,6 +18,7 @@ from model_store.manifest import TensorSpec
 from serve import tensors
 from serve.admission import describe
 from serve.inference import Tensors
+from serve.processors.casting import cast
 
 _NO_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _BRACKETS = re.compile(rb"[\s\[]*")
@@ -57,8 +58,9 @@ def write_values(outputs: Tensors, row: bool) -> dict[str, Any]:
 def write_json(answer: Any) -> bytes:
     """`answer` as JSON, with the tokens `NaN` and `Infinity` where it has such numbers."""
     body = _encode(answer)
-    # msgspec writes NaN and infinities as null.
-    return json.dumps(answer).encode() if b"null" in body else body
+    # msgspec writes NaN and infinities as null, which would be another answer. To look for that afterwards is cheaper
+    # than to look at every number before.
+    return json.dumps(msgspec.to_builtins(answer)).encode() if b"null" in body else body
 
 
 def _is_row(spec: TensorSpec, raw: bytes, batched: bool) -> bool:
@@ -83,7 +85,7 @@ def _tensor(spec: TensorSpec, raw: bytes, row: bool) -> np.ndarray:
     if not shape:
         raw = b"[" + raw + b"]"
     tensor = tensors.from_json(spec.name, _CARRIED_AS.get(spec.datatype, spec.datatype), shape, raw)
-    return _narrowed(spec, tensor) if spec.datatype in _CARRIED_AS else tensor
+    return cast(spec.name, tensor, spec.datatype) if spec.datatype in _CARRIED_AS else tensor
 
 
 def _shape(spec: TensorSpec, raw: bytes) -> list[int]:
@@ -101,15 +103,6 @@ def _shape(spec: TensorSpec, raw: bytes) -> list[int]:
             size = len(items) if size < 0 else size
         shape.append(size)
     return shape
-
-
-def _narrowed(spec: TensorSpec, tensor: np.ndarray) -> np.ndarray:
-    dtype = tensors.dtype_of(spec.name, spec.datatype)
-    with np.errstate(over="ignore"):
-        narrow = tensor.astype(dtype)
-    if not np.isfinite(narrow).all():
-        raise InvalidInput(f"input {spec.name!r}: a value does not fit {spec.datatype}", input=spec.name)
-    return narrow
 
 
 def _nested(tensor: np.ndarray) -> Any:

@@ -1,14 +1,14 @@
 """Bodies that hold tensors: JSON, CSV, `.npy`, `.npz` and forms of them, read as the inputs of a signature.
 
 JSON is `{input: values}`, or bare values for a model with one input. The processor `json` is this reader in front of
-a version and JSON behind it.
+a version, and JSON behind it, or CSV for clients that ask for it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from serve.processors.array_files import read_npy, read_npz
 from serve.processors.base import part_of
 from serve.processors.body_kinds import BodyKind, kind_of
 from serve.processors.casting import cast
+from serve.processors.csv_answers import CSV, wants_csv, write_csv
 from serve.processors.csv_tensors import read_csv
 from serve.processors.json_tensors import read_object, read_values, write_json, write_values
 
@@ -39,7 +40,7 @@ class TensorReader:
         self._signature = signature
         self._specs = {spec.name: spec for spec in signature.inputs}
         self._only = signature.inputs[0] if len(signature.inputs) == 1 else None
-        self._batched = SignatureCheck("", signature).batched
+        self.batched = SignatureCheck("", signature).batched
 
     def read(self, payload: Payload) -> tuple[Tensors, bool]:
         """The inputs, and whether they came as one row without its batch dimension.
@@ -62,7 +63,7 @@ class TensorReader:
         if kind is not BodyKind.JSON:
             raise InvalidInput(f"the model takes the inputs {self._takes()}, as JSON, CSV or .npz; got {kind.value}")
         values = self._named(read_object(body))
-        return {name: read_values(spec, values[name], self._batched) for name, spec in self._specs.items()}
+        return {name: read_values(spec, values[name], self.batched) for name, spec in self._specs.items()}
 
     def _form(self, payload: Payload) -> _Read:
         """The parts named as the inputs; else the one that stands for a body."""
@@ -95,14 +96,14 @@ class TensorReader:
         if kind in _VERBATIM and spec.datatype == "BYTES":
             element = np.empty([1] * len(spec.shape), dtype=object)
             element[...] = part
-            return element, self._batched
+            return element, self.batched
         if kind is BodyKind.JSON:
-            return read_values(spec, part, self._batched)
+            return read_values(spec, part, self.batched)
         raise InvalidInput(f"input {describe(spec)}: expected JSON, CSV or .npy, got {kind.value}", input=spec.name)
 
     def _array(self, spec: TensorSpec, array: np.ndarray) -> tuple[np.ndarray, bool]:
         tensor = cast(spec.name, array, spec.datatype)
-        row = self._batched and tensor.ndim == len(spec.shape) - 1
+        row = self.batched and tensor.ndim == len(spec.shape) - 1
         return (tensor[np.newaxis] if row else tensor), row
 
     def _takes(self) -> str:
@@ -123,21 +124,27 @@ def reader_of(signature: Signature) -> TensorReader:
     return TensorReader(signature)
 
 
+class BodyForm(NamedTuple):
+    """How the answer to a body is written: of one row without its batch dimension, as CSV."""
+
+    row: bool
+    csv: bool = False
+
+
 class TensorBodies:
     """The processor `json`."""
 
     def __init__(self, manifest: Manifest) -> None:
-        signature = manifest.signatures[manifest.default_signature]
-        self._reader = TensorReader(signature)
-        self._check = SignatureCheck(manifest.name, signature)
+        self._reader = TensorReader(manifest.signatures[manifest.default_signature])
 
-    def decode(self, payload: Payload) -> tuple[Tensors, bool]:
-        """The inputs, and whether they came as one row without its batch dimension."""
+    def decode(self, payload: Payload) -> tuple[Tensors, BodyForm]:
+        """The inputs, and how the client wants the answer."""
         inputs, row = self._reader.read(payload)
-        self._check.rows(inputs)
-        return inputs, row
+        return inputs, BodyForm(row, wants_csv(payload.headers.get("accept")))
 
-    def encode(self, outputs: Tensors, form: bool) -> Payload:
-        """`{output: values}`, or bare values for the only output; without the batch dimension when `form` is true."""
-        values = write_values(outputs, form)
+    def encode(self, outputs: Tensors, form: BodyForm) -> Payload:
+        """`{output: values}`, or bare values for the only output, or CSV; raises `InvalidInput` as what writes them."""
+        if form.csv:
+            return Payload(write_csv(outputs, self._reader.batched), CSV)
+        values = write_values(outputs, form.row)
         return Payload(write_json(values if len(values) > 1 else next(iter(values.values()))), "application/json")

@@ -8,7 +8,8 @@ taken out here can be put behind the others.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from google.protobuf.message import DecodeError
 
@@ -17,27 +18,48 @@ _SKIPPED = {1: 8, 5: 4}
 """Wire type -> bytes, of numbers of a fixed size."""
 
 
+class Field(NamedTuple):
+    """One field of a message: `tag` is its number and wire type, the others are positions. A field of bytes has its
+    contents from `contents` on."""
+
+    tag: int
+    begin: int
+    contents: int
+    end: int
+
+
+def fields(data: bytes) -> Iterator[Field]:
+    """The outermost fields of a message, by their lengths; raises `DecodeError`."""
+    position = 0
+    while position < len(data):
+        tag, start = _varint(data, position)
+        contents, end = _extent(data, tag & 7, start)
+        if end > len(data):
+            raise DecodeError(f"a field ends {end - len(data)} bytes behind the message")
+        yield Field(tag, position, contents, end)
+        position = end
+
+
+def bytes_tag(field: int) -> int:
+    """The tag of a bytes field (or text, or a message) of the number `field`."""
+    return field << 3 | LENGTH_DELIMITED
+
+
 def take_out(data: bytes, field: int) -> tuple[bytes, list[memoryview]]:
     """The message without its bytes fields of the number `field`, and views on these in their order.
 
-    Only the outermost fields are looked at, by their lengths. Raises `DecodeError`.
+    Raises `DecodeError`.
     """
     view = memoryview(data)
     taken: list[memoryview] = []
     rest: list[memoryview] = []
-    wanted = field << 3 | LENGTH_DELIMITED
-    position = kept = 0
-    while position < len(data):
-        tag, start = _varint(data, position)
-        end = _end(data, tag, start)
-        if end > len(data):
-            raise DecodeError(f"a field ends {end - len(data)} bytes behind the message")
+    wanted = bytes_tag(field)
+    kept = 0
+    for tag, begin, contents, end in fields(data):
         if tag == wanted:
-            rest.append(view[kept:position])
-            _, start = _varint(data, start)
-            taken.append(view[start:end])
+            rest.append(view[kept:begin])
+            taken.append(view[contents:end])
             kept = end
-        position = end
     rest.append(view[kept:])
     return b"".join(rest), taken
 
@@ -46,21 +68,25 @@ def put_behind(message: bytes, field: int, contents: Iterable[bytes | memoryview
     """The message with `contents` as further bytes fields of the number `field`; each is copied once."""
     parts: list[bytes | memoryview] = [message]
     for content in contents:
-        parts += (_encoded(field << 3 | LENGTH_DELIMITED) + _encoded(len(content)), content)
+        parts += (opening(field, len(content)), content)
     return b"".join(parts)
 
 
-def _end(data: bytes, tag: int, start: int) -> int:
-    """Where a field ends whose value begins at `start`."""
-    kind = tag & 7
+def opening(field: int, size: int) -> bytes:
+    """What stands before the `size` bytes of a bytes field of the number `field`."""
+    return _encoded(bytes_tag(field)) + _encoded(size)
+
+
+def _extent(data: bytes, kind: int, start: int) -> tuple[int, int]:
+    """Where the value of a field begins whose tag ends at `start`, and where the field ends."""
     if kind == LENGTH_DELIMITED:
-        size, start = _varint(data, start)
-        return start + size
+        size, contents = _varint(data, start)
+        return contents, contents + size
     if kind == 0:
-        return _varint(data, start)[1]
+        return start, _varint(data, start)[1]
     if kind not in _SKIPPED:
         raise DecodeError(f"no wire type {kind}")
-    return start + _SKIPPED[kind]
+    return start, start + _SKIPPED[kind]
 
 
 def _varint(data: bytes, position: int) -> tuple[int, int]:

@@ -108,5 +108,5 @@ def test_a_load_brings_its_own_files(
 ) -> None:
     content = export(tmp_path / "model.onnx", 3).read_bytes()
     management.load_model("m", config="{}", files={"file:5/model.onnx": content})
-    assert (answer(endpoint), answer(endpoint, "5")) == (2, 3)
-    assert index(management) == [("m", "1", "READY"), ("m", "5", "READY")]
+    assert (answer(endpoint), answer(endpoint, "5")) == (3, 3)
+    assert wait_for_index(management, [("m", "5", "READY")])

@@ -52,7 +52,7 @@ PIXELS = IMAGES.astype(np.float32)
 @pytest.fixture(scope="module")
 def kserve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, subprocess.Popen[str]]]:
     """The folder that KServe's package gets into, and the installation under way: the gateway starts meanwhile."""
-    folder = tmp_path_factory.mktemp("kserve")
+    folder, scratch = tmp_path_factory.mktemp("kserve"), tmp_path_factory.mktemp("pip")
     pip = [
         sys.executable,
         "-m",
@@ -63,8 +63,14 @@ def kserve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, sub
         "--no-deps",
         "--no-compile",
     ]
-    pipes: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen([*pip, "--target", folder, *KSERVE], **pipes) as installing:
+    with subprocess.Popen(
+        [*pip, "--target", folder, *KSERVE],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        # What is left when it has to be ended early.
+        env=os.environ | {"TMPDIR": str(scratch)},
+    ) as installing:
         yield folder, installing
         installing.kill()
 

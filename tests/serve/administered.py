@@ -73,6 +73,9 @@ class Administered:
         self.administration = Administration(self.desired)
         self.dispatcher = Dispatcher(Router())
         self.loader = VersionLoader(self.dispatcher, folder / "loaded", "here", "secret")
+        self.going = asyncio.Event()
+        """Cleared, the fleet stands still."""
+        self.going.set()
 
     async def do(self, operation: Operation) -> ModelList:
         async with asyncio.timeout(20):
@@ -96,6 +99,7 @@ class Administered:
     async def run(self) -> None:
         """Heartbeats and steps, until it is cancelled."""
         while True:
+            await self.going.wait()
             self.fleet.hear_gateway(
                 GatewayReport("g", self.dispatcher.router.table.number, dict(self.loader.states)), time.monotonic()
             )

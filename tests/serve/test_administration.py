@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,12 +21,15 @@ from model_store.errors import (
     SourceError,
 )
 from model_store.store import Store
+from serve.config import Config
 from serve.desired_edits import Known
 from serve.desired_state import DesiredState
 from serve.operations import (
     InspectModel,
     ListModels,
     LoadModel,
+    ModelList,
+    ModelStatus,
     ReplaceModels,
     ScaleModel,
     SetDefault,
@@ -31,6 +37,7 @@ from serve.operations import (
     VersionStatus,
 )
 from serve.registration import Registration
+from tests.model_store.web import FILE, SENDS_ON, web_server
 from tests.serve.administered import administered, convert, export
 from tests.serve.waiting import eventually
 from tests.sources.archives_writing import torchserve, write_zip
@@ -119,12 +126,15 @@ async def test_an_export_that_comes_as_bytes_becomes_a_version(tmp_path: Path, t
     async with administered(tmp_path, {"name": "m", "source": two}) as served:
         files = {"model.onnx": await asyncio.to_thread(Path(three).read_bytes)}
         settings = {"serve": {"batching": {"max_batch_size": 8}}}
-        answer = await served.do(LoadModel(model="m", files=files, version="1", settings=settings))
-        assert [(v.version, v.max_batch_size, v.default) for v in answer.models[0].versions] == [("1", 8, True)]
-        assert await served.call("m") == 3
+        answer = await served.do(LoadModel(model="m", files=files, version="5", settings=settings))
+        loaded = [(v.version, v.max_batch_size, v.default) for v in answer.models[0].versions if v.state == "READY"]
+        assert loaded == [("5", 8, True)]
+        assert (await served.call("m"), await served.call("m", "5")) == (3, 3)
         (model,) = served.desired.config.models
         assert model.versions is not None
-        assert [(v.version, v.as_version) for v in model.versions] == [(3, "1")]
+        assert [(v.version, v.as_version) for v in model.versions] == [(3, "5")]
+        with pytest.raises(ModelNotFound, match="callable: 5"):
+            await served.call("m", "1")
 
 
 @pytest.mark.parametrize("name", ["../model.onnx", "/model.onnx", "a\\b.onnx", "a/../../b.onnx"])
@@ -157,6 +167,42 @@ async def test_several_at_once_all_come_about(tmp_path: Path, two: str) -> None:
         await asyncio.gather(*(served.do(LoadModel(model=name, source=two)) for name in names))
         assert sorted(served.names()) == names
         assert [await served.call(name) for name in names] == [2, 2]
+
+
+async def test_sources_that_versions_were_made_of_are_read_again_only_when_they_are_loaded_again(
+    tmp_path: Path, two: str, three: str
+) -> None:
+    async with administered(tmp_path, {"name": "m", "source": two}) as served:
+        await served.do(LoadModel(model="m"))
+        os.unlink(two)
+        await served.do(LoadModel(model="m", source=three, version="3.0"))
+        os.unlink(three)
+        await served.do(SetDefault(model="m", version="3.0"))
+        await served.do(ScaleModel(model="m", replicas=1, wait=True))
+        assert await served.states(UnloadModel(model="m", version="1")) == {"m": [("3.0", "READY")]}
+        assert await served.call("m") == 3
+
+        for settings in ({}, {"serve": {"batching": {"max_batch_size": 8}}}):
+            with pytest.raises(SourceError, match="does not exist"):
+                await served.do(LoadModel(model="m", settings=settings))
+            assert await served.call("m") == 3
+
+
+async def test_a_source_that_changed_is_loaded_anew(tmp_path: Path, two: str, three: str) -> None:
+    async with administered(tmp_path, {"name": "m", "source": two}) as served:
+        await served.do(LoadModel(model="m"))
+        shutil.copyfile(three, two)
+        for operation in (LoadModel(model="m", source=two), LoadModel(model="m")):
+            await served.do(operation)
+            assert (await served.call("m"), await served.call("m", "2")) == (3, 3)
+
+
+async def test_an_applied_config_reads_all_sources_again(tmp_path: Path, two: str, three: str) -> None:
+    async with administered(tmp_path, {"name": "m", "source": two}) as served:
+        await served.do(LoadModel(model="m"))
+        shutil.copyfile(three, two)
+        await served.desired.apply(served.desired.config)
+        await eventually(lambda: ("m", 2) in served.dispatcher.loaded, 10)
 
 
 # -- what does not come off ------------------------------------------------------------------------------------------
@@ -209,6 +255,63 @@ async def test_what_another_call_changed_meanwhile_is_not_taken_back(tmp_path: P
         assert served.names() == ["n"]
 
 
+async def test_of_two_versions_at_once_the_one_that_can_not_be_loaded_leaves_the_other(
+    tmp_path: Path, two: str, three: str
+) -> None:
+    absent = LoadModel(model="m", source=str(tmp_path / "absent.onnx"), version="9")
+    async with administered(tmp_path, {"name": "m", "source": two}) as served:
+        calls = [absent, LoadModel(model="m", source=three, version="3")]
+        outcomes = await asyncio.gather(*(served.do(call) for call in calls), return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [SourceError, ModelList]
+        (model,) = served.desired.config.models
+        assert [version.source for version in model.wanted_versions()] == [two, three]
+        assert await served.call("m", "3") == 3
+
+
+@pytest.mark.parametrize("left", [[], [{"name": "m", "source": "/absent.onnx"}]])
+async def test_a_load_that_a_config_overtakes_is_a_conflict_and_leaves_the_config(
+    tmp_path: Path, two: str, left: list[dict[str, Any]]
+) -> None:
+    async with administered(tmp_path) as served:
+        served.going.clear()
+        loading = asyncio.ensure_future(served.do(LoadModel(model="m", source=two)))
+        await eventually(lambda: served.names() == ["m"])
+        config = Config.model_validate({**served.desired.config.document(), "models": left})
+        await served.desired.apply(config)
+        served.going.set()
+        with pytest.raises(Conflict, match="unloaded or changed by another call meanwhile"):
+            await loading
+        assert served.desired.config == config
+
+
+async def test_an_unload_ends_a_load_that_is_under_way(tmp_path: Path, two: str) -> None:
+    async with administered(tmp_path) as served:
+        served.going.clear()
+        loading = asyncio.ensure_future(served.do(LoadModel(model="m", source=two)))
+        await eventually(lambda: served.names() == ["m"])
+        unloading = asyncio.ensure_future(served.do(UnloadModel(model="m")))
+        await eventually(lambda: served.names() == [])
+        served.going.set()
+        assert await unloading == ModelList((ModelStatus("m"),))
+        with pytest.raises(Conflict):
+            await loading
+        assert served.names() == []
+
+
+async def test_what_can_not_be_taken_back_is_logged_and_the_first_reason_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with administered(tmp_path) as served:
+        served.going.clear()
+        loading = asyncio.ensure_future(served.do(LoadModel(model="m", source=str(tmp_path / "absent.onnx"))))
+        await eventually(lambda: served.names() == ["m"])
+        generations.append(served.store, served.desired.number + 1, served.desired.config.document())
+        served.going.set()
+        with pytest.raises(SourceError, match="does not exist"):
+            await loading
+        assert "desired state can't be taken back" in caplog.text
+
+
 @pytest.mark.parametrize("source", ["m.onnx", "https://host/m.onnx", "/elsewhere/m.onnx"])
 async def test_a_source_that_is_not_admitted_is_forbidden(tmp_path: Path, source: str) -> None:
     async with administered(tmp_path, allowed_sources=["file:///models/*"]) as served:
@@ -217,6 +320,15 @@ async def test_a_source_that_is_not_admitted_is_forbidden(tmp_path: Path, source
         with pytest.raises(Forbidden):
             await served.do(ReplaceModels(models=({"name": "m", "source": source},)))
         assert served.names() == []
+
+
+@pytest.mark.parametrize("model", ["m", None])
+async def test_a_source_that_sends_on_to_what_is_not_admitted_is_not_loaded(tmp_path: Path, model: str | None) -> None:
+    with web_server() as web:
+        async with administered(tmp_path, allowed_sources=[web.url + SENDS_ON]) as served:
+            with pytest.raises(SourceError, match="where it is not followed"):
+                await served.do(LoadModel(model=model, source=web.url + SENDS_ON))
+            assert (served.names(), web.asked.count(FILE)) == ([], 0)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from model_store.errors import Forbidden
-from serve.allowed_sources import admitted, matches
+from serve.allowed_sources import admitted, matches, redirects
 
 
 @pytest.fixture
@@ -104,3 +104,27 @@ def test_other_urls_are_refused(url: str) -> None:
 )
 def test_a_star_is_any_text_and_nothing_else_is_special(place: str, pattern: str, admits: bool) -> None:
     assert matches(place, [pattern]) is admits
+
+
+ALLOWED = ("https://host/models/*", "https://mirror/*")
+
+
+@pytest.mark.parametrize(
+    ("place", "followed"),
+    [
+        ("https://host/models/b.onnx", True),
+        ("https://mirror/b.onnx", True),
+        ("https://host/b.onnx", False),
+        ("https://host/models/../b.onnx", False),
+        ("https://host/models/%2E%2e/b.onnx", False),
+        ("http://host/models/b.onnx", False),
+        ("http://169.254.169.254/latest/meta-data", False),
+        ("file:///etc/passwd", False),
+    ],
+)
+def test_what_patterns_admit_is_sent_on_only_to_what_they_admit(place: str, followed: bool) -> None:
+    assert redirects("https://host/models/a.onnx", ALLOWED)(place) is followed
+
+
+def test_the_config_s_own_sources_are_sent_on_to_anywhere() -> None:
+    assert redirects("https://elsewhere/a.onnx", ALLOWED)("https://cdn/a.onnx")

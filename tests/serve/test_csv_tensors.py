@@ -32,6 +32,7 @@ def read(body: bytes, *inputs: TensorSpec) -> dict[str, Any]:
         b"1,2\r\n3,4",
         b"\xef\xbb\xbf1,2\n\n3,4\n\n",
         b"width,height\n1,2\n3,4\n",
+        b",height\n1,2\n3,4\n",
         b'"1"," 2"\n3,4e0\n',
     ],
 )
@@ -69,13 +70,14 @@ def test_a_column_of_text_may_be_quoted_and_hold_lines() -> None:
     [
         (b"1,2,3,4\n5,6,7,8\n", TensorSpec("x", "UINT8", (-1, 2, 2)), [[[1, 2], [3, 4]], [[5, 6], [7, 8]]]),
         (b"1,2,3,4\n", TensorSpec("x", "INT32", (-1, 2, -1)), [[[1, 2], [3, 4]]]),
-        (b"1,2\n3,4\n", TensorSpec("x", "FP64", (2, 2)), [[1, 2], [3, 4]]),
+        (b"1,2,3\n4,5,6\n", TensorSpec("x", "FP64", (2, 3)), [[1, 2, 3], [4, 5, 6]]),
+        (b"0,255\n", TensorSpec("x", "UINT8", (-1, 2)), [[0, 255]]),
         (b"true,0\nFALSE,1\n", TensorSpec("x", "BOOL", (-1, 2)), [[True, False], [False, True]]),
         (b"18446744073709551615\n", TensorSpec("x", "UINT64", (-1,)), [2**64 - 1]),
         (b"1.5\n", TensorSpec("x", "FP16", (-1,)), [1.5]),
         (b"1.5\n", TensorSpec("x", "BF16", (-1,)), [1.5]),
         (b"inf\n-inf\n", TensorSpec("x", "FP32", (-1,)), [np.inf, -np.inf]),
-        (b"a,b\n", X, []),
+        (b"x\n", TensorSpec("x", "FP32", (-1,)), []),
     ],
 )
 def test_cells_take_the_input_s_datatype_and_shape(body: bytes, spec: TensorSpec, expected: list[Any]) -> None:
@@ -90,13 +92,17 @@ def test_cells_take_the_input_s_datatype_and_shape(body: bytes, spec: TensorSpec
         (b"1,2\n3\n", (X,), "line 2 of the CSV: expected 2 cells, got 1"),
         (b"1,2,3\n", (X,), "1 lines of 3 cells are no tensor 'x': FP32[*,2]"),
         (b"1,2\n3,b\n", (X,), "input 'x': expected FP32 values, got 'b'"),
+        (b"1,O.2\n3,4\n", (X,), "input 'x': expected FP32 values, got 'O.2'"),
+        (b"a,b\n", (X,), "the CSV has one line, which is no row 'x': FP32[*,2]: 'a'"),
         (b"1,1_0\n", (X,), "input 'x': expected FP32 values, got '1_0'"),
         (b"1,1e39\n", (X,), "input 'x': expected FP32, got float64 values that do not fit"),
         (b'1,"2\n', (X,), "line 1 of the CSV: unexpected end of data"),
         (b"1,\xff\n", (X,), "the CSV is not UTF-8 text: invalid start byte"),
         (b"age,city,income\n,Bonn,1\n", PEOPLE, "input 'age': expected INT64 values, got ''"),
         (b"age,city,income\n1.0,Bonn,1\n", PEOPLE, "input 'age': expected INT64 values, got '1.0'"),
-        (b"300\n", (TensorSpec("x", "UINT8", (-1,)),), "input 'x': expected UINT8 values, got '300'"),
+        (b"256\n", (TensorSpec("x", "UINT8", (-1,)),), "input 'x': expected UINT8 values, got '256'"),
+        (b"-1\n", (TensorSpec("x", "UINT8", (-1,)),), "input 'x': expected UINT8 values, got '-1'"),
+        (b"1,2\n", (TensorSpec("x", "FP32", (-1, -1, -1)),), "1 lines of 2 cells are no tensor 'x': FP32[*,*,*]"),
         (b"2\n", (TensorSpec("x", "BOOL", (-1,)),), "input 'x': expected BOOL values, got '2'"),
         (
             b"age,town,income\n",
@@ -104,10 +110,13 @@ def test_cells_take_the_input_s_datatype_and_shape(body: bytes, spec: TensorSpec
             "expected a column for each of the inputs 'age': INT64[*,1], 'city': BYTES[*,1], 'income': FP32[*,1], or "
             "their names first; got 'age', 'town', 'income'",
         ),
-        (
-            b"1,2,3\n",
-            (X, AGE),
-            "CSV can't carry these inputs, which are no single values a row: 'x': FP32[*,2], 'age': INT64[*,1]",
+        *(
+            (
+                body,
+                (X, AGE),
+                "CSV can't carry these inputs, which are no single values a row: 'x': FP32[*,2], 'age': INT64[*,1]",
+            )
+            for body in (b"1,2,3\n", b"x,age\n1,2\n")
         ),
     ],
 )

@@ -112,6 +112,14 @@ def test_a_version_that_is_called_so_is_replaced_with_its_label_and_traffic(vers
     ]
 
 
+@pytest.mark.parametrize(("version", "entry"), [("5", {"version": 8, "as_version": "5"}), (None, {"version": 8})])
+@pytest.mark.parametrize("before", [M, {"name": "m", "versions": [{"version": 3, "as_version": "5"}, {"version": 4}]}])
+def test_files_are_all_of_a_model(before: Document, version: str | None, entry: dict[str, Any]) -> None:
+    operation = LoadModel(model="m", version=version, files={"model.onnx": b"x"})
+    after = load(config({**before, "serve": {"cpus": 2}}), operation, known(), {"version": 8})
+    assert model(after) == {"name": "m", "versions": [entry], "serve": {"cpus": 2}}
+
+
 def test_settings_are_merged_into_the_model() -> None:
     before = config({**M, "serve": {"cpus": 2, "batching": {"max_batch_size": 8, "max_delay_ms": 1.0}}})
     settings = {"serve": {"batching": {"max_batch_size": 16}, "cpus": None}}

@@ -29,7 +29,7 @@ FORBIDDEN = {
     "converters": {"serve", "ray", "grpc", "granian"},
 }
 SERVERS = {"socket", "socketserver", "ssl", "selectors", "http", "grpc", "granian", "uvicorn", "ray"}
-SHARED_BY_DIALECTS = {"base", "grpc_base"}
+SHARED_BY_DIALECTS = {"base", "grpc_base", "raw_bodies"}
 PROTOCOLS = {"torchserve": "model_server"}
 """Modules of one protocol share the first words of their names, but for these."""
 

@@ -237,6 +237,20 @@ async def test_what_the_controller_refuses_is_told(port: Port, path: str, refusa
     )
 
 
+async def test_a_client_that_leaves_in_the_middle_of_a_config_is_no_defect(
+    port: Port, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "onegate")
+    _, writer = await asyncio.open_connection("127.0.0.1", port.number)
+    writer.write(b"PUT /api/config HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nmodels:")
+    await writer.drain()
+    await asyncio.sleep(0.1)
+    writer.close()
+    await eventually(lambda: "client went away during PUT /api/config" in caplog.text)
+    assert "internal error" not in caplog.text
+    assert port.desired.applied == []
+
+
 async def test_a_defect_is_told_by_its_id_only(port: Port, caplog: pytest.LogCaptureFixture) -> None:
     port.desired.refusal = FileNotFoundError(2, "No such file or directory", "/var/secret/store")
     status, answer = await port.call("PUT", "/api/config", CONFIG)

@@ -453,6 +453,14 @@ def test_options_are_answered_with_the_model_s_document() -> None:
             "Failed to start workers (the handler raised)",
         ),
         (
+            "POST",
+            "/models",
+            ModelNotReady("the controller went away", retry_after_s=2.0),
+            503,
+            "ServiceUnavailableException",
+            "the controller went away",
+        ),
+        (
             "PUT",
             "/models/m",
             ModelNotReady("no room"),

@@ -87,6 +87,6 @@ def test_a_trusted_version_of_the_store_needs_the_trust_of_the_config(tmp_path: 
     store.publish(carries_code, {"model.pkl": tmp_path / "model.pkl"})
     listed = {"name": "m", "versions": [{"version": 1}]}
     with pytest.raises(TrustRequired, match="version 1 of 'm' was made with `trust: true`"):
-        prepare_model(store, ModelConfig.model_validate(listed), lambda _: None)
-    (wanted,) = prepare_model(store, ModelConfig.model_validate({**listed, "trust": True}), lambda _: None)
+        prepare_model(store, ModelConfig.model_validate(listed), (), {}, lambda _: None)
+    (wanted,) = prepare_model(store, ModelConfig.model_validate({**listed, "trust": True}), (), {}, lambda _: None)
     assert wanted.entry.manifest.trusted

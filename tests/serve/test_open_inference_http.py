@@ -167,6 +167,12 @@ def test_members_that_are_null_are_not_there() -> None:
     body = {"inputs": inputs, "outputs": None, "id": None, "parameters": {"priority": None, "headers": None}}
     query = decode(post(body))
     assert (query.id, query.wanted_outputs, query.priority, query.parameters) == ("", (), 0, {})
+    whole = binary() | {"data": None}
+    whole["parameters"]["shared_memory_region"] = None
+    outputs = [{"name": "y", "parameters": {"shared_memory_region": None, "binary_data": None, "classification": None}}]
+    query = decode(post({"inputs": [whole], "outputs": outputs}, FLOATS.tobytes()))
+    assert query.inputs is not None
+    assert (query.inputs["x"].tolist(), query.wanted_outputs) == (FLOATS.tolist(), ("y",))
 
 
 def test_of_a_member_that_comes_twice_the_last_counts() -> None:
@@ -477,7 +483,7 @@ def test_all_outputs_are_binary_when_the_request_says_so() -> None:
     request = post(GOOD | {"parameters": {"binary_data_output": True}})
     reply = reply_to(request, {"y": FLOATS, "s": np.array([b"ab", b"\xff"], object)})
     message, rest = parts_of(reply)
-    assert reply.headers == [OCTETS, (LENGTH, str(len(reply.body) - 19))]
+    assert (reply.status, reply.headers) == (200, [OCTETS, (LENGTH, str(len(reply.body) - 19))])
     assert message["outputs"] == [
         {"name": "y", "datatype": "FP32", "shape": [1, 2], "parameters": {"binary_data_size": 8}},
         {"name": "s", "datatype": "BYTES", "shape": [2], "parameters": {"binary_data_size": 11}},

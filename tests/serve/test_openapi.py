@@ -164,6 +164,8 @@ def test_a_model_s_own_path_takes_what_it_takes() -> None:
     tensors = {"application/json", "text/csv", "application/x-npz", "multipart/form-data", "application/octet-stream"}
     assert taken == {"double": tensors | {"application/x-npy"}, "people": tensors, "echo": {"*/*"}}
     assert "image/*" in paths["/predict/colours"]["post"]["requestBody"]["content"]
+    for name in ("double", "colours"):
+        assert set(paths[f"/predict/{name}"]["post"]["responses"]["200"]["content"]) == {"application/json", "text/csv"}
 
 
 # -- over HTTP ---------------------------------------------------------------------------------------------------------

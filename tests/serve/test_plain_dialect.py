@@ -93,6 +93,12 @@ async def test_columns_are_inputs_and_an_empty_number_is_nan(port: int) -> None:
     assert math.isnan(answer["outputs"]["sum"][1][0])
 
 
+async def test_the_answer_is_csv_for_clients_that_ask_for_it(port: int) -> None:
+    for path, body, lines in [("double", b"[1, 2]", b"2.0,4.0\n"), ("people", b"40,Bonn,0.5\n", b"40.5,Bonn\n")]:
+        status, headers, content = await call(port, "POST", f"/predict/{path}", body, accept="text/csv")
+        assert (status, headers["content-type"], content) == (200, "text/csv", lines)
+
+
 async def test_a_put_is_answered_too(port: int) -> None:
     status, _, content = await call(port, "PUT", "/predict/double", b"[[1, 2]]")
     assert (status, json.loads(content)) == (200, DOUBLED)

@@ -26,7 +26,7 @@ from serve.routing import ModelRoute, Router, RoutingTable, ServeOptions, Versio
 from serve.runtimes.base import Runtime, load_runtime
 from serve.runtimes.processing import ProcessingRuntime
 from tests.serve.pictures import BLUE, GREEN, LABELS, RED, described, mean_colour, photograph
-from tests.serve.test_http_front_door import reachable
+from tests.serve.test_http_front_door import call, reachable
 from tests.serve.tiny_versions import FunctionRuntime, manifest
 
 
@@ -153,6 +153,12 @@ async def test_the_only_model_needs_no_name(single: Endpoint) -> None:
 
 async def test_sagemaker_s_usual_csv_is_read(single: Endpoint) -> None:
     assert (await single.post("/invocations", b"1,2\n3,4\n", content_type="text/csv"))[2] == [[2, 4], [6, 8]]
+
+
+async def test_sagemaker_s_usual_csv_is_answered_where_it_is_asked_for(single: Endpoint) -> None:
+    csv = "text/csv"
+    reply = await call(single.port, "POST", "/invocations", b"1,2\n3,4\n", content_type=csv, accept=csv)
+    assert (reply[0], reply[1]["content-type"], reply[2]) == (200, csv, b"2.0,4.0\n6.0,8.0\n")
 
 
 async def test_one_of_several_models_needs_a_name(endpoint: Endpoint) -> None:

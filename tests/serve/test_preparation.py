@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,17 @@ from model_store.store import Store
 from serve.config_model import ModelConfig
 from serve.config_serve import ServeConfig
 from serve.fleet import Wanted
-from serve.preparation import Preparer, conversion_options, prepare_model, serve_options, stored_version
+from serve.preparation import (
+    Made,
+    Preparer,
+    archive_manifest,
+    conversion_options,
+    prepare_model,
+    serve_options,
+    stored_version,
+)
 from serve.routing import Batching, ServeOptions
+from tests.model_store.web import FILE, SENDS_ON, web_server
 from tests.serve.tiny_versions import entry, manifest
 from tests.serve.waiting import eventually
 
@@ -45,7 +54,9 @@ class Conversions:
         self.failure: Exception | None = None
         self._ends: dict[str, threading.Event] = {}
 
-    def __call__(self, store: Store, config: ModelConfig, on_progress: Callable[[str], None]) -> tuple[Wanted, ...]:
+    def __call__(
+        self, store: Store, config: ModelConfig, allowed: Sequence[str], made: Made, on_progress: Callable[[str], None]
+    ) -> tuple[Wanted, ...]:
         name = config.name
         self.tell[name] = on_progress
         end = self._ends[name] = threading.Event()
@@ -90,7 +101,7 @@ async def test_a_preparation_gives_its_versions_and_tells_how_far_it_is(
     def on_progress(text: str) -> None:
         heard.append((text, threading.current_thread() is threading.main_thread()))
 
-    preparing = asyncio.ensure_future(preparer.prepare(model("a"), on_progress))
+    preparing = asyncio.ensure_future(preparer.prepare(model("a"), (), {}, on_progress))
     await conversions.has_begun("a")
     conversions.tell["a"]("exporting")
     conversions.tell["a"]("comparing")
@@ -101,7 +112,7 @@ async def test_a_preparation_gives_its_versions_and_tells_how_far_it_is(
 
 async def test_what_a_preparation_raises_reaches_its_caller(preparer: Preparer, conversions: Conversions) -> None:
     conversions.failure = ConversionError("outputs differ by 3%")
-    preparing = asyncio.ensure_future(preparer.prepare(model("a"), unheard))
+    preparing = asyncio.ensure_future(preparer.prepare(model("a"), (), {}, unheard))
     await conversions.has_begun("a")
     conversions.end("a")
     with pytest.raises(ConversionError, match=r"^outputs differ by 3%$"):
@@ -111,7 +122,7 @@ async def test_what_a_preparation_raises_reaches_its_caller(preparer: Preparer, 
 async def test_no_more_are_prepared_at_once_than_there_are_threads(
     preparer: Preparer, conversions: Conversions
 ) -> None:
-    preparing = [asyncio.ensure_future(preparer.prepare(model(name), unheard)) for name in ("a", "b", "c")]
+    preparing = [asyncio.ensure_future(preparer.prepare(model(name), (), {}, unheard)) for name in ("a", "b", "c")]
     await conversions.has_begun("a", "b")
     await asyncio.sleep(0.05)
     assert sorted(conversions.begun) == ["a", "b"]
@@ -124,7 +135,7 @@ async def test_no_more_are_prepared_at_once_than_there_are_threads(
 
 async def test_a_cancelled_preparation_is_not_heard_any_more(preparer: Preparer, conversions: Conversions) -> None:
     heard: list[str] = []
-    preparing = asyncio.ensure_future(preparer.prepare(model("a"), heard.append))
+    preparing = asyncio.ensure_future(preparer.prepare(model("a"), (), {}, heard.append))
     await conversions.has_begun("a")
     conversions.tell["a"]("exporting")
     await eventually(lambda: heard == ["exporting"])
@@ -139,14 +150,14 @@ async def test_the_failure_of_a_cancelled_preparation_is_not_reported_as_lost(
     preparer: Preparer, conversions: Conversions, caplog: pytest.LogCaptureFixture
 ) -> None:
     conversions.failure = ConversionError("outputs differ by 3%")
-    preparing = asyncio.ensure_future(preparer.prepare(model("a"), unheard))
+    preparing = asyncio.ensure_future(preparer.prepare(model("a"), (), {}, unheard))
     await conversions.has_begun("a")
     preparing.cancel()
     await asyncio.wait([preparing])
     conversions.end("a")
     await eventually(lambda: conversions.running == [])
     conversions.failure = None
-    again = asyncio.ensure_future(preparer.prepare(model("a"), unheard))
+    again = asyncio.ensure_future(preparer.prepare(model("a"), (), {}, unheard))
     await conversions.has_begun("a", "a")
     conversions.end("a")
     await again
@@ -156,11 +167,11 @@ async def test_the_failure_of_a_cancelled_preparation_is_not_reported_as_lost(
 async def test_the_next_preparation_of_a_model_waits_for_the_thread_of_the_cancelled_one(
     preparer: Preparer, conversions: Conversions
 ) -> None:
-    first = asyncio.ensure_future(preparer.prepare(model("a"), unheard))
+    first = asyncio.ensure_future(preparer.prepare(model("a"), (), {}, unheard))
     await conversions.has_begun("a")
     first.cancel()
-    second = asyncio.ensure_future(preparer.prepare(model("a"), unheard))
-    other = asyncio.ensure_future(preparer.prepare(model("b"), unheard))
+    second = asyncio.ensure_future(preparer.prepare(model("a"), (), {}, unheard))
+    other = asyncio.ensure_future(preparer.prepare(model("b"), (), {}, unheard))
     await conversions.has_begun("a", "b")
     await asyncio.sleep(0.05)
     assert sorted(conversions.begun) == ["a", "b"]
@@ -174,10 +185,10 @@ async def test_the_next_preparation_of_a_model_waits_for_the_thread_of_the_cance
 async def test_preparations_that_were_cancelled_before_their_turn_never_begin(
     preparer: Preparer, conversions: Conversions
 ) -> None:
-    first = asyncio.ensure_future(preparer.prepare(model("a"), unheard))
+    first = asyncio.ensure_future(preparer.prepare(model("a"), (), {}, unheard))
     await conversions.has_begun("a")
     for _ in range(3):
-        waiting = asyncio.ensure_future(preparer.prepare(model("a"), unheard))
+        waiting = asyncio.ensure_future(preparer.prepare(model("a"), (), {}, unheard))
         await asyncio.sleep(0)
         waiting.cancel()
         await asyncio.wait([waiting])
@@ -208,18 +219,18 @@ def test_a_source_is_converted_once_and_found_again(tmp_path: Path) -> None:
     store = Store.open(str(tmp_path / "store"))
     config = model(source=str(export_linear(tmp_path / "m.onnx", 2.0)), serve={"executor": "replicas", "replicas": 2})
     (version,) = config.wanted_versions()
-    assert stored_version(store, config, version) is None
+    assert stored_version(store, config, version, ()) is None
 
     first: list[str] = []
-    (wanted,) = prepare_model(store, config, first.append)
+    (wanted,) = prepare_model(store, config, (), {}, first.append)
     assert (wanted.entry.key, wanted.traffic, wanted.labels) == (("m", 1), 100, ())
     assert wanted.entry.serve == ServeOptions("replicas", replicas=2)
     assert wanted.entry.manifest == store.manifest("m", 1)
     assert first[-1] == "publishing"
-    assert stored_version(store, config, version) == wanted.entry.manifest
+    assert stored_version(store, config, version, ()) == wanted.entry.manifest
 
     again: list[str] = []
-    assert prepare_model(store, config, again.append) == (wanted,)
+    assert prepare_model(store, config, (), {}, again.append) == (wanted,)
     assert again == ["version 1 was made from the same source and options"]
 
 
@@ -235,7 +246,7 @@ def test_versions_of_the_store_are_taken_with_their_traffic_and_labels(tmp_path:
         ],
         serve={"executor": "inline"},
     )
-    wanted = prepare_model(store, config, unheard)
+    wanted = prepare_model(store, config, (), {}, unheard)
     assert [(each.entry.key, each.traffic, each.labels) for each in wanted] == [
         (("m", 2), 90, ("stable", "best")),
         (("m", 1), 10, ("old",)),
@@ -245,9 +256,29 @@ def test_versions_of_the_store_are_taken_with_their_traffic_and_labels(tmp_path:
 def test_what_can_not_be_prepared_says_why(tmp_path: Path) -> None:
     store = Store.open(str(tmp_path / "store"))
     with pytest.raises(SourceError):
-        prepare_model(store, model(source=str(tmp_path / "absent.onnx")), unheard)
+        prepare_model(store, model(source=str(tmp_path / "absent.onnx")), (), {}, unheard)
     with pytest.raises(ModelNotFound):
-        prepare_model(store, model(versions=[{"version": 7}]), unheard)
+        prepare_model(store, model(versions=[{"version": 7}]), (), {}, unheard)
+
+
+def test_a_source_of_the_web_is_sent_on_only_to_what_is_allowed(tmp_path: Path) -> None:
+    store = Store.open(str(tmp_path / "store"))
+    with web_server() as web:
+        web.content = export_linear(tmp_path / "m.onnx", 2.0).read_bytes()
+        config = model(source=web.url + SENDS_ON)
+        (version,) = config.wanted_versions()
+        refused = [web.url + SENDS_ON]
+        for read in (
+            lambda: stored_version(store, config, version, refused),
+            lambda: prepare_model(store, config, refused, {}, unheard),
+            lambda: archive_manifest(web.url + SENDS_ON, refused),
+        ):
+            with pytest.raises(SourceError, match="where it is not followed"):
+                read()
+        assert FILE not in web.asked
+        for followed in ([web.url + "/models/*"], []):
+            assert stored_version(store, config, version, followed) is None
+        assert FILE in web.asked
 
 
 # -- where a version runs --------------------------------------------------------------------------------------------

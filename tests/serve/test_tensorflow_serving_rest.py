@@ -11,7 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_store.errors import ConversionError, InvalidInput, OnegateError, OutOfMemory, Overloaded, Unsupported
+from model_store.errors import (
+    Conflict,
+    ConversionError,
+    DeadlineExceeded,
+    InternalError,
+    InvalidInput,
+    OnegateError,
+    OutOfMemory,
+    Overloaded,
+    Unsupported,
+)
 from model_store.manifest import Signature, TensorSpec
 from serve.dialects.base import HttpRequest
 from serve.dialects.tensorflow_serving_rest import TensorFlowServingRest
@@ -460,6 +470,9 @@ def request(method: str, path: str, body: bytes = b"") -> HttpRequest:
         (Overloaded("full", retry_after_s=2.5), 429, [("retry-after", "3")]),
         (OutOfMemory("no memory"), 429, []),
         (ConversionError("no"), 400, []),
+        (Conflict("no"), 409, []),
+        (DeadlineExceeded("late"), 504, []),
+        (InternalError("no"), 500, []),
     ],
 )
 def test_overload_and_other_kinds_have_the_protocol_s_status(

@@ -1,4 +1,4 @@
-"""What a client of each dialect sends for an attempt, and how it reads the reply."""
+"""A call of the table of behaviours, and the two kinds of client that make it: over HTTP and over gRPC."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ import numpy as np
 from tests.serve.behaviours.endpoint import Endpoint
 from tests.serve.test_http_front_door import call as http_call
 
-Values = list[list[Any]]
 Body = tuple[bytes, dict[str, str]]
 """A body and the headers that belong to it."""
 
