@@ -135,7 +135,7 @@ class Administration:
         if operation.files:
             made = {"version": await self._registration.published(operation)}
         change = partial(edits.load, operation=operation, known=self._known, made=made)
-        read = None if made is None else {made.get("source")}
+        read = None if made is None else {source for key, source in made.items() if key == "source"}
         return await self._change(change, operation.model, wait=operation.wait, again=True, read=read)
 
     async def _unload(self, operation: UnloadModel) -> ModelList:
@@ -168,12 +168,12 @@ class Administration:
         *names: str,
         wait: bool,
         again: bool = False,
-        read: Collection[str | None] | None = (),
+        read: Collection[str] | None = (),
     ) -> ModelList:
         """The models of these names after an edit, with `wait` once they can be called. Calls that wait for the same
         model take turns: what one of them has written may be taken back."""
         async with AsyncExitStack() as turns:
-            for name in sorted(names) if wait else ():
+            for name in sorted(set(names)) if wait else ():
                 await turns.enter_async_context(self._turns.setdefault(name, asyncio.Lock()))
             edit = await self._desired.edit(change, names if again else (), read)
             if wait:

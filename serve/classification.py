@@ -6,12 +6,21 @@ Protocol-free, so that HTTP and gRPC answer alike.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from model_store.errors import InvalidInput
+from serve.inference import InferenceResponse, Tensors
 from serve.tensors import datatype_of
+
+
+def with_classes(response: InferenceResponse, outputs: Tensors, wanted: Mapping[str, int]) -> Tensors:
+    """`outputs` with as many classes of those in `wanted` in their place as are given there; raises `InvalidInput`."""
+    return {
+        name: classify(tensor, wanted[name], response.labels, batched=response.batched) if name in wanted else tensor
+        for name, tensor in outputs.items()
+    }
 
 
 def classify(

@@ -56,6 +56,8 @@ class DesiredState:
         self._preparing: dict[str, asyncio.Task[None]] = {}
         self._options: dict[str, ConversionOptions] = {}
         """With which the versions that are wanted of a model were made."""
+        self._read: dict[str, Collection[str] | None] = {}
+        """What the preparation of a model is to read; None is all."""
         self._stepped = asyncio.Event()
         self._take_over(self.config, {model.name for model in self.config.models})
 
@@ -95,7 +97,7 @@ class DesiredState:
         self,
         change: Callable[[Config], Config],
         again: Iterable[str] = (),
-        read: Collection[str | None] | None = (),
+        read: Collection[str] | None = (),
     ) -> Edit:
         """Makes what `change` makes of the config the desired state and prepares the models that differ, and those of
         `again`. `change` runs in a thread and may look into the store; what it raises is raised here. A source that a
@@ -143,44 +145,53 @@ class DesiredState:
         generation = await asyncio.to_thread(generations.append, self.store, self.number + 1, config.document())
         self.number = generation.number
 
-    def _take_over(self, config: Config, models: set[str], read: Collection[str | None] | None = None) -> None:
+    def _take_over(self, config: Config, models: set[str], read: Collection[str] | None = None) -> None:
         wanted = {model.name: model for model in config.models}
         for gone in {model.name for model in self.config.models} - wanted.keys():
             self.fleet.retire(gone)
             self.gathered.forget(gone)
             self._options.pop(gone, None)
+            self._read.pop(gone, None)
             if task := self._preparing.pop(gone, None):
                 task.cancel()
         self.config = config
         for name in (model.name for model in config.models if model.name in models):
-            if previous := self._preparing.pop(name, None):
-                previous.cancel()
-            self.gathered.begin(name)
-            self.fleet.name(name)
-            self.fleet.unavailable.setdefault(name, BEING_PREPARED)
-            self._preparing[name] = asyncio.get_running_loop().create_task(self._prepare(wanted[name], read))
+            self._start_preparing(wanted[name], read)
         self._on_change()
 
-    async def _prepare(self, model: ModelConfig, read: Collection[str | None] | None) -> None:
-        options = conversion_options(model)
-        made: dict[str | None, Manifest] = {}
-        if read is not None and self._options.get(model.name) == options:
-            made = {
-                each.source: each.entry.manifest for each in self.fleet.wanted(model.name) if each.source not in read
-            }
+    def _start_preparing(self, model: ModelConfig, read: Collection[str] | None) -> None:
+        name, previous = model.name, self._preparing.get(model.name)
+        if previous is not None and not previous.done():
+            previous.cancel()
+            unread = self._read[name]
+            read = None if read is None or unread is None else {*read, *unread}
+        self._read[name] = read
+        self.gathered.begin(name)
+        self.fleet.name(name)
+        self.fleet.unavailable.setdefault(name, BEING_PREPARED)
+        self._preparing[name] = asyncio.get_running_loop().create_task(self._prepare(model))
 
+    def _made(self, model: ModelConfig) -> dict[str, Manifest]:
+        """Source -> the version that was made of it, of the sources that are not to be read again."""
+        read = self._read[model.name]
+        if read is None or self._options.get(model.name) != conversion_options(model):
+            return {}
+        wanted = self.fleet.wanted(model.name)
+        return {w.source: w.entry.manifest for w in wanted if w.source is not None and w.source not in read}
+
+    async def _prepare(self, model: ModelConfig) -> None:
         def on_progress(text: str) -> None:
             self.gathered.note_progress(model.name, text)
 
         try:
-            wanted = await self.preparer.prepare(model, self.config.allowed_sources, made, on_progress)
+            wanted = await self.preparer.prepare(model, self.config.allowed_sources, self._made(model), on_progress)
         except Exception as error:
             told = presentable(error)
             self.gathered.fail(model.name, told)
             self.fleet.unavailable[model.name] = told.message
         else:
             self.gathered.forget(model.name)
-            self._options[model.name] = options
+            self._options[model.name] = conversion_options(model)
             self.fleet.want(model.name, wanted)
         self._on_change()
 

@@ -38,7 +38,8 @@ class LoadModel(Operation, frozen=True, kw_only=True):
     is then the model's only one.
 
     `version` is what clients call the version by, where that is not the store's number; under it a source stands beside
-    the model's other versions, and without it takes their place. `settings` are keys of the model in the config, nested as there, that replace what they name.
+    the model's other versions, and without it takes their place. `settings` are keys of the model in the config, nested
+    as there, that replace what they name.
 
     With `replace` false a model (or version) that is there already raises `Conflict`. With `wait` the answer comes when
     the model can be called, and a model that can't be prepared or loaded raises its error and leaves desired state as

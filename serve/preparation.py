@@ -63,7 +63,7 @@ def conversion_limits(model: ModelConfig) -> SandboxLimits:
     return SandboxLimits(timeout_s=model.convert.timeout_s, memory_bytes=int(model.convert.memory_gib * 2**30))
 
 
-Made = Mapping[str | None, Manifest]
+Made = Mapping[str, Manifest]
 """Source -> the version that has been made of it, of those that are not to be read again."""
 
 
@@ -77,7 +77,7 @@ def prepare_model(
     return tuple(
         Wanted(
             VersionEntry(
-                manifest := made.get(version.source) or _manifest(store, model, version, allowed, on_progress),
+                manifest := made.get(version.source or "") or _manifest(store, model, version, allowed, on_progress),
                 serve_options(model.serve, manifest),
             ),
             traffic=version.traffic or 0,

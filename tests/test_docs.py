@@ -13,7 +13,8 @@ import pytest
 
 from serve.cli import COMMANDS, main
 from serve.config import parse_config
-from serve.protocols import open_inference
+from serve.dialects.registry import grpc_services
+from serve.openapi.document import endpoint_document, management_document
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -148,11 +149,22 @@ def test_every_file_named_in_running_text_exists() -> None:
     assert sorted((page, path) for page, path in named if not (ROOT / path).exists()) == []
 
 
-def test_every_rpc_of_the_protocol_page_is_served() -> None:
-    text = (ROOT / "docs/protocols.md").read_text(encoding="utf-8")
-    described = set(re.findall(r"`((?:Server|Model)[A-Z]\w+)(?<!Exception)`", text))
-    served = {name.removesuffix("Request") for name in vars(open_inference) if name.endswith("Request")}
-    assert described == served
+def test_every_rpc_of_the_endpoint_is_on_a_protocol_page() -> None:
+    text = "".join(page.read_text(encoding="utf-8") for page in (ROOT / "docs/protocols").glob("*.md"))
+    described = set(re.findall(r"`([A-Z]\w+)`", text))
+    served = {method for service in grpc_services() for method in service.methods}
+    assert sorted(served - described) == []
+    meant = {name for name in described if re.match(r"(?:Server|Model|Repository)[A-Z]", name)}
+    others = {name for name in meant if name.endswith(("Exception", "Service", "Request"))}
+    assert sorted(meant - others - served) == []
+
+
+def test_every_path_of_the_endpoint_is_on_a_protocol_page() -> None:
+    pages = [ROOT / "docs/protocols.md", *(ROOT / "docs/protocols").glob("*.md")]
+    text = "".join(page.read_text(encoding="utf-8") for page in pages)
+    documents = (endpoint_document([]), management_document())
+    first = {path.split("/")[1] for document in documents for path in document["paths"]} - {"", "{model}"}
+    assert sorted(segment for segment in first if f"/{segment}" not in text) == []
 
 
 def test_changelog_has_an_open_section_and_agrees_with_the_version() -> None:

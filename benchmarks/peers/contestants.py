@@ -43,6 +43,8 @@ class Target:
     paths: tuple[str, ...]
     body: Body
     read: Read
+    grpc: str | None = None
+    """`host:port` of its Open Inference gRPC service, where it has one."""
 
     def ask(self, timeout_s: float = 30.0) -> np.ndarray:
         """Sends the request to the first path; raises `OSError` or `ValueError` when there is no good answer."""
@@ -76,7 +78,7 @@ def onegate(workload: Workload, folder: Path, environment: Environment | None) -
         yield (
             server,
             [
-                _v2(workload, f"onegate {executor}", http_port, lambda name, e=executor: f"{name}-{e}")
+                _v2(workload, f"onegate {executor}", http_port, lambda name, e=executor: f"{name}-{e}", grpc_port)
                 for executor in executors
             ],
         )
@@ -111,7 +113,7 @@ def triton(workload: Workload, folder: Path, environment: Environment | None) ->
         "PEER_THREADS": str(workload.threads),
     }
     with running("triton", command, folder, settings) as server:
-        target = _v2(workload, "triton", http_port)
+        target = _v2(workload, "triton", http_port, grpc_port=grpc_port)
         server.wait_while(lambda: _no_answer(target), START_S)
         yield server, [target]
 
@@ -299,9 +301,16 @@ NOT_COMPARED: dict[tuple[str, str], str] = {
 """(Contestant, workload) -> why it does not take part."""
 
 
-def _v2(workload: Workload, contestant: str, port: int, rename: Callable[[str], str] = str) -> Target:
+def _v2(
+    workload: Workload,
+    contestant: str,
+    port: int,
+    rename: Callable[[str], str] = str,
+    grpc_port: int | None = None,
+) -> Target:
     paths = tuple(f"/v2/models/{rename(name)}/infer" for name in workload.models)
-    return Target(contestant, f"http://127.0.0.1:{port}", paths, workload.model.body, first_output)
+    grpc = f"127.0.0.1:{grpc_port}" if grpc_port else None
+    return Target(contestant, f"http://127.0.0.1:{port}", paths, workload.model.body, first_output, grpc)
 
 
 def _own(workload: Workload, contestant: str, port: int, path: str, reply_key: str | None = "y") -> Target:

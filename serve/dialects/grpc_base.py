@@ -49,8 +49,8 @@ Refusal = Callable[[Any, OnegateError], Any]
 
 @dataclass(frozen=True)
 class GrpcMethod:
-    """`request` is the class of the messages that come in, `bytes` where the method reads them itself; replies may be
-    bytes too. One of `unary`, `streaming` and `each` is set.
+    """`request` is the class of the messages that come in; replies are messages, or their bytes. One of `unary`,
+    `streaming` and `each` is set.
 
     `each` is for streams both ways, whose every message has a reply of its own. The front door runs several at once and
     replies in order; an error is told by `refusal`, which `each` needs, and the stream goes on.
@@ -79,8 +79,6 @@ class GrpcService:
 
 def parsed(request: Any, data: bytes) -> Any:
     """The message in `data`; raises `InvalidInput` where there is none."""
-    if request is bytes:
-        return data
     try:
         return request.FromString(data)
     except DecodeError as error:

@@ -15,7 +15,7 @@ import numpy as np
 
 from model_store.errors import InvalidInput, Unsupported
 from serve import tensors
-from serve.classification import classify
+from serve.classification import with_classes
 from serve.dialects.open_inference import NO_SHARED_MEMORY, SIGNATURE, class_count, read_parameters
 from serve.dialects.open_inference_grpc_messages import Received, Sent, raw_contents
 from serve.inference import InferenceRequest, InferenceResponse, Tensors, output_tensors
@@ -42,6 +42,8 @@ _PARAMETERS = {bool: "bool_param", int: "int64_param", float: "double_param", st
 """Type of a parameter's value -> its field."""
 
 NOTHING_SHARED: Mapping[str, Placed] = MappingProxyType({})
+
+NO_MODEL = "the message names no model; there is no default one here"
 
 _REGION = "shared_memory_region"
 _OFFSET = "shared_memory_offset"
@@ -70,6 +72,8 @@ def decode_request(
     Raises `InvalidInput`, and `Unsupported` for sequences and for shared memory without `regions`.
     """
     message, raw = _parts(received)
+    if not message.model_name:
+        raise InvalidInput(NO_MODEL)
     form = RAW if raw else TYPED
     inputs, shared = _decode_tensors(message.inputs, raw, regions)
     wanted = ()
@@ -128,8 +132,8 @@ def encode_response(response: InferenceResponse, form: ReplyForm) -> Sent:
     for key, value in response.parameters.items():
         setattr(message.parameters[key], _PARAMETERS[type(value)], value)
     outputs = output_tensors(response)
-    for name, count in form.classes.items():
-        outputs = {**outputs, name: classify(outputs[name], count, response.labels, batched=response.batched)}
+    if form.classes:
+        outputs = with_classes(response, outputs, form.classes)
     if form.raw or any(tensors.datatype_of(tensor) not in _CONTENTS for tensor in outputs.values()):
         return _raw(message, outputs)
     _add_typed(outputs, message.outputs)

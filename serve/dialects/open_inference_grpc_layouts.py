@@ -43,7 +43,8 @@ class _Content(NamedTuple):
 
 
 class _Layout(NamedTuple, Generic[T]):
-    """A message without its contents and its id: `same` are the bytes from a position on that all such messages share."""
+    """A message without its contents and its id: `same` are bytes that all such messages share, each from a position
+    on."""
 
     same: tuple[tuple[bytes, int], ...]
     id: tuple[int, int] | None

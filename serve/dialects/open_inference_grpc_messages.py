@@ -41,6 +41,17 @@ class Received:
         return cls(cls._kind.FromString(rest), raw)
 
 
+class UnreadRequest:
+    """A `ModelInferRequest` whose bytes the method reads itself."""
+
+    DESCRIPTOR = messages.ModelInferRequest.DESCRIPTOR
+
+    @staticmethod
+    def FromString(data: bytes) -> bytes:  # noqa: N802  # protobuf's own name
+        """The bytes as they are."""
+        return data
+
+
 class ReceivedRequest(Received):
     """A `ModelInferRequest` that came."""
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from model_store.errors import InvalidInput
 from model_store.manifest import TensorSpec
 from serve.dialects.open_inference import EXTENSIONS, SERVER_NAME, platform_of
 from serve.dialects.open_inference_config import config_document
-from serve.dialects.open_inference_grpc import plain_parameters
+from serve.dialects.open_inference_grpc import NO_MODEL, plain_parameters
 from serve.dialects.open_inference_repository import index_document, load_operation, unload_operation
 from serve.dialects.open_inference_statistics import statistics_document
 from serve.inference import ModelDescription, ModelQuery, Statistics, StatisticsQuery
@@ -18,8 +19,11 @@ from serve.version import VERSION
 
 
 def decode_model_query(message: Any) -> ModelQuery:
-    """The question in a `ModelReadyRequest`, `ModelMetadataRequest` or `ModelConfigRequest`."""
-    return ModelQuery(message.name, message.version or None)
+    """The question in a `ModelReadyRequest`, `ModelMetadataRequest` or `ModelConfigRequest`.
+
+    Raises `InvalidInput` where it names no model.
+    """
+    return ModelQuery(_named(message.name), message.version or None)
 
 
 def encode_model(description: ModelDescription) -> Any:
@@ -62,12 +66,18 @@ def encode_index(listed: ModelList, only_ready: bool) -> Any:
 
 def decode_load(message: Any) -> LoadModel:
     """The operation in a `RepositoryModelLoadRequest`; raises `InvalidInput` and `ConfigError`."""
-    return load_operation(message.model_name, plain_parameters(message.parameters))
+    return load_operation(_named(message.model_name), plain_parameters(message.parameters))
 
 
 def decode_unload(message: Any) -> UnloadModel:
     """The operation in a `RepositoryModelUnloadRequest`; raises `InvalidInput`."""
-    return unload_operation(message.model_name, plain_parameters(message.parameters))
+    return unload_operation(_named(message.model_name), plain_parameters(message.parameters))
+
+
+def _named(name: str) -> str:
+    if not name:
+        raise InvalidInput(NO_MODEL)
+    return name
 
 
 def _metadata(specs: Iterable[TensorSpec]) -> list[Any]:

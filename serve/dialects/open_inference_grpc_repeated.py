@@ -31,13 +31,13 @@ class RequestReader:
     """Reads what clients and gateways send."""
 
     def __init__(self) -> None:
-        self._known: KnownLayouts[InferenceRequest] = KnownLayouts(REQUEST_CONTENTS)
+        self.known: KnownLayouts[InferenceRequest] = KnownLayouts(REQUEST_CONTENTS)
 
     def read(
         self, data: bytes, deadline: float | None = None, regions: MappedRegions | None = None
     ) -> InferenceRequest:
         """The request in a `ModelInferRequest`, as `decode_request`; raises `InvalidInput` also for what is none."""
-        found = self._known.find(data)
+        found = self.known.find(data)
         if found is not None:
             told, id, inputs = found
             return InferenceRequest(
@@ -57,7 +57,7 @@ class RequestReader:
         # A timeout counts from now on, each time.
         if request.inputs and "timeout" not in received.message.parameters:
             told = msgspec.structs.replace(request, id="", inputs=None, deadline=None)
-            self._known.learn(data, told, request.inputs)
+            self.known.learn(data, told, request.inputs)
         return request
 
 

@@ -13,10 +13,10 @@ from typing import Any
 import msgspec
 
 from serve import tensors
-from serve.classification import classify
+from serve.classification import with_classes
 from serve.dialects.base import HttpReply
 from serve.dialects.open_inference_json import HEADER_LENGTH, ReplyForm
-from serve.inference import InferenceResponse, Tensors, output_tensors
+from serve.inference import InferenceResponse, output_tensors
 from serve.processors.json_tensors import write_json
 
 JSON = [("content-type", "application/json")]
@@ -48,7 +48,7 @@ def encode_inference(response: InferenceResponse, form: ReplyForm) -> HttpReply:
     """
     outputs = output_tensors(response)
     if form.classes:
-        outputs = _with_classes(response, outputs, form.classes)
+        outputs = with_classes(response, outputs, form.classes)
     answered: list[_Answered] = []
     binary: list[bytes | memoryview] = []
     for name, tensor in outputs.items():
@@ -66,10 +66,3 @@ def encode_inference(response: InferenceResponse, form: ReplyForm) -> HttpReply:
         return HttpReply(200, header, JSON)
     headers = [("content-type", "application/octet-stream"), (HEADER_LENGTH, str(len(header)))]
     return HttpReply(200, b"".join((header, *binary)), headers)
-
-
-def _with_classes(response: InferenceResponse, outputs: Tensors, wanted: Mapping[str, int]) -> Tensors:
-    return {
-        name: classify(tensor, wanted[name], response.labels, batched=response.batched) if name in wanted else tensor
-        for name, tensor in outputs.items()
-    }

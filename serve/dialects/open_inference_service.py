@@ -13,7 +13,7 @@ from serve.dialects import open_inference_grpc as inference
 from serve.dialects import open_inference_grpc_models as models
 from serve.dialects.grpc_base import GrpcCall, GrpcMethod, GrpcService, Unary
 from serve.dialects.open_inference import NOT_OFFERED
-from serve.dialects.open_inference_grpc_messages import ReceivedRequest, SentInStream
+from serve.dialects.open_inference_grpc_messages import ReceivedRequest, SentInStream, UnreadRequest
 from serve.dialects.open_inference_grpc_repeated import RequestReader, ResponseWriter
 from serve.inference import InferenceResponse, Query, ServerDescription, ServerQuery
 from serve.operations import ListModels, ModelList
@@ -111,7 +111,7 @@ def _refusing(reason: str) -> Unary:
 
 
 _CORE = {
-    "ModelInfer": GrpcMethod(bytes, _infer),
+    "ModelInfer": GrpcMethod(UnreadRequest, _infer),
     "ModelReady": GrpcMethod(messages.ModelReadyRequest, _model_ready),
     "ModelMetadata": GrpcMethod(messages.ModelMetadataRequest, _asking(models.decode_model_query, models.encode_model)),
     "ServerLive": GrpcMethod(messages.ServerLiveRequest, _server_live),

@@ -61,7 +61,7 @@ def number_of(datatype: str) -> int:
 
 
 def from_proto(name: str, message: Any) -> np.ndarray:
-    """The tensor in a `TensorProto`: a view on its bytes where they come raw, else read-only or a copy.
+    """The tensor in a `TensorProto`: a view on its bytes where they come raw, else a copy.
 
     Raises `InvalidInput` for an element type that models here don't have, an unknown rank, a negative size, and values
     that are too many, too few to be raw, or out of range.
@@ -121,8 +121,6 @@ def _filled(name: str, values: np.ndarray, shape: list[int]) -> np.ndarray:
             f"tensor may have {MAX_FILLED_BYTES} bytes at most",
             input=name,
         )
-    if values.size == 1:
-        return np.broadcast_to(values, [count]).reshape(shape)
     last = values[-1] if values.size else b"" if values.dtype == np.object_ else 0
     whole = np.full(count, last, dtype=values.dtype)
     whole[: values.size] = values

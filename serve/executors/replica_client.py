@@ -46,7 +46,7 @@ class ReplicaClient:
             self._idle.set()
 
     def infer(self, message: bytes, timeout_s: float) -> Awaitable[bytes]:
-        """One batch: a `ModelInferRequest`, and the `ModelInferResponse` to be awaited, which raises `grpc.RpcError`."""
+        """One batch: a `ModelInferRequest`, and the `ModelInferResponse` to be awaited; raises `grpc.RpcError` then."""
         return self._infer(message, timeout=timeout_s, metadata=self._metadata)
 
     async def ready(self, key: VersionKey, timeout_s: float) -> bool:

@@ -17,7 +17,7 @@ import grpc
 import numpy as np
 
 from model_store.errors import DeadlineExceeded, InternalError, OnegateError
-from serve.dialects import open_inference_grpc as dialect
+from serve.dialects.open_inference_grpc_repeated import RequestWriter, ResponseReader
 from serve.errors import KINDS_BY_GRPC_CODE
 from serve.executors.hedging import Attempt, HedgeBudget, first_outcome
 from serve.executors.replica_client import ReplicaClient
@@ -61,6 +61,10 @@ class ReplicasExecutor:
         self._listed: dict[str, Replica] = {}
         self._clients: dict[str, ReplicaClient] = {}
         self._usable: list[ReplicaClient] = []
+        self._near: list[ReplicaClient] = []
+        """Those of this node where there are some, else all that are usable."""
+        self._requests = RequestWriter()
+        self._responses = ResponseReader()
         self._changed = asyncio.Event()
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -88,9 +92,10 @@ class ReplicasExecutor:
             remaining_s = deadline - loop.time()
             if remaining_s <= 0:
                 raise DeadlineExceeded(f"no replica of {self._key[0]!r} answered before the deadline")
-            client = await self._pick(remaining_s)
-            if client is None:
+            if not self._near:
+                await self._until_changed(remaining_s)
                 continue
+            client = self._pick()
             hedged = self.hedge_s is not None and len(self._usable) > 1
             attempt = self._hedged if hedged else self._attempt
             outputs = await attempt(client, inputs, deadline, signature)
@@ -141,8 +146,8 @@ class ReplicasExecutor:
         regions = self._place(inputs) if client.same_node else {}
         try:
             shared = {name: Placed(region.name, 0, inputs[name].nbytes) for name, region in regions.items()}
-            message = dialect.encode_request(*self._key, inputs, shared, signature)
-            return dialect.decode_response(await client.infer(message, timeout_s))
+            message = self._requests.write(*self._key, inputs, shared, signature)
+            return self._responses.read(await client.infer(message, timeout_s))
         finally:
             for region in regions.values():
                 self._pool.give_back(region)
@@ -181,6 +186,7 @@ class ReplicasExecutor:
 
     def _count_usable(self) -> None:
         self._usable = [client for client in self._clients.values() if not client.failed]
+        self._near = [client for client in self._usable if client.same_node] or self._usable
         self.slots = BATCHES_PER_REPLICA * len(self._usable)
 
     def _note_slots(self) -> None:
@@ -188,22 +194,21 @@ class ReplicasExecutor:
         self._changed.set()
         self.on_slots()
 
-    async def _pick(self, wait_s: float) -> ReplicaClient | None:
-        """The less busy of two picked at random, of this node where there is one; waits while there is none."""
-        usable = self._usable
-        if not usable:
-            self._changed.clear()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), wait_s)
-            return None
-        near = [client for client in usable if client.same_node] or usable
-        return min(random.sample(near, min(2, len(near))), key=_load)
+    async def _until_changed(self, wait_s: float) -> None:
+        self._changed.clear()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._changed.wait(), wait_s)
+
+    def _pick(self) -> ReplicaClient:
+        """The less busy of two picked at random."""
+        near = self._near
+        return near[0] if len(near) == 1 else min(random.sample(near, 2), key=_load)
 
     def _note_failure(self, client: ReplicaClient, error: Any) -> None:
         """Returns when the batch may be tried elsewhere; raises when the failure is the batch's own."""
         code = error.code()
         if code not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
-            raise error_of(code.name, error.details())
+            raise error_of(code.name, error.details(), dict(error.trailing_metadata() or ()).get("retry-after"))
         if not client.failed:
             log.warning("replica %s of %s is gone: %s", client.replica.id, self._key, error.details())
         client.failed = True
@@ -215,9 +220,10 @@ class ReplicasExecutor:
         task.add_done_callback(self._closing.discard)
 
 
-def error_of(code: str, details: str) -> OnegateError:
-    """What a replica's status means here."""
-    return KINDS_BY_GRPC_CODE.get(code, InternalError)(details)
+def error_of(code: str, details: str, retry_after: str | None = None) -> OnegateError:
+    """What a replica's status means here. `retry_after` is the metadata of that name, in seconds."""
+    kind = KINDS_BY_GRPC_CODE.get(code, InternalError)
+    return kind(details) if retry_after is None else kind(details, retry_after_s=float(retry_after))
 
 
 def _load(client: ReplicaClient) -> int:

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import grpc
 
-from model_store.errors import OnegateError, Overloaded
+from model_store.errors import Overloaded
 from serve.dialects.base import retry_after
 from serve.dialects.grpc_base import GrpcMethod, GrpcService, Streaming, Unary, parsed, serialised
 from serve.errors import presentable
@@ -17,8 +17,9 @@ from serve.front_doors.grpc_streams import Readers
 from serve.inference import Answer, Query
 from serve.shared_memory import MappedRegions
 
-MAX_TEXT = 1024
-"""Characters of an error's text. It travels in the trailers, and clients refuse trailers of more than 8 KB."""
+MAX_TEXT_BYTES = 2048
+"""UTF-8 bytes of an error's text. It travels in the trailers, each byte outside of ASCII as three, and clients refuse
+trailers of more than 8 KB."""
 
 WATCH_PAUSE_S = 1.0
 
@@ -166,5 +167,12 @@ class Calls:
 
 async def _abort(service: GrpcService, context: Any, error: Exception) -> NoReturn:
     told = presentable(error)
-    await context.abort(grpc.StatusCode[service.code_of(told)], told.message[:MAX_TEXT], tuple(retry_after(told)))
+    await context.abort(grpc.StatusCode[service.code_of(told)], _cut(told.message), tuple(retry_after(told)))
     raise AssertionError("a call that is aborted goes no further")
+
+
+def _cut(text: str) -> str:
+    """The beginning of a text that would be too long."""
+    if len(text) * 4 <= MAX_TEXT_BYTES:
+        return text
+    return text.encode()[:MAX_TEXT_BYTES].decode(errors="ignore")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from model_store import generations
 from model_store.errors import (
+    ConfigError,
     Conflict,
     Forbidden,
     InvalidInput,
@@ -36,6 +38,7 @@ from serve.operations import (
     UnloadModel,
     VersionStatus,
 )
+from serve.preparation import prepare_model
 from serve.registration import Registration
 from tests.model_store.web import FILE, SENDS_ON, web_server
 from tests.serve.administered import administered, convert, export
@@ -175,6 +178,9 @@ async def test_sources_that_versions_were_made_of_are_read_again_only_when_they_
     async with administered(tmp_path, {"name": "m", "source": two}) as served:
         await served.do(LoadModel(model="m"))
         os.unlink(two)
+        batches_of_8 = {"serve": {"batching": {"max_batch_size": 8}}}
+        with pytest.raises(SourceError, match=r"2\.onnx' does not exist"):
+            await served.do(LoadModel(model="m", source=three, version="3.0", settings=batches_of_8))
         await served.do(LoadModel(model="m", source=three, version="3.0"))
         os.unlink(three)
         await served.do(SetDefault(model="m", version="3.0"))
@@ -182,10 +188,40 @@ async def test_sources_that_versions_were_made_of_are_read_again_only_when_they_
         assert await served.states(UnloadModel(model="m", version="1")) == {"m": [("3.0", "READY")]}
         assert await served.call("m") == 3
 
-        for settings in ({}, {"serve": {"batching": {"max_batch_size": 8}}}):
-            with pytest.raises(SourceError, match="does not exist"):
-                await served.do(LoadModel(model="m", settings=settings))
-            assert await served.call("m") == 3
+        with pytest.raises(SourceError, match=r"3\.onnx' does not exist"):
+            await served.do(LoadModel(model="m"))
+        assert await served.call("m") == 3
+
+
+async def test_versions_of_the_store_stay_what_their_numbers_say(tmp_path: Path, two: str, three: str) -> None:
+    versions = [{"version": 1}, {"version": 2}]
+    async with administered(tmp_path, {"name": "m", "versions": versions}) as served:
+        await served.do(LoadModel(model="m"))
+        await served.do(SetDefault(model="m", version="2"))
+        assert [await served.call("m"), await served.call("m", "1"), await served.call("m", "2")] == [3, 2, 3]
+
+
+async def test_a_source_that_is_being_read_again_is_read_though_another_call_comes_in_between(
+    tmp_path: Path, two: str, three: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, held = threading.Event(), threading.Event()
+
+    def held_up(*arguments: Any) -> Any:
+        begun.set()
+        assert held.wait(5)
+        return prepare_model(*arguments)
+
+    four = converted(tmp_path, 4)
+    async with administered(tmp_path, {"name": "m", "source": two}) as served:
+        await served.do(LoadModel(model="m"))
+        shutil.copyfile(three, two)
+        monkeypatch.setattr("serve.preparation.prepare_model", held_up)
+        loading = asyncio.ensure_future(served.do(LoadModel(model="m")))
+        await eventually(begun.is_set)
+        await served.do(LoadModel(model="m", source=four, version="4", wait=False))
+        held.set()
+        await loading
+        assert [await served.call("m"), await served.call("m", "4")] == [3, 4]
 
 
 async def test_a_source_that_changed_is_loaded_anew(tmp_path: Path, two: str, three: str) -> None:
@@ -195,6 +231,7 @@ async def test_a_source_that_changed_is_loaded_anew(tmp_path: Path, two: str, th
         for operation in (LoadModel(model="m", source=two), LoadModel(model="m")):
             await served.do(operation)
             assert (await served.call("m"), await served.call("m", "2")) == (3, 3)
+        assert served.desired.number == 1
 
 
 async def test_an_applied_config_reads_all_sources_again(tmp_path: Path, two: str, three: str) -> None:
@@ -420,6 +457,13 @@ async def test_all_models_are_replaced(tmp_path: Path, two: str, three: str) -> 
         assert await served.states(ReplaceModels(models=models)) == {"m": [("7", "READY"), ("8", "READY")]}
         assert (served.names(), await served.call("m", "8")) == (["m"], 3)
         await eventually(lambda: {key[0] for key in served.dispatcher.loaded} == {"m"})
+
+
+async def test_a_model_that_is_listed_twice_is_refused(tmp_path: Path, two: str) -> None:
+    async with administered(tmp_path) as served:
+        with pytest.raises(ConfigError, match="models need different names"):
+            await served.do(ReplaceModels(models=({"name": "m", "source": two}, {"name": "m", "source": two})))
+        assert served.names() == []
 
 
 async def test_a_config_of_an_older_generation_is_not_applied(tmp_path: Path, two: str, three: str) -> None:

@@ -22,6 +22,7 @@ ROWS = np.array([[1, 2.5], [-3, 4]], np.float32)
         ("text/csv", True),
         ("TEXT/CSV; charset=utf-8", True),
         ("text/csv, */*;q=0.1", True),
+        ("text/csv;q=1, application/json;q=0.5", True),
         ("text/csv, application/*;q=0.5, */*", True),
         ("text/csv;q=0.5, application/json;q=0.9", False),
         ("text/csv, application/json", False),

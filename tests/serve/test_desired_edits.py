@@ -9,7 +9,17 @@ import pytest
 
 from model_store.errors import ConfigError, Conflict, Forbidden, ModelNotFound
 from serve.config import Config
-from serve.desired_edits import Known, changed, load, replace_all, restored, scale, set_default, unload
+from serve.desired_edits import (
+    Known,
+    changed,
+    is_overtaken,
+    load,
+    replace_all,
+    restored,
+    scale,
+    set_default,
+    unload,
+)
 from serve.model_documents import Document
 from serve.operations import LoadModel, ReplaceModels, ScaleModel, SetDefault, UnloadModel
 
@@ -285,6 +295,26 @@ def test_what_did_not_come_off_is_taken_back() -> None:
     former, written = config(M, OTHER), config({**M, "source": "/b.onnx"}, OTHER, {"name": "new", **SOURCE_B})
     assert changed(former, written) == {"m", "new"}
     assert restored(written, written, former) == former
+
+
+@pytest.mark.parametrize(
+    ("now", "overtaken"),
+    [
+        ([TWO], False),
+        ([{**TWO, "serve": {"cpus": 2}}], False),
+        ([{"name": "m", "versions": [{"source": "/b.onnx", "as_version": "2.0", "traffic": 100}]}], False),
+        ([M], True),
+        ([{"name": "m", "versions": [{"source": "/a.onnx"}, {"source": "/b.onnx", "as_version": "3.0"}]}], True),
+        ([OTHER], True),
+    ],
+)
+def test_what_came_with_a_change_must_still_be_there(now: list[Document], overtaken: bool) -> None:
+    assert is_overtaken(config(M), config(TWO), config(*now), "m") is overtaken
+
+
+def test_a_change_of_settings_is_overtaken_when_the_model_is_gone() -> None:
+    assert is_overtaken(config(M), config(M), config(OTHER), "m")
+    assert not is_overtaken(config(M), config(M), config({"name": "m", "source": "/c.onnx"}), "m")
 
 
 def test_what_others_changed_since_is_left() -> None:

@@ -373,6 +373,16 @@ def test_codes_that_no_replica_of_ours_sends_are_internal_errors() -> None:
         assert type(error_of(code, "text")) is InternalError
 
 
+async def test_when_to_come_again_is_what_the_replica_says(fleet: Fleet) -> None:
+    def refuse(inputs: Tensors) -> Tensors:
+        raise Overloaded("busy", retry_after_s=6.2)
+
+    await fleet.know(await fleet.serve("a", InlineExecutor(FunctionRuntime(refuse), on_loop=True)))
+    with pytest.raises(Overloaded, match=r"^busy$") as refused:
+        await fleet.run()
+    assert refused.value.details["retry_after_s"] == 7
+
+
 async def test_a_replica_s_defect_is_told_with_its_id(fleet: Fleet) -> None:
     def broken(inputs: Tensors) -> Tensors:
         raise ZeroDivisionError

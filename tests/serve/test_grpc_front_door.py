@@ -209,9 +209,12 @@ async def test_a_compressed_message_is_unpacked_up_to_the_limit(packing: Any) ->
     assert (code, text) == ("RESOURCE_EXHAUSTED", "Decompressed message larger than max")
 
 
-async def test_a_text_that_is_too_long_for_a_trailer_is_cut(client: Client) -> None:
-    code, text = await client.refusal("ModelInfer", infer("m" * 50_000))
-    assert (code, len(text)) == ("NOT_FOUND", 1024)
+@pytest.mark.parametrize(
+    ("letter", "told"), [("m", 2041), ("\N{GRINNING FACE}", 510), ("\N{CJK UNIFIED IDEOGRAPH-578B}", 680)]
+)
+async def test_a_text_that_is_too_long_for_a_trailer_is_cut(client: Client, letter: str, told: int) -> None:
+    code, text = await client.refusal("ModelInfer", infer(letter * 50_000))
+    assert (code, text) == ("NOT_FOUND", "model '" + letter * told)
 
 
 async def test_more_requests_than_may_be_are_refused_at_once() -> None:

@@ -6,6 +6,7 @@ import io
 import json
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -174,6 +175,13 @@ CURL = "application/x-www-form-urlencoded"
 def test_a_body_is_told_by_its_type_or_its_beginning(content_type: str, body: bytes) -> None:
     tensors, form = processor().decode(Payload(body, content_type))
     assert (tensors["x"].dtype, tensors["x"].tolist(), form.row) == (np.float32, ROWS, False)
+
+
+def test_two_untyped_bytes_are_bfloat16_where_the_model_takes_that() -> None:
+    body = saved(np.array([1.5], ml_dtypes.bfloat16))
+    assert read(body, TensorSpec("x", "BF16", (-1,)), content_type="application/x-npy") == ({"x": [1.5]}, False)
+    with pytest.raises(InvalidInput, match=r"^input 'n': expected INT64, got \|V2$"):
+        read(body, N, content_type="application/x-npy")
 
 
 def test_an_array_of_one_row_may_leave_the_batch_out() -> None:

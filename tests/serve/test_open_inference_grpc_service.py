@@ -335,6 +335,22 @@ async def test_an_operation_that_fails_has_the_code_of_its_kind() -> None:
     )
 
 
+# -- models without a name -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "method",
+    ["ModelInfer", "ModelReady", "ModelMetadata", "ModelConfig", "RepositoryModelLoad", "RepositoryModelUnload"],
+)
+async def test_a_model_must_be_named_even_where_there_is_only_one(method: str) -> None:
+    message = getattr(messages, f"{method}Request")()
+    async with channel_to([whole_service()], dispatcher_of(entry()).answer) as (channel, *_):
+        assert await refusal(channel, f"{messages.SERVICE}/{method}", message) == (
+            "INVALID_ARGUMENT",
+            "the message names no model; there is no default one here",
+        )
+
+
 # -- what is not offered ---------------------------------------------------------------------------------------------
 
 

@@ -282,6 +282,19 @@ def test_an_export_that_is_a_folder_is_what_the_folder_holds() -> None:
     assert operation.files == {"saved_model.pb": b"pb", "variables/variables.index": b"i"}
 
 
+@pytest.mark.parametrize("places", [["a.onnx"], ["v/a.onnx", "w/b.bin"], ["v/a.onnx", "b.bin"]])
+def test_files_that_do_not_all_lie_in_one_folder_stay_where_they_are(places: list[str]) -> None:
+    operation = load({"config": "{}", **{f"file:1/{place}": encoded(b"x") for place in places}})
+    assert isinstance(operation, LoadModel)
+    assert list(operation.files) == places
+
+
+def test_labels_that_a_load_can_not_bring_are_refused() -> None:
+    config = {"backend": "onnxruntime", "output": [{"name": "y", "label_filename": "labels.txt"}]}
+    with pytest.raises(ConfigError, match=r"can be had: output\.label_filename: labels can't come with a load"):
+        load({"config": json.dumps(config), "file:1/model.onnx": encoded(b"x")})
+
+
 def test_inputs_of_a_model_without_names_come_from_the_configuration() -> None:
     config = {
         "backend": "pytorch",

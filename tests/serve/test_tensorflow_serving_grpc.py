@@ -16,7 +16,7 @@ from serve.dialects.tensorflow_examples import reader_of
 from serve.dialects.tensorflow_models import version_number
 from serve.dialects.tensorflow_serving_grpc import tensorflow_model_service, tensorflow_prediction_service
 from serve.front_doors.grpc import GrpcFrontDoor, channel_options
-from serve.inference import Answer, Query
+from serve.inference import Answer, InferenceRequest, Query
 from serve.operations import ListModels, ModelList, Operation, ReplaceModels
 from serve.protocols import tensorflow_serving as messages
 from tests.serve.tensorflow_serving_models import dispatcher, tensor
@@ -29,10 +29,13 @@ class Endpoint:
 
     def __init__(self) -> None:
         self.operations: list[Operation] = []
+        self.deadline: float | None = None
         self.managed = True
         self._dispatcher = dispatcher()
 
     async def answer(self, query: Query) -> Answer:
+        if isinstance(query, InferenceRequest):
+            self.deadline = query.deadline
         if not isinstance(query, Operation):
             return await self._dispatcher.answer(query)
         if not self.managed:
@@ -132,6 +135,7 @@ async def test_a_prediction_is_answered_with_typed_values(client: Client, spec: 
     assert (list(output.float_val), output.tensor_content) == ([3.0, -4.0], b"")
     assert (answer.model_spec.name, answer.model_spec.version.value) == ("double", 3)
     assert answer.model_spec.signature_name == spec.get("signature_name", "serving_default")
+    assert client.endpoint.deadline is not None
 
 
 async def test_outputs_of_all_kinds_can_be_filtered(client: Client) -> None:
@@ -410,11 +414,13 @@ async def test_a_list_without_models_retires_all(client: Client) -> None:
 
 
 async def test_a_reload_that_can_t_be_is_refused_and_changes_nothing(client: Client, base: Path) -> None:
-    nameless = messages.ReloadConfigRequest()
+    nameless, placeless = messages.ReloadConfigRequest(), messages.ReloadConfigRequest()
     nameless.config.model_config_list.config.add(base_path=str(base))
+    placeless.config.model_config_list.config.add(name="m")
     cases = [
         (messages.ReloadConfigRequest(), "expected a model_config_list; other configs are not taken"),
         (nameless, "model '': expected a name and a base_path"),
+        (placeless, "model 'm': expected a name and a base_path"),
         (
             reload(base, model_version_policy={"specific": {}}),
             "model 'm': expected at least one specific version, got none",

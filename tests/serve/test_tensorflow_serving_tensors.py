@@ -56,6 +56,8 @@ def test_typed_lists_are_read_and_written(datatype: str, number: int, field: str
 def test_half_precision_is_the_bits_in_the_low_half(datatype: str, number: int, dtype: Any, bits: list[int]) -> None:
     tensor = from_proto("x", proto(number, [2], half_val=bits))
     assert (tensor.dtype, tensor.astype(np.float32).tolist()) == (np.dtype(dtype), [1.5, -2.0])
+    # The upper half of the field is not theirs.
+    assert from_proto("x", proto(number, [2], half_val=[bits[0] | 0x10000, bits[1] - 0x10000])).tolist() == [1.5, -2.0]
     written = TensorProto()
     write_proto(tensor, written)
     assert written == proto(number, [2], half_val=bits)

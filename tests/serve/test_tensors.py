@@ -83,8 +83,8 @@ def test_raw_bytes_are_row_major_whatever_the_memory_order() -> None:
     assert to_raw(tensor) == bytes(raw_view(tensor)) == b"\x01\x02\x03\x04"
 
 
-def test_raw_bytes_for_a_reply_are_viewed_and_not_copied() -> None:
-    tensor = np.array([[1, 2], [3, 4]], np.float32)
+def test_large_raw_bytes_for_a_reply_are_viewed_and_not_copied() -> None:
+    tensor = np.zeros((3, 1024), np.float32)
     for shown in (tensor, tensor[1:]):
         view = raw_view(shown)
         assert len(view) == shown.nbytes
