@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Each imports the frameworks anew: more of them need more memory, and two cores are kept busy by two.
+WORKERS ?= 2
 STAMP := $(VENV)/.installed
 PROTOS := $(basename $(notdir $(wildcard serve/protocols/*.proto)))
 PROTOC = $(BIN)/python -m grpc_tools.protoc -Iserve/protocols --include_imports
@@ -26,8 +28,8 @@ $(STAMP): pyproject.toml constraints.txt
 run: $(STAMP) ## Serve the quickstart's six models (Ctrl-C ends)
 	@$(BIN)/onegate up configs/quickstart.yaml
 
-test: $(STAMP) ## Run the tests
-	@$(BIN)/python -m pytest tests --ignore=tests/e2e
+test: $(STAMP) ## Run the tests, on two processes (WORKERS=)
+	@$(BIN)/python -m pytest tests --ignore=tests/e2e -n $(WORKERS) --dist worksteal
 
 e2e: $(STAMP) ## Run the end-to-end tests: the real thing on free ports
 	@$(BIN)/python -m pytest tests/e2e

@@ -1,7 +1,7 @@
 """`python -m benchmarks.grpc_echo`: how near does onegate over gRPC come to a grpc.aio server that does nothing?
 
-A bare echo, onegate inline and, where it is installed, Triton's python backend, in interleaved rounds; then a profile of
-the gateway's loop under the same load. README.md says how to read it.
+A bare echo, onegate inline and, where it is installed, Triton's python backend, in interleaved rounds; then a profile
+of the gateway's loop under the same load. README.md says how to read it.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Sample(msgspec.Struct, frozen=True):
 
 
 class Result(msgspec.Struct, frozen=True):
-    """A whole run. `absent` says of those that do not take part why; `profile` is None where py-spy is not installed."""
+    """A whole run. `absent` says of those that do not take part why; `profile` is None without py-spy."""
 
     machine: Machine
     revision: str | None

@@ -1,7 +1,7 @@
 """Where the event loop of a running gateway spends its time: py-spy's samples of it, by module.
 
 A sample counts for the innermost Python function of the loop's thread. Compiled code has none: what grpc's core, the
-event loop and the sockets take counts for the function that runs the loop, and protobuf's and numpy's for their callers.
+event loop and the sockets take counts for the function that runs the loop, and protobuf and numpy for their callers.
 """
 
 from __future__ import annotations

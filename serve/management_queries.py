@@ -14,9 +14,8 @@ from serve.inference import (
     Query,
     ServerDescription,
     ServerQuery,
-    StatusQuery,
 )
-from serve.operations import InspectModel, Operation
+from serve.operations import Operation
 from serve.routing import Router
 
 
@@ -35,8 +34,6 @@ class ManagementQueries:
             return self._describe_server()
         if isinstance(query, ModelQuery):
             return self._describe_model(query)
-        if isinstance(query, StatusQuery) and query.label is None:
-            return await self._administration.answer(InspectModel(model=query.model, version=query.version))
         what = "inference" if isinstance(query, InferenceRequest) else "this"
         raise NoSuchRoute(f"Not Found: {what} is answered on the endpoint's own ports")
 

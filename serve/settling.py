@@ -22,7 +22,7 @@ class Settling:
         self._loading_s = loading_s
 
     async def callable(self, edit: Edit, model: str) -> None:
-        """Returns when every gateway routes to the versions that the edit wants of the model.
+        """Returns when every gateway routes to the versions that are wanted of the model since the edit.
 
         Raises why that can't be had, `Conflict` when another change came in between, and `ModelNotReady` when loading
         takes too long.
@@ -52,17 +52,19 @@ class Settling:
         while not condition():
             await self._desired.step()
 
-    def _is_prepared(self, edit: Edit, model: str) -> bool:
+    def _refuse_overtaken(self, edit: Edit, model: str) -> None:
         if is_overtaken(edit.former, edit.written, self._desired.config, model):
             raise Conflict(f"model {model!r} was unloaded or changed by another call meanwhile")
+
+    def _is_prepared(self, edit: Edit, model: str) -> bool:
+        self._refuse_overtaken(edit, model)
         gathered = self._desired.gathered
         if model in gathered.failures:
             raise gathered.failures[model]
         return model not in gathered.progress
 
     def _is_ready(self, edit: Edit, model: str) -> bool:
-        if not self._is_prepared(edit, model):
-            return False
+        self._refuse_overtaken(edit, model)
         states = [self._desired.fleet.versions[wanted.entry.key] for wanted in self._desired.fleet.wanted(model)]
         for state in states:
             if state.error is not None:

@@ -54,15 +54,20 @@ class WatchedModels:
             document, clashes = edited(current.config, self._names, models)
             for name in clashes:
                 self._tell_once(name, f"--watch: {name}: the config has a model of that name, which stays")
+            mine = {model["name"] for model in models} - set(clashes)
             answer = self._management.put_config(document, generation=current.number)
-        except (ModelNotReady, Conflict):
+        except Conflict:
+            return
+        except ModelNotReady:
+            # It may have been applied all the same, and only the answer be lost.
+            self._names |= mine
             return
         except OnegateError as error:
             self._due = False
             self._tell(f"--watch: the changes can't be applied: {error.message}")
             return
         self._due = False
-        self._names = {model["name"] for model in models} - set(clashes)
+        self._names = mine
         for change in answer["changes"]:
             if change["action"] in _WORDS:
                 self._told = {each for each in self._told if each[0] != change["model"]}

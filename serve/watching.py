@@ -36,9 +36,11 @@ def _stats(folder: Path, name: str) -> Iterable[tuple[str, int, int]]:
         yield from _stat(path, name)
         return
     yield name, 0, 0
-    for place, _, files in os.walk(path):
-        for file in files:
-            inner = Path(place, file)
+    for place, folders, files in os.walk(path):
+        # Links to folders are not followed, in circles maybe: what they lead to counts as one file.
+        linked = (each for each in folders if os.path.islink(os.path.join(place, each)))
+        for each in (*files, *linked):
+            inner = Path(place, each)
             yield from _stat(inner, str(inner.relative_to(folder)))
 
 

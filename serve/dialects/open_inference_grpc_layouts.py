@@ -28,6 +28,9 @@ LARGEST_BYTES = 1024
 _ID = 3
 """The number of the field `id`, of requests and of responses."""
 
+_ID_TAG = bytes_tag(_ID)
+_NAME_TAG = bytes([bytes_tag(1)])
+
 T = TypeVar("T")
 Key = tuple[object, ...]
 
@@ -80,10 +83,10 @@ class KnownLayouts(Generic[T]):
     def learn(self, data: bytes, told: T, read: Tensors) -> None:
         """Keeps the layout of a message that was found to tell `told` and the tensors `read`, in this order.
 
-        Not of one with tensors elsewhere than in raw contents, with text, whose contents have no size of their own, or
-        with booleans, whose values need a look each time.
+        Not of one with tensors elsewhere than in raw contents, with text, whose contents have no size of their own,
+        with booleans, whose values need a look each time, or that does not begin with the model's name.
         """
-        if any(tensor.dtype.kind in "Ob" for tensor in read.values()):
+        if not data.startswith(_NAME_TAG) or any(tensor.dtype.kind in "Ob" for tensor in read.values()):
             return
         try:
             found = list(fields(data))
@@ -94,13 +97,13 @@ class KnownLayouts(Generic[T]):
         size = len(data) - sum(field.end - field.contents for field in contents)
         if size > LARGEST_BYTES or len(contents) != len(read):
             return
-        ids = [field for field in found if field.tag == bytes_tag(_ID)]
+        ids = [field for field in found if field.tag == _ID_TAG]
         if len(ids) > 1:
             return
         if len(self._layouts) >= MOST:
             del self._layouts[next(iter(self._layouts))]
         self._layouts[_key(data)] = _Layout(
-            _between(data, sorted((*ids, *contents))),
+            _between(data, [field for field in found if field.tag in (self._contents_tag, _ID_TAG)]),
             (ids[0].contents, ids[0].end) if ids else None,
             tuple(
                 _Content(name, tensor.dtype, tensor.shape, field.contents, field.end)
@@ -145,7 +148,8 @@ class WrittenLayouts:
 
 
 def _key(data: bytes) -> Key:
-    """Messages of one model and one length: the field of its name comes first."""
+    """What tells messages of one model and one length from others. The field of the name comes first, in all that are
+    kept; of a long name it is the beginning."""
     return len(data), data[: data[1] + 2] if len(data) > 1 else data
 
 

@@ -56,7 +56,7 @@ class RequestReader:
         request = decode_request(received, deadline, regions)
         # A timeout counts from now on, each time.
         if request.inputs and "timeout" not in received.message.parameters:
-            told = msgspec.structs.replace(request, id="", inputs=None, deadline=None)
+            told = msgspec.structs.replace(request, inputs=None, deadline=None)
             self.known.learn(data, told, request.inputs)
         return request
 

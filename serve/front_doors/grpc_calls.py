@@ -173,6 +173,4 @@ async def _abort(service: GrpcService, context: Any, error: Exception) -> NoRetu
 
 def _cut(text: str) -> str:
     """The beginning of a text that would be too long."""
-    if len(text) * 4 <= MAX_TEXT_BYTES:
-        return text
-    return text.encode()[:MAX_TEXT_BYTES].decode(errors="ignore")
+    return text.encode(errors="replace")[:MAX_TEXT_BYTES].decode(errors="ignore")

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
 
-from serve.config_rules import RESERVED_NAMES, Alias, Label, ModelName
+from serve.config_rules import Alias, Label, ModelName
 
 
 @dataclass(frozen=True)
@@ -118,8 +118,6 @@ _ALIASES: TypeAdapter[str] = TypeAdapter(Alias)
 
 def name_problem(name: str) -> str | None:
     """Why no model can have this name here; None where one can."""
-    if name in RESERVED_NAMES:
-        return f"{name!r} is one of the endpoint's own words, so no model can be called so; rename it"
     problem = _problem(_NAMES, name)
     return f"no model can be called {name!r} here: {problem}; rename it" if problem else None
 

@@ -42,12 +42,14 @@ def model_name(path: Path) -> str:
     """What the model of an entry is called: a folder's name, a file's without its ending."""
     if path.name.endswith(_SYMBOL_END):
         return path.name.removesuffix(_SYMBOL_END)
-    return path.name if path.is_dir() else path.name.removesuffix(".gz").removesuffix(".tar").rpartition(".")[0]
+    if path.is_dir():
+        return path.name
+    return path.name.removesuffix(".tar.gz") if path.name.endswith(".tar.gz") else path.stem
 
 
 def read_entry(path: Path) -> ImportedModel:
     """The model in the entry at `path`. Raises `SourceError` for a `config.pbtxt` that can't be read."""
-    name = model_name(path) or path.name
+    name = model_name(path)
     if path.is_dir() and triton.is_model(path):
         return triton.read_model(path)
     if version_folders(path):

@@ -11,7 +11,7 @@ _TLS = without("there is no TLS here: a proxy in front has to speak it")
 _CORS = without("answers carry no CORS headers: a proxy in front has to add them")
 _JAVA = needless("a setting of the Java front end")
 _GPU = without("models run on CPUs; there is no key for GPUs")
-_METRICS = without("metrics are on the management port, under /metrics")
+_METRICS = without("there is no page of metrics; `GET /v2/models/stats` tells what was counted")
 _TOKENS = without("there are no keys in this release: the management port answers local programs only")
 
 KEYS: dict[str, Fate] = {

@@ -112,8 +112,6 @@ def _model(message: Message, config: Path) -> ImportedModel:
 
 def _here(base_path: str, folder: Path, notes: Notes) -> str:
     """Where the base path is on this machine."""
-    if "://" in base_path:
-        return base_path
     found = located(base_path, folder)
     if found is None:
         return base_path

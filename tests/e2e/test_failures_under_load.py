@@ -6,6 +6,7 @@ import contextlib
 import json
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -71,14 +72,21 @@ def test_kill_9_of_a_model_replica_under_load_fails_no_request(tmp_path: Path, r
 
 def test_kill_9_of_the_controller_under_load_fails_no_request_and_it_comes_back(tmp_path: Path) -> None:
     write_multiplier(tmp_path / "times.onnx", 2.0)
-    with running(tmp_path, _config(1)) as gateway:
+    config = _config(1) | {"gateway": {"management_on_endpoint": True}}
+    with running(tmp_path, config) as gateway, ThreadPoolExecutor(1) as caller:
         gateway.wait_until_settled()
         replicas = [process.pid for process in gateway.replica_processes("times")]
         [controller] = gateway.serve_processes("onegate-controller", "Controller")
         with SteadyLoad(f"{gateway.url}/v2/models/times/infer", body(1.0)) as load:
             time.sleep(1)
+            register = f"{gateway.url}/models?url={tmp_path}/times.onnx&model_name=second&initial_workers=1"
+            registering = caller.submit(get, f"{register}&synchronous=true", b"")
+            while not gateway.rows("second"):
+                time.sleep(0.02)
             controller.send_signal(signal.SIGKILL)
             controller.wait(10)
+            status, answer = registering.result(30)
+            assert (status, json.loads(answer)["type"]) == (503, "ServiceUnavailableException")
             _wait_for_replicas(gateway, 1)
             write_multiplier(tmp_path / "times.onnx", 3.0)
             assert gateway.command("apply", "onegate.yaml").returncode == 0

@@ -75,6 +75,8 @@ class Administered:
         self.loader = VersionLoader(self.dispatcher, folder / "loaded", "here", "secret")
         self.going = asyncio.Event()
         """Cleared, the fleet stands still."""
+        self.follows = True
+        """Whether the gateway takes new tables over."""
         self.going.set()
 
     async def do(self, operation: Operation) -> ModelList:
@@ -105,7 +107,7 @@ class Administered:
             )
             self.fleet.step(time.monotonic())
             self.desired.note_step()
-            if self.fleet.table.number > self.dispatcher.router.table.number:
+            if self.follows and self.fleet.table.number > self.dispatcher.router.table.number:
                 self.loader.follow(self.fleet.table)
             await asyncio.sleep(0.005)
 

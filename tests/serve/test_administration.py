@@ -6,9 +6,11 @@ import asyncio
 import os
 import shutil
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from model_store import generations
@@ -40,6 +42,8 @@ from serve.operations import (
 )
 from serve.preparation import prepare_model
 from serve.registration import Registration
+from serve.reports import ReplicaReport
+from serve.routing import Replica
 from tests.model_store.web import FILE, SENDS_ON, web_server
 from tests.serve.administered import administered, convert, export
 from tests.serve.waiting import eventually
@@ -109,6 +113,18 @@ async def test_an_unloaded_model_comes_back_as_it_was(tmp_path: Path, two: str) 
         assert await served.call("m") == 2
 
 
+async def test_a_model_comes_back_as_it_was_last_and_not_as_it_was_first(tmp_path: Path, two: str, three: str) -> None:
+    async with administered(tmp_path, {"name": "m", "source": two}) as served:
+        await served.do(LoadModel(model="m", source=three, version="3"))
+        await served.do(SetDefault(model="m", version="3"))
+        await served.do(UnloadModel(model="m"))
+        assert await served.states(LoadModel(model="m")) == {"m": [("1", "READY"), ("3", "READY")]}
+        assert await served.call("m") == 3
+        await served.do(UnloadModel(model="m", version="1"))
+        await served.do(UnloadModel(model="m"))
+        assert await served.states(LoadModel(model="m")) == {"m": [("3", "READY")]}
+
+
 async def test_earlier_generations_are_read_for_what_was_unloaded_before_a_restart(tmp_path: Path, two: str) -> None:
     async with administered(tmp_path, {"name": "m", "source": two, "serve": {"deadline_ms": 1234}}) as served:
         earlier = served.desired.config.document()
@@ -155,13 +171,50 @@ async def test_a_call_without_waiting_returns_when_desired_state_is_written(tmp_
         await eventually(lambda: "m" in served.dispatcher.router.table.routes, 10)
 
 
-async def test_a_load_goes_on_when_the_client_goes_away(tmp_path: Path, two: str) -> None:
+@pytest.mark.parametrize(("exists", "left"), [(True, ["m"]), (False, [])])
+async def test_a_load_goes_on_to_its_end_when_the_client_goes_away(
+    tmp_path: Path, two: str, exists: bool, left: list[str]
+) -> None:
+    source = two if exists else str(tmp_path / "absent.onnx")
     async with administered(tmp_path) as served:
-        asking = asyncio.ensure_future(served.administration.answer(LoadModel(model="m", source=two)))
+        served.going.clear()
+        asking = asyncio.ensure_future(served.administration.answer(LoadModel(model="m", source=source)))
         await eventually(lambda: served.names() == ["m"])
         asking.cancel()
-        await eventually(lambda: "m" in served.dispatcher.router.table.routes, 10)
-        assert served.names() == ["m"]
+        served.going.set()
+        await eventually(lambda: list(served.dispatcher.router.table.routes) == served.names() == left, 10)
+
+
+async def test_a_call_that_waits_returns_when_the_gateway_has_taken_over_its_routes(
+    tmp_path: Path, two: str, three: str
+) -> None:
+    versions = [{"source": two, "as_version": "2"}, {"source": three, "as_version": "3"}]
+    async with administered(tmp_path, {"name": "m", "versions": versions}) as served:
+        await served.do(LoadModel(model="m"))
+        served.follows = False
+        asking = asyncio.ensure_future(served.do(SetDefault(model="m", version="3")))
+        await eventually(lambda: served.fleet.table.routes["m"].split == ((2, 100),))
+        for _ in range(3):
+            await served.desired.step()
+        assert not asking.done()
+        served.follows = True
+        (model,) = (await asking).models
+        assert [version.default for version in model.versions] == [False, True]
+        assert await served.call("m") == 3
+
+
+async def test_an_unload_returns_when_the_replicas_have_gone_too(tmp_path: Path, two: str) -> None:
+    replica = ReplicaReport(Replica("r", "node", "unix:r", "127.0.0.1:1"), ("m", 1), "as deployed")
+    async with administered(tmp_path, {"name": "m", "source": two}) as served:
+        await served.do(LoadModel(model="m"))
+        served.fleet.hear_replica(replica, time.monotonic())
+        unloading = asyncio.ensure_future(served.do(UnloadModel(model="m")))
+        await eventually(lambda: served.fleet.versions == {})
+        for _ in range(3):
+            await served.desired.step()
+        assert not unloading.done()
+        served.fleet.hear_replica(msgspec.structs.replace(replica, leaving=True), time.monotonic())
+        assert await unloading == ModelList((ModelStatus("m"),))
 
 
 async def test_several_at_once_all_come_about(tmp_path: Path, two: str) -> None:
@@ -335,6 +388,16 @@ async def test_an_unload_ends_a_load_that_is_under_way(tmp_path: Path, two: str)
         assert served.names() == []
 
 
+async def test_an_unload_ends_a_load_whose_replicas_do_not_come(tmp_path: Path, two: str) -> None:
+    async with administered(tmp_path) as served:
+        on_replicas = LoadModel(model="m", source=two, settings={"serve": {"executor": "replicas"}})
+        loading = asyncio.ensure_future(served.do(on_replicas))
+        await eventually(lambda: ("m", 1) in served.dispatcher.loaded)
+        await served.do(UnloadModel(model="m"))
+        with pytest.raises(Conflict, match="unloaded or changed by another call meanwhile"):
+            await loading
+
+
 async def test_what_can_not_be_taken_back_is_logged_and_the_first_reason_told(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -457,6 +520,12 @@ async def test_all_models_are_replaced(tmp_path: Path, two: str, three: str) -> 
         assert await served.states(ReplaceModels(models=models)) == {"m": [("7", "READY"), ("8", "READY")]}
         assert (served.names(), await served.call("m", "8")) == (["m"], 3)
         await eventually(lambda: {key[0] for key in served.dispatcher.loaded} == {"m"})
+
+
+async def test_sources_that_the_config_has_need_no_pattern(tmp_path: Path, two: str) -> None:
+    async with administered(tmp_path, {"name": "m", "source": two}, allowed_sources=[]) as served:
+        models = ({"name": "m", "versions": [{"source": two, "as_version": "7"}]},)
+        assert await served.states(ReplaceModels(models=models)) == {"m": [("7", "READY")]}
 
 
 async def test_a_model_that_is_listed_twice_is_refused(tmp_path: Path, two: str) -> None:

@@ -197,6 +197,8 @@ models:
   - {name: home, source: ~/a.onnx}
   - {name: remote, source: "s3://exports/a.onnx", examples: "https://host/x.npz"}
   - {name: several, versions: [{source: b.onnx, traffic: 100}, {version: 1}]}
+  - {name: coded, source: /exports/a.pt, module: "net:make", code_folder: code}
+  - {name: named, source: /exports/a.pt, module: "net:make"}
 """
     (tmp_path / "configs" / "c.yaml").write_text(text)
 
@@ -209,7 +211,11 @@ models:
         ("/home/user/a.onnx", None),
         ("s3://exports/a.onnx", "https://host/x.npz"),
         (None, None),
+        ("/exports/a.pt", None),
+        ("/exports/a.pt", None),
     ]
+    folders = [None, None, None, None, None, str(tmp_path / "configs/code"), str(tmp_path / "configs")]
+    assert [model.code_folder for model in config.models] == folders
     assert config.models[4].versions == [
         VersionConfig(source=str(tmp_path / "configs/b.onnx"), traffic=100),
         VersionConfig(version=1),

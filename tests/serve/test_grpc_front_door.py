@@ -20,6 +20,7 @@ from serve.errors import status_of
 from serve.front_doors.grpc import SECRET_KEY, GrpcFrontDoor
 from serve.inference import Answer, Query
 from serve.protocols import open_inference as messages
+from serve.shared_memory import RegionPool
 from serve.version import VERSION
 from tests.serve.grpc_channels import channel_to, serialised
 from tests.serve.tiny_versions import GatedExecutor, dispatcher_of, entry
@@ -262,6 +263,27 @@ async def test_a_port_with_a_secret_refuses_who_does_not_know_it(metadata: Any) 
             code, text = await client.refusal(method, message, metadata=metadata)
             assert (code, text) == ("UNAUTHENTICATED", "this port is for the cluster's own gateways")
     assert asked == []
+
+
+async def test_an_empty_secret_opens_no_port() -> None:
+    async with served(dispatcher_of(entry()).answer, secret="") as client:
+        code, _ = await client.refusal("ServerLive", messages.ServerLiveRequest())
+    assert code == "UNAUTHENTICATED"
+
+
+async def test_without_a_secret_nobody_s_memory_is_looked_into() -> None:
+    region = RegionPool().take(8)
+    message = messages.ModelInferRequest(model_name="double")
+    placed = message.inputs.add(name="x", datatype="FP32", shape=[1, 2]).parameters
+    placed["shared_memory_region"].string_param = region.name
+    placed["shared_memory_byte_size"].int64_param = 8
+    async with served(dispatcher_of(entry()).answer) as client:
+        assert await client.refusal("ModelInfer", message) == (
+            "UNIMPLEMENTED",
+            "tensor 'x': shared memory is not offered here; send the tensor in the request",
+        )
+    async with served(dispatcher_of(entry()).answer, secret="right") as client:
+        assert len((await client.call("ModelInfer", message, metadata=((SECRET_KEY, "right"),))).outputs) == 1
 
 
 async def test_a_port_with_a_secret_answers_who_knows_it() -> None:

@@ -63,6 +63,15 @@ def test_models_of_refuses_a_base_path_without_versions(base_path: str, problem:
         models_of("half", base_path, VersionPolicy(), {})
 
 
+def test_a_version_s_folder_holds_one_model_beside_hidden_files(tmp_path: Path) -> None:
+    source = write_torchscript(tmp_path / "net/7/a.pt")
+    write_torchscript(tmp_path / "net/7/.a.pt")
+    assert models_of("net", str(tmp_path / "net"), VersionPolicy(), {})["versions"][0]["source"] == str(source)
+    write_torchscript(tmp_path / "net/7/b.pt")
+    with pytest.raises(SourceError, match="version 7 holds no model that can be served, or several"):
+        models_of("net", str(tmp_path / "net"), VersionPolicy(), {})
+
+
 def test_models_of_says_nothing_of_other_files(tmp_path: Path) -> None:
     write_text(tmp_path / "net/7/secret.txt", "x")
     with pytest.raises(SourceError) as refused:

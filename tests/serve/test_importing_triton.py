@@ -115,6 +115,44 @@ def test_torchscript_takes_its_inputs_from_the_config_in_the_order_of_their_numb
     ]
 
 
+def test_what_the_config_says_otherwise_is_told(densenet: Path) -> None:
+    write_text(
+        densenet / "config.pbtxt",
+        """name: "other" max_batch_size: 9999
+        dynamic_batching { default_queue_policy { timeout_action: DELAY default_timeout_microseconds: 9 } }
+        instance_group { count: 1 }""",
+    )
+    imported = triton.read(densenet.parent)
+    model = served(imported)["densenet"]
+    assert model["serve"] == {"batching": {"max_batch_size": 4096}}
+    assert [key for *_, key in told(imported)] == [
+        "name",
+        "max_batch_size",
+        "dynamic_batching.default_queue_policy.timeout_action",
+    ]
+
+
+def test_texts_are_bytes_to_a_torchscript(tmp_path: Path) -> None:
+    write_torchscript(tmp_path / "bert/1/model.pt")
+    write_text(
+        tmp_path / "bert/config.pbtxt", 'backend: "pytorch" input { name: "t" data_type: TYPE_STRING dims: [ 1 ] }'
+    )
+    assert served(triton.read(tmp_path))["bert"]["inputs"] == [{"name": "t", "datatype": "BYTES", "shape": [1]}]
+
+
+@pytest.mark.parametrize(("name", "reason"), [("models", "endpoint's own words"), ("a b", "letters, digits")])
+def test_a_name_that_no_model_can_have_is_told(tmp_path: Path, name: str, reason: str) -> None:
+    write_onnx(tmp_path / name / "1/model.onnx")
+    [model] = triton.read(tmp_path).models
+    assert model.mapping is None
+    assert reason in model.leftovers[-1].reason
+
+
+def test_a_name_that_yaml_would_take_for_something_else_stays_text(tmp_path: Path) -> None:
+    write_onnx(tmp_path / "true/1/model.onnx")
+    assert list(served(triton.read(tmp_path))) == ["true"]
+
+
 def test_savedmodel_needs_no_inputs(tmp_path: Path) -> None:
     write_saved_model(tmp_path / "keras/1/model.savedmodel")
     write_text(

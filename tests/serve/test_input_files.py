@@ -152,21 +152,32 @@ def test_pickled_arrays_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("shape", "expected"), [((-1, 3, 4, 2), (1, 3, 4, 2)), ((-1, 4, 2, 3), (1, 4, 2, 3)), ((-1, 1, 4, 2), (1, 1, 4, 2))]
+    ("shape", "channel_axis", "channels"),
+    [
+        ((-1, 3, 4, 2), 0, [255, 0, 0]),
+        ((-1, 4, 2, 3), 2, [255, 0, 0]),
+        ((-1, 1, 4, 2), 0, [76]),
+        ((-1, 1, 2, 1), 0, [76]),
+    ],
 )
 def test_an_image_takes_the_model_s_layout_and_size(
-    tmp_path: Path, shape: tuple[int, ...], expected: tuple[int, ...]
+    tmp_path: Path, shape: tuple[int, ...], channel_axis: int, channels: list[int]
 ) -> None:
     Image.new("RGB", (8, 8), (255, 0, 0)).save(tmp_path / "red.png")
-    tensor = read_inputs(tmp_path / "red.png", [described(shape=shape)], 1 / 255)["x"]
-    assert (tensor.dtype, tensor.shape) == (np.float32, expected)
-    assert tensor.max() == pytest.approx(76 / 255 if shape[1] == 1 else 1.0)
+    tensor = read_inputs(tmp_path / "red.png", [described(shape=shape)], 0.5)["x"]
+    assert (tensor.dtype, tensor.shape) == (np.float32, (1, *shape[1:]))
+    pixels = np.moveaxis(tensor[0], channel_axis, -1).reshape(-1, len(channels))
+    assert (pixels == np.array(channels) / 2).all()
 
 
-def test_an_image_for_a_model_without_image_input_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("shape", [(-1, 2), (-1, 3, -1, 4), (-1, -1, 4, 3), (-1, 2, 4, 4), (-1, 4, 4, 2), (3, 4, 4)])
+def test_an_image_for_a_model_without_image_input_is_refused(tmp_path: Path, shape: tuple[int, ...]) -> None:
     Image.new("L", (8, 8)).save(tmp_path / "grey.png")
-    with pytest.raises(InvalidInput, match=r"^input 'x' has the shape \[-1, 2\]; an image needs \[-1,C,H,W\]"):
-        read_inputs(tmp_path / "grey.png", [described()], 1.0)
+    with pytest.raises(InvalidInput) as caught:
+        read_inputs(tmp_path / "grey.png", [described(shape=shape)], 1.0)
+    assert caught.value.message == (
+        f"input 'x' has the shape {list(shape)}; an image needs [-1,C,H,W] or [-1,H,W,C] with 1 or 3 channels"
+    )
 
 
 TENSORS = {"inputs": [described()]}

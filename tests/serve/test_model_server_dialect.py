@@ -106,6 +106,12 @@ def test_parameters_of_the_query_are_inputs_beside_the_body(path: str) -> None:
     assert query.payload.content_type == "application/json"
 
 
+def test_a_body_without_parameters_stays_the_body() -> None:
+    payload = decode("/invocations?model_name=m", b"[1]", content_type="application/json").payload
+    assert payload is not None
+    assert (payload.body, payload.fields, payload.field_types) == (b"[1]", {}, {})
+
+
 def test_parameters_of_the_query_may_be_the_only_inputs() -> None:
     query = decode("/m/predict?data=%5B1%5D")
     assert query.payload is not None
@@ -178,6 +184,7 @@ def test_a_request_without_a_usable_id_gets_one(given: dict[str, str]) -> None:
         ("/m/predict", "GET", 405),
         ("/m/predict/", "POST", 404),
         ("/m/1/2/predict", "POST", 404),
+        ("/m//predict", "POST", 404),
         ("/m/invoke", "POST", 404),
         ("/predict", "POST", 404),
         ("/", "GET", 404),

@@ -58,7 +58,7 @@ def register(parameters: str, manner: Manner = "torchserve") -> LoadModel:
 
 
 def register_json(body: dict[str, Any], manner: Manner = "torchserve") -> LoadModel:
-    query = decode("POST", "/models", json.dumps(body).encode(), "application/json; charset=utf-8", manner)
+    query = decode("POST", "/models", json.dumps(body).encode(), "Application/JSON ; charset=utf-8", manner)
     assert isinstance(query, LoadModel)
     return query
 
@@ -271,6 +271,7 @@ NO_WORKER = f"{REGISTERED} 0 initial workers. Use scale workers API to add worke
     ("manner", "parameters", "answer", "status", "text"),
     [
         ("torchserve", "url=a", BOTH, 200, NO_WORKER),
+        ("torchserve", "url=a", HALF, 200, NO_WORKER),
         ("torchserve", "url=a&initial_workers=1", BOTH, 202, "Processing worker updates..."),
         ("torchserve", "url=a&initial_workers=2&synchronous=true", BOTH, 200, f"{REGISTERED} 2 initial workers"),
         ("torchserve", "url=a&initial_workers=2&synchronous=true", HALF, 206, "Workers scaling in progress..."),
@@ -385,6 +386,7 @@ MODELS = ModelList((*(ModelStatus(name, (FIRST,)) for name in ("c", "a")), Model
         ("?limit=0", [], "0"),
         ("?limit=-1&next_page_token=-5", ["a", "b", "c"], None),
         ("?limit=101", ["a", "b", "c"], None),
+        ("?limit=1&next_page_token=-2", ["a"], "1"),
         ("?next_page_token=9", [], None),
     ],
 )
@@ -483,6 +485,14 @@ def test_options_are_answered_with_the_model_s_document() -> None:
             404,
             "ModelVersionNotFoundException",
             "Model version: 2 does not exist for model: m; loaded: 1",
+        ),
+        (
+            "DELETE",
+            "/models/m",
+            Forbidden("answers by default", model="m"),
+            403,
+            "InvalidModelVersionException",
+            "Cannot remove default version for model m",
         ),
         (
             "DELETE",

@@ -60,6 +60,16 @@ TWOS = np.full((2, 3), 2, np.float32)
 SMALL = np.array([7], np.int8)
 
 
+def rearranged(values: np.ndarray, first: dict[str, Any]) -> bytes:
+    """A request whose contents stand behind the fields `first` and before all others."""
+    rest = messages.ModelInferRequest.FromString(request(values, id="a1"))
+    contents = messages.ModelInferRequest(raw_input_contents=rest.raw_input_contents)
+    for field in ("raw_input_contents", *first):
+        rest.ClearField(field)
+    parts = (messages.ModelInferRequest(**first), contents, rest)
+    return b"".join(part.SerializeToString() for part in parts)
+
+
 # -- requests --------------------------------------------------------------------------------------------------------
 
 
@@ -99,7 +109,14 @@ def test_what_a_request_says_beside_its_tensors_is_kept_from_the_one_before() ->
     assert read.reply_form == dialect.ReplyForm(True, {"q": 1})
 
 
-@pytest.mark.parametrize("known", [request(ONES), request(SMALL, SMALL, id="a1", version="3", outputs=("q",))])
+@pytest.mark.parametrize(
+    "known",
+    [
+        request(ONES),
+        request(SMALL, SMALL, id="a1", version="3", outputs=("q",)),
+        rearranged(SMALL, {"model_name": "m"}),
+    ],
+)
 def test_no_changed_byte_goes_unnoticed(known: bytes) -> None:
     reader = RequestReader()
     reader.read(known)
@@ -112,17 +129,11 @@ def test_no_changed_byte_goes_unnoticed(known: bytes) -> None:
 
 
 def test_contents_that_come_before_other_fields_are_found_again() -> None:
-    def inside_out(values: np.ndarray) -> bytes:
-        raw = messages.ModelInferRequest(raw_input_contents=[values.tobytes()], id="a1")
-        rest = messages.ModelInferRequest.FromString(request(values))
-        rest.ClearField("raw_input_contents")
-        data: bytes = raw.SerializeToString() + rest.SerializeToString()
-        return data
-
     reader = RequestReader()
-    reader.read(inside_out(ONES))
-    assert knows(reader, inside_out(TWOS))
-    assert said(reader.read(inside_out(TWOS))) == said(RequestReader().read(inside_out(TWOS)))
+    reader.read(rearranged(ONES, {"model_name": "m"}))
+    second = rearranged(TWOS, {"model_name": "m"})
+    assert knows(reader, second)
+    assert said(reader.read(second)) == said(RequestReader().read(second))
 
 
 def test_models_of_names_of_one_length_do_not_drive_each_other_out() -> None:
@@ -173,9 +184,10 @@ def typed() -> bytes:
         request(ONES, outputs=("q" * layouts.LARGEST_BYTES,)),
         request(ONES) + b"\x7b\x7c",
         typed(),
+        rearranged(ONES, {}),
         request(ONES, id="a") + messages.ModelInferRequest(id="b").SerializeToString(),
     ],
-    ids=["text", "text beside numbers", "booleans", "long", "a group", "typed", "two ids"],
+    ids=["text", "text beside numbers", "booleans", "long", "a group", "typed", "contents first", "two ids"],
 )
 def test_what_must_be_looked_at_each_time_is_not_kept(data: bytes) -> None:
     reader = RequestReader()

@@ -167,6 +167,18 @@ async def test_a_stream_that_is_held_open_ends_when_the_server_stops_and_what_wa
             await stopping
 
 
+async def test_streams_and_their_messages_count_until_they_end() -> None:
+    async with channel_to([whole_service()], dispatcher_of(entry()).answer, max_requests=1) as (channel, *_):
+        for _ in range(3):
+            call = stream(channel, STREAM, messages.ModelStreamInferResponse)
+            for id in "123":
+                await call.write(infer(id))
+                (answer,) = await replies(call, 1)
+                assert (answer.error_message, answer.infer_response.id) == ("", id)
+            await call.done_writing()
+            assert (await call.code()).name == "OK"
+
+
 async def test_messages_of_a_stream_count_as_requests() -> None:
     gated = Gated()
     async with channel_to([whole_service()], gated.answer, max_requests=1) as (channel, *_):

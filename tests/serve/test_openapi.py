@@ -146,6 +146,7 @@ def test_an_element_is_json_s_nearest_kind(datatype: str, element: dict[str, Any
         ([[1, 2], [3, 4]], True),
         ([1, 2], True),
         ({"y": [1, 2]}, False),
+        ({"x": [1, 2], "y": [1, 2]}, False),
         ({"x": [1, 2, 3]}, False),
         ({"x": ["a", "b"]}, False),
         (1, False),

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from model_store.errors import InvalidInput, Unsupported
-from serve.dialects.open_inference_grpc import decode_request, encode_request
+from serve.dialects.open_inference_grpc import RAW, decode_request, encode_request
 from serve.shared_memory import SHARED_FROM_BYTES, MappedRegions, Placed, RegionPool
 
 OWNER = """
@@ -111,6 +111,13 @@ def test_request_with_a_shared_input_is_decoded_as_a_view() -> None:
     assert list(decoded) == ["small", "big"]
     assert np.array_equal(decoded["big"], big)
     assert decoded["small"] == 7
+
+
+def test_who_sends_all_inputs_in_shared_memory_reads_raw_answers() -> None:
+    tensor = np.zeros((1, 100_000), dtype=np.float32)
+    region = RegionPool().take(tensor.nbytes)
+    message = encode_request("m", 1, {"x": tensor}, {"x": Placed(region.name, 0, tensor.nbytes)})
+    assert decode_request(message, regions=MappedRegions()).reply_form == RAW
 
 
 def test_shared_input_is_refused_where_it_is_not_offered() -> None:

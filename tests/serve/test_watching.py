@@ -15,7 +15,7 @@ from model_store.errors import ConfigError, Conflict, ModelNotReady
 from model_store.generations import Generation
 from serve.cli import main
 from serve.config import load_config
-from serve.importing.entries import entries
+from serve.importing.entries import entries, model_name
 from serve.watched_models import WatchedModels
 from serve.watching import FolderWatch, edited
 from tests.serve.importing_trees import write_onnx, write_saved_model, write_text
@@ -54,12 +54,39 @@ def watched(tmp_path: Path) -> Watched:
 
 
 def test_entries_leave_out_hidden_names_and_keep_files_together() -> None:
-    names = [".net.onnx.x3", "net.onnx", "net.onnx.data", "a-symbol.json", "a-0001.params", "a-0002.params", "folder"]
+    names = [
+        ".net.onnx.x3",
+        "net.onnx",
+        "net.onnx2",
+        "net.onnx.data",
+        "a-symbol.json",
+        "a-0001.params",
+        "a-0002.params",
+        "folder",
+    ]
     assert entries(names) == {
         "a-symbol.json": ["a-symbol.json", "a-0001.params", "a-0002.params"],
         "folder": ["folder"],
         "net.onnx": ["net.onnx", "net.onnx.data"],
+        "net.onnx2": ["net.onnx2"],
     }
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [("net.v2.onnx", "net.v2"), ("net.tar.gz", "net"), ("net.mar", "net"), ("a-symbol.json", "a"), ("bare", "bare")],
+)
+def test_a_model_is_called_as_its_file_without_the_ending(file: str, name: str) -> None:
+    assert model_name(Path(file)) == name
+
+
+def test_a_version_that_is_a_link_to_a_folder_is_seen(watched: Watched, tmp_path: Path) -> None:
+    write_onnx(tmp_path / "net/1/model.onnx")
+    write_onnx(tmp_path / ".elsewhere/model.onnx")
+    watched.settle()
+    (tmp_path / "net/2").symlink_to(tmp_path / ".elsewhere")
+    assert watched.settle()
+    assert [each["as_version"] for each in watched.watch.models()[0]["versions"]] == ["2"]
 
 
 def test_a_file_is_a_model_once_it_stood_still_between_two_looks(watched: Watched, tmp_path: Path) -> None:
@@ -176,6 +203,7 @@ class Port:
         self.puts: list[list[str]] = []
         self.error: Exception | None = None
         self.race: Callable[[], None] = lambda: None
+        self.loses_answers = False
 
     def change(self, document: dict[str, Any]) -> None:
         self.number, self.document = self.number + 1, document
@@ -193,6 +221,8 @@ class Port:
         after = [model["name"] for model in document["models"]]
         self.puts.append(after)
         self.change(document)
+        if self.loses_answers:
+            raise ModelNotReady("no gateway answers")
         changes = [{"model": name, "action": "keep" if name in before else "add"} for name in after]
         return {"changes": changes + [{"model": name, "action": "retire"} for name in sorted(before - {*after})]}
 
@@ -236,6 +266,20 @@ def test_a_gateway_that_does_not_answer_is_asked_again(
     port.error = None
     applied.step()
     assert (port.puts, watched.lines) == ([["config", "net"]], ["--watch: adding net"])
+
+
+def test_what_was_applied_though_the_answer_was_lost_is_still_the_watchers_own(
+    watched: Watched, applied: WatchedModels, port: Port, tmp_path: Path
+) -> None:
+    source = write_onnx(tmp_path / "net.onnx")
+    port.loses_answers = True
+    step(watched, applied)
+    port.loses_answers = False
+    applied.step()
+    source.unlink()
+    step(watched, applied)
+    assert port.puts == [["config", "net"], ["config", "net"], ["config"]]
+    assert watched.lines == ["--watch: retiring net"]
 
 
 def test_what_others_apply_at_the_same_moment_is_not_overwritten(

@@ -1,0 +1,176 @@
+"""Kill -9 while large tensors are under way in shared memory: nobody goes on holding what belonged to the dead."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import os
+import re
+import signal
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import aiohttp
+import numpy as np
+import onnx
+import psutil
+from onnx import TensorProto, helper, numpy_helper
+
+from tests.e2e.running import Running, running
+
+WIDTH = 2_621_440
+"""float32 values of a row: 10 MiB, for which a region of 16 MiB is taken."""
+REGION_BYTES = 16 * 2**20
+CLIENTS = 4
+AT_ONCE = 2
+"""Batches that a gateway sends to one replica at once (`serve/executors/replicas.py`), each of one row here."""
+WAIT_S = 30.0
+
+
+def write_doubler(path: Path) -> None:
+    """`y = x * 2`, FP32[-1, WIDTH]."""
+    graph = helper.make_graph(
+        [helper.make_node("Mul", ["x", "two"], ["y"])],
+        "doubler",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", WIDTH])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", WIDTH])],
+        [numpy_helper.from_array(np.float32(2), "two")],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), path)
+
+
+class LargeLoad:
+    """`CLIENTS` clients that send rows of 10 MiB one after the other, for `WAIT_S` times four at the most.
+
+    Of an answer the first and the last value are kept.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        x = np.full((1, WIDTH), 1.5, np.float32)
+        tensor = {"name": "x", "datatype": "FP32", "shape": [1, WIDTH], "parameters": {"binary_data_size": x.nbytes}}
+        header = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
+        self._body = header + x.tobytes()
+        self._headers = {"inference-header-content-length": str(len(header))}
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
+        self.answers: Counter[tuple[float, float]] = Counter()
+        self.refusals: list[str] = []
+        """Answers other than 200."""
+        self.cut: list[str] = []
+        """Connections that ended without an answer, or were not taken."""
+
+    def __enter__(self) -> LargeLoad:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._ending.set()
+        self._thread.join()
+
+    def wait_for_answers(self, more: int) -> None:
+        """Returns when `more` answers have come from now on."""
+        wanted, end = self.answers.total() + more, time.monotonic() + WAIT_S
+        while self.answers.total() < wanted:
+            assert time.monotonic() < end, (self.answers, self.refusals, self.cut[-3:])
+            time.sleep(0.05)
+
+    async def _run(self) -> None:
+        end = time.monotonic() + 4 * WAIT_S
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(WAIT_S)) as session:
+
+            async def client() -> None:
+                while not self._ending.is_set() and time.monotonic() < end:
+                    await self._send(session)
+
+            await asyncio.gather(*(client() for _ in range(CLIENTS)))
+
+    async def _send(self, session: aiohttp.ClientSession) -> None:
+        body = io.BytesIO(self._body)  # of so many plain bytes aiohttp warns
+        try:
+            async with session.post(self._url, data=body, headers=self._headers) as reply:
+                content = await reply.read()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            self.cut.append(repr(error))
+            await asyncio.sleep(0.2)
+            return
+        if reply.status != 200:
+            self.refusals.append(f"{reply.status}: {content[:200]!r}")
+            return
+        y = np.frombuffer(content[int(reply.headers["inference-header-content-length"]) :], np.float32)
+        self.answers[float(y[0]), float(y[-1])] += 1
+
+
+def regions_of(process: psutil.Process) -> dict[int, int]:
+    """Inode -> size in bytes of the gateways' regions that a process maps or has open."""
+    place = Path("/proc", str(process.pid))
+    found = {}
+    try:
+        for line in (place / "maps").read_text().splitlines():
+            if mapped := re.match(r"([0-9a-f]+)-([0-9a-f]+) \S+ \S+ \S+ (\d+) +/memfd:onegate-region", line):
+                found[int(mapped[3])] = int(mapped[2], 16) - int(mapped[1], 16)
+        for descriptor in (place / "fd").iterdir():
+            if os.readlink(descriptor).startswith("/memfd:onegate-region"):
+                status = descriptor.stat()
+                found[status.st_ino] = status.st_size
+    except OSError:
+        return found  # it has ended, or closed what was looked at
+    return found
+
+
+def shared_bytes(gateway: Running) -> int:
+    """Shared memory of all processes of the gateway, pages that several map counted once."""
+    total = 0
+    for process in gateway.processes():
+        try:
+            rollup = Path("/proc", str(process.pid), "smaps_rollup").read_text()
+        except OSError:
+            continue
+        total += sum(1024 * int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss_Shmem:"))
+    return total
+
+
+def check_only_owned(gateway: Running) -> None:
+    """No process holds a region but the live gateway's own, of which there are no more than calls at once."""
+    [owner] = gateway.serve_processes("onegate", "Gateway")
+    owned = regions_of(owner)
+    assert set(owned.values()) == {REGION_BYTES}
+    assert len(owned) <= AT_ONCE
+    for process in gateway.processes():
+        strangers = regions_of(process).keys() - owned.keys()
+        assert not strangers, f"{process.cmdline()[:1]} holds regions of the dead: {strangers}"
+
+
+def kill(gateway: Running, application: str, deployment: str) -> None:
+    [victim] = gateway.serve_processes(application, deployment)
+    victim.send_signal(signal.SIGKILL)
+    victim.wait(10)
+
+
+def test_kill_9_of_replica_and_gateway_leaves_no_shared_memory_behind(tmp_path: Path) -> None:
+    write_doubler(tmp_path / "doubler.onnx")
+    serve = {"executor": "replicas", "replicas": 1, "batching": {"max_batch_size": 1}}
+    config = {"store": "store", "models": [{"name": "doubler", "source": "doubler.onnx", "serve": serve}]}
+    with running(tmp_path, config) as gateway:
+        gateway.wait_until_settled()
+        url = f"{gateway.url}/v2/models/doubler/infer"
+        with LargeLoad(url) as load:
+            load.wait_for_answers(3 * CLIENTS)
+            check_only_owned(gateway)
+            before = shared_bytes(gateway)
+
+            kill(gateway, "doubler-v1", "Model")
+            load.wait_for_answers(3 * CLIENTS)
+            check_only_owned(gateway)
+            # Every request waited for the next replica.
+            assert (load.refusals, load.cut) == ([], [])
+
+            kill(gateway, "onegate", "Gateway")
+            load.wait_for_answers(3 * CLIENTS)
+            check_only_owned(gateway)
+        assert load.refusals == []
+        assert set(load.answers) == {(3.0, 3.0)}
+        assert shared_bytes(gateway) <= 1.02 * before
