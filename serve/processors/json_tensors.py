@@ -44,7 +44,11 @@ def read_values(spec: TensorSpec, raw: bytes, batched: bool) -> tuple[np.ndarray
     Raises `InvalidInput` for another nesting, numbers of another type, and ones out of range.
     """
     row = _is_row(spec, raw, batched)
-    return _tensor(spec, raw, row), row
+    tensor = _tensor(spec, raw, row)
+    if row and len(tensor) != 1:
+        # Nothing at all, or several values with commas between them: neither is JSON.
+        raise InvalidInput(f"input {spec.name!r}: expected one JSON value, got {len(tensor)}", input=spec.name)
+    return tensor, row
 
 
 def write_values(outputs: Tensors, row: bool) -> dict[str, Any]:

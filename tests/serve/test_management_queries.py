@@ -79,11 +79,11 @@ async def test_the_server_s_health_is_told(tmp_path: Path, free_port: int, path:
 async def test_what_can_not_be_called_yet_is_not_ready(tmp_path: Path, free_port: int) -> None:
     async with managed(tmp_path, free_port) as served:
         await call(free_port, "POST", "/v2/repository/models/m/load")
+        convert(served.store, str(tmp_path / "two.onnx"), "n")
         # Nobody starts replicas here.
         on_replicas = {"source": str(tmp_path / "two.onnx"), "serve": {"executor": "replicas"}}
         models = [{"name": name, **on_replicas} for name in ("m", "n")]
         await served.desired.apply(Config.model_validate({**served.desired.config.document(), "models": models}))
-        convert(served.store, str(tmp_path / "two.onnx"), "n")
         await eventually(lambda: ("n", 1) in served.dispatcher.loaded, 10)
         assert (await call(free_port, "GET", "/v2/health/ready"))[0] == 400
         statuses = [(await call(free_port, "GET", f"/v2/models/{name}/ready"))[0] for name in ("m", "n")]
