@@ -4,13 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Each imports the frameworks anew: more of them need more memory, and two cores are kept busy by two.
 WORKERS ?= 2
+COUNT ?= 100000
 STAMP := $(VENV)/.installed
 PROTOS := $(basename $(notdir $(wildcard serve/protocols/*.proto)))
 PROTOC = $(BIN)/python -m grpc_tools.protoc -Iserve/protocols --include_imports
 EXTRAS := torch,tensorflow,sklearn,boosting,dev
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check e2e bench bench-peers docs proto models format clean
+.PHONY: help run test check e2e fuzz bench bench-peers docs proto models format clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +45,10 @@ check: $(STAMP) ## Format, lint, types, generated files fresh
 	@$(BIN)/python -m tests.sources.coverage | diff -u docs/frameworks.md - || { echo "docs/frameworks.md is stale; run: make docs" >&2; exit 1; }
 	@for file in $(PROTOS); do $(PROTOC) --descriptor_set_out=/dev/stdout $$file.proto \
 	  | cmp --quiet - serve/protocols/$$file.binpb || { echo "serve/protocols is stale; run: make proto" >&2; exit 1; }; done
+
+fuzz: $(STAMP) ## Send each protocol and decoder 100,000 inputs that nobody meant (COUNT=): hours
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fuzz]'
+	@$(BIN)/python -m tests.serve.fuzzing --count $(COUNT)
 
 bench: $(STAMP) ## Measure against bare ONNX Runtime and Ray Serve's tutorial (needs wrk)
 	@$(BIN)/python -m benchmarks.serving

@@ -20,7 +20,7 @@ from serve.dialects.open_inference import NO_SHARED_MEMORY, SIGNATURE, class_cou
 from serve.dialects.open_inference_grpc_messages import Received, Sent, raw_contents
 from serve.inference import InferenceRequest, InferenceResponse, Tensors, output_tensors
 from serve.protocols import open_inference as messages
-from serve.shared_memory import MappedRegions, Placed
+from serve.shared_memory import LentRegions, MappedRegions, Placed
 
 _CONTENTS = {
     "BOOL": "bool_contents",
@@ -43,6 +43,8 @@ _PARAMETERS = {bool: "bool_param", int: "int64_param", float: "double_param", st
 
 NOTHING_SHARED: Mapping[str, Placed] = MappingProxyType({})
 
+NOTHING_WANTED: Mapping[str, Placed | None] = MappingProxyType({})
+
 NO_MODEL = "the message names no model; there is no default one here"
 
 _REGION = "shared_memory_region"
@@ -52,10 +54,12 @@ _SIZE = "shared_memory_byte_size"
 
 @dataclass(slots=True, frozen=True)
 class ReplyForm:
-    """How the caller wants the outputs: raw or typed, and as so many classes those in `classes`."""
+    """How the caller wants the outputs: raw or typed, as so many classes those in `classes`, and written to shared
+    memory, as far as they fit, those in `placed`."""
 
     raw: bool
     classes: Mapping[str, int] = field(default_factory=dict)
+    placed: Mapping[str, Placed] = field(default_factory=dict)
 
 
 RAW = ReplyForm(True)
@@ -79,7 +83,7 @@ def decode_request(
     wanted = ()
     if outputs := message.outputs:
         wanted = tuple([output.name for output in outputs])
-        form = _with_classes(form, outputs)
+        form = _wanted_form(form, outputs, regions)
     request = InferenceRequest(
         message.model_name,
         message.model_version or None,
@@ -88,24 +92,26 @@ def decode_request(
         wanted_outputs=wanted,
         deadline=deadline,
         # Who sends tensors in shared memory reads raw answers.
-        reply_form=RAW if shared else form,
+        reply_form=RAW if shared and not form.placed else form,
     )
     if given := message.parameters:
         _read_parameters(request, given)
     return request
 
 
-def _with_classes(form: ReplyForm, outputs: Sequence[Any]) -> ReplyForm:
-    classes = {}
+def _wanted_form(form: ReplyForm, outputs: Sequence[Any], regions: MappedRegions | None) -> ReplyForm:
+    classes, placed = {}, {}
     for output in outputs:
         given = output.parameters
         if not given:
             continue
         if _REGION in given:
-            raise Unsupported(f"output {output.name!r:.80}: {NO_SHARED_MEMORY}")
-        if count := class_count(plain_parameters(given)):
+            if regions is None:
+                raise Unsupported(f"output {output.name!r:.80}: {NO_SHARED_MEMORY}")
+            placed[output.name] = _placed(output)
+        elif count := class_count(plain_parameters(given)):
             classes[output.name] = count
-    return ReplyForm(form.raw, classes) if classes else form
+    return ReplyForm(form.raw or bool(placed), classes, placed) if classes or placed else form
 
 
 def _read_parameters(request: InferenceRequest, given: Mapping[str, Any]) -> None:
@@ -123,8 +129,9 @@ def plain_parameters(given: Mapping[str, Any]) -> dict[str, Any]:
     return {name: getattr(given[name], kind) for name, kind in kinds.items() if kind is not None}
 
 
-def encode_response(response: InferenceResponse, form: ReplyForm) -> Sent:
+def encode_response(response: InferenceResponse, form: ReplyForm, regions: MappedRegions | None = None) -> Sent:
     """A `ModelInferResponse`, in the form in which the request came; FP16 and BF16 force raw for the whole message.
+    `regions` is needed for outputs that are to be placed.
 
     Raises `InvalidInput` for an answer that is no tensors, and for classes of an output that has none.
     """
@@ -135,7 +142,7 @@ def encode_response(response: InferenceResponse, form: ReplyForm) -> Sent:
     if form.classes:
         outputs = with_classes(response, outputs, form.classes)
     if form.raw or any(tensors.datatype_of(tensor) not in _CONTENTS for tensor in outputs.values()):
-        return _raw(message, outputs)
+        return _raw(message, outputs, form.placed, regions)
     _add_typed(outputs, message.outputs)
     return Sent(message)
 
@@ -146,8 +153,10 @@ def encode_request(
     inputs: Tensors,
     shared: Mapping[str, Placed] = NOTHING_SHARED,
     signature: str | None = None,
+    wanted: Mapping[str, Placed | None] = NOTHING_WANTED,
 ) -> Sent:
-    """A `ModelInferRequest` for a replica: raw contents, but for the inputs that lie in shared memory."""
+    """A `ModelInferRequest` for a replica: raw contents, but for the inputs that lie in shared memory. `wanted` are the
+    outputs, all where it is empty, and where an answer may be written that fits there."""
     message = messages.ModelInferRequest(model_name=model, model_version=str(version))
     if signature is not None:
         message.parameters[SIGNATURE].string_param = signature
@@ -158,14 +167,18 @@ def encode_request(
             _add_placed(described, shared[name])
         else:
             sent.raw.append(tensors.raw_view(tensor))
+    for name, placed in wanted.items():
+        output = message.outputs.add(name=name)
+        if placed is not None:
+            _add_placed(output, placed)
     return sent
 
 
-def decode_response(received: Any) -> Tensors:
-    """The outputs in a `ModelInferResponse`, plain or as `ReceivedResponse`; raises `InvalidInput` where the message
-    contradicts itself."""
+def decode_response(received: Any, lent: LentRegions | None = None) -> Tensors:
+    """The outputs in a `ModelInferResponse`, plain or as `ReceivedResponse`, raw or in the regions that were `lent`;
+    raises `InvalidInput` where the message contradicts itself."""
     message, raw = _parts(received)
-    return _decode_tensors(message.outputs, raw)[0]
+    return _decode_tensors(message.outputs, raw, lent)[0]
 
 
 def _parts(received: Any) -> tuple[Any, Sequence[bytes | memoryview]]:
@@ -186,7 +199,9 @@ def _placed(tensor: Any) -> Placed:
 
 
 def _decode_tensors(
-    described: Sequence[Any], raw: Sequence[bytes | memoryview], regions: MappedRegions | None = None
+    described: Sequence[Any],
+    raw: Sequence[bytes | memoryview],
+    regions: MappedRegions | LentRegions | None = None,
 ) -> tuple[Tensors, bool]:
     """The tensors, and whether some lay in shared memory. Raw contents are taken in the order of the tensors that lie
     nowhere else."""
@@ -217,7 +232,7 @@ def _decode_tensors(
     return decoded, shared > 0
 
 
-def _mapped(tensor: Any, regions: MappedRegions | None) -> memoryview:
+def _mapped(tensor: Any, regions: MappedRegions | LentRegions | None) -> memoryview:
     if regions is None:
         raise Unsupported(f"tensor {tensor.name!r:.80}: {NO_SHARED_MEMORY}")
     return regions.view(_placed(tensor))
@@ -231,11 +246,15 @@ def _decode_typed(tensor: Any) -> np.ndarray:
     return tensors.from_values(name, datatype, tensor.shape[:], getattr(tensor.contents, _CONTENTS[datatype]))
 
 
-def _raw(message: Any, outputs: Tensors) -> Sent:
+def _raw(message: Any, outputs: Tensors, wanted: Mapping[str, Placed], regions: MappedRegions | None) -> Sent:
     sent = Sent(message)
     for name, tensor in outputs.items():
-        message.outputs.add(name=name, datatype=tensors.datatype_of(tensor), shape=tensor.shape)
-        sent.raw.append(tensors.raw_view(tensor))
+        described = message.outputs.add(name=name, datatype=tensors.datatype_of(tensor), shape=tensor.shape)
+        placed = regions.write(wanted[name], tensor) if regions is not None and name in wanted else None
+        if placed is None:
+            sent.raw.append(tensors.raw_view(tensor))
+        else:
+            _add_placed(described, placed)
     return sent
 
 

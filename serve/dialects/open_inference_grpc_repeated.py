@@ -9,6 +9,7 @@ import msgspec
 from serve.dialects.grpc_base import parsed
 from serve.dialects.open_inference_grpc import (
     NOTHING_SHARED,
+    NOTHING_WANTED,
     RAW,
     ReplyForm,
     decode_request,
@@ -24,7 +25,7 @@ from serve.dialects.open_inference_grpc_messages import (
     ReceivedResponse,
 )
 from serve.inference import InferenceRequest, InferenceResponse, Tensors
-from serve.shared_memory import MappedRegions, Placed
+from serve.shared_memory import LentRegions, MappedRegions, Placed
 
 
 class RequestReader:
@@ -67,11 +68,11 @@ class ResponseWriter:
     def __init__(self) -> None:
         self._written = WrittenLayouts(RESPONSE_CONTENTS)
 
-    def write(self, response: InferenceResponse, form: ReplyForm) -> bytes:
+    def write(self, response: InferenceResponse, form: ReplyForm, regions: MappedRegions | None = None) -> bytes:
         """A `ModelInferResponse`, as `encode_response`."""
         outputs = response.outputs
         if form is not RAW or not outputs or response.parameters:
-            return encode_response(response, form).SerializeToString()
+            return encode_response(response, form, regions).SerializeToString()
         about = (response.model, response.version)
         return self._written.write(about, outputs, lambda: _described(response), response.id)
 
@@ -94,10 +95,11 @@ class RequestWriter:
         inputs: Tensors,
         shared: Mapping[str, Placed] = NOTHING_SHARED,
         signature: str | None = None,
+        wanted: Mapping[str, Placed | None] = NOTHING_WANTED,
     ) -> bytes:
         """A `ModelInferRequest`, as `encode_request`."""
-        if shared or not inputs:
-            return encode_request(model, version, inputs, shared, signature).SerializeToString()
+        if shared or wanted or not inputs:
+            return encode_request(model, version, inputs, shared, signature, wanted).SerializeToString()
 
         def describe() -> bytes:
             data: bytes = encode_request(model, version, inputs, signature=signature).message.SerializeToString()
@@ -112,8 +114,10 @@ class ResponseReader:
     def __init__(self) -> None:
         self._known: KnownLayouts[None] = KnownLayouts(RESPONSE_CONTENTS)
 
-    def read(self, data: bytes) -> Tensors:
+    def read(self, data: bytes, lent: LentRegions | None = None) -> Tensors:
         """The outputs in a `ModelInferResponse`, as `decode_response`; raises `DecodeError` also for what is none."""
+        if lent is not None:
+            return decode_response(ReceivedResponse.FromString(data), lent)
         found = self._known.find(data)
         if found is not None:
             return found[2]

@@ -43,7 +43,7 @@ async def _infer(data: bytes, call: GrpcCall) -> bytes:
     response = await call.answer(request)
     assert isinstance(response, InferenceResponse)
     assert isinstance(request.reply_form, inference.ReplyForm)
-    return _RESPONSES.write(response, request.reply_form)
+    return _RESPONSES.write(response, request.reply_form, call.regions)
 
 
 async def _stream_infer(received: ReceivedRequest, call: GrpcCall) -> SentInStream:

@@ -14,16 +14,16 @@ from contextlib import suppress
 from typing import Any
 
 import grpc
-import numpy as np
 
 from model_store.errors import DeadlineExceeded, InternalError, OnegateError
 from serve.dialects.open_inference_grpc_repeated import RequestWriter, ResponseReader
 from serve.errors import KINDS_BY_GRPC_CODE
 from serve.executors.hedging import Attempt, HedgeBudget, first_outcome
 from serve.executors.replica_client import ReplicaClient
+from serve.executors.shared_calls import SharedCalls
 from serve.inference import Tensors
 from serve.routing import Replica, VersionKey
-from serve.shared_memory import SHARED_FROM_BYTES, Placed, Region, RegionPool
+from serve.shared_memory import RegionPool
 
 log = logging.getLogger("onegate")
 
@@ -48,7 +48,7 @@ class ReplicasExecutor:
         pool: RegionPool,
     ) -> None:
         self._key = key
-        self._pool = pool
+        self._shared = SharedCalls(pool)
         self._node = node
         self._secret = secret
         self.on_slots: Callable[[], None] = lambda: None
@@ -143,23 +143,18 @@ class ReplicasExecutor:
             return None
 
     async def _call(self, client: ReplicaClient, inputs: Tensors, timeout_s: float, signature: str | None) -> Tensors:
-        regions = self._place(inputs) if client.same_node else {}
-        try:
-            shared = {name: Placed(region.name, 0, inputs[name].nbytes) for name, region in regions.items()}
-            message = self._requests.write(*self._key, inputs, shared, signature)
+        if not client.same_node:
+            message = self._requests.write(*self._key, inputs, signature=signature)
             return self._responses.read(await client.infer(message, timeout_s))
+        call = self._shared.begin(inputs, signature)
+        outputs: Tensors | None = None
+        try:
+            message = self._requests.write(*self._key, inputs, call.placed, signature, call.wanted)
+            outputs = self._responses.read(await client.infer(message, timeout_s), call.lent)
         finally:
-            for region in regions.values():
-                self._pool.give_back(region)
-
-    def _place(self, inputs: Tensors) -> dict[str, Region]:
-        """The large inputs, in shared memory."""
-        placed = {}
-        for name, tensor in inputs.items():
-            if tensor.nbytes >= SHARED_FROM_BYTES and tensor.dtype != np.object_:
-                region = placed[name] = self._pool.take(tensor.nbytes)
-                region.write(tensor)
-        return placed
+            call.end(outputs)
+        self._shared.learn(inputs, signature, outputs)
+        return outputs
 
     async def close(self) -> None:
         """Closes all channels; to be called when nothing runs any more."""

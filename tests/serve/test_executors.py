@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import mmap
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -402,6 +403,17 @@ async def test_a_region_of_shared_memory_is_given_back_after_each_batch(fleet: F
         assert (await fleet.executor.run(BIG, asyncio.get_running_loop().time() + 10))["y"].sum() == 160_000
     # The number of the region among all that were made.
     assert fleet.pool.take(BIG["x"].nbytes).name.split("-")[3] == "1"
+
+
+async def test_large_answers_come_in_shared_memory_from_the_second_on(fleet: Fleet) -> None:
+    await fleet.know(await fleet.serve("a"))
+    deadline = asyncio.get_running_loop().time() + 10
+    first, second = [await fleet.executor.run(BIG, deadline) for _ in range(2)]
+    assert first["y"].tolist() == second["y"].tolist() == (BIG["x"] * 2).tolist()
+    base = second["y"]
+    while isinstance(base.base, np.ndarray):
+        base = base.base
+    assert isinstance(base.base.obj, mmap.mmap)
 
 
 async def test_a_replica_of_another_node_is_sent_the_tensors_themselves(fleet: Fleet) -> None:

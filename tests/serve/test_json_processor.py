@@ -105,6 +105,15 @@ def test_what_is_no_json_or_of_another_type_is_refused(body: bytes) -> None:
         read(body)
 
 
+@pytest.mark.parametrize(
+    ("body", "spec", "count"), [(b"", N, 0), (b" ", TEXT, 0), (b"7, 8", N, 2), (b"[1, 2], [3, 4]", X, 2)]
+)
+def test_a_row_is_one_value(body: bytes, spec: TensorSpec, count: int) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        read(body, spec)
+    assert caught.value.message == f"input {spec.name!r}: expected one JSON value, got {count}"
+
+
 def answer(row: bool, **outputs: np.ndarray) -> Any:
     payload = processor().encode(outputs, BodyForm(row))
     assert (payload.content_type, payload.status) == ("application/json", 200)
