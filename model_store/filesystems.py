@@ -191,13 +191,23 @@ def digest_file(path: Path) -> str:
 
 
 def local_path(location: str) -> Path | None:
-    """The path that a plain path or `file://` URL means, `~` expanded; None for URLs of other schemes."""
-    if not location.startswith("file:"):
-        return None if "://" in location else Path(location).expanduser()
-    parts = urlsplit(location)
-    if parts.netloc not in ("", "localhost"):
-        raise OSError(f"file:// with host {parts.netloc!r}; write file:///absolute/path or a plain path")
-    return Path(unquote(parts.path))
+    """The path that a plain path or `file://` URL means, `~` expanded; None for URLs of other schemes.
+
+    `OSError` for what no path can be: a URL with a host, the home of nobody, a NUL.
+    """
+    try:
+        if not location.startswith("file:"):
+            path = None if "://" in location else Path(location).expanduser()
+        else:
+            parts = urlsplit(location)
+            if parts.netloc not in ("", "localhost"):
+                raise OSError(f"file:// with host {parts.netloc!r}; write file:///absolute/path or a plain path")
+            path = Path(unquote(parts.path))
+    except (RuntimeError, ValueError) as error:
+        raise OSError(f"no path: {error}") from error
+    if path is not None and "\0" in str(path):
+        raise OSError("no path: it has a NUL in it")
+    return path
 
 
 def open_url(url: str, follow: Follow | None = None) -> tuple[Any, str]:

@@ -32,6 +32,7 @@ B64 = "b64"
 DEFAULT_SIGNATURE = "serving_default"
 
 _NO_JSON_NUMBER = re.compile(rb"NaN|Infinity")
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _ROWS_OF_OBJECTS = re.compile(rb"\s*\[\s*\{")
 _OBJECT = re.compile(rb"\s*\{")
 _KINDS: dict[str, tuple[type, ...]] = {"f": (float, int), "i": (int,), "u": (int,), "b": (bool,)}
@@ -90,7 +91,11 @@ def read_json(body: bytes, kind: type[T]) -> T:
     try:
         if not _NO_JSON_NUMBER.search(body):
             return msgspec.json.decode(body, type=kind)
-        return msgspec.convert(json.loads(body.decode()), kind)
+        value = json.loads(body.decode())
+        if _SURROGATE.search(body):
+            # Half of a pair is text to Python's reader alone: protobuf and UTF-8 have none of it.
+            msgspec.json.encode(value)
+        return msgspec.convert(value, kind)
     except RecursionError as error:
         raise InvalidInput("the body is nested too deep") from error
     except (msgspec.DecodeError, msgspec.ValidationError, ValueError) as error:

@@ -189,6 +189,14 @@ def test_local_path_of_paths_and_urls(location: str, path: Path | None) -> None:
 
 
 @pytest.mark.parametrize(
+    "location", ["a\0", "~nobody-of-that-name", "~\0", "file:///%00", "file://[/a", "file://host/a"]
+)
+def test_what_no_path_can_be_is_an_os_error(location: str) -> None:
+    with pytest.raises(OSError, match=r"^(no path: |file:// with host 'host')"):
+        local_path(location)
+
+
+@pytest.mark.parametrize(
     ("name", "inside"),
     [("a", True), ("a/b.c", True), ("..a", True), ("..", False), ("a/../b", False), ("/a", False),
      ("a/", False), (".", False), ("", False), ("a\0", False), ("a\\..\\b", False)],

@@ -24,7 +24,7 @@ from serve.inference import (
     Tensors,
 )
 from serve.operations import ModelList, ModelStatus, VersionStatus
-from serve.payloads import answers_to_tensors, requests_of
+from serve.payloads import answers_to_tensors, requests_of, to_tensors
 from serve.routing import BEING_LOADED, BEING_PREPARED, Batching, ModelRoute, Router, RoutingTable, VersionEntry
 from serve.runtimes.processing import ProcessingRuntime
 from serve.statistics import Duration
@@ -88,6 +88,24 @@ async def test_bodies_that_wait_share_a_batch_where_rows_are_independent(
     await first
     assert [answer.body for answer in answers] == [b"[0.0,2.0]", b"[2.0,2.0]", b"[4.0,2.0]"]
     assert [[rows] for rows in runtime.batches] == batches
+
+
+@pytest.mark.parametrize("column", ["fields", "headers"])
+async def test_a_row_that_is_no_body_is_refused_alone(column: str) -> None:
+    dispatcher = dispatcher_of(entry(), executor=with_processor(manifest(), FunctionRuntime()))
+    row = to_tensors(Payload(b"[5, 5]", "application/json"))
+    row[column] = np.array([b"[]"], object)
+    first = asyncio.ensure_future(ask(dispatcher, b"[0, 0]"))
+    await asyncio.sleep(0)
+    good, bad = await asyncio.gather(
+        ask(dispatcher, b"[1, 1]"),
+        dispatcher.infer(InferenceRequest("double", signature=PAYLOAD, inputs=row)),
+        return_exceptions=True,
+    )
+    await first
+    assert good == Payload(b"[2.0,2.0]", "application/json")
+    assert isinstance(bad, InvalidInput)
+    assert bad.message.startswith(f"{column}: expected a JSON object")
 
 
 async def test_a_raw_tensor_goes_past_the_processor() -> None:

@@ -306,6 +306,13 @@ async def test_scores_that_are_none_of_json_are_bare_tokens(port: int) -> None:
     assert (status, answer) == (200, b'{"results": [NaN]}')
 
 
+@pytest.mark.parametrize("name", [b"\\ud800", b"a\\uDFFF"])
+async def test_half_a_surrogate_pair_is_refused_beside_such_tokens_too(port: int, name: bytes) -> None:
+    for text in (b'{"examples": [{"%b": 1, "x": [NaN, 1.0]}]}', b'{"examples": [{"x": [NaN, 1.0]}, {"x": ["%b"]}]}'):
+        status, _, answer = await call(port, "POST", "/v1/models/price:regress", text % name)
+        assert (status, json.loads(answer)["error"].startswith(NO_JSON)) == (400, True)
+
+
 WRONG_EXAMPLES = [
     ("double:classify", {}, NO_JSON + "Object missing required field `examples`"),
     ("double:classify", {"examples": []}, "expected an input with at least one example, got none"),
