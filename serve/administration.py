@@ -150,7 +150,11 @@ class Administration:
 
     async def _scale(self, operation: ScaleModel) -> ModelList:
         change = partial(edits.scale, operation=operation, known=self._known)
-        return await self._change(change, operation.model, wait=operation.wait)
+        changed = await self._change(change, operation.model, wait=operation.wait)
+        if not operation.wait:
+            return changed
+        await self._settling.scaled(operation.model)
+        return self._statuses(operation.model)
 
     async def _set_default(self, operation: SetDefault) -> ModelList:
         change = partial(edits.set_default, operation=operation, known=self._known)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
 from model_store.errors import Conflict, ModelNotReady
 from serve.desired_edits import is_overtaken
@@ -12,6 +13,9 @@ from serve.routing import VersionKey
 
 LOADING_S = 300.0
 """How long a version that is prepared may take until it can be called: replicas may wait for CPUs that never come."""
+
+SCALING_S = 60.0
+"""How long a call that scales waits for the last of the replicas."""
 
 
 class Settling:
@@ -40,6 +44,13 @@ class Settling:
                 f"model {model!r} could not be called {self._loading_s:g} s after it was prepared; look in the state "
                 "for what its replicas or the gateway wait for"
             ) from None
+
+    async def scaled(self, model: str) -> None:
+        """Returns when the model has as many replicas as are wanted, or after `SCALING_S` with those that it has: the
+        others may wait for CPUs, while these answer."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SCALING_S):
+                await self._until(lambda: self._has_all_replicas(model))
 
     async def gone(self, model: str) -> None:
         """Returns when no process holds a version that is not wanted of the model."""
@@ -70,6 +81,14 @@ class Settling:
             if state.error is not None:
                 raise state.error
         return all(state.phase == "READY" for state in states)
+
+    def _has_all_replicas(self, model: str) -> bool:
+        fleet = self._desired.fleet
+        entries = [wanted.entry for wanted in fleet.wanted(model)]
+        return all(
+            entry.serve.executor != "replicas" or len(fleet.replicas_of(entry.key)) >= entry.serve.replicas
+            for entry in entries
+        )
 
     def _is_gone(self, key: VersionKey) -> bool:
         fleet = self._desired.fleet
