@@ -126,7 +126,7 @@ def test_infer_with_a_wrong_file_fails_in_one_line(gateway: Running, tmp_path: P
     (tmp_path / "text.txt").write_text("no tensor")
     done = gateway.command("infer", "digits", "--input", str(tmp_path / "text.txt"))
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"onegate: {tmp_path / 'text.txt'}: no image, and no .npz, .npy or .json either\n"
+    assert done.stderr == f"onegate: {tmp_path / 'text.txt'}: no image, and no .npz, .npy, .csv or .json either\n"
 
 
 def test_versions_shows_the_parity_report(gateway: Running) -> None:
@@ -158,10 +158,10 @@ def test_endpoint_speaks_open_inference_over_grpc(gateway: Running) -> None:
     with grpc.insecure_channel(gateway.grpc) as channel:
         infer = channel.unary_unary(
             f"/{open_inference.SERVICE}/ModelInfer",
-            open_inference.ModelInferRequest.SerializeToString,
-            open_inference.ModelInferResponse.FromString,
+            request_serializer=None,
+            response_deserializer=open_inference.ModelInferResponse.FromString,
         )
-        answer = infer(encode_request("digits", 1, {"image": image}), timeout=30)
+        answer = infer(encode_request("digits", 1, {"image": image}).SerializeToString(), timeout=30)
     outputs = decode_response(answer)
     assert list(outputs) == ["digit", "scores"]
     assert outputs["digit"] == outputs["scores"].argmax(1)
