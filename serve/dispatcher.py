@@ -25,13 +25,11 @@ from serve.inference import (
     StatisticsQuery,
     StatusQuery,
 )
-from serve.lanes import ClosableExecutor, LoadedVersion
+from serve.lanes import LoadedVersion
 from serve.operations import ModelList, ModelStatus
 from serve.payloads import from_tensors
 from serve.routing import Router, VersionKey
 from serve.version_states import statuses_of
-
-__all__ = ["ClosableExecutor", "Dispatcher", "LoadedVersion"]
 
 UNTOLD_DEADLINE_S = 30.0
 """For requests that name no deadline, while the model's own limit is not known here yet."""

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from model_store.store import Store
-from serve.dispatcher import ClosableExecutor, Dispatcher, LoadedVersion
+from serve.dispatcher import Dispatcher
 from serve.errors import presentable
 from serve.executors.inline import build_inline_executor
 from serve.executors.replicas import ReplicasExecutor
+from serve.lanes import ClosableExecutor, LoadedVersion
 from serve.memory import available_bytes, require_memory, telling_of_memory
 from serve.reports import DRAINING, LOADING, READY, failure_text
 from serve.routing import RoutingTable, VersionEntry, VersionKey, runs_differently

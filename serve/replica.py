@@ -17,10 +17,11 @@ import ray
 
 from serve.controller_link import ControllerLink, repeat
 from serve.dialects.open_inference_service import core_service
-from serve.dispatcher import Dispatcher, LoadedVersion
+from serve.dispatcher import Dispatcher
 from serve.errors import presentable
 from serve.executors.inline import build_inline_executor
 from serve.front_doors.grpc import GrpcFrontDoor
+from serve.lanes import LoadedVersion
 from serve.loading import load_version
 from serve.logs import log_to_file
 from serve.reports import ReplicaReport, deployment_text, failure_text

@@ -13,11 +13,11 @@ import math
 import re
 import struct
 import zipfile
-import zlib
 
 import numpy as np
 
 from model_store.errors import InvalidInput, first_line
+from model_store.members import DAMAGED
 
 LARGEST_UNPACKED_BYTES = 64 * 1024 * 1024
 """Of all arrays of an `.npz` together, where the file itself is not larger."""
@@ -31,11 +31,8 @@ _KEYS = {"descr", "fortran_order", "shape"}
 _MOST_DIMENSIONS = 32
 _MOST_ARRAYS = 1000
 _ENTRY = b"PK\x01\x02"
-_DAMAGED = (
-    zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, ValueError, OverflowError, IndexError,
-    NotImplementedError, RuntimeError,
-)  # fmt: skip
-"""What is raised for a damaged zip, among it an unknown compression and an encrypted member (RuntimeError)."""
+_DAMAGED = (*DAMAGED, OSError, IndexError, RuntimeError)
+"""What is raised for a damaged zip, RuntimeError for an encrypted member of it."""
 
 
 def read_npy(body: bytes) -> np.ndarray:

@@ -11,10 +11,11 @@ import numpy as np
 
 from model_store.manifest import PAYLOAD, PAYLOAD_SIGNATURE, ImageProcessor, Manifest, TensorSpec
 from serve.dialects.base import HttpDialect
-from serve.dispatcher import Dispatcher, LoadedVersion
+from serve.dispatcher import Dispatcher
 from serve.executors.inline import build_inline_executor
 from serve.front_doors.http import HttpFrontDoor, HttpListener
 from serve.inference import Payload, Tensors
+from serve.lanes import LoadedVersion
 from serve.payloads import answers_to_tensors, requests_of
 from serve.routing import ModelRoute, Router, RoutingTable, ServeOptions, VersionEntry
 from serve.runtimes.base import Runtime, load_runtime

@@ -8,9 +8,10 @@ import msgspec
 import numpy as np
 
 from model_store.manifest import Signature, TensorSpec
-from serve.dispatcher import Dispatcher, LoadedVersion
+from serve.dispatcher import Dispatcher
 from serve.executors.inline import InlineExecutor
 from serve.inference import Tensors
+from serve.lanes import LoadedVersion
 from serve.routing import ModelRoute, Router, RoutingTable, VersionEntry
 from tests.serve.tiny_versions import double, entry
 

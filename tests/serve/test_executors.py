@@ -25,12 +25,12 @@ from model_store.errors import (
 )
 from model_store.manifest import Signature, TensorSpec
 from serve.dialects.open_inference_service import core_service
-from serve.dispatcher import ClosableExecutor
 from serve.executors.hedging import HedgeBudget
 from serve.executors.inline import InlineExecutor, build_inline_executor, zero_inputs
 from serve.executors.replicas import ReplicasExecutor, error_of
 from serve.front_doors.grpc import GrpcFrontDoor
 from serve.inference import Tensors
+from serve.lanes import ClosableExecutor
 from serve.routing import Replica
 from serve.shared_memory import RegionPool
 from tests.serve.tiny_versions import FunctionRuntime, GatedExecutor, dispatcher_of, double, entry, manifest

@@ -22,10 +22,11 @@ from tritonclient.http import InferenceServerClient, InferenceServerException, I
 from model_store.errors import ConfigError
 from model_store.manifest import TensorSpec
 from serve.dialects.open_inference_http import OpenInferenceHttp
-from serve.dispatcher import Dispatcher, LoadedVersion
+from serve.dispatcher import Dispatcher
 from serve.executors.inline import InlineExecutor
 from serve.front_doors.http import HttpFrontDoor, HttpListener
 from serve.inference import Answer, Query
+from serve.lanes import LoadedVersion
 from serve.operations import ListModels, LoadModel, ModelList, ModelStatus, Operation, UnloadModel, VersionStatus
 from serve.routing import ModelRoute, Router, RoutingTable, VersionEntry
 from serve.runtimes.base import Runtime

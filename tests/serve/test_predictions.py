@@ -18,10 +18,11 @@ from model_store.errors import InvalidInput, ModelNotFound
 from model_store.manifest import ImageProcessor, Manifest
 from serve.dialects.model_server import Ping, Predictions
 from serve.dialects.model_server_models import Models
-from serve.dispatcher import Dispatcher, LoadedVersion
+from serve.dispatcher import Dispatcher
 from serve.executors.inline import build_inline_executor
 from serve.front_doors.http import HttpFrontDoor, HttpListener
 from serve.inference_client import InferenceClient
+from serve.lanes import LoadedVersion
 from serve.routing import ModelRoute, Router, RoutingTable, ServeOptions, VersionEntry
 from serve.runtimes.base import Runtime, load_runtime
 from serve.runtimes.processing import ProcessingRuntime

@@ -11,9 +11,10 @@ import pytest
 from model_store.errors import Conflict, Forbidden
 from serve.dialects.torchserve_grpc import decode_request, predictions_service
 from serve.dialects.torchserve_grpc_management import management_service
-from serve.dispatcher import Dispatcher, LoadedVersion
+from serve.dispatcher import Dispatcher
 from serve.executors.inline import build_inline_executor
 from serve.inference import Answer, InferenceResponse, Payload, Query
+from serve.lanes import LoadedVersion
 from serve.operations import (
     InspectModel,
     ListModels,

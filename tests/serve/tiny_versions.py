@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from model_store.manifest import Manifest, Signature, TensorSpec
-from serve.dispatcher import ClosableExecutor, Dispatcher, LoadedVersion
+from serve.dispatcher import Dispatcher
 from serve.executors.inline import InlineExecutor
 from serve.inference import Tensors
+from serve.lanes import ClosableExecutor, LoadedVersion
 from serve.routing import Batching, ModelRoute, Replica, Router, RoutingTable, ServeOptions, VersionEntry
 
 X = TensorSpec("x", "FP32", (-1, 2))

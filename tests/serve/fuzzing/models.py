@@ -9,9 +9,10 @@ import numpy as np
 
 from model_store.datatypes import DTYPES
 from model_store.manifest import PAYLOAD, Manifest, Signature, TensorSpec
-from serve.dispatcher import Dispatcher, LoadedVersion
+from serve.dispatcher import Dispatcher
 from serve.executors.inline import InlineExecutor
 from serve.inference import Payload, Tensors
+from serve.lanes import LoadedVersion
 from serve.payloads import answers_to_tensors, requests_of
 from serve.routing import ModelRoute, Router, RoutingTable, ServeOptions, VersionEntry
 from serve.runtimes.base import Runtime
