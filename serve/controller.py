@@ -28,7 +28,8 @@ from serve.desired_state import DesiredState
 from serve.dialects.registry import management_dialects
 from serve.errors import presentable
 from serve.fleet import Fleet
-from serve.front_doors.http import HttpFrontDoor, HttpListener
+from serve.front_doors.http import HttpFrontDoor
+from serve.front_doors.http_listener import HttpListener
 from serve.logs import log_to_file
 from serve.management import Management
 from serve.management_queries import ManagementQueries

@@ -21,7 +21,8 @@ from serve.controller_link import ControllerLink, repeat
 from serve.dialects.registry import ModelServer, grpc_services, http_dialects
 from serve.dispatcher import Dispatcher
 from serve.front_doors.grpc import GrpcFrontDoor
-from serve.front_doors.http import HttpFrontDoor, HttpListener
+from serve.front_doors.http import HttpFrontDoor
+from serve.front_doors.http_listener import HttpListener
 from serve.heartbeat import Heartbeat
 from serve.inference import Answer, Query
 from serve.loading import VersionLoader
@@ -83,7 +84,6 @@ class Gateway:
             self._answer,
             settings.max_body_bytes,
             max_requests=settings.max_requests,
-            body_timeout_s=settings.body_timeout_s,
         )
         self._http = HttpListener(
             door,
@@ -91,6 +91,7 @@ class Gateway:
             settings.http_port,
             max_connections=settings.max_connections,
             header_timeout_s=settings.body_timeout_s,
+            body_timeout_s=settings.body_timeout_s,
         )
         self._http.start()
         self._grpc = GrpcFrontDoor(

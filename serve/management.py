@@ -7,23 +7,19 @@ Errors of `/api` are `{"error": text, "kind": name}` under the kind's status.
 from __future__ import annotations
 
 import ipaddress
-import logging
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
-from granian.rsgi import ProtocolClosed
 
 from model_store.errors import ERROR_KINDS, ConfigError, Forbidden, InternalError, InvalidInput, OnegateError
 from serve.config import Config, parse_config
 from serve.desired import Change
-from serve.errors import presentable, status_of
-from serve.front_doors.bodies import read_body
-
-log = logging.getLogger("onegate")
+from serve.dialects.base import HttpReply, HttpRequest, own_error
+from serve.errors import presentable
+from serve.front_doors.http_connection import HttpApplication
 
 MAX_CONFIG_BYTES = 8 * 1024 * 1024
 
@@ -47,15 +43,13 @@ class Authority(Protocol):
 
 
 Handler = Callable[[bytes, dict[str, list[str]]], Awaitable[Any]]
-Application = Callable[[Any, Any], Awaitable[None]]
-"""An RSGI application."""
 
 
 class Management:
-    """An RSGI application in front of `dialects`, another one. Sources of a config that comes over the wire must be
-    absolute paths or URLs."""
+    """The application of the management port, in front of `dialects`, another one. Sources of a config that comes over
+    the wire must be absolute paths or URLs."""
 
-    def __init__(self, authority: Authority, dialects: Application) -> None:
+    def __init__(self, authority: Authority, dialects: HttpApplication) -> None:
         self._authority = authority
         self._dialects = dialects
         self._routes: dict[tuple[str, str], Handler] = {
@@ -64,30 +58,29 @@ class Management:
             ("POST", "/api/shutdown"): self._shutdown,
         }
 
-    async def __call__(self, scope: Any, protocol: Any) -> None:
-        """One request."""
-        try:
-            _refuse_foreign(scope)
-            if scope.path[1:].partition("/")[0] != "api":
-                await self._dialects(scope, protocol)
-                return
-            status, answer = await self._answer(scope, protocol)
-        except ProtocolClosed:
-            log.debug("client went away during %s %s", scope.method, scope.path)
-            return
-        except Exception as error:
-            told = presentable(error)
-            status, answer = status_of(told).http, {"error": told.message, "kind": type(told).__name__}
-        with suppress(ProtocolClosed):
-            protocol.response_bytes(status, _JSON, msgspec.json.encode(answer))
+    def admit(self, request: HttpRequest, under_way: int) -> int:
+        """The largest body; raises `Forbidden` for what a web page of another origin makes a browser send."""
+        _refuse_foreign(request)
+        return MAX_CONFIG_BYTES if _is_own(request) else self._dialects.admit(request, under_way)
 
-    async def _answer(self, scope: Any, protocol: Any) -> tuple[int, Any]:
-        handler = self._routes.get((scope.method, scope.path))
+    async def answer(self, request: HttpRequest) -> HttpReply:
+        """The reply, to errors too."""
+        if not _is_own(request):
+            return await self._dialects.answer(request)
+        handler = self._routes.get((request.method, request.path))
         if handler is None:
-            known = any(path == scope.path for _, path in self._routes)
-            return (405, {"error": "Method Not Allowed"}) if known else (404, {"error": "Not Found"})
-        body = await read_body(scope, protocol, MAX_CONFIG_BYTES)
-        return 200, await handler(body, parse_qs(scope.query_string))
+            known = any(path == request.path for _, path in self._routes)
+            return _reply(405, {"error": "Method Not Allowed"}) if known else _reply(404, {"error": "Not Found"})
+        try:
+            return _reply(200, await handler(request.body, parse_qs(request.query)))
+        except Exception as error:
+            return self.refuse(request, error)
+
+    def refuse(self, request: HttpRequest, error: Exception) -> HttpReply:
+        """The reply to an error; what was forbidden gets this port's own, whatever the path."""
+        if _is_own(request) or isinstance(error, Forbidden):
+            return own_error(presentable(error))
+        return self._dialects.refuse(request, error)
 
     async def _state(self, body: bytes, query: dict[str, list[str]]) -> Any:
         return self._authority.state()
@@ -122,13 +115,18 @@ def _generation(query: dict[str, list[str]]) -> int | None:
     return int(text)
 
 
-def _refuse_foreign(scope: Any) -> None:
-    """Raises `Forbidden` for what a web page of another origin makes a browser send.
+def _is_own(request: HttpRequest) -> bool:
+    return request.path[1:].partition("/")[0] == "api"
 
-    A browser names the page's origin, and a name that was pointed at this machine stands in `Host`.
-    """
-    host = scope.authority or scope.headers.get("host") or ""
-    origin = scope.headers.get("origin")
+
+def _reply(status: int, answer: Any) -> HttpReply:
+    return HttpReply(status, msgspec.json.encode(answer), _JSON)
+
+
+def _refuse_foreign(request: HttpRequest) -> None:
+    """A browser names the page's origin, and a name that was pointed at this machine stands in `Host`."""
+    host = request.header("host") or ""
+    origin = request.header("origin")
     try:
         local = _is_loopback(urlsplit(f"//{host}").hostname or "")
         own = origin is None or urlsplit(origin).netloc == host

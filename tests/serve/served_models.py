@@ -13,15 +13,16 @@ from model_store.manifest import PAYLOAD, PAYLOAD_SIGNATURE, ImageProcessor, Man
 from serve.dialects.base import HttpDialect
 from serve.dispatcher import Dispatcher
 from serve.executors.inline import build_inline_executor
-from serve.front_doors.http import HttpFrontDoor, HttpListener
+from serve.front_doors.http import HttpFrontDoor
+from serve.front_doors.http_listener import HttpListener
 from serve.inference import Payload, Tensors
 from serve.lanes import LoadedVersion
 from serve.payloads import answers_to_tensors, requests_of
 from serve.routing import ModelRoute, Router, RoutingTable, ServeOptions, VersionEntry
 from serve.runtimes.base import Runtime, load_runtime
 from serve.runtimes.processing import ProcessingRuntime
+from tests.serve.front_doors.test_http_front_door import reachable
 from tests.serve.pictures import LABELS, described, mean_colour
-from tests.serve.test_http_front_door import reachable
 from tests.serve.tiny_versions import FunctionRuntime, double, manifest
 
 PEOPLE = (

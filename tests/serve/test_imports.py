@@ -25,10 +25,10 @@ FRAMEWORKS = {
     "tf2onnx",
 }
 FORBIDDEN = {
-    "model_store": {"converters", "serve", "ray", "grpc", "granian"} | FRAMEWORKS,
-    "converters": {"serve", "ray", "grpc", "granian"},
+    "model_store": {"converters", "serve", "ray", "grpc", "httptools"} | FRAMEWORKS,
+    "converters": {"serve", "ray", "grpc", "httptools"},
 }
-SERVERS = {"socket", "socketserver", "ssl", "selectors", "http", "grpc", "granian", "uvicorn", "ray"}
+SERVERS = {"socket", "socketserver", "ssl", "selectors", "http", "grpc", "httptools", "uvicorn", "ray"}
 SHARED_BY_DIALECTS = {"base", "grpc_base", "raw_bodies"}
 PROTOCOLS = {"torchserve": "model_server"}
 """Modules of one protocol share the first words of their names, but for these."""
@@ -120,7 +120,7 @@ def test_only_front_doors_and_what_talks_to_replicas_import_http_and_grpc_librar
     found = {
         str(file.relative_to(ROOT))
         for file in modules("serve")
-        if any(top(name) == "grpc" or name.startswith("granian.server") for name in imported(file))
+        if any(top(name) in {"grpc", "httptools"} for name in imported(file))
     }
     assert found
     assert {file for file in found if not file.startswith(allowed)} == set()
@@ -138,7 +138,7 @@ def test_the_logic_of_requests_and_versions_knows_no_ray() -> None:
         "desired",
         "inference",
     ):
-        wrong = {found for found in imported(ROOT / "serve" / f"{name}.py") if top(found) in {"ray", "grpc", "granian"}}
+        wrong = {found for found in imported(ROOT / "serve" / f"{name}.py") if top(found) in {"ray", "grpc", "httptools"}}
         assert wrong == set(), f"serve/{name}.py imports {sorted(wrong)}"
 
 

@@ -16,10 +16,11 @@ from tritonclient.http import InferenceServerClient, InferenceServerException
 from model_store.store import Store
 from serve.config import Config
 from serve.dialects.registry import management_dialects
-from serve.front_doors.http import HttpFrontDoor, HttpListener
+from serve.front_doors.http import HttpFrontDoor
+from serve.front_doors.http_listener import HttpListener
 from serve.management_queries import ManagementQueries
 from tests.serve.administered import Administered, administered, convert, export
-from tests.serve.test_http_front_door import reachable
+from tests.serve.front_doors.test_http_front_door import reachable
 from tests.serve.waiting import eventually
 
 

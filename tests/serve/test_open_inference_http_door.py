@@ -24,7 +24,8 @@ from model_store.manifest import TensorSpec
 from serve.dialects.open_inference_http import OpenInferenceHttp
 from serve.dispatcher import Dispatcher
 from serve.executors.inline import InlineExecutor
-from serve.front_doors.http import HttpFrontDoor, HttpListener
+from serve.front_doors.http import HttpFrontDoor
+from serve.front_doors.http_listener import HttpListener
 from serve.inference import Answer, Query
 from serve.lanes import LoadedVersion
 from serve.operations import ListModels, LoadModel, ModelList, ModelStatus, Operation, UnloadModel, VersionStatus

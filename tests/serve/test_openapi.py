@@ -20,8 +20,8 @@ from serve.inference import ModelDescription
 from serve.openapi.document import endpoint_document, management_document, model_document
 from serve.openapi.tensors import inputs_schema, tensor_schema
 from serve.routing import ServeOptions
+from tests.serve.front_doors.test_http_front_door import call
 from tests.serve.served_models import colours, echo, people, serving
-from tests.serve.test_http_front_door import call
 from tests.serve.tiny_versions import manifest
 
 MODELS = [

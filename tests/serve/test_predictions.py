@@ -20,14 +20,15 @@ from serve.dialects.model_server import Ping, Predictions
 from serve.dialects.model_server_models import Models
 from serve.dispatcher import Dispatcher
 from serve.executors.inline import build_inline_executor
-from serve.front_doors.http import HttpFrontDoor, HttpListener
+from serve.front_doors.http import HttpFrontDoor
+from serve.front_doors.http_listener import HttpListener
 from serve.inference_client import InferenceClient
 from serve.lanes import LoadedVersion
 from serve.routing import ModelRoute, Router, RoutingTable, ServeOptions, VersionEntry
 from serve.runtimes.base import Runtime, load_runtime
 from serve.runtimes.processing import ProcessingRuntime
+from tests.serve.front_doors.test_http_front_door import call, reachable
 from tests.serve.pictures import BLUE, GREEN, LABELS, RED, described, mean_colour, photograph
-from tests.serve.test_http_front_door import call, reachable
 from tests.serve.tiny_versions import FunctionRuntime, manifest
 
 

@@ -22,7 +22,8 @@ from tritonclient.utils import InferenceServerException
 from model_store.manifest import TensorSpec
 from serve.dialects.registry import grpc_services, http_dialects
 from serve.front_doors.grpc import GrpcFrontDoor
-from serve.front_doors.http import HttpFrontDoor, HttpListener
+from serve.front_doors.http import HttpFrontDoor
+from serve.front_doors.http_listener import HttpListener
 from serve.inference import Answer, Query, Tensors
 from serve.operations import ListModels, LoadModel, Operation, UnloadModel
 from serve.version import VERSION

@@ -25,11 +25,12 @@ from model_store.errors import (
 from model_store.manifest import Signature, TensorSpec
 from serve.dialects.base import HttpRequest
 from serve.dialects.tensorflow_serving_rest import TensorFlowServingRest
-from serve.front_doors.http import HttpFrontDoor, HttpListener
+from serve.front_doors.http import HttpFrontDoor
+from serve.front_doors.http_listener import HttpListener
 from serve.inference import InferenceRequest, Query
 from serve.operations import ModelList, ModelStatus, VersionStatus
+from tests.serve.front_doors.test_http_front_door import call, reachable
 from tests.serve.tensorflow_serving_models import dispatcher, tensor
-from tests.serve.test_http_front_door import call, reachable
 
 MAX_BODY_BYTES = 100_000
 JSON = "application/json"

@@ -18,14 +18,15 @@ from serve.dialects.registry import ModelServer, grpc_services, http_dialects
 from serve.dispatcher import Dispatcher
 from serve.executors.inline import InlineExecutor
 from serve.front_doors.grpc import GrpcFrontDoor
-from serve.front_doors.http import HttpFrontDoor, HttpListener
+from serve.front_doors.http import HttpFrontDoor
+from serve.front_doors.http_listener import HttpListener
 from serve.inference import Answer, InferenceRequest, Payload, Query, Tensors, deadline_after
 from serve.lanes import ClosableExecutor, LoadedVersion
 from serve.operations import Operation
 from serve.routing import Batching, ModelRoute, Router, RoutingTable, VersionEntry
 from serve.runtimes.processing import ProcessingRuntime
 from tests.e2e.running import free_ports
-from tests.serve.test_http_front_door import reachable
+from tests.serve.front_doors.test_http_front_door import reachable
 from tests.serve.tiny_versions import FunctionRuntime, GatedExecutor, double, entry
 from tests.serve.waiting import eventually
 

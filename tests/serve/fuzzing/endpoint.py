@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
 
+from model_store.errors import InternalError, OnegateError
+from serve.dialects.base import HttpReply, HttpRequest
 from serve.dialects.grpc_base import GrpcMethod
 from serve.dialects.registry import grpc_services, http_dialects, management_dialects
 from serve.front_doors.grpc_calls import Calls
 from serve.front_doors.http import HttpFrontDoor
+from serve.front_doors.http_messages import head_of
 from serve.inference import Answer, Query, ServerDescription, ServerQuery
 from serve.management import Management
 from serve.operations import Operation
@@ -21,31 +23,31 @@ from tests.serve.fuzzing.inputs import GrpcInput, HttpInput
 from tests.serve.fuzzing.models import make_dispatcher
 
 MAX_BODY_BYTES = 1024 * 1024
-CHUNK_BYTES = 4096
-
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_VALUE = re.compile(r"[\t\x20-\x7e]*")
 
 
-@dataclass
+@dataclass(frozen=True)
 class HttpSent:
     """A reply, as it was given to the server to send."""
 
-    status: int = 0
-    headers: list[tuple[str, str]] = field(default_factory=list)
-    body: bytes = b""
-    times: int = 0
+    reply: HttpReply
+
+    @property
+    def status(self) -> int:
+        return self.reply.status
+
+    @property
+    def body(self) -> bytes:
+        return self.reply.body
 
     def header(self, name: str) -> str:
-        return next((value for key, value in self.headers if key == name), "")
+        return next((value for key, value in self.reply.headers if key == name), "")
 
     def unsendable(self) -> str | None:
         """Why the server could not send it, None where it can."""
-        if self.times != 1:
-            return f"{self.times} replies"
-        for name, value in self.headers:
-            if not (_TOKEN.fullmatch(name) and _VALUE.fullmatch(value)):
-                return f"the header {name!r}: {value!r}"
+        try:
+            head_of(self.reply, len(self.body), "", "")
+        except (InternalError, UnicodeError) as error:
+            return str(error)
         return None if isinstance(self.body, bytes) else f"a body of {type(self.body).__name__}"
 
 
@@ -87,9 +89,14 @@ class Endpoint:
 
     async def http(self, door: str, request: HttpInput) -> HttpSent:
         """The reply of the door `torchserve`, `mms` or `management`."""
-        protocol = _Protocol(request.body)
-        await self._doors[door](_Scope(request), protocol)
-        return protocol.sent
+        application = self._doors[door]
+        headers = {"host": "127.0.0.1:8080"} | dict(request.headers)
+        asked = HttpRequest(request.method, request.path, request.body, headers.get, headers, request.query)
+        try:
+            application.admit(asked, 0)
+        except OnegateError as error:
+            return HttpSent(application.refuse(asked, error))
+        return HttpSent(await application.answer(asked))
 
     async def grpc(self, call: GrpcInput) -> GrpcSent:
         """What a call is answered with; UNIMPLEMENTED where there is no such method."""
@@ -126,38 +133,6 @@ def _handler(calls: Calls, service: Any, method: GrpcMethod) -> Any:
 async def _stream(messages: tuple[bytes, ...]) -> AsyncIterator[bytes]:
     for message in messages:
         yield message
-
-
-class _Scope:
-    """A request as granian describes it."""
-
-    def __init__(self, request: HttpInput) -> None:
-        self.method = request.method
-        self.path = request.path
-        self.query_string = request.query
-        self.authority = None
-        self.headers = dict(request.headers)
-        if "transfer-encoding" not in self.headers:
-            self.headers["content-length"] = str(len(request.body))
-        self.headers.setdefault("host", "127.0.0.1:8080")
-
-
-class _Protocol:
-    """What a request's body comes from, and where the reply goes."""
-
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-        self.sent = HttpSent()
-
-    async def __call__(self) -> bytes:
-        return self._body
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        for start in range(0, len(self._body), CHUNK_BYTES):
-            yield self._body[start : start + CHUNK_BYTES]
-
-    def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
-        self.sent = HttpSent(status, headers, body, self.sent.times + 1)
 
 
 class _Context:

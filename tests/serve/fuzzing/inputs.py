@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import quote, unquote_to_bytes
 
 _BETWEEN_MESSAGES = b"\n\xff\xfe\xfd\n"
-_SENDABLE = re.compile(r"[\t\x20-\x7e]*")
+_SENDABLE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -44,8 +44,8 @@ class HttpInput:
         ).as_served()  # fmt: skip
 
     def as_served(self) -> HttpInput:
-        """As granian passes it on: other header values than printable ASCII are dropped, of a name that comes twice one
-        stays, a path that is not empty and no `*` begins with a slash, and text is Unicode without surrogates."""
+        """As connections pass it on: header values are Latin-1 without control characters, of a name that comes twice
+        one stays, a path that is not empty and no `*` begins with a slash, and text is Unicode without surrogates."""
         kept = {
             name.lower(): value for name, value in self.headers if _TOKEN.fullmatch(name) and _SENDABLE.fullmatch(value)
         }
