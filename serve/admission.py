@@ -19,7 +19,7 @@ class SignatureCheck:
 
     def __init__(self, model: str, signature: Signature) -> None:
         self._model = model
-        self._specs = [(spec.name, DTYPES[spec.datatype], spec.shape, spec) for spec in signature.inputs]
+        self._specs = [(spec, spec.name, DTYPES[spec.datatype], spec.shape[1:]) for spec in signature.inputs]
         self._names = frozenset(spec.name for spec in signature.inputs)
         self.outputs = tuple(spec.name for spec in signature.outputs)
         self.batched = all(spec.shape[:1] == (-1,) for spec in (*signature.inputs, *signature.outputs))
@@ -35,19 +35,19 @@ class SignatureCheck:
         """
         if inputs.keys() != self._names:
             raise self._wrong_names(inputs)
-        rows = -1
-        for name, dtype, shape, spec in self._specs:
+        batched, rows = self.batched, -1
+        for spec, name, dtype, row_shape in self._specs:
             tensor = inputs[name]
             got = tensor.shape
             # Most often only the batch is free: then one comparison tells.
-            usual = self.batched and got and got[:1] + shape[1:] == got
-            if tensor.dtype != dtype or not (usual or _fits(got, shape)):
+            usual = batched and got and got[1:] == row_shape
+            if tensor.dtype != dtype or not (usual or _fits(got, spec.shape)):
                 raise _mismatch(spec, tensor)
-            if self.batched and rows != got[0]:
+            if batched and rows != got[0]:
                 if rows >= 0:
                     raise InvalidInput(f"input {name!r}: expected {rows} rows as the other inputs, got {got[0]}")
                 rows = got[0]
-        return rows if self.batched else 1
+        return rows if batched else 1
 
     def from_payload(self, payload: Payload) -> Tensors:
         """A raw body as the version's only input, one row where it has a batch dimension (raw binary request).
@@ -57,7 +57,8 @@ class SignatureCheck:
         """
         if len(self._specs) != 1:
             raise InvalidInput(f"model {self._model!r} takes named tensors, not a raw body: {self._expected()}")
-        name, dtype, shape, spec = self._specs[0]
+        spec, name, dtype, _ = self._specs[0]
+        shape = spec.shape
         if spec.datatype == "BYTES":
             element = np.empty([1] * len(shape), dtype=object)
             element[...] = payload.body
@@ -85,7 +86,7 @@ class SignatureCheck:
         return InvalidInput(f"model {self._model!r} takes the inputs {self._expected()}; got {got}", got=list(inputs))
 
     def _expected(self) -> str:
-        return ", ".join(describe(spec) for *_, spec in self._specs)
+        return ", ".join(describe(spec) for spec, *_ in self._specs)
 
 
 def describe(spec: TensorSpec) -> str:

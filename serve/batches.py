@@ -53,7 +53,11 @@ class Batch:
         start = 0
         for item in self.items:
             stop = start + item.rows
-            item.settle({name: tensor[start:stop] for name, tensor in outputs.items()})
+            # In Python 3.11 a comprehension is a call, which would take a fifth of the time of all this.
+            own: Tensors = {}
+            for name, tensor in outputs.items():
+                own[name] = tensor[start:stop]
+            item.settle(own)
             start = stop
 
 

@@ -41,6 +41,20 @@ _JSON_ELEMENTS: dict[str, Any] = {
 }
 """Datatype -> what its elements are in JSON, for those that JSON carries in this protocol."""
 
+_DEEPEST_PARSED = 5
+"""As batches of films are nested; what is deeper is for `from_json`."""
+
+
+def _parsed_type(element: Any) -> Any:
+    kind: Any = list[element]
+    for _ in range(1, _DEEPEST_PARSED):
+        kind = list[element | kind]
+    return kind
+
+
+PARSED_TYPES: dict[str, Any] = {datatype: _parsed_type(element) for datatype, element in _JSON_ELEMENTS.items()}
+"""Datatype -> what msgspec is to make of the JSON, flat or nested, for `from_parsed`."""
+
 
 def dtype_of(name: str, datatype: str) -> np.dtype:
     """The numpy dtype; raises `InvalidInput` for a datatype that the protocol does not have."""
@@ -105,6 +119,26 @@ def from_json(name: str, datatype: str, shape: Sequence[int], data: msgspec.Raw 
     if datatype == "BYTES":
         return _text_tensor(name, shape, values, nested)
     return _number_tensor(name, datatype, shape, values, nested)
+
+
+def from_parsed(datatype: str, shape: Sequence[int], values: list[Any]) -> np.ndarray:
+    """As `from_json`, of values that were parsed as one of `PARSED_TYPES`, together with the message around them.
+
+    Raises `ValueError` or `OverflowError` for whatever is not plainly right: `from_json` takes it, or says why not.
+    """
+    tensor = np.array(values, dtype=DTYPES[datatype])
+    if datatype == "BYTES":
+        flat = tensor.ravel()
+        if list in map(type, flat):
+            raise ValueError("nested unevenly")
+        flat[:] = [element.encode() for element in flat]
+    if tensor.ndim > 1:
+        if tensor.shape != tuple(shape):
+            raise ValueError("nested as another shape")
+        return tensor
+    if not 0 < tensor.size == math.prod(shape):
+        raise ValueError("another number of values, or none")
+    return tensor.reshape(shape)
 
 
 def from_nested(name: str, datatype: str, rank: int, data: msgspec.Raw | bytes) -> np.ndarray:

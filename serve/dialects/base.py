@@ -6,7 +6,7 @@ Dialects know no socket, hold no server, and do not import each other.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 from urllib.parse import parse_qsl
 
@@ -49,11 +49,17 @@ class HttpRequest(msgspec.Struct):
 
 
 class HttpReply(msgspec.Struct):
-    """A whole reply for a front door to write."""
+    """A whole reply for a front door to write; `tail` follows `body`, and is sent from where it lies."""
 
     status: int
     body: bytes
     headers: list[tuple[str, str]] = []
+    tail: Sequence[bytes | memoryview] = ()
+
+    @property
+    def size(self) -> int:
+        """Bytes of body and tail."""
+        return len(self.body) + sum(map(len, self.tail)) if self.tail else len(self.body)
 
 
 class NoSuchRoute(OnegateError):

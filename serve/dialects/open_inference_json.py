@@ -7,12 +7,15 @@ since the binary form carries them exactly.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from collections.abc import Callable, Mapping
+from functools import reduce
+from operator import or_
+from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
 import msgspec
 import numpy as np
 
+from model_store.datatypes import DTYPES
 from model_store.errors import InvalidInput, Unsupported
 from serve import tensors
 from serve.dialects.base import HttpRequest
@@ -35,13 +38,37 @@ class _Input(msgspec.Struct):
     data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
+class _ParsedInput(msgspec.Struct, tag_field="datatype"):
+    """As `_Input`, of one datatype, with its values: half of the time of a request goes into reading these."""
+
+    datatype: ClassVar[str]
+    name: str
+    shape: list[_Size]
+    parameters: _Parameters | None = None
+    data: Any = msgspec.UNSET
+
+
+def _parsed_input(datatype: str) -> Any:
+    kind: Any = tensors.PARSED_TYPES.get(datatype, msgspec.Raw) | msgspec.UnsetType
+    return msgspec.defstruct(
+        f"_{datatype}",
+        [("data", kind, msgspec.UNSET)],
+        bases=(_ParsedInput,),
+        tag=datatype,
+        namespace={"datatype": datatype},
+    )
+
+
 class _Output(msgspec.Struct):
     name: str
     parameters: _Parameters | None = None
 
 
-class _Request(msgspec.Struct):
-    inputs: list[_Input]
+_AnyInput = TypeVar("_AnyInput", _Input, _ParsedInput)
+
+
+class _Request(msgspec.Struct, Generic[_AnyInput]):
+    inputs: list[_AnyInput]
     outputs: list[_Output] | None = None
     id: str | None = None
     parameters: _Parameters | None = None
@@ -62,7 +89,9 @@ ALL_BINARY = ReplyForm(binary=True)
 _NOTHING = memoryview(b"")
 _NULL = msgspec.Raw(b"null")
 
-_decode_json = msgspec.json.Decoder(_Request).decode
+_decode_texts = msgspec.json.Decoder(_Request[_Input]).decode
+_decode_parsed: Callable[[bytes | memoryview], _Request[_ParsedInput]]
+_decode_parsed = msgspec.json.Decoder(_Request[reduce(or_, map(_parsed_input, DTYPES))]).decode  # type: ignore[misc]
 
 
 def decode_inference(request: HttpRequest, model: str, version: str | None) -> InferenceRequest:
@@ -75,10 +104,14 @@ def decode_inference(request: HttpRequest, model: str, version: str | None) -> I
     if not header and length is not None:
         payload = Payload(request.body, "application/octet-stream")
         return InferenceRequest(model, version, payload=payload, reply_form=ALL_BINARY)
-    message = _decode_header(header)
-    inputs, position = _decode_inputs(message.inputs, binary)
-    if position != len(binary):
-        raise InvalidInput(f"the binary tensors take {position} bytes, {len(binary)} follow the JSON part")
+    message: _Request[_Input] | _Request[_ParsedInput]
+    try:
+        message = _decode_parsed(header)
+        inputs = _decode_inputs(message.inputs, binary, _from_parsed)
+    except (msgspec.DecodeError, ValueError, OverflowError, RecursionError):
+        # The second, longer way takes what is unusual, and words what is wrong.
+        message = _decode_header(header)
+        inputs = _decode_inputs(message.inputs, binary, _from_text)
     if message.outputs is None and message.parameters is None:
         return InferenceRequest(model, version, id=message.id or "", inputs=inputs, reply_form=ALL_JSON)
     asked = read_parameters(_own(message.parameters)) if message.parameters else NO_PARAMETERS
@@ -96,9 +129,9 @@ def decode_inference(request: HttpRequest, model: str, version: str | None) -> I
     )
 
 
-def _decode_header(header: bytes | memoryview) -> _Request:
+def _decode_header(header: bytes | memoryview) -> _Request[_Input]:
     try:
-        return _decode_json(header)
+        return _decode_texts(header)
     except msgspec.DecodeError as error:
         raise InvalidInput(f"the body is not a v2 inference request: {error}") from error
     except UnicodeDecodeError as error:
@@ -114,33 +147,43 @@ def _split_body(body: bytes, length: str) -> tuple[memoryview, memoryview]:
     return view[: int(length)], view[int(length) :]
 
 
-def _decode_inputs(messages: list[_Input], binary: memoryview) -> tuple[Tensors, int]:
+def _decode_inputs(
+    messages: list[_AnyInput], binary: memoryview, decode_json: Callable[[_AnyInput], np.ndarray]
+) -> Tensors:
     inputs: Tensors = {}
     position = 0
     for message in messages:
         if message.name in inputs:
             raise InvalidInput(f"input {message.name!r} appears twice")
         if not message.parameters:
-            inputs[message.name] = _decode_json_input(message)
+            inputs[message.name] = decode_json(message)
             continue
         if message.parameters.get(_REGION) is not None:
             raise Unsupported(f"input {message.name!r}: {NO_SHARED_MEMORY}")
         size: Any = message.parameters.get("binary_data_size")
         if size is None:
-            inputs[message.name] = _decode_json_input(message)
+            inputs[message.name] = decode_json(message)
             continue
         inputs[message.name] = _decode_binary_input(message, size, binary[position:])
         position += size
-    return inputs, position
+    if position != len(binary):
+        raise InvalidInput(f"the binary tensors take {position} bytes, {len(binary)} follow the JSON part")
+    return inputs
 
 
-def _decode_json_input(message: _Input) -> np.ndarray:
+def _from_parsed(message: _ParsedInput) -> np.ndarray:
+    if type(message.data) is not list:
+        raise ValueError("no values")
+    return tensors.from_parsed(message.datatype, message.shape, message.data)
+
+
+def _from_text(message: _Input) -> np.ndarray:
     if message.data is msgspec.UNSET:
         raise InvalidInput(f"input {message.name!r} has neither 'data' nor the parameter 'binary_data_size'")
     return tensors.from_json(message.name, message.datatype, message.shape, message.data)
 
 
-def _decode_binary_input(message: _Input, size: Any, rest: memoryview) -> np.ndarray:
+def _decode_binary_input(message: _Input | _ParsedInput, size: Any, rest: memoryview) -> np.ndarray:
     if message.data is not msgspec.UNSET and message.data != _NULL:
         raise InvalidInput(f"input {message.name!r} has both 'data' and 'binary_data_size'")
     if type(size) is not int or size < 0 or size > len(rest):
@@ -150,7 +193,7 @@ def _decode_binary_input(message: _Input, size: Any, rest: memoryview) -> np.nda
     return tensors.from_raw(message.name, message.datatype, message.shape, rest[:size])
 
 
-def _reply_form(message: _Request) -> ReplyForm:
+def _reply_form(message: _Request[Any]) -> ReplyForm:
     parameters = message.parameters
     binary = _switch("binary_data_output", parameters) if parameters else None
     named: dict[str, bool] = {}

@@ -63,7 +63,7 @@ class HttpFrontDoor:
             reply = dialect.encode(request, query, await self._answer(query))
         except Exception as error:
             reply = self.refuse(request, error)
-        if len(reply.body) >= COMPRESSED_FROM_BYTES:
+        if reply.tail or len(reply.body) >= COMPRESSED_FROM_BYTES:
             await _compress(reply, request.header("accept-encoding"))
         return reply
 
@@ -82,7 +82,10 @@ class HttpFrontDoor:
 
 
 async def _compress(reply: HttpReply, accepted: str | None) -> None:
-    reply.body, encoding = await compressed(reply.body, reply.headers, accepted)
+    if accepted is None:
+        return
+    body, encoding = await compressed(b"".join((reply.body, *reply.tail)), reply.headers, accepted)
     if encoding is not None:
+        reply.body, reply.tail = body, ()
         # A new list: dialects share theirs between replies.
         reply.headers = [*reply.headers, ("content-encoding", encoding), ("vary", "accept-encoding")]

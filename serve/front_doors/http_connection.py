@@ -379,18 +379,18 @@ class HttpConnection(asyncio.BufferedProtocol):
         connection = _CLOSE if not keep else _STAY if exchange.http_1_0 else ""
         request = exchange.request
         try:
-            head = head_of(reply, len(reply.body), shared.date, connection)
+            head = head_of(reply, reply.size, shared.date, connection)
         except (InternalError, UnicodeError) as error:
             log.error("%s", error)
             assert request is not None
             reply = shared.application.refuse(request, error)
-            head = head_of(reply, len(reply.body), shared.date, connection)
+            head = head_of(reply, reply.size, shared.date, connection)
         if request is not None and not has_body(reply.status, request.method):
             transport.write(head)
-        elif len(reply.body) < JOINED_TO_BYTES:
-            transport.write(head + reply.body)
+        elif reply.tail or len(reply.body) >= JOINED_TO_BYTES:
+            transport.writelines((head, reply.body, *reply.tail))
         else:
-            transport.writelines((head, reply.body))
+            transport.write(head + reply.body)
         self._open -= 1
         shared.under_way -= 1
         self._since = shared.tick

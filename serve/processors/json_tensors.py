@@ -64,7 +64,7 @@ def write_json(answer: Any) -> bytes:
     body = _encode(answer)
     # msgspec writes NaN and infinities as null, which would be another answer. To look for that afterwards is cheaper
     # than to look at every number before.
-    return json.dumps(msgspec.to_builtins(answer)).encode() if b"null" in body else body
+    return json.dumps(msgspec.to_builtins(answer)).encode() if body.find(b"null") >= 0 else body
 
 
 def _is_row(spec: TensorSpec, raw: bytes, batched: bool) -> bool:

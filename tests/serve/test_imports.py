@@ -138,7 +138,9 @@ def test_the_logic_of_requests_and_versions_knows_no_ray() -> None:
         "desired",
         "inference",
     ):
-        wrong = {found for found in imported(ROOT / "serve" / f"{name}.py") if top(found) in {"ray", "grpc", "httptools"}}
+        wrong = {
+            found for found in imported(ROOT / "serve" / f"{name}.py") if top(found) in {"ray", "grpc", "httptools"}
+        }
         assert wrong == set(), f"serve/{name}.py imports {sorted(wrong)}"
 
 

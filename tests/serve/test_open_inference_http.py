@@ -88,6 +88,10 @@ def test_nested_json_data_is_decoded() -> None:
     query = decode(post({"inputs": [tensor(shape=(2, 2), data=[[1, 2], [3, 4]])]}))
     assert query.inputs is not None
     assert query.inputs["x"].tolist() == [[1, 2], [3, 4]]
+    query = decode(post({"inputs": [tensor(data=[1, 2]), tensor("deep", (1,) * 6, data=[[[[[[3]]]]]])]}))
+    assert query.inputs is not None
+    assert query.inputs["x"].tolist() == [[1, 2]]
+    assert query.inputs["deep"].tolist() == [[[[[[3]]]]]]
 
 
 def test_the_version_in_the_path_is_asked_for() -> None:
@@ -180,6 +184,9 @@ def test_of_a_member_that_comes_twice_the_last_counts() -> None:
     query = decode(post(body))
     assert query.inputs is not None
     assert {name: value.tolist() for name, value in query.inputs.items()} == {"z": [7]}
+    query = decode(post(b'{"inputs":[{"name":"x","shape":[1],"datatype":"FP32","data":[7],"datatype":"INT8"}]}'))
+    assert query.inputs is not None
+    assert query.inputs["x"].dtype == np.int8
 
 
 # -- what is refused -------------------------------------------------------------------------------------------------

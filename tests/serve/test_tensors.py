@@ -5,12 +5,24 @@ from __future__ import annotations
 import tracemalloc
 
 import ml_dtypes
+import msgspec
 import numpy as np
 import pytest
 
 from model_store.errors import InvalidInput
 from model_store.manifest import DATATYPES
-from serve.tensors import datatype_of, dtype_of, from_json, from_raw, from_values, raw_view, to_json_values, to_raw
+from serve.tensors import (
+    PARSED_TYPES,
+    datatype_of,
+    dtype_of,
+    from_json,
+    from_parsed,
+    from_raw,
+    from_values,
+    raw_view,
+    to_json_values,
+    to_raw,
+)
 
 HUGE = 10**17
 
@@ -131,6 +143,32 @@ def test_an_empty_shape_is_one_value() -> None:
     assert from_raw("x", "UINT8", [], b"\x07") == 7
 
 
+def parsed(datatype: str, shape: list[int], data: bytes) -> np.ndarray:
+    return from_parsed(datatype, shape, msgspec.json.decode(data, type=PARSED_TYPES[datatype]))
+
+
+PLAIN_JSON = [
+    ("FP32", [1, 2], b"[1, 2.5]"),
+    ("FP32", [1, 2], b"[[1, 2.5]]"),
+    ("FP32", [], b"[1.5]"),
+    ("FP32", [1, 1, 1, 1], b"[[[[1.5]]]]"),
+    ("FP64", [2], b"[1e300, -0.0]"),
+    ("INT64", [2, 1], b"[[9007199254740993], [-1]]"),
+    ("UINT64", [1], b"[18446744073709551615]"),
+    ("BOOL", [1, 2], b"[[true, false]]"),
+    ("BYTES", [1, 2], '["a", "\u00e9"]'.encode()),
+    ("BYTES", [1, 2], '[["a", "\u00e9"]]'.encode()),
+]
+
+
+@pytest.mark.parametrize(("datatype", "shape", "data"), PLAIN_JSON)
+def test_values_that_were_parsed_with_their_message_give_the_same_tensor(
+    datatype: str, shape: list[int], data: bytes
+) -> None:
+    tensor, expected = parsed(datatype, shape, data), from_json("x", datatype, shape, data)
+    assert (tensor.dtype, tensor.shape, tensor.tolist()) == (expected.dtype, expected.shape, expected.tolist())
+
+
 # -- what is refused in JSON -----------------------------------------------------------------------------------------
 
 REFUSED_JSON = [
@@ -205,6 +243,26 @@ def test_json_nested_unlike_the_shape_is_refused(datatype: str, shape: list[int]
     with pytest.raises(InvalidInput) as refused:
         from_json("x", datatype, shape, data)
     assert str(refused.value) == f"input 'x': {message}"
+
+
+NOT_PLAIN = [
+    *[(datatype, [1], data) for datatype, data, _ in REFUSED_JSON if datatype in PARSED_TYPES],
+    *[(datatype, shape, data) for datatype, shape, data, _ in REFUSED_NESTING],
+    ("BYTES", [2], b'["a",["b"]]'),
+    ("BYTES", [2], b'[["a"],["b","c"]]'),
+    ("BOOL", [2], b"[true,[false]]"),
+    ("FP32", [-1, -1], b"[1]"),
+    ("FP32", [1] * 65, b"[1]"),
+    ("FP32", [0, HUGE * HUGE], b"[]"),
+]
+
+
+@pytest.mark.parametrize(("datatype", "shape", "data"), NOT_PLAIN)
+def test_parsed_values_that_are_not_plainly_right_are_left_to_from_json(
+    datatype: str, shape: list[int], data: bytes
+) -> None:
+    with pytest.raises((msgspec.DecodeError, ValueError, OverflowError)):
+        parsed(datatype, shape, data)
 
 
 def test_output_bytes_that_are_not_text_are_refused_in_json() -> None:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+import numpy as np
 import pytest
 
 from model_store.errors import InvalidInput, OnegateError, Overloaded
@@ -302,6 +303,14 @@ async def test_a_body_whose_chunks_are_wrong_is_refused(client: Client, echo: Ec
     assert echo.asked == []
 
 
+async def test_a_reply_s_tail_follows_its_body(client: Client, echo: Echo) -> None:
+    large = np.arange(1_000_000, dtype=np.uint8)
+    echo.reply = HttpReply(200, b"head", tail=[large.data, b"end"])
+    client.send(GET, b"GET /after HTTP/1.1\r\n\r\n")
+    assert (await client.reply())[2] == b"head" + large.tobytes() + b"end"
+    assert (await client.told())["path"] == "/after"
+
+
 # -- refusals before the body ----------------------------------------------------------------------------------------
 
 
@@ -439,7 +448,7 @@ async def test_connections_leave_nothing_for_the_collector(listener: HttpListene
             del reader, writer
         await eventually(lambda: not listener._connections.open)
         await asyncio.sleep(0.05)
-        assert sum(isinstance(each, HttpConnection) for each in gc.get_objects()) == 0
+        assert sum(type(each) is HttpConnection for each in gc.get_objects()) == 0
     finally:
         gc.enable()
 

@@ -113,6 +113,15 @@ async def test_a_large_reply_is_compressed_when_the_client_asks(port: int) -> No
         assert len(json.loads(unpack(content))["outputs"][0]["data"]) == 4000
 
 
+async def test_a_large_binary_reply_is_compressed_too(port: int) -> None:
+    content = body(tensor(shape=[20_000, 2], data=[0] * 40_000), parameters={"binary_data_output": True})
+    _, plain, sent = await call(port, "POST", INFER, content)
+    _, headers, packed = await call(port, "POST", INFER, content, accept_encoding="gzip")
+    assert headers["content-length"] == str(len(packed))
+    assert gzip.decompress(packed) == sent
+    assert sent[int(plain["inference-header-content-length"]) :] == bytes(160_000)
+
+
 @pytest.mark.parametrize("accepted", ["identity", "br", "gzip;q=0", "gzip;q=0.3, identity;q=0.9", "", "gzip;q=no"])
 async def test_a_reply_that_nobody_wants_compressed_is_not(port: int, accepted: str) -> None:
     status, headers, content = await call(port, "POST", INFER, rows(2000), accept_encoding=accepted)

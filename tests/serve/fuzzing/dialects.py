@@ -9,13 +9,15 @@ from hypothesis.strategies import SearchStrategy
 
 from serve.processors.image import MAX_PIXELS
 from tests.serve.fuzzing import grpc_seeds, http_seeds
-from tests.serve.fuzzing.endpoint import Endpoint, GrpcSent, HttpSent
+from tests.serve.fuzzing.endpoint import Endpoint
 from tests.serve.fuzzing.grpc_calls import changed_calls
 from tests.serve.fuzzing.grpc_seeds import Call
 from tests.serve.fuzzing.http_requests import changed_requests
-from tests.serve.fuzzing.inputs import GrpcInput, HttpInput, Input
+from tests.serve.fuzzing.inputs import PIECES, GrpcInput, HttpInput, Input, WireInput
 from tests.serve.fuzzing.made_bodies import MADE, made_requests
 from tests.serve.fuzzing.tallies import LIMIT_BYTES
+from tests.serve.fuzzing.verdict import Sent
+from tests.serve.fuzzing.wire import conversations, on_the_wire
 
 PICTURE_BYTES = 3 * 4 * MAX_PIXELS
 """The largest picture that is decoded, which Pillow holds in four bytes a pixel, and two copies of it."""
@@ -33,8 +35,10 @@ class Dialect:
     door: str = ""
     limit_bytes: int = LIMIT_BYTES
 
-    async def send(self, endpoint: Endpoint, request: Input) -> HttpSent | GrpcSent:
+    async def send(self, endpoint: Endpoint, request: Input) -> Sent:
         """What `endpoint` sends back."""
+        if isinstance(request, WireInput):
+            return await endpoint.wire(request)
         if isinstance(request, GrpcInput):
             return await endpoint.grpc(request)
         return await endpoint.http(self.door, request)
@@ -71,7 +75,16 @@ def _grpc(right: Sequence[Call]) -> Dialect:
     return Dialect(seeds, changed_calls(right), corpus, read)
 
 
+def _wire(right: Sequence[HttpInput]) -> Dialect:
+    plain = [seed.as_served() for seed in right]
+    sent = [on_the_wire(seed, chunk=chunk) for seed in plain for chunk in (None, 40)]
+    seeds = [WireInput(data, PIECES[0]) for data in sent]
+    corpus = [bytes([index % len(PIECES)]) + data for index, data in enumerate(sent)]
+    return Dialect(seeds, conversations(plain), corpus, WireInput.from_bytes)
+
+
 DIALECTS: dict[str, Dialect] = {
+    "http-wire": _wire(http_seeds.V2 + http_seeds.PLAIN),
     "v2-http": _http(http_seeds.V2),
     "v2-grpc": _grpc(grpc_seeds.V2),
     "tensorflow-rest": _http(http_seeds.TENSORFLOW),

@@ -19,8 +19,9 @@ from serve.inference import Answer, Query, ServerDescription, ServerQuery
 from serve.management import Management
 from serve.operations import Operation
 from tests.serve.fuzzing.controller import Authority, administer
-from tests.serve.fuzzing.inputs import GrpcInput, HttpInput
+from tests.serve.fuzzing.inputs import GrpcInput, HttpInput, WireInput
 from tests.serve.fuzzing.models import make_dispatcher
+from tests.serve.fuzzing.wire import WireSent, converse
 
 MAX_BODY_BYTES = 1024 * 1024
 
@@ -37,7 +38,7 @@ class HttpSent:
 
     @property
     def body(self) -> bytes:
-        return self.reply.body
+        return b"".join((self.reply.body, *self.reply.tail))
 
     def header(self, name: str) -> str:
         return next((value for key, value in self.reply.headers if key == name), "")
@@ -97,6 +98,10 @@ class Endpoint:
         except OnegateError as error:
             return HttpSent(application.refuse(asked, error))
         return HttpSent(await application.answer(asked))
+
+    async def wire(self, sent: WireInput) -> WireSent:
+        """What a connection of the door `torchserve` answers."""
+        return await converse(self._doors["torchserve"], sent)
 
     async def grpc(self, call: GrpcInput) -> GrpcSent:
         """What a call is answered with; UNIMPLEMENTED where there is no such method."""

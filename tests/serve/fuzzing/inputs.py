@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import quote, unquote_to_bytes
 
 _BETWEEN_MESSAGES = b"\n\xff\xfe\xfd\n"
+PIECES = (1 << 20, 4096, 61, 7, 1)
+"""Bytes that come at once."""
+LONGEST_BYTEWISE = 4096
+"""Beyond it, pieces are not smaller than a hundredth of what is sent."""
 _SENDABLE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
@@ -74,4 +79,20 @@ class GrpcInput:
         return GrpcInput(method, tuple(data.split(_BETWEEN_MESSAGES)))
 
 
-Input = HttpInput | GrpcInput
+@dataclass(frozen=True)
+class WireInput:
+    """What is sent, `piece` bytes at a time; then the client leaves."""
+
+    data: bytes
+    piece: int
+
+    def pieces(self) -> Iterable[bytes]:
+        size = max(self.piece, len(self.data) // 100 if len(self.data) > LONGEST_BYTEWISE else 1)
+        return (self.data[start : start + size] for start in range(0, len(self.data), size))
+
+    @staticmethod
+    def from_bytes(data: bytes) -> WireInput:
+        return WireInput(data[1:], PIECES[data[0] % len(PIECES)] if data else 1)
+
+
+Input = HttpInput | GrpcInput | WireInput

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tests.serve.fuzzing.endpoint import GrpcSent, HttpSent
 from tests.serve.fuzzing.inputs import HttpInput, Input
+from tests.serve.fuzzing.wire import WireSent
 
 LIMIT_CPU_S = 2.0
 """Of this process for one input."""
@@ -31,6 +32,9 @@ CODES = {
 }  # fmt: skip
 
 
+Sent = HttpSent | GrpcSent | WireSent
+
+
 class TooLong(BaseException):
     """The alarm: no `except Exception` may catch it."""
 
@@ -39,8 +43,10 @@ class Wrong(AssertionError):
     """Something was answered that must not be. The text is equal for equal defects."""
 
 
-def judge(request: Input, sent: HttpSent | GrpcSent) -> str:
-    """The status or code of what was sent; raises `Wrong`."""
+def judge(request: Input, sent: Sent) -> str:
+    """The status or code of what was sent, the first one; raises `Wrong`."""
+    if isinstance(sent, WireSent):
+        return _judge_wire(sent)
     if isinstance(sent, GrpcSent):
         return _judge_grpc(sent)
     assert isinstance(request, HttpInput)
@@ -63,6 +69,21 @@ def _judge_http(request: HttpInput, sent: HttpSent) -> str:
     if sent.header("content-type") == "application/json" and not sent.header("content-encoding") and refused:
         _check_json(sent)
     return str(sent.status)
+
+
+def _judge_wire(sent: WireSent) -> str:
+    if sent.left_over:
+        raise Wrong(f"left over: {', '.join(sent.left_over)}")
+    try:
+        replies = [(status, body) for status, body in sent.replies() if status != 100]
+    except ValueError as error:
+        raise Wrong(str(error)) from error
+    for status, body in replies:
+        if status < 200 or (status >= 500 and (status not in REASONED or not body.strip())):
+            raise Wrong(f"status {status}")
+        if status >= 400 and len(body) > LONGEST_TEXT_BYTES:
+            raise Wrong(f"status {status} with {len(body)} bytes")
+    return str(replies[0][0]) if replies else "nothing"
 
 
 def _check_json(sent: HttpSent) -> None:
