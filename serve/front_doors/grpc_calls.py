@@ -8,6 +8,7 @@ from contextlib import aclosing, suppress
 from typing import Any, NoReturn
 
 import grpc
+import msgspec
 
 from model_store.errors import Overloaded
 from serve.dialects.base import retry_after
@@ -28,32 +29,29 @@ UnaryHandler = Callable[[bytes, Any], Awaitable[bytes]]
 StreamHandler = Callable[[Any, Any], Awaitable[None]]
 
 
-class Call:
+class Call(msgspec.Struct):
     """A call under way (`GrpcCall`)."""
 
-    __slots__ = ("_context", "_stopping", "answer", "regions")
-
-    def __init__(self, context: Any, answer: Answerer, regions: MappedRegions | None, stopping: asyncio.Event) -> None:
-        self._context = context
-        self._stopping = stopping
-        self.answer = answer
-        self.regions = regions
+    context: Any
+    answer: Answerer
+    regions: MappedRegions | None
+    stopping: asyncio.Event
 
     @property
     def deadline(self) -> float | None:
         """When the client gives up, on the event loop's clock."""
-        remaining_s = self._context.time_remaining()
+        remaining_s = self.context.time_remaining()
         return None if remaining_s is None else asyncio.get_running_loop().time() + remaining_s
 
     async def watch(self, query: Query) -> AsyncIterator[Answer]:
         """The answer now, again after each pause, and once more when the server stops."""
         while True:
-            last = self._stopping.is_set()
+            last = self.stopping.is_set()
             yield await self.answer(query)
             if last:
                 return
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), WATCH_PAUSE_S)
+                await asyncio.wait_for(self.stopping.wait(), WATCH_PAUSE_S)
 
 
 class Bound:
