@@ -14,7 +14,8 @@ import psutil
 from benchmarks.client import wrk_version
 
 DISTRIBUTIONS = (
-    "onegate", "ray", "onnxruntime-gpu", "onnxruntime", "httptools", "grpcio", "uvloop", "msgspec", "numpy", "starlette",
+    "onegate", "ray", "onnxruntime-gpu", "onnxruntime", "httptools", "grpcio", "uvloop", "msgspec", "numpy",
+    "starlette",
 )  # fmt: skip
 ROOT = Path(__file__).resolve().parent.parent
 

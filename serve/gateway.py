@@ -23,6 +23,7 @@ from serve.dispatcher import Dispatcher
 from serve.front_doors.grpc import GrpcFrontDoor
 from serve.front_doors.http import HttpFrontDoor
 from serve.front_doors.http_listener import HttpListener
+from serve.garbage import collect_rarely
 from serve.heartbeat import Heartbeat
 from serve.inference import Answer, Query
 from serve.loading import VersionLoader
@@ -70,6 +71,7 @@ class Gateway:
         self._link = ControllerLink()
         self._epoch = -1
         await self._open_doors()
+        collect_rarely()
         loop = asyncio.get_running_loop()
         self._loops = [
             loop.create_task(repeat("heartbeat", self._report, pause_s=0)),
