@@ -398,6 +398,8 @@ class HttpConnection(asyncio.BufferedProtocol):
             self._close_when_sent()
 
     def _close_when_sent(self) -> None:
+        # Requests behind one that ends the connection get no answer, so nobody works for them (RFC 9112, section 9.6).
+        self._waiting.clear()
         if not self._deaf:
             self._deaf = True
             self._transport.close()

@@ -383,6 +383,14 @@ async def test_a_reply_may_end_the_connection(client: Client, echo: Echo) -> Non
     assert await client.end() == b""
 
 
+async def test_nobody_works_for_requests_behind_a_reply_that_ends_the_connection(client: Client, echo: Echo) -> None:
+    echo.reply = HttpReply(400, b"no", [("connection", "close")])
+    client.send(b"GET /first HTTP/1.1\r\n\r\nGET /second HTTP/1.1\r\n\r\n", b"no HTTP\r\n\r\n")
+    assert (await client.reply())[0] == 400
+    assert await client.end() == b""
+    assert [request.path for request in echo.asked] == ["/first"]
+
+
 async def test_an_offer_of_http_2_is_not_taken_up_and_the_connection_goes_on(client: Client) -> None:
     offer = b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAARAAAAAAAIAAAAA\r\n"
     client.send(b"GET /a HTTP/1.1\r\nhost: x\r\n%b\r\n" % offer, GET)
