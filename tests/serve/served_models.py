@@ -21,7 +21,6 @@ from serve.payloads import answers_to_tensors, requests_of
 from serve.routing import ModelRoute, Router, RoutingTable, ServeOptions, VersionEntry
 from serve.runtimes.base import Runtime, load_runtime
 from serve.runtimes.processing import ProcessingRuntime
-from tests.serve.front_doors.test_http_front_door import reachable
 from tests.serve.pictures import LABELS, described, mean_colour
 from tests.serve.tiny_versions import FunctionRuntime, double, manifest
 
@@ -82,7 +81,6 @@ async def serving(
         dispatcher.loaded[entry.key] = LoadedVersion(entry, build_inline_executor(runtime, version, max_batch_size=4))
     listener = HttpListener(HttpFrontDoor(dialects, dispatcher.answer, max_body_bytes), "127.0.0.1", port)
     listener.start()
-    await reachable(port)
     try:
         yield dispatcher
     finally:

@@ -20,7 +20,6 @@ from serve.front_doors.http import HttpFrontDoor
 from serve.front_doors.http_listener import HttpListener
 from serve.management_queries import ManagementQueries
 from tests.serve.administered import Administered, administered, convert, export
-from tests.serve.front_doors.test_http_front_door import reachable
 from tests.serve.waiting import eventually
 
 
@@ -34,7 +33,6 @@ async def managed(folder: Path, port: int) -> AsyncIterator[Administered]:
         door = HttpFrontDoor(management_dialects("torchserve"), queries.answer, 1 << 20)
         listener = HttpListener(door, "127.0.0.1", port)
         listener.start()
-        await reachable(port)
         yield served
         await listener.stop()
 

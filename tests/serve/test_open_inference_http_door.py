@@ -91,21 +91,8 @@ async def port(free_port: int, tmp_path: Path, administration: Administration) -
 
     listener = HttpListener(HttpFrontDoor([OpenInferenceHttp()], answer, MAX_BODY_BYTES), "127.0.0.1", free_port)
     listener.start()
-    await reachable(free_port)
     yield free_port
     await listener.stop()
-
-
-async def reachable(port: int) -> None:
-    async with asyncio.timeout(10):
-        while True:
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-            except OSError:
-                await asyncio.sleep(0.01)
-            else:
-                writer.close()
-                return
 
 
 async def asking(port: int, ask: Callable[[InferenceServerClient], Told]) -> Told:

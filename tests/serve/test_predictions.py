@@ -27,7 +27,7 @@ from serve.lanes import LoadedVersion
 from serve.routing import ModelRoute, Router, RoutingTable, ServeOptions, VersionEntry
 from serve.runtimes.base import Runtime, load_runtime
 from serve.runtimes.processing import ProcessingRuntime
-from tests.serve.front_doors.test_http_front_door import call, reachable
+from tests.serve.front_doors.test_http_front_door import call
 from tests.serve.pictures import BLUE, GREEN, LABELS, RED, described, mean_colour, photograph
 from tests.serve.tiny_versions import FunctionRuntime, manifest
 
@@ -66,7 +66,6 @@ async def serving(port: int, *runtimes: tuple[Manifest, Runtime]) -> AsyncIterat
         HttpFrontDoor([Predictions(), Ping(), Models()], dispatcher.answer, 100_000), "127.0.0.1", port
     )
     listener.start()
-    await reachable(port)
     yield
     await listener.stop()
     for loaded in dispatcher.loaded.values():

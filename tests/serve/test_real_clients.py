@@ -28,7 +28,7 @@ from serve.inference import Answer, Query, Tensors
 from serve.operations import ListModels, LoadModel, Operation, UnloadModel
 from serve.version import VERSION
 from tests.e2e.running import free_ports
-from tests.serve.test_open_inference_http_door import Administration, dispatcher_with, reachable
+from tests.serve.test_open_inference_http_door import Administration, dispatcher_with
 from tests.serve.tiny_versions import FunctionRuntime, entry
 from tests.serve.triton_clients import MODULES, TritonClient, facts
 
@@ -95,7 +95,6 @@ async def endpoint() -> AsyncIterator[Endpoint]:
     listener.start()
     door = GrpcFrontDoor(grpc_services(), answer, max_message_bytes=MAX_BODY_BYTES)
     (grpc_port,) = await door.start(["127.0.0.1:0"])
-    await reachable(port)
     yield Endpoint(port, grpc_port, administration)
     await listener.stop()
     await door.stop(0)

@@ -29,7 +29,7 @@ from serve.front_doors.http import HttpFrontDoor
 from serve.front_doors.http_listener import HttpListener
 from serve.inference import InferenceRequest, Query
 from serve.operations import ModelList, ModelStatus, VersionStatus
-from tests.serve.front_doors.test_http_front_door import call, reachable
+from tests.serve.front_doors.test_http_front_door import call
 from tests.serve.tensorflow_serving_models import dispatcher, tensor
 
 MAX_BODY_BYTES = 100_000
@@ -43,7 +43,6 @@ async def port(free_port: int) -> AsyncIterator[int]:
     door = HttpFrontDoor([TensorFlowServingRest()], dispatcher().answer, MAX_BODY_BYTES)
     listener = HttpListener(door, "127.0.0.1", free_port)
     listener.start()
-    await reachable(free_port)
     try:
         yield free_port
     finally:

@@ -26,7 +26,6 @@ from serve.operations import Operation
 from serve.routing import Batching, ModelRoute, Router, RoutingTable, VersionEntry
 from serve.runtimes.processing import ProcessingRuntime
 from tests.e2e.running import free_ports
-from tests.serve.front_doors.test_http_front_door import reachable
 from tests.serve.tiny_versions import FunctionRuntime, GatedExecutor, double, entry
 from tests.serve.waiting import eventually
 
@@ -64,8 +63,6 @@ async def endpoint() -> AsyncIterator[Endpoint]:
     for listener in listeners:
         listener.start()
     (grpc_port,) = await grpc_door.start(["127.0.0.1:0"])
-    for port, _ in manners:
-        await reachable(port)
     try:
         yield Endpoint(torchserve, mms, grpc_port)
     finally:

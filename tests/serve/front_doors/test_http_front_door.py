@@ -36,23 +36,10 @@ async def listening(dispatcher: Dispatcher, port: int) -> AsyncIterator[HttpFron
     door = HttpFrontDoor([OpenInferenceHttp()], dispatcher.answer, MAX_BODY_BYTES)
     listener = HttpListener(door, "127.0.0.1", port)
     listener.start()
-    await reachable(port)
     try:
         yield door
     finally:
         await listener.stop()
-
-
-async def reachable(port: int) -> None:
-    async with asyncio.timeout(10):
-        while True:
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-            except OSError:
-                await asyncio.sleep(0.01)
-            else:
-                writer.close()
-                return
 
 
 @pytest.fixture
@@ -417,7 +404,6 @@ async def test_stop_answers_what_is_under_way(free_port: int) -> None:
     door = HttpFrontDoor([OpenInferenceHttp()], dispatcher_of(entry(), executor=executor).answer, MAX_BODY_BYTES)
     listener = HttpListener(door, "127.0.0.1", free_port)
     listener.start()
-    await reachable(free_port)
     under_way = asyncio.ensure_future(call(free_port, "POST", INFER, body(tensor())))
     await eventually(lambda: executor.started == 1)
     stopped = asyncio.ensure_future(listener.stop())

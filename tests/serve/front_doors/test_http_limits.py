@@ -18,7 +18,7 @@ from serve.dispatcher import Dispatcher
 from serve.front_doors.http import HttpFrontDoor
 from serve.front_doors.http_connection import MAX_HEAD_BYTES
 from serve.front_doors.http_listener import HttpListener
-from tests.serve.front_doors.test_http_front_door import INFER, body, call, converse, framed, reachable, release, tensor
+from tests.serve.front_doors.test_http_front_door import INFER, body, call, converse, framed, release, tensor
 from tests.serve.tiny_versions import GatedExecutor, dispatcher_of, entry
 from tests.serve.waiting import eventually
 
@@ -32,7 +32,6 @@ async def listening(
     door = HttpFrontDoor([OpenInferenceHttp()], dispatcher.answer, MAX_BODY_BYTES, max_requests=max_requests)
     listener = HttpListener(door, "127.0.0.1", port, **limits)
     listener.start()
-    await reachable(port)
     try:
         yield door
     finally:
