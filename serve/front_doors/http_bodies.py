@@ -1,15 +1,20 @@
-"""Bodies of requests while they arrive, within bounds of size.
-
-A claimed length takes no memory: what is held is at most twice what has come.
-"""
+"""Bodies of requests while they arrive, within bounds of size."""
 
 from __future__ import annotations
 
-import io
+import ctypes
 
 from model_store.errors import DeadlineExceeded, PayloadTooLarge
+from serve.memory import telling_of_memory
 
-_FIRST_STEP = 1024 * 1024
+_bytes_of_length = ctypes.pythonapi.PyBytes_FromStringAndSize
+_bytes_of_length.argtypes, _bytes_of_length.restype = (ctypes.c_void_p, ctypes.c_ssize_t), ctypes.py_object
+_address = ctypes.pythonapi.PyBytes_AsString
+_address.argtypes, _address.restype = (ctypes.py_object,), ctypes.c_void_p
+_memory_at = ctypes.pythonapi.PyMemoryView_FromMemory
+_memory_at.argtypes, _memory_at.restype = (ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int), ctypes.py_object
+_WRITABLE = 0x200
+"""`PyBUF_WRITE`."""
 
 
 class BodyTimeout(DeadlineExceeded):
@@ -24,24 +29,25 @@ def too_large(max_bytes: int, got: str) -> PayloadTooLarge:
 class LargeBody:
     """A body of `length` bytes that sockets write into themselves, so that it is copied once: from the kernel.
 
-    `io.BytesIO` lends its memory, and gives it away as `bytes` without a copy.
+    It is a `bytes` from the beginning, made without contents and filled before anybody else sees it, as its maker's
+    documentation allows (https://docs.python.org/3/c-api/bytes.html#c.PyBytes_FromStringAndSize). So it need not grow,
+    which copies, and a claimed length takes address space, but no memory: that comes with what is written.
+
+    Raises `OutOfMemory` where there is no room for the length.
     """
 
-    __slots__ = ("_file", "_filled", "_held", "_length")
+    __slots__ = ("_content", "_filled", "_memory")
 
     def __init__(self, length: int, begin: bytes) -> None:
-        self._file = io.BytesIO()
-        self._file.write(begin)
-        self._length = length
-        self._filled = self._held = len(begin)
+        with telling_of_memory(f"a body of {length} bytes can't be received"):
+            self._content: bytes = _bytes_of_length(None, length)
+        self._memory: memoryview = _memory_at(_address(self._content), length, _WRITABLE)
+        self._memory[: len(begin)] = begin
+        self._filled = len(begin)
 
     def room(self) -> memoryview:
-        """Where the next bytes go. Not to be kept: as long as it lives, the memory can't grow."""
-        if self._filled == self._held:
-            self._held = min(self._length, max(2 * self._held, _FIRST_STEP))
-            self._file.seek(self._held - 1)
-            self._file.write(b"\0")
-        return self._file.getbuffer()[self._filled : self._held]
+        """Where the next bytes go; not to be kept any longer than the body."""
+        return self._memory[self._filled :]
 
     def fill(self, count: int) -> None:
         """So many bytes were written into the last `room`."""
@@ -50,8 +56,9 @@ class LargeBody:
     @property
     def whole(self) -> bool:
         """Whether that was all."""
-        return self._filled == self._length
+        return self._filled == len(self._content)
 
     def content(self) -> bytes:
-        """The whole body."""
-        return self._file.getvalue()
+        """The whole body; nothing may be written into `room` from then on."""
+        assert self.whole
+        return self._content

@@ -16,7 +16,7 @@ from typing import Any, Protocol, cast
 import httptools
 import msgspec
 
-from model_store.errors import InternalError, InvalidInput
+from model_store.errors import InternalError, InvalidInput, OutOfMemory
 from serve.dialects.base import HttpReply, HttpRequest
 from serve.front_doors.http_bodies import BodyTimeout, LargeBody, too_large
 from serve.front_doors.http_messages import has_body, head_of, read_target
@@ -179,8 +179,6 @@ class HttpConnection(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where the next bytes go."""
-        if self._large is not None:
-            self._take_large()
         return self._shared.buffer if self._large is None else self._large.room()
 
     def buffer_updated(self, count: int) -> None:
@@ -192,8 +190,7 @@ class HttpConnection(asyncio.BufferedProtocol):
             return
         self._large.fill(count)
         if self._large.whole:
-            # Its memory is lent as long as this call lasts.
-            self._loop.call_soon(self._take_large)
+            self._take_large(self._large)
 
     # -- in --------------------------------------------------------------------------------------------------------
 
@@ -309,20 +306,27 @@ class HttpConnection(asyncio.BufferedProtocol):
         if left is None and self._fed > MAX_FRAMING * self._size + MAX_HEAD_BYTES:
             self._end_with_nonsense("it is more frame than body")
             return
-        if self._expects and not self._parts:
+        if left is not None and left >= LARGE_FROM_BYTES:
+            self._receive_in_place(exchange, left)
+        if self._expects and not self._size and not self._deaf:
             self._transport.write(_CONTINUE)
         self._expects = False
-        if left is not None and left >= LARGE_FROM_BYTES:
-            self._large = LargeBody(left + self._size, b"".join(self._parts))
-            self._parts = []
-            # The one that has read the head will not get to see the end.
-            self._parser = httptools.HttpRequestParser(self)
 
-    def _take_large(self) -> None:
-        large, exchange = self._large, self._exchange
-        if large is None or not large.whole or exchange is None or exchange.request is None or self._deaf:
-            return
-        self._large = None
+    def _receive_in_place(self, exchange: Exchange, left: int) -> None:
+        assert exchange.request is not None
+        try:
+            self._large = LargeBody(left + self._size, b"".join(self._parts))
+        except OutOfMemory as error:
+            exchange.reply = self._shared.application.refuse(exchange.request, error)
+            self._end(exchange)
+        self._parts = []
+        # The one that has read the head will not get to see the end.
+        self._parser = httptools.HttpRequestParser(self)
+
+    def _take_large(self, large: LargeBody) -> None:
+        exchange, self._large = self._exchange, None
+        assert exchange is not None
+        assert exchange.request is not None
         exchange.request.body = large.content()
         self._received(exchange)
 
