@@ -35,7 +35,7 @@ BATCH = {"mlp": 64, "conv": 8}
 """`max_batch_size` of the served model."""
 MANY = {"mlp": 64, "conv": 16}
 """Connections. Sixteen keep the conv net busy: batches run, one is ready behind, and the client has its turn."""
-BATCHES = {"mlp": (1,), "conv": (1, 2, 4)}
+BATCHES = {"mlp": (1,), "conv": (1, 2, 4, 8)}
 """Of bare ONNX Runtime: the request's own first, then what the server can merge of `MANY`."""
 
 FOLDER_PREFIX = "og-"

@@ -60,16 +60,6 @@ STATUSES: dict[type[OnegateError], Status] = {
     InternalError: Status(500, "INTERNAL"),
 }
 
-KINDS_BY_GRPC_CODE: dict[str, type[OnegateError]] = {
-    "INVALID_ARGUMENT": InvalidInput,
-    "NOT_FOUND": ModelNotFound,
-    "UNAVAILABLE": ModelNotReady,
-    "RESOURCE_EXHAUSTED": Overloaded,
-    "DEADLINE_EXCEEDED": DeadlineExceeded,
-    "UNIMPLEMENTED": Unsupported,
-}
-"""What an answer of another Open Inference server means here; all other codes are an `InternalError`."""
-
 
 def status_of(error: OnegateError) -> Status:
     """The status of the error's kind, or of the nearest base that the table lists."""

@@ -1,4 +1,4 @@
-"""The model deployment: one version's runtime behind the Open Inference gRPC service.
+"""The model deployment: one version's runtime behind a front door for gateways.
 
 Batches come straight from gateways, on a local socket for those of the same node and on TCP for others. The replica
 tells the controller where it listens.
@@ -16,11 +16,11 @@ import msgspec
 import ray
 
 from serve.controller_link import ControllerLink, repeat
-from serve.dialects.open_inference_service import core_service
+from serve.dialects.open_inference_replica import ReplicaService
 from serve.dispatcher import Dispatcher
 from serve.errors import presentable
 from serve.executors.inline import build_inline_executor
-from serve.front_doors.grpc import GrpcFrontDoor
+from serve.front_doors.replica import ReplicaFrontDoor
 from serve.lanes import LoadedVersion
 from serve.loading import load_version
 from serve.logs import log_to_file
@@ -78,8 +78,8 @@ class Model:
         dispatcher = Dispatcher(Router(table))
         dispatcher.loaded[entry.key] = LoadedVersion(entry, executor)
         # An abstract socket leaves no file behind when the process is killed; the secret guards it.
-        self._grpc = GrpcFrontDoor([core_service()], dispatcher.answer, secret=self._settings.secret)
-        _, port = await self._grpc.start([self._replica.local, f"{self._settings.host}:0"])
+        self._door = ReplicaFrontDoor(ReplicaService(dispatcher.answer), self._settings.secret)
+        _, port = await self._door.start([self._replica.local, f"{self._settings.host}:0"])
         self._replica = msgspec.structs.replace(self._replica, remote=f"{self._settings.host}:{port}")
 
     async def _tell(self, failure: str | None = None, leaving: bool = False) -> None:
@@ -98,5 +98,5 @@ class Model:
             await asyncio.sleep(FAREWELL_S)
         except Exception:
             log.info("the controller was gone before the replica's farewell")
-        await self._grpc.stop(self._settings.grace_s)
+        await self._door.stop(self._settings.grace_s)
         await self._executor.close()

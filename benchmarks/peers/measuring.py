@@ -64,25 +64,28 @@ class Result(msgspec.Struct, frozen=True):
 def measure(
     workload: Workload, folder: Path, names: Sequence[str], rounds: int, seconds: int, progress: Progress
 ) -> Result:
-    """All rounds. A contestant that can't be installed or started, or answers wrongly or with errors, is left out from
-    there on and said to be."""
+    """All rounds. A contestant that can't be installed or started, or answers wrongly, is left out and said to be; one
+    that fails under some number of connections is left out at that number."""
     absent: dict[str, str] = {}
+    failed: set[tuple[str, int]] = set()
     samples: list[Sample] = []
     with ExitStack() as stack:
         running = list(_started(stack, workload, folder, names, absent, progress))
         for number in range(rounds + 1):
             for connections in workload.connections:
-                for server, target in list(running):
+                for server, target in running:
+                    if (target.contestant, connections) in failed:
+                        continue
                     progress(f"{workload.name}, round {number} of {rounds}: {target.contestant} at {connections}")
                     try:
                         # Round 0 warms up and is thrown away.
                         sample = _sample(number, server, target, connections, seconds if number else 1)
                     except BenchmarkFailed as error:
-                        absent[target.contestant] = error.message
-                        running.remove((server, target))
+                        absent[f"{target.contestant} at {connections} connections"] = error.message
+                        failed.add((target.contestant, connections))
                         continue
                     samples += [sample] if number else []
-    kept = tuple(sample for sample in samples if sample.contestant not in absent)
+    kept = tuple(sample for sample in samples if (sample.contestant, sample.connections) not in failed)
     return Result(workload.name, workload.title, tuple(_cells(kept)), absent, kept)
 
 

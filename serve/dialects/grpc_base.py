@@ -11,7 +11,6 @@ from google.protobuf.message import DecodeError
 from model_store.errors import InvalidInput, OnegateError
 from serve.errors import status_of
 from serve.inference import Answer, Query
-from serve.shared_memory import MappedRegions
 
 CODES = (
     "OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS",
@@ -23,9 +22,6 @@ CODES = (
 
 class GrpcCall(Protocol):
     """One call as a method sees it."""
-
-    regions: MappedRegions | None
-    """Shared memory, for callers that know the cluster's secret; None on the endpoint."""
 
     @property
     def deadline(self) -> float | None:

@@ -1,7 +1,4 @@
-"""The Open Inference Protocol's gRPC service: its methods over queries and answers.
-
-Model replicas offer `core_service`, gateways the whole of it.
-"""
+"""The Open Inference Protocol's gRPC service: its methods over queries and answers."""
 
 from __future__ import annotations
 
@@ -39,18 +36,18 @@ def whole_service() -> GrpcService:
 
 
 async def _infer(data: bytes, call: GrpcCall) -> bytes:
-    request = _REQUESTS.read(data, call.deadline, call.regions)
+    request = _REQUESTS.read(data, call.deadline)
     response = await call.answer(request)
     assert isinstance(response, InferenceResponse)
     assert isinstance(request.reply_form, inference.ReplyForm)
-    return _RESPONSES.write(response, request.reply_form, call.regions)
+    return _RESPONSES.write(response, request.reply_form)
 
 
 async def _stream_infer(received: ReceivedRequest, call: GrpcCall) -> SentInStream:
     asked = received.message.parameters
     if EMPTY_FINAL_RESPONSE in asked:
         del asked[EMPTY_FINAL_RESPONSE]
-    request = inference.decode_request(received, call.deadline, call.regions)
+    request = inference.decode_request(received, call.deadline)
     response = await call.answer(request)
     assert isinstance(response, InferenceResponse)
     assert isinstance(request.reply_form, inference.ReplyForm)

@@ -1,4 +1,4 @@
-"""Model replicas: batches go over grpc.aio straight to the Ray Serve replica that has the fewest.
+"""Model replicas: batches go straight to the Ray Serve replica that has the fewest.
 
 Inference is idempotent, so a batch whose replica dies goes to another one, or waits within its deadline while the only
 one restarts.
@@ -11,15 +11,11 @@ import logging
 import random
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
 
-import grpc
-
-from model_store.errors import DeadlineExceeded, InternalError, OnegateError
+from model_store.errors import DeadlineExceeded
 from serve.dialects.open_inference_grpc_repeated import RequestWriter, ResponseReader
-from serve.errors import KINDS_BY_GRPC_CODE
 from serve.executors.hedging import Attempt, HedgeBudget, first_outcome
-from serve.executors.replica_client import ReplicaClient
+from serve.executors.replica_client import ReplicaClient, ReplicaGone
 from serve.executors.shared_calls import SharedCalls
 from serve.inference import Tensors
 from serve.routing import Replica, VersionKey
@@ -138,7 +134,7 @@ class ReplicasExecutor:
     ) -> Tensors | None:
         try:
             return await self._call(client, inputs, deadline - asyncio.get_running_loop().time(), signature)
-        except grpc.RpcError as error:
+        except ReplicaGone as error:
             self._note_failure(client, error)
             return None
 
@@ -199,13 +195,9 @@ class ReplicasExecutor:
         near = self._near
         return near[0] if len(near) == 1 else min(random.sample(near, 2), key=_load)
 
-    def _note_failure(self, client: ReplicaClient, error: Any) -> None:
-        """Returns when the batch may be tried elsewhere; raises when the failure is the batch's own."""
-        code = error.code()
-        if code not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
-            raise error_of(code.name, error.details(), dict(error.trailing_metadata() or ()).get("retry-after"))
+    def _note_failure(self, client: ReplicaClient, error: ReplicaGone) -> None:
         if not client.failed:
-            log.warning("replica %s of %s is gone: %s", client.replica.id, self._key, error.details())
+            log.warning("replica %s of %s is gone: %s", client.replica.id, self._key, error)
         client.failed = True
         self._count_usable()
 
@@ -213,12 +205,6 @@ class ReplicasExecutor:
         task = asyncio.get_running_loop().create_task(client.close_when_idle())
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
-
-
-def error_of(code: str, details: str, retry_after: str | None = None) -> OnegateError:
-    """What a replica's status means here. `retry_after` is the metadata of that name, in seconds."""
-    kind = KINDS_BY_GRPC_CODE.get(code, InternalError)
-    return kind(details) if retry_after is None else kind(details, retry_after_s=float(retry_after))
 
 
 def _load(client: ReplicaClient) -> int:

@@ -1,12 +1,10 @@
 """The gRPC front door: a grpc.aio server with services over a function that answers queries.
 
-Gateways open it to clients, model replicas to gateways. The two differ in the secret: a replica answers only calls that
-carry the cluster's, and takes tensors in shared memory from who knows it. How calls run is in `grpc_calls.py`.
+How calls run is in `grpc_calls.py`.
 """
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -14,10 +12,6 @@ import grpc
 
 from serve.dialects.grpc_base import GrpcMethod, GrpcService
 from serve.front_doors.grpc_calls import Answerer, Calls
-from serve.shared_memory import MappedRegions
-
-SECRET_KEY = "onegate-secret"
-"""The metadata that carries the cluster's secret."""
 
 KEEPALIVE_S = 60
 """A client that has sent nothing for so long is asked whether it is there: the work of one that vanished without a
@@ -47,30 +41,18 @@ def _server_options(max_message_bytes: int) -> list[tuple[str, Any]]:
 
 
 class _Methods:
-    """All methods of a server by path, as grpc.aio looks them up. With a secret, a call that lacks it finds none of
-    them, and is refused before its message is read.
+    """All methods of a server by path, as grpc.aio looks them up.
 
     grpc.aio's own way, registered methods, waits for the next call of each of them: every call then costs a look at
     all.
     """
 
-    def __init__(self, handlers: Mapping[str, Any], secret: str | None) -> None:
+    def __init__(self, handlers: Mapping[str, Any]) -> None:
         self._handlers = handlers
-        self._secret = secret
-        self._stranger = grpc.stream_stream_rpc_method_handler(_refuse_stranger)
 
     def service(self, details: Any) -> Any:
         """The handler of a call, or None where there is no such method."""
-        if self._secret is not None and not self._knows(details.invocation_metadata, self._secret):
-            return self._stranger
         return self._handlers.get(details.method)
-
-    def _knows(self, metadata: Iterable[tuple[str, Any]], secret: str) -> bool:
-        return any(key == SECRET_KEY and hmac.compare_digest(str(value), secret) for key, value in metadata)
-
-
-async def _refuse_stranger(messages: Any, context: Any) -> None:
-    await context.abort(grpc.StatusCode.UNAUTHENTICATED, "this port is for the cluster's own gateways")
 
 
 class GrpcFrontDoor:
@@ -87,18 +69,15 @@ class GrpcFrontDoor:
         *,
         max_message_bytes: int = -1,
         max_requests: int | None = None,
-        secret: str | None = None,
     ) -> None:
-        # On the endpoint, anybody could name anybody's memory.
-        regions = MappedRegions() if secret is not None else None
-        self._calls = Calls(answer, regions, max_requests)
+        self._calls = Calls(answer, max_requests)
         self._server = grpc.aio.server(options=_server_options(max_message_bytes))
         handlers = {
             f"/{service.name}/{name}": self._handler(service, method)
             for service in services
             for name, method in service.methods.items()
         }
-        self._server.add_generic_rpc_handlers([_Methods(handlers, secret)])
+        self._server.add_generic_rpc_handlers([_Methods(handlers)])
 
     async def start(self, addresses: Sequence[str]) -> list[int]:
         """Listens on `addresses`; returns their ports (1 for Unix sockets). Raises `RuntimeError` when one is taken."""

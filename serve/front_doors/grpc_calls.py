@@ -16,7 +16,6 @@ from serve.dialects.grpc_base import GrpcMethod, GrpcService, Streaming, Unary, 
 from serve.errors import presentable
 from serve.front_doors.grpc_streams import Readers
 from serve.inference import Answer, Query
-from serve.shared_memory import MappedRegions
 
 MAX_TEXT_BYTES = 2048
 """UTF-8 bytes of an error's text. It travels in the trailers, each byte outside of ASCII as three, and clients refuse
@@ -34,7 +33,6 @@ class Call(msgspec.Struct):
 
     context: Any
     answer: Answerer
-    regions: MappedRegions | None
     stopping: asyncio.Event
 
     @property
@@ -75,9 +73,8 @@ class Bound:
 class Calls:
     """The calls of one server."""
 
-    def __init__(self, answer: Answerer, regions: MappedRegions | None, max_requests: int | None) -> None:
+    def __init__(self, answer: Answerer, max_requests: int | None) -> None:
         self._answer = answer
-        self._regions = regions
         self._requests = Bound("requests", max_requests)
         self._streams = Bound("streams", max_requests)
         self._stopping = asyncio.Event()
@@ -91,13 +88,13 @@ class Calls:
     def unary(self, service: GrpcService, request: Any, method: Unary) -> UnaryHandler:
         """A message in, a message out."""
 
-        answer, regions, requests, stopping = self._answer, self._regions, self._requests, self._stopping
+        answer, requests, stopping = self._answer, self._requests, self._stopping
 
         async def call(data: bytes, context: Any) -> bytes:
             if (refused := requests.enter()) is not None:
                 await _abort(service, context, refused)
             try:
-                return serialised(await method(parsed(request, data), Call(context, answer, regions, stopping)))
+                return serialised(await method(parsed(request, data), Call(context, answer, stopping)))
             except Exception as error:
                 await _abort(service, context, error)
             finally:
@@ -160,7 +157,7 @@ class Calls:
         return answer
 
     def _call(self, context: Any) -> Call:
-        return Call(context, self._answer, self._regions, self._stopping)
+        return Call(context, self._answer, self._stopping)
 
 
 async def _abort(service: GrpcService, context: Any, error: Exception) -> NoReturn:

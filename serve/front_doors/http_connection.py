@@ -18,8 +18,9 @@ import msgspec
 
 from model_store.errors import InternalError, InvalidInput, OutOfMemory
 from serve.dialects.base import HttpReply, HttpRequest
-from serve.front_doors.http_bodies import BodyTimeout, LargeBody, too_large
+from serve.front_doors.http_bodies import BodyTimeout, too_large
 from serve.front_doors.http_messages import has_body, head_of, read_target
+from serve.in_place import InPlaceBytes
 
 log = logging.getLogger("onegate")
 
@@ -136,7 +137,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         self._left: int | None = None
         """Bytes of the body that are missing; None where the client doesn't say."""
         self._expects = False
-        self._large: LargeBody | None = None
+        self._large: InPlaceBytes | None = None
         self._deaf = False
         """What still comes is nobody's."""
         self._waiting: deque[Exchange] = deque()
@@ -315,7 +316,7 @@ class HttpConnection(asyncio.BufferedProtocol):
     def _receive_in_place(self, exchange: Exchange, left: int) -> None:
         assert exchange.request is not None
         try:
-            self._large = LargeBody(left + self._size, b"".join(self._parts))
+            self._large = InPlaceBytes(left + self._size, b"".join(self._parts))
         except OutOfMemory as error:
             exchange.reply = self._shared.application.refuse(exchange.request, error)
             self._end(exchange)
@@ -323,7 +324,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         # The one that has read the head will not get to see the end.
         self._parser = httptools.HttpRequestParser(self)
 
-    def _take_large(self, large: LargeBody) -> None:
+    def _take_large(self, large: InPlaceBytes) -> None:
         exchange, self._large = self._exchange, None
         assert exchange is not None
         assert exchange.request is not None

@@ -8,9 +8,9 @@ import pickle
 import grpc
 import pytest
 
-from model_store.errors import ERROR_KINDS, ConversionError, InternalError, OnegateError, TrustRequired
+from model_store.errors import ERROR_KINDS, ConversionError, InternalError, TrustRequired
 from serve.dialects.base import NoSuchRoute
-from serve.errors import KINDS_BY_GRPC_CODE, Status, presentable, status_of
+from serve.errors import Status, presentable, status_of
 
 STATUSES = {
     "OnegateError": Status(500, "INTERNAL"),
@@ -63,12 +63,6 @@ def test_a_kind_that_the_table_does_not_list_has_its_base_s_status() -> None:
 def test_every_grpc_code_is_one() -> None:
     codes = {code.name for code in grpc.StatusCode}
     assert {status.grpc for status in STATUSES.values()} <= codes
-    assert KINDS_BY_GRPC_CODE.keys() <= codes
-
-
-@pytest.mark.parametrize(("code", "kind"), sorted(KINDS_BY_GRPC_CODE.items()))
-def test_a_kind_read_from_a_grpc_code_is_told_with_the_same_code(code: str, kind: type[OnegateError]) -> None:
-    assert status_of(kind("text")).grpc == code
 
 
 def test_an_error_of_the_hierarchy_is_told_as_it_is(caplog: pytest.LogCaptureFixture) -> None:

@@ -17,7 +17,7 @@ import pytest
 from model_store.errors import ERROR_KINDS, Overloaded
 from serve.dialects.open_inference_service import core_service
 from serve.errors import status_of
-from serve.front_doors.grpc import SECRET_KEY, GrpcFrontDoor
+from serve.front_doors.grpc import GrpcFrontDoor
 from serve.inference import Answer, Query
 from serve.protocols import open_inference as messages
 from serve.shared_memory import RegionPool
@@ -243,35 +243,10 @@ async def test_an_overloaded_model_says_when_to_come_again() -> None:
     assert dict(refused.value.trailing_metadata()) == {"retry-after": "3"}
 
 
-# -- secret ----------------------------------------------------------------------------------------------------------
+# -- shared memory ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("metadata", [None, ((SECRET_KEY, "wrong"),), ((SECRET_KEY, ""),), (("other", "right"),)])
-async def test_a_port_with_a_secret_refuses_who_does_not_know_it(metadata: Any) -> None:
-    asked: list[Query] = []
-
-    async def answer(query: Query) -> Answer:
-        asked.append(query)
-        raise AssertionError
-
-    async with served(answer, secret="right") as client:
-        for method, message in (
-            ("ModelInfer", infer()),
-            ("ModelReady", messages.ModelReadyRequest(name="double")),
-            ("ServerLive", messages.ServerLiveRequest()),
-        ):
-            code, text = await client.refusal(method, message, metadata=metadata)
-            assert (code, text) == ("UNAUTHENTICATED", "this port is for the cluster's own gateways")
-    assert asked == []
-
-
-async def test_an_empty_secret_opens_no_port() -> None:
-    async with served(dispatcher_of(entry()).answer, secret="") as client:
-        code, _ = await client.refusal("ServerLive", messages.ServerLiveRequest())
-    assert code == "UNAUTHENTICATED"
-
-
-async def test_without_a_secret_nobody_s_memory_is_looked_into() -> None:
+async def test_nobody_s_memory_is_looked_into() -> None:
     region = RegionPool().take(8)
     message = messages.ModelInferRequest(model_name="double")
     placed = message.inputs.add(name="x", datatype="FP32", shape=[1, 2]).parameters
@@ -282,14 +257,6 @@ async def test_without_a_secret_nobody_s_memory_is_looked_into() -> None:
             "UNIMPLEMENTED",
             "tensor 'x': shared memory is not offered here; send the tensor in the request",
         )
-    async with served(dispatcher_of(entry()).answer, secret="right") as client:
-        assert len((await client.call("ModelInfer", message, metadata=((SECRET_KEY, "right"),))).outputs) == 1
-
-
-async def test_a_port_with_a_secret_answers_who_knows_it() -> None:
-    async with served(dispatcher_of(entry()).answer, secret="right") as client:
-        answer = await client.call("ModelInfer", infer(), metadata=((SECRET_KEY, "right"),))
-    assert len(answer.outputs) == 1
 
 
 # -- time ------------------------------------------------------------------------------------------------------------

@@ -16,11 +16,11 @@ from onnx import TensorProto, helper
 
 from model_store.errors import ModelNotFound
 from model_store.store import Store
-from serve.dialects.open_inference_service import core_service
+from serve.dialects.open_inference_replica import ReplicaService
 from serve.dispatcher import Dispatcher
 from serve.executors.inline import InlineExecutor
 from serve.executors.replicas import ReplicasExecutor
-from serve.front_doors.grpc import GrpcFrontDoor
+from serve.front_doors.replica import ReplicaFrontDoor
 from serve.inference import InferenceRequest
 from serve.loading import VersionLoader, load_version
 from serve.reports import LOADING, READY
@@ -289,10 +289,10 @@ class Doors:
     """Model replicas of version 1 that double, at real sockets."""
 
     def __init__(self) -> None:
-        self._open: list[GrpcFrontDoor] = []
+        self._open: list[ReplicaFrontDoor] = []
 
     async def replica(self, name: str = "a") -> Replica:
-        door = GrpcFrontDoor([core_service()], dispatcher_of(entry("times")).answer, secret=SECRET)
+        door = ReplicaFrontDoor(ReplicaService(dispatcher_of(entry("times")).answer), SECRET)
         (port,) = await door.start(["127.0.0.1:0"])
         self._open.append(door)
         return Replica(name, "here", f"127.0.0.1:{port}", "")
@@ -339,7 +339,7 @@ async def test_a_replica_that_answers_later_is_found_without_a_new_table(gateway
     first = gateway.publish(5)
     gateway.follow(first, route=1)
     await gateway.states({V1: READY})
-    door = GrpcFrontDoor([core_service()], dispatcher_of(entry("times")).answer, secret=SECRET)
+    door = ReplicaFrontDoor(ReplicaService(dispatcher_of(entry("times")).answer), SECRET)
     late = Replica("late", "here", "unix-abstract:onegate-test-late", "")
     gateway.follow(run_as(first, "replicas", late), route=1)
     await eventually(lambda: gateway.dispatcher.loaded[V1].successor is not None)

@@ -73,7 +73,7 @@ class Endpoint:
             "mms": HttpFrontDoor(http_dialects("mms"), self._answer, MAX_BODY_BYTES),
             "management": Management(Authority(), managed),
         }
-        calls = Calls(self._answer, None, None)
+        calls = Calls(self._answer, None)
         # Streams that watch for changes then end with what they tell first.
         calls.stop()
         self._methods = {

@@ -1,0 +1,44 @@
+"""What a model replica answers: two methods of Open Inference's gRPC service, over queries and answers.
+
+Only gateways of the cluster ask, so tensors may lie in shared memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from model_store.errors import ModelNotFound, ModelNotReady
+from serve.dialects.grpc_base import parsed
+from serve.dialects.open_inference_grpc import ReplyForm
+from serve.dialects.open_inference_grpc_models import decode_model_query
+from serve.dialects.open_inference_grpc_repeated import RequestReader, ResponseWriter
+from serve.inference import Answer, InferenceResponse, Query
+from serve.protocols import open_inference as messages
+from serve.shared_memory import MappedRegions
+
+
+class ReplicaService:
+    """The methods from messages to messages; both raise errors of the hierarchy."""
+
+    def __init__(self, answer: Callable[[Query], Awaitable[Answer]]) -> None:
+        self._answer = answer
+        self._requests = RequestReader()
+        self._responses = ResponseWriter()
+        self._regions = MappedRegions()
+
+    async def infer(self, data: bytes, deadline: float) -> bytes:
+        """The `ModelInferResponse` to a `ModelInferRequest`; `deadline` is on the event loop's clock."""
+        request = self._requests.read(data, deadline, self._regions)
+        response = await self._answer(request)
+        assert isinstance(response, InferenceResponse)
+        assert isinstance(request.reply_form, ReplyForm)
+        return self._responses.write(response, request.reply_form, self._regions)
+
+    async def ready(self, data: bytes, deadline: float) -> bytes:
+        """The `ModelReadyResponse` to a `ModelReadyRequest`."""
+        try:
+            await self._answer(decode_model_query(parsed(messages.ModelReadyRequest, data)))
+            ready = True
+        except (ModelNotReady, ModelNotFound):
+            ready = False
+        return bytes(messages.ModelReadyResponse(ready=ready).SerializeToString())

@@ -1,0 +1,129 @@
+"""The front door of a model replica: calls of the cluster's gateways, in frames (`serve/frames.py`)."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+from model_store.errors import ModelNotReady
+from serve.addresses import listening_socket
+from serve.errors import presentable
+from serve.frames import FrameConnection, Kind, Refusal
+
+LONGEST_SECRET_BYTES = 1024
+
+Method = Callable[[bytes, float], Awaitable[bytes]]
+"""Message and deadline, on the event loop's clock, to the reply's message; raises errors, which the caller is told."""
+
+
+class Service(Protocol):
+    """What is called here: methods."""
+
+    async def infer(self, data: bytes, deadline: float) -> bytes:
+        """A batch."""
+
+    async def ready(self, data: bytes, deadline: float) -> bytes:
+        """Whether a version is loaded."""
+
+
+class ReplicaFrontDoor:
+    """A server from `start` to `stop`. Who does not know `secret` gets no answer; an empty one nobody knows."""
+
+    def __init__(self, service: Service, secret: str) -> None:
+        self.methods: Mapping[int, Method] = {Kind.INFER: service.infer, Kind.READY: service.ready}
+        self.secret = secret.encode()
+        self.stopping = False
+        self.calls: set[asyncio.Task[None]] = set()
+        self.connections: set[_GatewayConnection] = set()
+        self._servers: list[asyncio.Server] = []
+
+    async def start(self, addresses: Sequence[str]) -> list[int]:
+        """Listens on `addresses`; returns their ports (0 for local sockets). Raises `OSError` when one is taken."""
+        loop = asyncio.get_running_loop()
+        ports = []
+        for address in addresses:
+            listening = listening_socket(address)
+            name = listening.getsockname()
+            ports.append(name[1] if isinstance(name, tuple) else 0)
+            create = loop.create_server if isinstance(name, tuple) else loop.create_unix_server
+            self._servers.append(await create(lambda: _GatewayConnection(self), sock=listening))
+        return ports
+
+    async def stop(self, grace_s: float) -> None:
+        """Refuses new calls, which gateways then send elsewhere, and gives those under way `grace_s` seconds to end."""
+        self.stopping = True
+        for server in self._servers:
+            server.close()
+        if self.calls and grace_s > 0:
+            await asyncio.wait(self.calls, timeout=grace_s)
+        for connection in list(self.connections):
+            connection.close()
+
+
+class _GatewayConnection(FrameConnection):
+    """The calls of one gateway."""
+
+    def __init__(self, door: ReplicaFrontDoor) -> None:
+        super().__init__()
+        self._door = door
+        self._loop = asyncio.get_running_loop()
+        self._calls: dict[int, asyncio.Task[None]] = {}
+        self.longest_bytes: int | None = LONGEST_SECRET_BYTES
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A gateway, or a stranger."""
+        super().connection_made(transport)
+        self._door.connections.add(self)
+
+    def received(self, kind: int, number: int, seconds: float, content: bytes) -> None:
+        """A call, or its end."""
+        if self.longest_bytes is not None:
+            self._greet(kind, content)
+        elif kind == Kind.CANCEL:
+            if number in self._calls:
+                self._calls[number].cancel()
+        elif kind not in self._door.methods or number in self._calls:
+            self.abort(f"expected a call, got a frame of kind {kind} and number {number}")
+        elif self._door.stopping:
+            self._refuse(number, ModelNotReady("the replica is stopping"))
+        else:
+            call = self._call(self._door.methods[kind], number, content, self._loop.time() + seconds)
+            task = self._calls[number] = self._loop.create_task(call)
+            self._door.calls.add(task)
+
+    def ended(self) -> None:
+        """Nobody waits for the answers any more."""
+        self._door.connections.discard(self)
+        for task in self._calls.values():
+            task.cancel()
+
+    def close(self) -> None:
+        """Ends the connection when what was answered is sent."""
+        if self.transport is not None:
+            self.transport.close()
+
+    def _greet(self, kind: int, content: bytes) -> None:
+        secret = self._door.secret
+        if kind == Kind.HELLO and secret and hmac.compare_digest(content, secret):
+            self.longest_bytes = None
+        else:
+            self.abort("its other end is no gateway of the cluster")
+
+    async def _call(self, method: Method, number: int, content: bytes, deadline: float) -> None:
+        try:
+            answer = await method(content, deadline)
+        except Exception as error:
+            self._refuse(number, error)
+        else:
+            self.send(Kind.ANSWER, number, answer)
+        finally:
+            self._door.calls.discard(self._calls.pop(number))
+
+    def _refuse(self, number: int, error: Exception) -> None:
+        told = presentable(error)
+        refusal = Refusal(type(told).__name__, told.message, told.details.get("retry_after_s"))
+        self.send(Kind.REFUSAL, number, msgspec.msgpack.encode(refusal))

@@ -1,0 +1,54 @@
+"""`bytes` that sockets write into themselves, so that what is received is copied once: from the kernel."""
+
+from __future__ import annotations
+
+import ctypes
+
+from serve.memory import telling_of_memory
+
+_bytes_of_length = ctypes.pythonapi.PyBytes_FromStringAndSize
+_bytes_of_length.argtypes, _bytes_of_length.restype = (ctypes.c_void_p, ctypes.c_ssize_t), ctypes.py_object
+_address = ctypes.pythonapi.PyBytes_AsString
+_address.argtypes, _address.restype = (ctypes.py_object,), ctypes.c_void_p
+_memory_at = ctypes.pythonapi.PyMemoryView_FromMemory
+_memory_at.argtypes, _memory_at.restype = (ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int), ctypes.py_object
+_WRITABLE = 0x200
+"""`PyBUF_WRITE`."""
+
+
+class InPlaceBytes:
+    """`length` bytes of which `begin` is there.
+
+    The `bytes` is made without contents and filled before anybody else sees it, as its maker's documentation allows
+    (https://docs.python.org/3/c-api/bytes.html#c.PyBytes_FromStringAndSize). So it need not grow, which copies, and a
+    claimed length takes address space, but no memory: that comes with what is written.
+
+    Raises `OutOfMemory` where there is no room for the length.
+    """
+
+    __slots__ = ("_content", "_filled", "_memory")
+
+    def __init__(self, length: int, begin: bytes) -> None:
+        with telling_of_memory(f"{length} bytes can't be received"):
+            self._content: bytes = _bytes_of_length(None, length)
+        self._memory: memoryview = _memory_at(_address(self._content), length, _WRITABLE)
+        self._memory[: len(begin)] = begin
+        self._filled = len(begin)
+
+    def room(self) -> memoryview:
+        """Where the next bytes go; not to be kept any longer than this object."""
+        return self._memory[self._filled :]
+
+    def fill(self, count: int) -> None:
+        """So many bytes were written into the last `room`."""
+        self._filled += count
+
+    @property
+    def whole(self) -> bool:
+        """Whether that was all."""
+        return self._filled == len(self._content)
+
+    def content(self) -> bytes:
+        """All of them; nothing may be written into `room` from then on."""
+        assert self.whole
+        return self._content
