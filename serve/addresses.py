@@ -32,9 +32,17 @@ def listening_socket(address: str) -> socket.socket:
 async def connect(address: str, protocol: Callable[[], P]) -> P:
     """A connection to who listens there; raises `OSError` when nobody does."""
     loop = asyncio.get_running_loop()
-    if address.startswith(_ABSTRACT):
-        return (await loop.create_unix_connection(protocol, _name(address)))[1]
-    return (await loop.create_connection(protocol, *_host_and_port(address)))[1]
+    if not address.startswith(_ABSTRACT):
+        return (await loop.create_connection(protocol, *_host_and_port(address)))[1]
+    # By hand: uvloop takes such a name for an empty one.
+    connecting = socket.socket(socket.AF_UNIX)
+    connecting.setblocking(False)
+    try:
+        await loop.sock_connect(connecting, _name(address))
+        return (await loop.create_unix_connection(protocol, sock=connecting))[1]
+    except BaseException:
+        connecting.close()
+        raise
 
 
 def _name(address: str) -> str:
