@@ -16,6 +16,8 @@ import asyncio
 import enum
 import logging
 import struct
+import threading
+from functools import cache
 from typing import cast
 
 import msgspec
@@ -62,24 +64,33 @@ class Refusal(msgspec.Struct, frozen=True, array_like=True):
     retry_after_s: float | None = None
 
 
-class FrameConnection(asyncio.BufferedProtocol):
-    """One end of a stream.
+@cache
+def _buffer_of(thread_id: int) -> memoryview:
+    """What all streams of a thread read into: nothing stays there from one read to the next."""
+    return memoryview(bytearray(_READ_BYTES))
 
-    What is under way at once is bounded by who calls, so nothing here waits for a slow reader.
-    """
+
+class FrameConnection(asyncio.BufferedProtocol):
+    """One end of a stream. Sending never waits: what is under way at once is bounded by who calls."""
 
     longest_bytes: int | None = None
     """Of a frame's content that the other end may send; None is no limit."""
 
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
-        self._buffer = memoryview(bytearray(_READ_BYTES))
+        self._buffer = _buffer_of(threading.get_ident())
         self._rest = b""
         self._head = (0, 0, 0.0)
         self._content: InPlaceBytes | None = None
+        self._unwanted = 0
+        """Bytes still to come of a content for which there is no room."""
 
     def received(self, kind: int, number: int, seconds: float, content: bytes) -> None:
         """A frame has come."""
+        raise NotImplementedError
+
+    def not_received(self, kind: int, number: int, error: OutOfMemory) -> None:
+        """A frame is coming for whose content there is no room; it is passed over."""
         raise NotImplementedError
 
     def ended(self) -> None:
@@ -115,10 +126,9 @@ class FrameConnection(asyncio.BufferedProtocol):
         """Bytes have come."""
         content = self._content
         if content is None:
-            try:
-                self._read(self._buffer[:count])
-            except OutOfMemory as error:
-                self.abort(error.message)
+            passed = min(count, self._unwanted)
+            self._unwanted -= passed
+            self._read(self._buffer[passed:count])
             return
         content.fill(count)
         if content.whole:
@@ -137,7 +147,7 @@ class FrameConnection(asyncio.BufferedProtocol):
             content, end = begin + _HEADER.size, begin + _HEADER.size + length
             if end - size >= _IN_PLACE_FROM_BYTES:
                 self._head = (kind, number, seconds)
-                self._content = InPlaceBytes(length, bytes(data[content:]))
+                self._begin(length, bytes(data[content:]))
                 return
             if end > size:
                 break
@@ -145,9 +155,17 @@ class FrameConnection(asyncio.BufferedProtocol):
             begin = end
         self._rest = bytes(data[begin:])
 
+    def _begin(self, length: int, begin: bytes) -> None:
+        try:
+            self._content = InPlaceBytes(length, begin)
+        except OutOfMemory as error:
+            self._unwanted = length - len(begin)
+            kind, number, _ = self._head
+            self.not_received(kind, number, error)
+
     def abort(self, reason: str) -> None:
-        """Ends the stream at once."""
-        log.warning("a stream between gateway and replica is cut: %s", reason)
+        """Ends the stream at once; what was not sent yet is not sent."""
+        log.info("a stream between gateway and replica is cut: %s", reason)
         transport, self.transport = self.transport, None
         if transport is not None:
             transport.abort()

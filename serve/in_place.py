@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import sys
 
+from model_store.errors import OutOfMemory
 from serve.memory import telling_of_memory
 
 _bytes_of_length = ctypes.pythonapi.PyBytes_FromStringAndSize
@@ -21,7 +23,8 @@ class InPlaceBytes:
 
     The `bytes` is made without contents and filled before anybody else sees it, as its maker's documentation allows
     (https://docs.python.org/3/c-api/bytes.html#c.PyBytes_FromStringAndSize). So it need not grow, which copies, and a
-    claimed length takes address space, but no memory: that comes with what is written.
+    claimed length takes address space, but no memory: that comes with what is written. (A kernel that was told not to
+    overcommit counts it all the same.)
 
     Raises `OutOfMemory` where there is no room for the length.
     """
@@ -29,6 +32,8 @@ class InPlaceBytes:
     __slots__ = ("_content", "_filled", "_memory")
 
     def __init__(self, length: int, begin: bytes) -> None:
+        if length > sys.maxsize // 2:
+            raise OutOfMemory(f"{length} bytes can't be received: no address space is as large")
         with telling_of_memory(f"{length} bytes can't be received"):
             self._content: bytes = _bytes_of_length(None, length)
         self._memory: memoryview = _memory_at(_address(self._content), length, _WRITABLE)

@@ -1,6 +1,6 @@
 """The runtime in this process: on the event loop when a batch is shorter than a thread hop, in a thread otherwise.
 
-Gateways use it for versions without replicas, and a model replica uses it behind its gRPC service.
+Gateways use it for versions without replicas, and a model replica uses it behind its front door.
 """
 
 from __future__ import annotations

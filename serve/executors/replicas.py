@@ -153,19 +153,19 @@ class ReplicasExecutor:
         return outputs
 
     async def close(self) -> None:
-        """Closes all channels; to be called when nothing runs any more."""
+        """Ends all connections; to be called when nothing runs any more."""
         self._listed = {}
         clients, self._clients = list(self._clients.values()), {}
         self._count_usable()
         for client in clients:
-            await client.close()
+            client.close()
         await asyncio.gather(*self._closing)
 
     async def _connect(self, replica: Replica) -> None:
         client = ReplicaClient(replica, self._node, self._secret)
         ready = await client.ready(self._key, PROBE_TIMEOUT_S)
         if not ready or replica.id in self._clients or replica.id not in self._listed:
-            await client.close()
+            client.close()
         else:
             self._clients[replica.id] = client
             self._note_slots()

@@ -21,18 +21,12 @@ CLIENT_PING_S = 10
 """Clients may ask as often; the usual limit of five minutes closes the connections of those that are set to less."""
 
 
-def channel_options(max_message_bytes: int = -1) -> list[tuple[str, Any]]:
-    """Options for both ends: the usual limit of 4 MB is too small for tensors; -1 is no limit."""
+def _options(max_message_bytes: int) -> list[tuple[str, Any]]:
     return [
+        # The usual limit of 4 MB is too small for tensors; -1 is no limit.
         ("grpc.max_receive_message_length", max_message_bytes),
         ("grpc.max_send_message_length", -1),
         ("grpc.so_reuseport", 1),
-    ]
-
-
-def _server_options(max_message_bytes: int) -> list[tuple[str, Any]]:
-    return [
-        *channel_options(max_message_bytes),
         ("grpc.keepalive_time_ms", KEEPALIVE_S * 1000),
         ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_S * 1000),
         ("grpc.http2.min_ping_interval_without_data_ms", CLIENT_PING_S * 1000),
@@ -71,7 +65,7 @@ class GrpcFrontDoor:
         max_requests: int | None = None,
     ) -> None:
         self._calls = Calls(answer, max_requests)
-        self._server = grpc.aio.server(options=_server_options(max_message_bytes))
+        self._server = grpc.aio.server(options=_options(max_message_bytes))
         handlers = {
             f"/{service.name}/{name}": self._handler(service, method)
             for service in services
@@ -80,7 +74,7 @@ class GrpcFrontDoor:
         self._server.add_generic_rpc_handlers([_Methods(handlers)])
 
     async def start(self, addresses: Sequence[str]) -> list[int]:
-        """Listens on `addresses`; returns their ports (1 for Unix sockets). Raises `RuntimeError` when one is taken."""
+        """Listens on `addresses`; returns their ports. Raises `RuntimeError` when one is taken."""
         ports = [self._server.add_insecure_port(address) for address in addresses]
         await self._server.start()
         return ports

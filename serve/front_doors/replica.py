@@ -5,16 +5,23 @@ from __future__ import annotations
 import asyncio
 import hmac
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 import msgspec
 
-from model_store.errors import ModelNotReady
+from model_store.errors import ModelNotReady, OutOfMemory
 from serve.addresses import listening_socket
 from serve.errors import presentable
 from serve.frames import FrameConnection, Kind, Refusal
 
 LONGEST_SECRET_BYTES = 1024
+
+HELLO_S = 5.0
+"""How long a stranger may take to become a gateway."""
+
+FLUSH_S = 1.0
+"""At least as long, answers have to leave when the replica stops."""
 
 Method = Callable[[bytes, float], Awaitable[bytes]]
 """Message and deadline, on the event loop's clock, to the reply's message; raises errors, which the caller is told."""
@@ -39,6 +46,8 @@ class ReplicaFrontDoor:
         self.stopping = False
         self.calls: set[asyncio.Task[None]] = set()
         self.connections: set[_GatewayConnection] = set()
+        self.deserted = asyncio.Event()
+        """Set when the last connection has ended."""
         self._servers: list[asyncio.Server] = []
 
     async def start(self, addresses: Sequence[str]) -> list[int]:
@@ -54,14 +63,26 @@ class ReplicaFrontDoor:
         return ports
 
     async def stop(self, grace_s: float) -> None:
-        """Refuses new calls, which gateways then send elsewhere, and gives those under way `grace_s` seconds to end."""
+        """Refuses new calls, which gateways then send elsewhere, and gives those under way `grace_s` seconds to end.
+        Returns when no call is under way and what was answered has left, or nobody took it."""
         self.stopping = True
         for server in self._servers:
             server.close()
+        loop = asyncio.get_running_loop()
+        end = loop.time() + grace_s
         if self.calls and grace_s > 0:
             await asyncio.wait(self.calls, timeout=grace_s)
-        for connection in list(self.connections):
+        if self.calls:
+            for call in self.calls:
+                call.cancel()
+            await asyncio.wait(self.calls)
+        for connection in self.connections:
             connection.close()
+        if self.connections and grace_s > 0:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.deserted.wait(), max(end - loop.time(), FLUSH_S))
+        for connection in list(self.connections):
+            connection.abort("the replica has stopped")
 
 
 class _GatewayConnection(FrameConnection):
@@ -73,11 +94,13 @@ class _GatewayConnection(FrameConnection):
         self._loop = asyncio.get_running_loop()
         self._calls: dict[int, asyncio.Task[None]] = {}
         self.longest_bytes: int | None = LONGEST_SECRET_BYTES
+        self._hello = self._loop.call_later(HELLO_S, self.abort, "its other end did not say who it is")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A gateway, or a stranger."""
         super().connection_made(transport)
         self._door.connections.add(self)
+        self._door.deserted.clear()
 
     def received(self, kind: int, number: int, seconds: float, content: bytes) -> None:
         """A call, or its end."""
@@ -94,10 +117,19 @@ class _GatewayConnection(FrameConnection):
             call = self._call(self._door.methods[kind], number, content, self._loop.time() + seconds)
             task = self._calls[number] = self._loop.create_task(call)
             self._door.calls.add(task)
+            # Not the task's own to do: one that is cancelled before its turn never begins.
+            task.add_done_callback(lambda _: self._done(number))
+
+    def not_received(self, kind: int, number: int, error: OutOfMemory) -> None:
+        """A call with too large a message."""
+        self._refuse(number, error)
 
     def ended(self) -> None:
         """Nobody waits for the answers any more."""
+        self._hello.cancel()
         self._door.connections.discard(self)
+        if not self._door.connections:
+            self._door.deserted.set()
         for task in self._calls.values():
             task.cancel()
 
@@ -110,6 +142,7 @@ class _GatewayConnection(FrameConnection):
         secret = self._door.secret
         if kind == Kind.HELLO and secret and hmac.compare_digest(content, secret):
             self.longest_bytes = None
+            self._hello.cancel()
         else:
             self.abort("its other end is no gateway of the cluster")
 
@@ -120,10 +153,12 @@ class _GatewayConnection(FrameConnection):
             self._refuse(number, error)
         else:
             self.send(Kind.ANSWER, number, answer)
-        finally:
-            self._door.calls.discard(self._calls.pop(number))
+
+    def _done(self, number: int) -> None:
+        self._door.calls.discard(self._calls.pop(number))
 
     def _refuse(self, number: int, error: Exception) -> None:
         told = presentable(error)
-        refusal = Refusal(type(told).__name__, told.message, told.details.get("retry_after_s"))
+        text = told.message.encode(errors="replace").decode()
+        refusal = Refusal(type(told).__name__, text, told.details.get("retry_after_s"))
         self.send(Kind.REFUSAL, number, msgspec.msgpack.encode(refusal))

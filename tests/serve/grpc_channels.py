@@ -10,8 +10,11 @@ import grpc
 import pytest
 
 from serve.dialects.grpc_base import GrpcService
-from serve.front_doors.grpc import GrpcFrontDoor, channel_options
+from serve.front_doors.grpc import GrpcFrontDoor
 from serve.inference import Answer, Query
+
+UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+"""Options of a client with large tensors."""
 
 
 @asynccontextmanager
@@ -26,7 +29,7 @@ async def channel_to(
     (port,) = await door.start([address])
     target = address if address.startswith("unix") else f"127.0.0.1:{port}"
     try:
-        async with grpc.aio.insecure_channel(target, options=channel_options()) as channel:
+        async with grpc.aio.insecure_channel(target, options=UNLIMITED) as channel:
             yield channel, target, door
     finally:
         await door.stop(0)

@@ -7,7 +7,6 @@ import logging
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -122,13 +121,6 @@ async def test_questions_about_the_server(client: Client) -> None:
 async def test_a_server_whose_models_can_all_be_called_is_ready() -> None:
     async with served(dispatcher_of(entry()).answer) as client:
         assert (await client.call("ServerReady", messages.ServerReadyRequest())).ready is True
-
-
-@pytest.mark.parametrize("kind", ["unix", "unix-abstract"])
-async def test_unix_sockets_are_served(tmp_path: Path, kind: str) -> None:
-    name = str(tmp_path / "socket") if kind == "unix" else f"onegate-test-{id(tmp_path)}"
-    async with served(dispatcher_of(entry()).answer, f"{kind}:{name}") as client:
-        assert len((await client.call("ModelInfer", infer())).outputs) == 1
 
 
 # -- refusals --------------------------------------------------------------------------------------------------------

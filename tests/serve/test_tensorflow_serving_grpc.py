@@ -15,10 +15,11 @@ from model_store.manifest import Signature
 from serve.dialects.tensorflow_examples import reader_of
 from serve.dialects.tensorflow_models import version_number
 from serve.dialects.tensorflow_serving_grpc import tensorflow_model_service, tensorflow_prediction_service
-from serve.front_doors.grpc import GrpcFrontDoor, channel_options
+from serve.front_doors.grpc import GrpcFrontDoor
 from serve.inference import Answer, InferenceRequest, Query
 from serve.operations import ListModels, ModelList, Operation, ReplaceModels
 from serve.protocols import tensorflow_serving as messages
+from tests.serve.grpc_channels import UNLIMITED
 from tests.serve.tensorflow_serving_models import dispatcher, tensor
 
 CLASSIFY, REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"
@@ -85,7 +86,7 @@ async def client() -> AsyncIterator[Client]:
     door = GrpcFrontDoor([tensorflow_prediction_service(), tensorflow_model_service()], endpoint.answer)
     [port] = await door.start(["127.0.0.1:0"])
     try:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=channel_options()) as channel:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=UNLIMITED) as channel:
             yield Client(channel, endpoint)
     finally:
         await door.stop(0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -12,7 +13,7 @@ from contextlib import asynccontextmanager
 import msgspec
 import pytest
 
-from model_store.errors import DeadlineExceeded, InternalError, InvalidInput, ModelNotReady, Overloaded
+from model_store.errors import DeadlineExceeded, InternalError, InvalidInput, ModelNotReady, OutOfMemory, Overloaded
 from serve.executors.replica_client import ReplicaClient, ReplicaGone
 from serve.frames import Kind
 from serve.front_doors.replica import LONGEST_SECRET_BYTES, ReplicaFrontDoor
@@ -83,7 +84,7 @@ async def replica(service: Service) -> AsyncIterator[Open]:
     assert await opened.client.ready(KEY, 5)
     service.asked.clear()
     yield opened
-    await opened.client.close()
+    opened.client.close()
     await opened.door.stop(0)
 
 
@@ -92,20 +93,55 @@ async def stand_in(
     serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
 ) -> AsyncIterator[ReplicaClient]:
     """A client of something else than a replica. `serve` is to return when the client has gone."""
-    gone = asyncio.Event()
+    serving: set[object] = set()
 
     async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        serving.add(writer)
         await serve(reader, writer)
-        await writer.wait_closed()
-        gone.set()
+        writer.transport.abort()
+        await asyncio.sleep(0)
+        serving.discard(writer)
 
     server = await asyncio.start_server(serve_one, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     client = ReplicaClient(Replica("a", "there", "", f"127.0.0.1:{port}"), "here", SECRET)
     yield client
-    await client.close()
-    await gone.wait()
+    client.close()
+    await eventually(lambda: not serving)
     server.close()
+
+
+def frame(kind: int, number: int = 0, content: bytes = b"", length: int | None = None) -> bytes:
+    return struct.pack("<QQdB", len(content) if length is None else length, number, 5.0, kind) + content
+
+
+HELLO = frame(Kind.HELLO, content=SECRET.encode())
+
+
+class Wire:
+    """A gateway by hand."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+
+    async def answer(self) -> tuple[int, int, bytes]:
+        async with asyncio.timeout(5):
+            length, number, _, kind = struct.unpack("<QQdB", await self.reader.readexactly(25))
+            return kind, number, await self.reader.readexactly(length)
+
+    async def is_cut(self) -> bool:
+        async with asyncio.timeout(5):
+            try:
+                return await self.reader.read() == b""
+            except ConnectionResetError:
+                return True
+
+
+@pytest.fixture
+async def wire(replica: Open) -> AsyncIterator[Wire]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", replica.port)
+    yield Wire(reader, writer)
+    writer.close()
 
 
 # -- calls -----------------------------------------------------------------------------------------------------------
@@ -118,7 +154,7 @@ async def test_a_message_of_any_size_is_called_and_answered(replica: Open, node:
     assert await client.ready(KEY, 5)
     message = (bytes(range(251)) * (size // 251 + 1))[:size]
     assert await client.infer(message, 5) == message
-    await client.close()
+    client.close()
 
 
 async def test_calls_at_once_get_each_their_own_answer(replica: Open) -> None:
@@ -143,15 +179,14 @@ async def test_where_nobody_listens_nobody_is_ready(free_port: int) -> None:
     for replica in (Replica("a", "here", "unix-abstract:nobody", ""), Replica("a", "b", "", f"127.0.0.1:{free_port}")):
         client = ReplicaClient(replica, "here", SECRET)
         assert not await client.ready(KEY, 5)
-        with pytest.raises(ReplicaGone, match=r"^there is no connection to it$"):
+        with pytest.raises(ReplicaGone, match=r"^it can't be reached: "):
             await client.infer(b"", 5)
-        await client.close()
+        client.close()
 
 
 async def test_who_listens_and_says_nothing_is_not_ready() -> None:
     async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
-        writer.close()
 
     async with stand_in(say_nothing) as client:
         assert not await client.ready(KEY, 0.1)
@@ -176,6 +211,12 @@ async def test_when_to_come_again_is_told(replica: Open) -> None:
 async def test_a_version_that_is_not_ready_is_for_another_replica(replica: Open) -> None:
     replica.service.error = ModelNotReady("it is loading")
     with pytest.raises(ReplicaGone, match=r"^it is loading$"):
+        await replica.client.infer(b"", 5)
+
+
+async def test_text_that_is_none_is_told_as_far_as_it_goes(replica: Open) -> None:
+    replica.service.error = InvalidInput("expected 1, got \udc80")
+    with pytest.raises(InvalidInput, match=r"^expected 1, got \?$"):
         await replica.client.infer(b"", 5)
 
 
@@ -212,7 +253,7 @@ async def test_a_call_that_is_cancelled_ends_the_work(replica: Open) -> None:
 
 async def test_a_gateway_that_goes_ends_the_work_for_it(replica: Open) -> None:
     call = await under_way(replica)
-    await replica.client.close()
+    replica.client.close()
     with pytest.raises(ReplicaGone, match=r"^the connection to it has ended$"):
         await call
     await eventually(lambda: replica.service.cancelled == 1)
@@ -223,7 +264,7 @@ async def test_a_replica_that_goes_leaves_no_call_open_and_is_ready_when_it_is_b
     await replica.door.stop(0)
     with pytest.raises(ReplicaGone, match=r"^the connection to it has ended$"):
         await call
-    with pytest.raises(ReplicaGone, match=r"^the connection to it has ended$"):
+    with pytest.raises(ReplicaGone, match=r"^it can't be reached: "):
         await replica.client.infer(b"", 5)
     replica.door = ReplicaFrontDoor(replica.service, SECRET)
     await replica.door.start([LOCAL])
@@ -245,6 +286,71 @@ async def test_stop_answers_what_is_under_way_and_sends_the_rest_elsewhere(repli
         await stopped
 
 
+async def test_what_is_under_way_after_the_grace_is_ended(replica: Open) -> None:
+    call = await under_way(replica)
+    await replica.door.stop(0.05)
+    assert (replica.service.cancelled, replica.door.calls) == (1, set())
+    with pytest.raises(ReplicaGone, match=r"^the connection to it has ended$"):
+        await call
+
+
+async def test_stop_returns_when_a_slow_reader_has_its_answer(replica: Open, wire: Wire) -> None:
+    content = bytes(16_000_000)
+    wire.writer.write(HELLO + frame(Kind.INFER, 1, content))
+    await eventually(lambda: len(replica.service.asked) == 1)
+    stopped = asyncio.ensure_future(replica.door.stop(5))
+    await asyncio.sleep(0.1)
+    assert not stopped.done()
+    assert await wire.answer() == (Kind.ANSWER, 1, content)
+    async with asyncio.timeout(2):
+        await stopped
+
+
+async def test_a_connection_that_was_lost_while_nothing_was_asked_is_made_again(replica: Open) -> None:
+    for connection in list(replica.door.connections):
+        connection.abort("the test says so")
+    await eventually(lambda: replica.door.connections == set())
+    assert await replica.client.infer(b"next", 5) == b"next"
+
+
+async def test_a_client_that_is_closed_while_it_connects_leaves_no_connection(replica: Open) -> None:
+    client = replica.client_of("there")
+    connecting = asyncio.ensure_future(client.ready(KEY, 5))
+    await asyncio.sleep(0)
+    client.close()
+    assert not await connecting
+    await eventually(lambda: len(replica.door.connections) == 1)
+    with pytest.raises(ReplicaGone, match=r"^it is not needed any more$"):
+        await client.infer(b"", 5)
+
+
+async def test_messages_do_not_pile_up_before_a_replica_that_does_not_read() -> None:
+    finished, connections = asyncio.Event(), 0
+
+    async def read_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await finished.wait()
+
+    async with stand_in(read_nothing) as client:
+        for _ in range(20):
+            with pytest.raises(DeadlineExceeded):
+                await client.infer(bytes(4 * 1024 * 1024), 0.05)
+        finished.set()
+    # Each holds what is on its way and five unsent messages at most.
+    assert 3 <= connections <= 4
+
+
+async def test_another_node_that_vanishes_is_noticed(replica: Open) -> None:
+    client = replica.client_of("there")
+    assert await client.ready(KEY, 5)
+    ends = [end.transport.get_extra_info("socket") for end in replica.door.connections if end.transport is not None]
+    (over_tcp,) = [end for end in ends if end.family == socket.AF_INET]
+    assert over_tcp.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 20_000
+    assert over_tcp.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+    client.close()
+
+
 async def test_a_client_that_closes_when_idle_waits_for_its_calls(replica: Open) -> None:
     replica.client.begin()
     call = await under_way(replica)
@@ -264,39 +370,6 @@ async def test_a_port_that_another_program_holds_is_an_error_at_start(replica: O
 
 
 # -- bytes on the wire -----------------------------------------------------------------------------------------------
-
-
-def frame(kind: int, number: int = 0, content: bytes = b"", length: int | None = None) -> bytes:
-    return struct.pack("<QQdB", len(content) if length is None else length, number, 5.0, kind) + content
-
-
-HELLO = frame(Kind.HELLO, content=SECRET.encode())
-
-
-class Wire:
-    """A gateway by hand."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader, self.writer = reader, writer
-
-    async def answer(self) -> tuple[int, int, bytes]:
-        async with asyncio.timeout(5):
-            length, number, _, kind = struct.unpack("<QQdB", await self.reader.readexactly(25))
-            return kind, number, await self.reader.readexactly(length)
-
-    async def is_cut(self) -> bool:
-        async with asyncio.timeout(5):
-            try:
-                return await self.reader.read() == b""
-            except ConnectionResetError:
-                return True
-
-
-@pytest.fixture
-async def wire(replica: Open) -> AsyncIterator[Wire]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", replica.port)
-    yield Wire(reader, writer)
-    writer.close()
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -345,14 +418,14 @@ async def test_an_empty_secret_nobody_knows(service: Service) -> None:
     client = ReplicaClient(Replica("a", "there", "", f"127.0.0.1:{port}"), "here", "")
     assert not await client.ready(KEY, 5)
     assert service.asked == []
-    await client.close()
+    client.close()
     await door.stop(0)
 
 
 @pytest.mark.parametrize(
     "wrong",
-    [frame(Kind.ANSWER, 1), frame(99, 1), frame(Kind.INFER, 7), frame(Kind.INFER, 1, length=2**62)],
-    ids=["an answer", "no kind", "a number that is taken", "more than there is room for"],
+    [frame(Kind.ANSWER, 1), frame(99, 1), frame(Kind.INFER, 7)],
+    ids=["an answer", "no kind", "a number that is taken"],
 )
 async def test_a_gateway_that_sends_nonsense_is_cut_off(replica: Open, wire: Wire, wrong: bytes) -> None:
     replica.service.gate.clear()
@@ -361,6 +434,47 @@ async def test_a_gateway_that_sends_nonsense_is_cut_off(replica: Open, wire: Wir
     wire.writer.write(wrong)
     assert await wire.is_cut()
     await eventually(lambda: replica.service.cancelled == 1)
+
+
+async def test_who_says_nothing_is_cut_off(replica: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serve.front_doors.replica.HELLO_S", 0.05)
+    reader, writer = await asyncio.open_connection("127.0.0.1", replica.port)
+    assert await Wire(reader, writer).is_cut()
+    writer.close()
+    await asyncio.sleep(0.1)
+    # Who has said it stays.
+    assert await replica.client.infer(b"", 5) == b""
+
+
+async def test_a_call_that_is_given_up_before_it_began_leaves_nothing(replica: Open, wire: Wire) -> None:
+    wire.writer.write(HELLO + b"".join(frame(Kind.INFER, n) + frame(Kind.CANCEL, n) for n in range(100)))
+    wire.writer.write(frame(Kind.INFER, 100))
+    assert await wire.answer() == (Kind.ANSWER, 100, b"")
+    await eventually(lambda: replica.door.calls == set())
+    wire.writer.write(frame(Kind.INFER, 5))
+    assert await wire.answer() == (Kind.ANSWER, 5, b"")
+
+
+@pytest.mark.parametrize("pause", [True, False])
+async def test_a_message_for_which_there_is_no_room_is_refused_and_passed_over(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch, pause: bool
+) -> None:
+    def no_room(length: int, begin: bytes) -> None:
+        raise OutOfMemory(f"no room for {length}")
+
+    monkeypatch.setattr("serve.frames.InPlaceBytes", no_room)
+    wire.writer.write(HELLO + frame(Kind.INFER, 1, bytes(700_000))[:-1])
+    if pause:
+        await wire.writer.drain()
+        await asyncio.sleep(0.05)
+    wire.writer.write(b"\0" + frame(Kind.INFER, 2, b"b"))
+    kind, number, content = await wire.answer()
+    assert (kind, number, msgspec.msgpack.decode(content)[:2]) == (
+        Kind.REFUSAL,
+        1,
+        ["OutOfMemory", "no room for 700000"],
+    )
+    assert await wire.answer() == (Kind.ANSWER, 2, b"b")
 
 
 async def test_the_end_of_a_call_that_is_over_changes_nothing(wire: Wire) -> None:
@@ -388,7 +502,6 @@ async def test_an_answer_that_is_none_is_an_internal_error(kind: int, content: b
             await reader.readexactly(length)
             writer.write(frame(answer[0], number, answer[1]))
         await reader.read()
-        writer.close()
 
     async with stand_in(serve) as client:
         assert await client.ready(KEY, 5)
