@@ -75,11 +75,11 @@ def _judge_wire(sent: WireSent) -> str:
     if sent.left_over:
         raise Wrong(f"left over: {', '.join(sent.left_over)}")
     try:
-        replies = [(status, body) for status, body in sent.replies() if status != 100]
+        replies = [reply for reply in sent.replies() if reply[0] != 100]
     except ValueError as error:
         raise Wrong(str(error)) from error
-    for status, body in replies:
-        if status < 200 or (status >= 500 and (status not in REASONED or not body.strip())):
+    for status, size, body in replies:
+        if status < 200 or (status >= 500 and (status not in REASONED or not size or body.isspace())):
             raise Wrong(f"status {status}")
         if status >= 400 and len(body) > LONGEST_TEXT_BYTES:
             raise Wrong(f"status {status} with {len(body)} bytes")

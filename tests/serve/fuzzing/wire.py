@@ -24,8 +24,8 @@ class WireSent:
     data: bytes = b""
     left_over: list[str] = field(default_factory=list)
 
-    def replies(self) -> Iterable[tuple[int, bytes]]:
-        """Status and body of each; raises `ValueError` where it is no HTTP."""
+    def replies(self) -> Iterable[tuple[int, int, bytes]]:
+        """Status, length as its head tells it, and body of each; raises `ValueError` where it is no HTTP."""
         rest = self.data
         while rest:
             head, end, rest = rest.partition(_REPLY_END)
@@ -34,11 +34,10 @@ class WireSent:
             if version != "HTTP/1.1" or not end or any(": " not in line for line in lines):
                 raise ValueError(f"no reply: {head[:100]!r}")
             size = next((int(line[16:]) for line in lines if line.startswith("content-length: ")), 0)
-            if not rest or rest.startswith(b"HTTP/1.1 "):
-                # To a HEAD.
-                size = 0
-            yield int(status), rest[:size]
-            rest = rest[size:]
+            # None to a HEAD.
+            sent = 0 if not rest or rest.startswith(b"HTTP/1.1 ") else size
+            yield int(status), size, rest[:sent]
+            rest = rest[sent:]
 
 
 class _Transport(asyncio.Transport):
