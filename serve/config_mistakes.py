@@ -21,17 +21,24 @@ Keys = Mapping[str, ConfigKey]
 Finding = tuple[KeyPath, str]
 """Where, and what is wrong there."""
 
+MOST_TOLD = 50
+"""Mistakes that are told at once: who is told of a thousand reads none."""
+
 CONTRADICTION = "contradiction"
 """Kind of pydantic error for keys that do not go together."""
 
 
 def config_error(mistakes: Iterable[Mistake], name: str) -> ConfigError:
-    """The one error for all `mistakes`, in the order of the file. `details["mistakes"]` lists their lines."""
+    """The one error for all `mistakes`, in the order of the file, of which it tells the first ones.
+    `details["mistakes"]` lists the lines of all."""
     ordered = sorted(mistakes, key=lambda mistake: mistake.line or float("inf"))
     lines = list(dict.fromkeys(mistake.text for mistake in ordered))
     if len(lines) == 1:
         return ConfigError(lines[0], mistakes=lines)
-    return ConfigError("\n".join([f"{len(lines)} mistakes in {name}:", *lines]), mistakes=lines)
+    told = [f"{len(lines)} mistakes in {name}:", *lines[:MOST_TOLD]]
+    if len(lines) > MOST_TOLD:
+        told.append(f"and {len(lines) - MOST_TOLD} more; mend these first")
+    return ConfigError("\n".join(told), mistakes=lines)
 
 
 def translate(error: ValidationError, source: ConfigSource, keys: Keys) -> list[Mistake]:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from model_store.store import Store
 from serve.dispatcher import Dispatcher
@@ -66,7 +66,7 @@ class VersionLoader:
                 self._follow_entry(table.store, key, entry)
         for key in (self._dispatcher.loaded.keys() | self._tasks.keys()) - entries.keys():
             if key in self._tasks or self.states.get(key) != DRAINING:
-                self._replace_task(key, self._take_out(key))
+                self._replace_task(key, partial(self._take_out, key))
         for key in self.states.keys() - entries.keys() - self._tasks.keys():
             del self.states[key]
         self._on_change()
@@ -86,7 +86,7 @@ class VersionLoader:
             # Said before anything is done: the next heartbeat must not claim `ready` for what this table asks.
             self._note_state(key, LOADING)
         if key in self._tasks or loaded is None or loaded.entry != entry or self.states.get(key) != READY:
-            self._replace_task(key, self._bring_in(store_url, entry))
+            self._replace_task(key, partial(self._bring_in, store_url, entry))
 
     async def reconnect(self) -> None:
         """Asks replicas that are listed and not in use whether they answer; to be called every second or so."""
@@ -134,13 +134,13 @@ class VersionLoader:
         """Returns when nothing waits and nothing runs in any version."""
         await asyncio.gather(*(version.drain() for version in list(self._dispatcher.loaded.values())))
 
-    def _replace_task(self, key: VersionKey, work: Coroutine[Any, Any, None]) -> None:
+    def _replace_task(self, key: VersionKey, work: Callable[[], Awaitable[None]]) -> None:
         previous = self._tasks.get(key)
 
         async def after_previous() -> None:
             if previous is not None:
                 await asyncio.gather(previous, return_exceptions=True)
-            await work
+            await work()
 
         task = asyncio.get_running_loop().create_task(after_previous())
         self._tasks[key] = task

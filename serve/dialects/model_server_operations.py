@@ -16,7 +16,10 @@ from serve.dialects.model_server_replies import Manner
 from serve.operations import LoadModel, ScaleModel
 
 _Parameters = TypeVar("_Parameters", bound=msgspec.Struct)
-_Size = Annotated[int, msgspec.Meta(ge=0)]
+_LARGEST = 2**31 - 1
+"""Of the numbers that those servers read."""
+_Number = Annotated[int, msgspec.Meta(ge=-_LARGEST - 1, le=_LARGEST)]
+_Size = Annotated[int, msgspec.Meta(ge=0, le=_LARGEST)]
 _RUNTIMES = ("python", "python3")
 
 
@@ -33,10 +36,10 @@ class Registration(msgspec.Struct, kw_only=True):
     runtime: str | None = None
     batch_size: _Size = 0
     max_batch_delay: _Size = 0
-    initial_workers: int = 0
+    initial_workers: _Number = 0
     synchronous: bool | None = None
-    response_timeout: int = 0
-    startup_timeout: int = 0
+    response_timeout: _Number = 0
+    startup_timeout: _Number = 0
     preload_model: str | bool = False
     s3_sse_kms: bool = False
 
@@ -44,8 +47,8 @@ class Registration(msgspec.Struct, kw_only=True):
 class Scaling(msgspec.Struct, kw_only=True):
     """The parameters of `PUT /models/{model}`. `number_gpu` and `timeout` are ignored, as the servers do."""
 
-    min_worker: int = 1
-    max_worker: int | None = None
+    min_worker: _Number = 1
+    max_worker: _Number | None = None
     synchronous: bool = False
     model_version: str | None = None
 
@@ -53,8 +56,8 @@ class Scaling(msgspec.Struct, kw_only=True):
 class Page(msgspec.Struct, kw_only=True):
     """The parameters of `GET /models`."""
 
-    limit: int = 100
-    next_page_token: int = 0
+    limit: _Number = 100
+    next_page_token: _Number = 0
 
 
 def read_query(given: Mapping[str, str], kind: type[_Parameters]) -> _Parameters:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 
 from model_store.datatypes import DTYPES
@@ -37,6 +39,8 @@ def _as_numbers(name: str, array: np.ndarray, datatype: str) -> np.ndarray:
 def _as_bytes(name: str, array: np.ndarray) -> np.ndarray:
     encoded = np.empty(array.size, dtype=object)
     try:
+        if array.dtype.kind == "U":
+            _check_code_points(array)
         for index, element in enumerate(array.ravel().tolist()):
             if not isinstance(element, str | bytes):
                 raise InvalidInput(f"input {name!r}: expected BYTES, got {type(element).__name__} values", input=name)
@@ -44,3 +48,10 @@ def _as_bytes(name: str, array: np.ndarray) -> np.ndarray:
     except ValueError as error:  # code points that no text has
         raise InvalidInput(f"input {name!r}: expected BYTES, got text that is not Unicode", input=name) from error
     return encoded.reshape(array.shape)
+
+
+def _check_code_points(text: np.ndarray) -> None:
+    """numpy makes strings of any numbers, and Python writes them out as bytes that are no UTF-8."""
+    codes = np.ascontiguousarray(text, text.dtype.newbyteorder("=")).view(np.uint32)
+    if (codes > sys.maxunicode).any():
+        raise ValueError(f"a code point above {sys.maxunicode:#x}")

@@ -278,6 +278,19 @@ models:
     assert caught.value.message == "\n".join([f"11 mistakes in {path}:", *lines])
 
 
+def test_of_many_mistakes_the_first_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text("models:\n" + "- 1\n" * 1000)
+
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+
+    first, *lines, last = caught.value.message.split("\n")
+    assert (first, len(lines), last) == (f"1000 mistakes in {path}:", 50, "and 950 more; mend these first")
+    assert lines == caught.value.details["mistakes"][:50]
+    assert len(caught.value.details["mistakes"]) == 1000
+
+
 def test_a_clash_with_a_port_from_outside_names_its_origin(tmp_path: Path) -> None:
     path = tmp_path / "x.yaml"
     path.write_text("models: []")

@@ -123,6 +123,14 @@ def test_another_kind_of_value_is_refused(tmp_path: Path, content: Any, datatype
     assert str(refused.value) == text
 
 
+@pytest.mark.parametrize("characters", [1, 2])
+@pytest.mark.parametrize("code", [0xD800, 0x110000, 0xFFFFFFFF], ids=hex)
+def test_text_of_what_is_no_character_is_refused(tmp_path: Path, code: int, characters: int) -> None:
+    text = np.array([0x61, code], np.uint32).view(f"U{characters}")
+    with pytest.raises(InvalidInput, match=r"^input 'x': expected BYTES, got text that is not Unicode$"):
+        read_npz(tmp_path, described("BYTES", (-1,)), x=text)
+
+
 def test_an_unknown_name_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=r"input\.npz: the model has no input 'z'; inputs: x$"):
         read_npz(tmp_path, z=np.ones(2))

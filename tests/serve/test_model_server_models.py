@@ -193,6 +193,8 @@ def test_who_asks_for_no_worker_or_says_synchronous_waits(manner: Manner, parame
         ("url=a&s3_sse_kms=true", Unsupported, "^Parameter s3_sse_kms: "),
         ("url=a&batch_size=many", InvalidInput, r"Expected `int`, got `str` - at `\$\.batch_size`$"),
         ("url=a&batch_size=-1", InvalidInput, r"at `\$\.batch_size`$"),
+        (f"url=a&max_batch_delay={10**400}", InvalidInput, r"Expected `int` <= 2147483647 - at `\$\.max_batch_delay`$"),
+        (f"url=a&initial_workers={2**31}", InvalidInput, r"Expected `int` <= 2147483647 - at `\$\.initial_workers`$"),
         ("url=a&synchronous=perhaps", InvalidInput, r"at `\$\.synchronous`$"),
     ],
 )
