@@ -17,6 +17,7 @@ import enum
 import logging
 import struct
 import threading
+from abc import ABC, abstractmethod
 from functools import cache
 from typing import cast
 
@@ -70,7 +71,7 @@ def _buffer_of(thread_id: int) -> memoryview:
     return memoryview(bytearray(_READ_BYTES))
 
 
-class FrameConnection(asyncio.BufferedProtocol):
+class FrameConnection(asyncio.BufferedProtocol, ABC):
     """One end of a stream. Sending never waits: what is under way at once is bounded by who calls."""
 
     longest_bytes: int | None = None
@@ -85,17 +86,17 @@ class FrameConnection(asyncio.BufferedProtocol):
         self._unwanted = 0
         """Bytes still to come of a content for which there is no room."""
 
+    @abstractmethod
     def received(self, kind: int, number: int, seconds: float, content: bytes) -> None:
         """A frame has come."""
-        raise NotImplementedError
 
+    @abstractmethod
     def not_received(self, kind: int, number: int, error: OutOfMemory) -> None:
         """A frame is coming for whose content there is no room; it is passed over."""
-        raise NotImplementedError
 
+    @abstractmethod
     def ended(self) -> None:
         """The stream has ended, on either side."""
-        raise NotImplementedError
 
     def send(self, kind: Kind, number: int = 0, content: bytes = b"", seconds: float = 0.0) -> None:
         """Sends a frame, unless the stream has ended."""

@@ -93,6 +93,7 @@ class _GatewayConnection(FrameConnection):
         self._door = door
         self._loop = asyncio.get_running_loop()
         self._calls: dict[int, asyncio.Task[None]] = {}
+        # Until the secret has come, and no limit then.
         self.longest_bytes: int | None = LONGEST_SECRET_BYTES
         self._hello = self._loop.call_later(HELLO_S, self.abort, "its other end did not say who it is")
 
