@@ -11,6 +11,8 @@ import asyncio
 from collections.abc import Awaitable
 from typing import Protocol
 
+import numpy as np
+
 from model_store.errors import DeadlineExceeded, ModelNotReady, Overloaded
 from serve.batches import Batch
 from serve.deadlines import DeadlineWatch
@@ -25,7 +27,8 @@ UNKNOWN_PACE_RETRY_S = 1.0
 
 
 class Executor(Protocol):
-    """Runs batches of one version."""
+    """Runs batches of one version. It may have a `join`, which then puts the tensors of several requests together as
+    `np.concatenate` does."""
 
     @property
     def slots(self) -> int:
@@ -127,6 +130,8 @@ class BatchQueue:
             # A client that has gone, or a large request that failed in one part, leaves nothing behind.
             self._waiting.discard(item)
             self._note_idle()
+            # The future holds the error, the error this frame: the tensors would stay until the collector comes.
+            del item
             raise
 
     def wake(self) -> None:
@@ -213,7 +218,8 @@ class BatchQueue:
     def _start(self, batch: Batch) -> bool:
         """Runs a batch; whether it is over already."""
         try:
-            outcome = self._executor.run(batch.inputs(self._preferred), batch.deadline)
+            join = getattr(self._executor, "join", np.concatenate)
+            outcome = self._executor.run(batch.inputs(self._preferred, join), batch.deadline)
             if isinstance(outcome, dict):
                 self._count(batch, self._loop.time())
                 batch.share_out(outcome)
@@ -244,6 +250,8 @@ class BatchQueue:
         except Exception as error:
             self._pace.begin(self._loop.time())
             self._settle_failure(batch, error)
+            # As in `run`: a future that failed holds the error.
+            del outcome
         finally:
             self._under_way.discard(batch)
             self._taken_slots -= batch.in_slot
@@ -259,13 +267,14 @@ class BatchQueue:
         self._statistics.count_batch(batch.rows, int((now - began) * 1e9), requests, int(waited_s * 1e9))
 
     def _settle_failure(self, batch: Batch, error: Exception) -> None:
-        if len(batch.items) > 1 and not isinstance(error, ModelNotReady | Overloaded | DeadlineExceeded):
+        """Takes the batch apart: the error's frames hold it, and each of its futures an error."""
+        items = batch.items
+        if len(items) > 1 and not isinstance(error, ModelNotReady | Overloaded | DeadlineExceeded):
             # One request's values may have failed the whole batch; each gets its own answer.
-            for item in batch.items:
-                self._start(Batch([item], self._loop.time()))
-            return
-        for item in batch.items:
-            item.fail(error)
+            while items:
+                self._start(Batch([items.pop(0)], self._loop.time()))
+        while items:
+            items.pop().fail(error)
 
     def _open_items(self) -> list[Waiting]:
         running = [item for batch in self._under_way for item in batch.items if not item.future.done()]

@@ -136,7 +136,7 @@ class WaitingLines:
     def discard(self, item: Waiting) -> None:
         """Takes a request out, or what is left of a large one, if it still waits."""
         if item.parts is not None and item.parts.waiting is not None:
-            item = item.parts.waiting
+            item, item.parts.waiting = item.parts.waiting, None
         line = item.line
         if item in line.items:
             line.items.remove(item)
@@ -183,6 +183,8 @@ class WaitingLines:
                 break
             items.popleft()
             self._forget(line, item)
+            if item.parts is not None:
+                item.parts.waiting = None
             if item.future.done():
                 continue
             if item.deadline <= now:
