@@ -158,11 +158,13 @@ class FrameConnection(asyncio.BufferedProtocol, ABC):
 
     def _begin(self, length: int, begin: bytes) -> None:
         try:
-            self._content = InPlaceBytes(length, begin)
+            self._content = InPlaceBytes(length)
         except OutOfMemory as error:
             self._unwanted = length - len(begin)
             kind, number, _ = self._head
             self.not_received(kind, number, error)
+        else:
+            self._content.begin(begin)
 
     def abort(self, reason: str) -> None:
         """Ends the stream at once; what was not sent yet is not sent."""

@@ -88,6 +88,7 @@ class Gateway:
             self._answer,
             settings.max_body_bytes,
             max_requests=settings.max_requests,
+            regions=self._loader.regions,
         )
         self._http = HttpListener(
             door,

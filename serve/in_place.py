@@ -1,4 +1,4 @@
-"""`bytes` that sockets write into themselves, so that what is received is copied once: from the kernel."""
+"""Memory that sockets write into themselves, so that what is received is copied once: from the kernel."""
 
 from __future__ import annotations
 
@@ -18,27 +18,19 @@ _WRITABLE = 0x200
 """`PyBUF_WRITE`."""
 
 
-class InPlaceBytes:
-    """`length` bytes of which `begin` is there.
+class InPlace:
+    """Memory to be filled from its begin on, as long as what is received."""
 
-    The `bytes` is made without contents and filled before anybody else sees it, as its maker's documentation allows
-    (https://docs.python.org/3/c-api/bytes.html#c.PyBytes_FromStringAndSize). So it need not grow, which copies, and a
-    claimed length takes address space, but no memory: that comes with what is written. (A kernel that was told not to
-    overcommit counts it all the same.)
+    __slots__ = ("_filled", "_memory")
 
-    Raises `OutOfMemory` where there is no room for the length.
-    """
+    def __init__(self, memory: memoryview) -> None:
+        self._memory = memory
+        self._filled = 0
 
-    __slots__ = ("_content", "_filled", "_memory")
-
-    def __init__(self, length: int, begin: bytes) -> None:
-        if length > sys.maxsize // 2:
-            raise OutOfMemory(f"{length} bytes can't be received: no address space is as large")
-        with telling_of_memory(f"{length} bytes can't be received"):
-            self._content: bytes = _bytes_of_length(None, length)
-        self._memory: memoryview = _memory_at(_address(self._content), length, _WRITABLE)
-        self._memory[: len(begin)] = begin
-        self._filled = len(begin)
+    def begin(self, content: bytes) -> None:
+        """Takes what has come by another way before all else."""
+        self._memory[: len(content)] = content
+        self._filled = len(content)
 
     def room(self) -> memoryview:
         """Where the next bytes go; not to be kept any longer than this object."""
@@ -51,7 +43,33 @@ class InPlaceBytes:
     @property
     def whole(self) -> bool:
         """Whether that was all."""
-        return self._filled == len(self._content)
+        return self._filled == len(self._memory)
+
+    def content(self) -> bytes | memoryview:
+        """All of them; nothing may be written into `room` from then on."""
+        assert self.whole
+        return self._memory.toreadonly()
+
+
+class InPlaceBytes(InPlace):
+    """`bytes` of that length.
+
+    The `bytes` is made without contents and filled before anybody else sees it, as its maker's documentation allows
+    (https://docs.python.org/3/c-api/bytes.html#c.PyBytes_FromStringAndSize). So it need not grow, which copies, and a
+    claimed length takes address space, but no memory: that comes with what is written. (A kernel that was told not to
+    overcommit counts it all the same.)
+
+    Raises `OutOfMemory` where there is no room for the length.
+    """
+
+    __slots__ = ("_content",)
+
+    def __init__(self, length: int) -> None:
+        if length > sys.maxsize // 2:
+            raise OutOfMemory(f"{length} bytes can't be received: no address space is as large")
+        with telling_of_memory(f"{length} bytes can't be received"):
+            self._content: bytes = _bytes_of_length(None, length)
+        super().__init__(_memory_at(_address(self._content), length, _WRITABLE))
 
     def content(self) -> bytes:
         """All of them; nothing may be written into `room` from then on."""

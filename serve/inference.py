@@ -23,6 +23,20 @@ Tensors = dict[str, np.ndarray]
 """Tensors by name, in order. BYTES tensors are object arrays of `bytes`."""
 
 
+class InputsWithRoom(dict[str, np.ndarray]):
+    """Inputs whose outputs are wanted in certain memory: `room` by output, as a runtime may use it.
+
+    The room is for the outputs of just these rows. Whoever makes other inputs of them, as a batch or a part of one,
+    makes a plain dictionary, and it stays behind.
+    """
+
+    __slots__ = ("room",)
+
+    def __init__(self, inputs: Tensors, room: Mapping[str, memoryview]) -> None:
+        super().__init__(inputs)
+        self.room = room
+
+
 class Payload(msgspec.Struct):
     """A raw body: one row of a batch for the signature `payload`. `fields` are the named parts of a form, whose `body`
     is empty, and `field_types` the content types of those that are files; `status` is an HTTP status, of answers

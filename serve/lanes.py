@@ -8,6 +8,7 @@ from collections.abc import Awaitable
 from typing import Protocol
 
 import msgspec
+import numpy as np
 
 from model_store.errors import InvalidInput, ModelNotFound
 from model_store.manifest import PAYLOAD, Manifest, Signature
@@ -39,6 +40,7 @@ class SignatureView:
     def __init__(self, executor: ClosableExecutor, signature: str) -> None:
         self._executor = executor
         self._signature = signature
+        self.join = getattr(executor, "join", np.concatenate)
 
     @property
     def slots(self) -> int:

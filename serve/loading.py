@@ -48,7 +48,7 @@ class VersionLoader:
         self._node = node
         self._secret = secret
         self._on_change = on_change
-        self._pool = RegionPool()
+        self.regions = RegionPool()
         self._wanted: dict[VersionKey, VersionEntry] = {}
         self._tasks: dict[VersionKey, asyncio.Task[None]] = {}
         self._closing: set[asyncio.Task[None]] = set()
@@ -90,6 +90,7 @@ class VersionLoader:
 
     async def reconnect(self) -> None:
         """Asks replicas that are listed and not in use whether they answer; to be called every second or so."""
+        self.regions.trim()
         # Not those that only this process runs: a gateway may hold a thousand, with nothing to ask of any.
         versions = [
             version
@@ -202,7 +203,7 @@ class VersionLoader:
 
     async def _executor(self, store_url: str, entry: VersionEntry) -> ClosableExecutor:
         if entry.serve.executor == "replicas":
-            executor = ReplicasExecutor(entry.key, self._node, self._secret, self._pool)
+            executor = ReplicasExecutor(entry.key, self._node, self._secret, self.regions)
             await _update(executor, entry)
             return executor
         runtime = await asyncio.to_thread(load_version, store_url, entry, self._folder)

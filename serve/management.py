@@ -20,6 +20,7 @@ from serve.desired import Change
 from serve.dialects.base import HttpReply, HttpRequest, own_error
 from serve.errors import presentable
 from serve.front_doors.http_connection import HttpApplication
+from serve.in_place import InPlace, InPlaceBytes
 
 MAX_CONFIG_BYTES = 8 * 1024 * 1024
 
@@ -62,6 +63,10 @@ class Management:
         """The largest body; raises `Forbidden` for what a web page of another origin makes a browser send."""
         _refuse_foreign(request)
         return MAX_CONFIG_BYTES if _is_own(request) else self._dialects.admit(request, under_way)
+
+    def room(self, request: HttpRequest, length: int) -> InPlace:
+        """As `bytes`."""
+        return InPlaceBytes(length)
 
     async def answer(self, request: HttpRequest) -> HttpReply:
         """The reply, to errors too."""

@@ -60,7 +60,7 @@ class Model:
         except Exception as error:
             await self._tell(failure=failure_text(presentable(error)))
             raise
-        self._heartbeat = asyncio.get_running_loop().create_task(repeat("heartbeat", self._tell))
+        self._heartbeat = asyncio.get_running_loop().create_task(repeat("heartbeat", self._beat))
 
     async def _load(self) -> None:
         # The gateway has waited for more rows already, and has its own cache: here nothing waits, nothing is kept, and
@@ -78,9 +78,14 @@ class Model:
         dispatcher = Dispatcher(Router(table))
         dispatcher.loaded[entry.key] = LoadedVersion(entry, executor)
         # An abstract socket leaves no file behind when the process is killed; the secret guards it.
-        self._door = ReplicaFrontDoor(ReplicaService(dispatcher.answer), self._settings.secret)
+        self._service = ReplicaService(dispatcher.answer)
+        self._door = ReplicaFrontDoor(self._service, self._settings.secret)
         _, port = await self._door.start([self._replica.local, f"{self._settings.host}:0"])
         self._replica = msgspec.structs.replace(self._replica, remote=f"{self._settings.host}:{port}")
+
+    async def _beat(self) -> None:
+        self._service.forget_dropped()
+        await self._tell()
 
     async def _tell(self, failure: str | None = None, leaving: bool = False) -> None:
         entry = self._settings.entry

@@ -4,20 +4,22 @@ A gateway owns a pool of memfds; a message names region, offset and size the way
 extension does, and the replica maps the region through `/proc/<pid>/fd/<n>`. So nothing outlives a `kill -9`: a memfd
 goes with the last process that holds it, and no name is left in `/dev/shm`, which in containers is often too small.
 
-A region of inputs is written by its gateway only, before the message is sent, and handed out again only after the call
-has ended. Should a replica still be computing then, because the call was given up, its answer is dropped: nobody reads
-it. A region for answers is written by the replica. It is handed out again when nobody looks into the answer any more,
-and never after a call that was given up: the replica might write there yet.
+Whoever needs a large array that a replica is to read or write takes it from the pool: bodies are received there,
+batches put together, answers written by the replica. A region is handed out again when nothing looks into it any more,
+and never after a call that was given up: the replica might read or write there yet.
 """
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
 import re
+import time
 import weakref
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 import msgspec
 import numpy as np
@@ -27,6 +29,12 @@ from model_store.errors import InvalidInput
 SHARED_FROM_BYTES = 256 * 1024
 """A smaller tensor travels in the message: a mapping saves less than it costs."""
 
+IDLE_S = 10.0
+"""Regions that were not needed for so long are let go."""
+
+MOST_LENT = 128
+"""Regions in use at once, beyond which none is taken where other memory will do: each has two file descriptors."""
+
 _FILE = "onegate-region-"
 """What the kernel calls the file of a region, before its serial number."""
 
@@ -34,59 +42,111 @@ _NAME = re.compile(r"onegate-([0-9]+)-([0-9]+)-([0-9]+)-([0-9]+)")
 
 
 class Region:
-    """A block of memory of this process that others can map by `name`."""
+    """A block of memory of this process that others can map by `name`. `spoiled` says that some process may still read
+    or write there unasked."""
 
     def __init__(self, serial: int, size: int) -> None:
         self.size = size
+        self.spoiled = False
         self._fd = os.memfd_create(f"{_FILE}{serial}", os.MFD_CLOEXEC)
-        os.ftruncate(self._fd, size)
-        self._map = mmap.mmap(self._fd, size)
+        try:
+            os.ftruncate(self._fd, size)
+            self.memory = mmap.mmap(self._fd, size)
+        except BaseException:
+            os.close(self._fd)
+            raise
         # Descriptor numbers are used again; the serial number tells this region from an earlier one.
         self.name = f"onegate-{os.getpid()}-{self._fd}-{serial}-{size}"
-
-    def write(self, tensor: np.ndarray) -> None:
-        """Copies `tensor`, at most `size` bytes, to the region's start in row-major order."""
-        _copy(tensor, self._map)
-
-    def view(self, size: int) -> memoryview:
-        """The first `size` bytes."""
-        return memoryview(self._map)[:size]
-
-    def holds(self, tensor: np.ndarray) -> bool:
-        """Whether `tensor` looks into the region."""
-        return np.may_share_memory(tensor, np.frombuffer(self._map, np.uint8))
 
     def drop(self) -> None:
         """Lets the memory go as soon as no tensor and no other process looks into it."""
         os.close(self._fd)
 
 
+class Block(np.ndarray):
+    """A region's memory while it is lent, uint8[size].
+
+    Views are to be made of its `data`: each of those holds the block, while a view of an array holds only that which
+    has the memory.
+    """
+
+    region: Region
+
+    @property
+    def name(self) -> str:
+        """The region's."""
+        return self.region.name
+
+    def tensor(self, dtype: np.dtype, shape: Sequence[int]) -> np.ndarray:
+        """The begin of the block as a tensor."""
+        return np.frombuffer(self.data, dtype, math.prod(shape)).reshape(shape)
+
+
 class RegionPool:
-    """The regions of a gateway, by size class (powers of two). It grows to what was in use at once and stays there."""
+    """The regions of a gateway, by size class (powers of two). They are given back by themselves, from any thread."""
 
     def __init__(self) -> None:
         self._free: dict[int, list[Region]] = defaultdict(list)
+        self._never_needed: dict[int, int] = defaultdict(int)
+        """Size class -> the fewest that were free at once since regions were let go last."""
+        self._trimmed = time.monotonic()
         self._made = 0
+        self._lent: set[Region] = set()
 
-    def take(self, size: int) -> Region:
-        """A region of at least `size` bytes."""
+    def take(self, size: int) -> Block:
+        """A region of at least `size` bytes, with whatever was written there before; it is the taker's until nothing
+        holds the block, or a view of it, any more. Raises `OSError` where none can be made."""
         rounded = max(SHARED_FROM_BYTES, 1 << (size - 1).bit_length())
         free = self._free[rounded]
         if free:
-            return free.pop()
-        self._made += 1
-        return Region(self._made, rounded)
+            region = free.pop()
+        else:
+            region = Region(self._made + 1, rounded)
+            self._made += 1
+        self._never_needed[rounded] = min(self._never_needed[rounded], len(free))
+        block = Block((rounded,), np.uint8, region.memory)
+        block.region = region
+        self._lent.add(region)
+        weakref.finalize(block, self._take_back, region).atexit = False
+        return block
 
-    def give_back(self, region: Region) -> None:
-        """To be called when the call that used the region has ended."""
-        self._free[region.size].append(region)
+    def take_if_few(self, size: int) -> Block | None:
+        """As `take`; None where many are lent already, or no more can be made."""
+        if len(self._lent) >= MOST_LENT:
+            return None
+        try:
+            return self.take(size)
+        except OSError:
+            return None
 
-    def give_back_after(self, region: Region, tensor: np.ndarray) -> None:
-        """As `give_back`, once neither `tensor`, which looks into the region, nor a view of it is left."""
-        # A view of a view holds the first array only, not what is between.
-        while isinstance(tensor.base, np.ndarray):
-            tensor = tensor.base
-        weakref.finalize(tensor, self.give_back, region).atexit = False
+    def join(self, tensors: Sequence[np.ndarray]) -> np.ndarray:
+        """`np.concatenate`, in a region where the result is large."""
+        first, size = tensors[0], sum(tensor.nbytes for tensor in tensors)
+        if size < SHARED_FROM_BYTES or first.dtype == np.object_:
+            return np.concatenate(tensors)
+        shape = (sum(len(tensor) for tensor in tensors), *first.shape[1:])
+        block = self.take_if_few(size)
+        return np.concatenate(tensors, out=None if block is None else block.tensor(first.dtype, shape))
+
+    def trim(self) -> None:
+        """Lets go what was not needed for `IDLE_S`; to be called every second or so."""
+        now = time.monotonic()
+        if now - self._trimmed < IDLE_S:
+            return
+        self._trimmed = now
+        for size, free in self._free.items():
+            surplus = self._never_needed[size]
+            for region in free[:surplus]:
+                region.drop()
+            del free[:surplus]
+            self._never_needed[size] = len(free)
+
+    def _take_back(self, region: Region) -> None:
+        self._lent.discard(region)
+        if region.spoiled:
+            region.drop()
+        else:
+            self._free[region.size].append(region)
 
 
 class Placed(msgspec.Struct, frozen=True):
@@ -97,18 +157,26 @@ class Placed(msgspec.Struct, frozen=True):
     size: int
 
 
-class LentRegions:
-    """The regions that a gateway lent to one call for its answers, as they are found in the answer."""
+def block_of(tensor: np.ndarray) -> Block | None:
+    """The block that a tensor looks into, None where it is in none."""
+    while isinstance(tensor.base, np.ndarray):
+        tensor = tensor.base
+    looked_into = tensor.base.obj if isinstance(tensor.base, memoryview) else None
+    return looked_into if isinstance(looked_into, Block) else None
 
-    def __init__(self, regions: Mapping[str, Region]) -> None:
-        self._by_name = {region.name: region for region in regions.values()}
+
+class LentRegions:
+    """The blocks that a gateway lent to one call for its answers, as they are found in the answer."""
+
+    def __init__(self, blocks: Mapping[str, Block]) -> None:
+        self._by_name = {block.name: block for block in blocks.values()}
 
     def view(self, placed: Placed) -> memoryview:
         """The bytes of a placed tensor; raises `InvalidInput` for a region that was not lent or is too small."""
-        region = self._by_name.get(placed.region)
-        if region is None or placed.offset or not 0 <= placed.size <= region.size:
+        block = self._by_name.get(placed.region)
+        if block is None or placed.offset or not 0 <= placed.size <= block.size:
             raise InvalidInput(f"{placed.size} bytes at {placed.offset} of {placed.region[:60]!r} were not lent")
-        return region.view(placed.size)
+        return block.data[: placed.size]
 
 
 class _Mapped(msgspec.Struct, frozen=True):
@@ -129,35 +197,43 @@ class MappedRegions:
         """The bytes of a placed tensor; raises `InvalidInput` for a region that is not there or too small."""
         return self._bytes(placed, writable=False)
 
+    def room(self, wanted: Mapping[str, Placed]) -> dict[str, memoryview]:
+        """Where answers may be written at once; those whose region is gone are left out."""
+        found = {}
+        for name, placed in wanted.items():
+            with suppress(InvalidInput):
+                found[name] = self._bytes(placed, writable=True)
+        return found
+
     def write(self, placed: Placed, tensor: np.ndarray) -> Placed | None:
-        """Copies `tensor` to where an answer is wanted, in row-major order, and tells where it lies; None where it does
-        not fit or the region is gone."""
+        """Copies `tensor`, unless it is there already, to where an answer is wanted, in row-major order, and tells
+        where it lies; None where it does not fit or the region is gone."""
         if tensor.nbytes > placed.size or tensor.dtype == np.object_:
             return None
         try:
-            _copy(tensor, self._bytes(placed, writable=True))
+            memory = self._bytes(placed, writable=True)
         except InvalidInput:
             return None
+        target = np.frombuffer(memory, tensor.dtype, tensor.size).reshape(tensor.shape)
+        if not (tensor.flags.c_contiguous and tensor.ctypes.data == target.ctypes.data):
+            target[...] = tensor
         return Placed(placed.region, placed.offset, tensor.nbytes)
+
+    def forget_dropped(self) -> None:
+        """Unmaps what its owner has dropped; to be called every second or so."""
+        # Dropping the reference is enough: the mapping ends with the last tensor that looks into it.
+        for key in [key for key, mapped in self._maps.items() if _inode(key[0]) != mapped.inode]:
+            del self._maps[key]
 
     def _bytes(self, placed: Placed, *, writable: bool) -> memoryview:
         mapped = self._maps.get((placed.region, writable))
         if mapped is None:
-            self._forget_orphans()
+            self.forget_dropped()
             mapped = self._maps[placed.region, writable] = _map(placed.region, writable)
         memory = mapped.memory
         if placed.offset < 0 or placed.size < 0 or placed.offset + placed.size > len(memory):
             raise InvalidInput(f"shared region {placed.region!r} has {len(memory)} bytes, less than the message says")
         return memoryview(memory)[placed.offset : placed.offset + placed.size]
-
-    def _forget_orphans(self) -> None:
-        # Dropping the reference is enough: the mapping ends with the last tensor that looks into it.
-        for key in [key for key, mapped in self._maps.items() if _inode(key[0]) != mapped.inode]:
-            del self._maps[key]
-
-
-def _copy(tensor: np.ndarray, memory: mmap.mmap | memoryview) -> None:
-    np.frombuffer(memory, dtype=tensor.dtype, count=tensor.size).reshape(tensor.shape)[...] = tensor
 
 
 def _inode(name: str) -> int | None:

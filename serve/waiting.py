@@ -135,8 +135,9 @@ class WaitingLines:
 
     def discard(self, item: Waiting) -> None:
         """Takes a request out, or what is left of a large one, if it still waits."""
-        if item.parts is not None and item.parts.waiting is not None:
-            item, item.parts.waiting = item.parts.waiting, None
+        parts = item.parts
+        if parts is not None and parts.waiting is not None:
+            item, parts.waiting = parts.waiting, None
         line = item.line
         if item in line.items:
             line.items.remove(item)

@@ -33,15 +33,23 @@ _NO_HEADERS: Headers = {}
 class HttpRequest(msgspec.Struct):
     """A whole request as a front door hands it over; `header` looks a header up by lower-case name.
 
-    `path` is percent-decoded, `query` is what follows the question mark, as it came.
+    `path` is percent-decoded, `query` is what follows the question mark, as it came. `content` is the body where it was
+    received.
     """
 
     method: str
     path: str
-    body: bytes
+    content: bytes | memoryview
     header: Callable[[str], str | None]
     headers: Headers = _NO_HEADERS
     query: str = ""
+
+    @property
+    def body(self) -> bytes:
+        """The content as `bytes`; copied, once, where it is not."""
+        if not isinstance(self.content, bytes):
+            self.content = bytes(self.content)
+        return self.content
 
     def parameters(self) -> dict[str, str]:
         """The query's parameters; of one that comes twice, the last."""
@@ -93,7 +101,8 @@ ANY_SEGMENT = "*"
 
 
 class HttpDialect(Protocol):
-    """One protocol over HTTP."""
+    """One protocol over HTTP. It may have `tensors_begin(request) -> int`: where in the body of a request, of which the
+    head is there, tensors begin that are viewed and not read; 0 where none do."""
 
     segments: tuple[str, ...]
     """The first path segments that it claims, as `v2`."""

@@ -28,7 +28,7 @@ from model_store.errors import (
 )
 from serve.dialects.base import HttpReply, HttpRequest, NoSuchRoute, http_status, retry_after
 from serve.dialects.open_inference import NOT_OFFERED
-from serve.dialects.open_inference_json import ReplyForm, decode_inference
+from serve.dialects.open_inference_json import ReplyForm, decode_inference, tensors_begin
 from serve.dialects.open_inference_models import UNPACKED, encode_model, encode_server, json_reply
 from serve.dialects.open_inference_paths import Call, read_path
 from serve.dialects.open_inference_replies import encode_inference, encode_json
@@ -67,6 +67,10 @@ class OpenInferenceHttp:
         if request.method != method:
             raise NoSuchRoute("Method Not Allowed", status=405)
         return decode(request, call)
+
+    def tensors_begin(self, request: HttpRequest) -> int:
+        """As `HttpDialect` has it."""
+        return tensors_begin(request)
 
     def encode(self, request: HttpRequest, query: Query, answer: Answer) -> HttpReply:
         """The reply that carries `answer`."""

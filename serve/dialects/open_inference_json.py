@@ -100,7 +100,7 @@ def decode_inference(request: HttpRequest, model: str, version: str | None) -> I
     Raises `InvalidInput`, and `Unsupported` for what the protocol has and this server hasn't.
     """
     length = request.header(HEADER_LENGTH)
-    header, binary = (request.body, _NOTHING) if length is None else _split_body(request.body, length)
+    header, binary = (request.body, _NOTHING) if length is None else _split_body(request.content, length)
     if not header and length is not None:
         payload = Payload(request.body, "application/octet-stream")
         return InferenceRequest(model, version, payload=payload, reply_form=ALL_BINARY)
@@ -140,11 +140,17 @@ def _decode_header(header: bytes | memoryview) -> _Request[_Input]:
         raise InvalidInput("the body is not a v2 inference request: it is nested too deep") from error
 
 
-def _split_body(body: bytes, length: str) -> tuple[memoryview, memoryview]:
+def _split_body(body: bytes | memoryview, length: str) -> tuple[memoryview, memoryview]:
     if not is_number(length) or int(length) > len(body):
         raise InvalidInput(f"{HEADER_LENGTH} must be 0 to {len(body)}, the body's length; got {length[:40]!r}")
     view = memoryview(body)
     return view[: int(length)], view[int(length) :]
+
+
+def tensors_begin(request: HttpRequest) -> int:
+    """Where in the body of `request` the binary tensors begin, as its headers say; 0 where none do."""
+    length = request.header(HEADER_LENGTH) or ""
+    return int(length) if is_number(length) else 0
 
 
 def _decode_inputs(

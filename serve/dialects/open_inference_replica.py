@@ -12,7 +12,7 @@ from serve.dialects.grpc_base import parsed
 from serve.dialects.open_inference_grpc import ReplyForm
 from serve.dialects.open_inference_grpc_models import decode_model_query
 from serve.dialects.open_inference_grpc_repeated import RequestReader, ResponseWriter
-from serve.inference import Answer, InferenceResponse, Query
+from serve.inference import Answer, InferenceResponse, InputsWithRoom, Query
 from serve.protocols import open_inference as messages
 from serve.shared_memory import MappedRegions
 
@@ -29,10 +29,13 @@ class ReplicaService:
     async def infer(self, data: bytes, deadline: float) -> bytes:
         """The `ModelInferResponse` to a `ModelInferRequest`; `deadline` is on the event loop's clock."""
         request = self._requests.read(data, deadline, self._regions)
+        form = request.reply_form
+        assert isinstance(form, ReplyForm)
+        if form.placed and request.inputs:
+            request.inputs = InputsWithRoom(request.inputs, self._regions.room(form.placed))
         response = await self._answer(request)
         assert isinstance(response, InferenceResponse)
-        assert isinstance(request.reply_form, ReplyForm)
-        return self._responses.write(response, request.reply_form, self._regions)
+        return self._responses.write(response, form, self._regions)
 
     async def ready(self, data: bytes, deadline: float) -> bytes:
         """The `ModelReadyResponse` to a `ModelReadyRequest`."""
@@ -42,3 +45,7 @@ class ReplicaService:
         except (ModelNotReady, ModelNotFound):
             ready = False
         return bytes(messages.ModelReadyResponse(ready=ready).SerializeToString())
+
+    def forget_dropped(self) -> None:
+        """Lets go the shared memory that gateways have let go; to be called every second or so."""
+        self._regions.forget_dropped()

@@ -51,7 +51,9 @@ async def first_outcome(first: Attempt, second: Callable[[], Attempt | None], he
     `second` starts the other attempt, or says None when there is to be none. An attempt whose replica is gone leaves it
     to the other. The one that is not needed is cancelled. Raises what the first to end raises; None when all are gone.
     """
-    tasks = [first]
+    tasks, other = [first], None
+    done: set[Attempt] = set()
+    pending = {first}
     try:
         done, pending = await asyncio.wait(tasks, timeout=hedge_s)
         if not done and (other := second()) is not None:
@@ -69,3 +71,6 @@ async def first_outcome(first: Attempt, second: Callable[[], Attempt | None], he
             task.cancel()
         # Awaited, so that shared memory is given back and no error is left unread.
         await asyncio.gather(*tasks, return_exceptions=True)
+        # An attempt that failed holds its error, and the error this frame: the tensors would stay until the collector
+        # comes.
+        del first, other, task, tasks, done, pending

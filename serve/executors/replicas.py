@@ -45,6 +45,8 @@ class ReplicasExecutor:
     ) -> None:
         self._key = key
         self._shared = SharedCalls(pool)
+        self.join = pool.join
+        """Puts the tensors of several requests together, where replicas find them."""
         self._node = node
         self._secret = secret
         self.on_slots: Callable[[], None] = lambda: None
@@ -143,12 +145,13 @@ class ReplicasExecutor:
             message = self._requests.write(*self._key, inputs, signature=signature)
             return self._responses.read(await client.infer(message, timeout_s))
         call = self._shared.begin(inputs, signature)
-        outputs: Tensors | None = None
+        answered = False
         try:
             message = self._requests.write(*self._key, inputs, call.placed, signature, call.wanted)
             outputs = self._responses.read(await client.infer(message, timeout_s), call.lent)
+            answered = True
         finally:
-            call.end(outputs)
+            call.end(answered=answered)
         self._shared.learn(inputs, signature, outputs)
         return outputs
 

@@ -6,50 +6,57 @@ does not fit after all, or the first time, it comes in the message.
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import numpy as np
 
 from serve.inference import Tensors
-from serve.shared_memory import SHARED_FROM_BYTES, LentRegions, Placed, Region, RegionPool
+from serve.shared_memory import SHARED_FROM_BYTES, Block, LentRegions, Placed, RegionPool, block_of
 
 
 class SharedCall:
     """What one call has in shared memory: `placed` are its inputs, `wanted` its outputs with the room that was lent to
-    them, if any was."""
+    them, if any was. Inputs that lie in a region already stay there. What no region can be made for travels in the
+    message."""
 
     def __init__(self, pool: RegionPool, inputs: Tensors, expected: dict[str, int]) -> None:
-        self._pool = pool
-        self._inputs: list[Region] = []
-        self._outputs: dict[str, Region] = {}
+        self._blocks: list[Block] = []
+        self._outputs: dict[str, Block] = {}
         self.placed: dict[str, Placed] = {}
         self.wanted: dict[str, Placed | None] = {}
         for name, tensor in inputs.items():
             if tensor.nbytes >= SHARED_FROM_BYTES and tensor.dtype != np.object_:
-                self._inputs.append(region := pool.take(tensor.nbytes))
-                region.write(tensor)
-                self.placed[name] = Placed(region.name, 0, tensor.nbytes)
+                with suppress(OSError):
+                    self.placed[name] = self._place(pool, tensor)
         for name, size in expected.items():
             self.wanted[name] = None
             if size >= SHARED_FROM_BYTES:
-                region = self._outputs[name] = pool.take(size)
-                self.wanted[name] = Placed(region.name, 0, region.size)
+                with suppress(OSError):
+                    block = self._outputs[name] = pool.take(size)
+                    self.wanted[name] = Placed(block.name, 0, block.size)
+        self._blocks += self._outputs.values()
+
+    def _place(self, pool: RegionPool, tensor: np.ndarray) -> Placed:
+        block = block_of(tensor)
+        if block is None or not tensor.flags.c_contiguous:
+            block = pool.take(tensor.nbytes)
+            copy = block.tensor(tensor.dtype, tensor.shape)
+            copy[...] = tensor
+            tensor = copy
+        self._blocks.append(block)
+        return Placed(block.name, tensor.ctypes.data - block.ctypes.data, tensor.nbytes)
 
     @property
     def lent(self) -> LentRegions | None:
         """Where answers may lie; None where nothing was lent."""
         return LentRegions(self._outputs) if self._outputs else None
 
-    def end(self, outputs: Tensors | None) -> None:
-        """Gives back what is not looked into by `outputs`, and the rest after them. Without outputs the call was given
-        up: a replica may yet write to what was lent, so that it is never used again."""
-        for region in self._inputs:
-            self._pool.give_back(region)
-        for name, region in self._outputs.items():
-            if outputs is None:
-                region.drop()
-            elif region.holds(outputs[name]):
-                self._pool.give_back_after(region, outputs[name])
-            else:
-                self._pool.give_back(region)
+    def end(self, *, answered: bool) -> None:
+        """To be called once nothing is expected of the replica any more. Without an answer, given up or refused, the
+        replica might still read and write: what it was told of is never used again."""
+        for block in self._blocks:
+            block.region.spoiled |= not answered
+        self._blocks, self._outputs = [], {}
 
 
 class SharedCalls:

@@ -9,7 +9,9 @@ from serve.dialects.base import ANY_SEGMENT, HttpDialect, HttpReply, HttpRequest
 from serve.errors import presentable
 from serve.front_doors.compression import COMPRESSED_FROM_BYTES, compressed, inflated
 from serve.front_doors.http_bodies import BodyTimeout
+from serve.in_place import InPlace, InPlaceBytes
 from serve.inference import Answer, Query
+from serve.shared_memory import SHARED_FROM_BYTES, RegionPool
 
 _NOT_FOUND = HttpReply(404, b'{"error":"Not Found"}', [("content-type", "application/json")])
 
@@ -17,11 +19,15 @@ MAX_URL_BYTES = 8 * 1024
 
 BUSY_RETRY_S = 1.0
 
+ALIGNED_BYTES = 64
+"""A line of the processor's cache, and the widest vector."""
+
 
 class HttpFrontDoor:
     """The application of an HTTP endpoint: `dialects` in front of `answer`.
 
-    Of more than `max_requests` under way only those that ask, as health checks do, are taken.
+    Of more than `max_requests` under way only those that ask, as health checks do, are taken. Large tensors are
+    received in `regions`, where there are some.
     """
 
     def __init__(
@@ -31,12 +37,14 @@ class HttpFrontDoor:
         max_body_bytes: int,
         *,
         max_requests: int = 4096,
+        regions: RegionPool | None = None,
     ) -> None:
         self._dialects = {segment: dialect for dialect in dialects for segment in dialect.segments}
         self._other = self._dialects.get(ANY_SEGMENT)
         self._answer = answer
         self._max_body_bytes = max_body_bytes
         self._max_requests = max_requests
+        self._regions = regions
 
     def admit(self, request: HttpRequest, under_way: int) -> int:
         """The largest body; raises `InvalidInput` for too long a URL, `Overloaded` for a request too many."""
@@ -50,15 +58,29 @@ class HttpFrontDoor:
             )
         return self._max_body_bytes
 
+    def room(self, request: HttpRequest, length: int) -> InPlace:
+        """A region for a body that brings tensors, so that these begin at a place where they are read fast; else as
+        `bytes`."""
+        tensors_begin = getattr(self._dialect(request), "tensors_begin", None)
+        begin = 0 if tensors_begin is None or request.header("content-encoding") else tensors_begin(request)
+        if self._regions is None or length < SHARED_FROM_BYTES or not 0 < begin <= length:
+            return InPlaceBytes(length)
+        free = -begin % ALIGNED_BYTES
+        block = self._regions.take_if_few(free + length)
+        return InPlaceBytes(length) if block is None else InPlace(block.data[free : free + length])
+
+    def _dialect(self, request: HttpRequest) -> HttpDialect | None:
+        return self._dialects.get(request.path[1:].partition("/")[0], self._other)
+
     async def answer(self, request: HttpRequest) -> HttpReply:
         """The dialect's reply, to errors too."""
-        dialect = self._dialects.get(request.path[1:].partition("/")[0], self._other)
+        dialect = self._dialect(request)
         if dialect is None:
             return _NOT_FOUND
         try:
             encoding = request.header("content-encoding")
             if encoding is not None:
-                request.body = await inflated(request.body, encoding, self._max_body_bytes)
+                request.content = await inflated(request.body, encoding, self._max_body_bytes)
             query = dialect.decode(request)
             reply = dialect.encode(request, query, await self._answer(query))
         except Exception as error:
@@ -69,7 +91,7 @@ class HttpFrontDoor:
 
     def refuse(self, request: HttpRequest, error: Exception) -> HttpReply:
         """The dialect's reply to an error, with what HTTP itself has to say beside it."""
-        dialect = self._dialects.get(request.path[1:].partition("/")[0], self._other)
+        dialect = self._dialect(request)
         told = presentable(error)
         reply = own_error(told) if dialect is None else dialect.encode_error(request, told)
         if "accept_encoding" in told.details:

@@ -20,7 +20,7 @@ from model_store.errors import InternalError, InvalidInput, OutOfMemory
 from serve.dialects.base import HttpReply, HttpRequest
 from serve.front_doors.http_bodies import BodyTimeout, too_large
 from serve.front_doors.http_messages import has_body, head_of, read_target
-from serve.in_place import InPlaceBytes
+from serve.in_place import InPlace
 
 log = logging.getLogger("onegate")
 
@@ -56,6 +56,9 @@ class HttpApplication(Protocol):
     def admit(self, request: HttpRequest, under_way: int) -> int:
         """How many bytes the body of a request may have whose head is there; raises where it is refused. `under_way`
         requests are not answered yet."""
+
+    def room(self, request: HttpRequest, length: int) -> InPlace:
+        """Where a large body of so many bytes is received; raises `OutOfMemory`."""
 
     async def answer(self, request: HttpRequest) -> HttpReply:
         """The reply to a whole request. Raises nothing; is cancelled when the client goes away."""
@@ -137,7 +140,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         self._left: int | None = None
         """Bytes of the body that are missing; None where the client doesn't say."""
         self._expects = False
-        self._large: InPlaceBytes | None = None
+        self._large: InPlace | None = None
         self._deaf = False
         """What still comes is nobody's."""
         self._waiting: deque[Exchange] = deque()
@@ -159,10 +162,12 @@ class HttpConnection(asyncio.BufferedProtocol):
         self._open = 0
         self._waiting.clear()
         self._deaf = True
+        self._large = None
         # Each holds the other.
         self._parser = None
         if self._task is not None:
             self._task.cancel()
+            self._task = None
         self._shared.closed(self)
 
     def eof_received(self) -> None:
@@ -285,7 +290,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         if exchange is None or exchange.request is None or (self._left != 0 and self._parser.should_upgrade()):
             return
         if parts:
-            exchange.request.body = parts[0] if len(parts) == 1 else b"".join(parts)
+            exchange.request.content = parts[0] if len(parts) == 1 else b"".join(parts)
             self._parts = []
         self._received(exchange)
 
@@ -316,19 +321,21 @@ class HttpConnection(asyncio.BufferedProtocol):
     def _receive_in_place(self, exchange: Exchange, left: int) -> None:
         assert exchange.request is not None
         try:
-            self._large = InPlaceBytes(left + self._size, b"".join(self._parts))
+            self._large = self._shared.application.room(exchange.request, left + self._size)
         except OutOfMemory as error:
             exchange.reply = self._shared.application.refuse(exchange.request, error)
             self._end(exchange)
+        else:
+            self._large.begin(b"".join(self._parts))
         self._parts = []
         # The one that has read the head will not get to see the end.
         self._parser = httptools.HttpRequestParser(self)
 
-    def _take_large(self, large: InPlaceBytes) -> None:
+    def _take_large(self, large: InPlace) -> None:
         exchange, self._large = self._exchange, None
         assert exchange is not None
         assert exchange.request is not None
-        exchange.request.body = large.content()
+        exchange.request.content = large.content()
         self._received(exchange)
 
     def _end_with_nonsense(self, error: object) -> None:

@@ -6,6 +6,7 @@ tensors become text on the way in and bytes on the way out.
 
 from __future__ import annotations
 
+import math
 import threading
 from functools import cache
 from pathlib import Path
@@ -14,9 +15,10 @@ import numpy as np
 import onnxruntime
 
 from converters.graph import session_options
+from model_store.datatypes import DTYPES
 from model_store.errors import InvalidInput, first_line
 from model_store.manifest import Manifest, Signature
-from serve.inference import Tensors
+from serve.inference import InputsWithRoom, Tensors
 from serve.memory import telling_of_memory
 
 MODEL_FILE = "model.onnx"
@@ -52,11 +54,65 @@ class _Graph:
 
     def __init__(self, session: onnxruntime.InferenceSession, signature: Signature) -> None:
         self._session = session
+        self._signature = signature
+        self._keeps_shapes = True
+        """Whether outputs have had the shapes of the signature so far, where these are known beforehand."""
         self._output_names = [spec.name for spec in signature.outputs]
         self._bytes_inputs = frozenset(spec.name for spec in signature.inputs if spec.datatype == "BYTES")
         self._bytes_outputs = frozenset(spec.name for spec in signature.outputs if spec.datatype == "BYTES")
 
     def run(self, inputs: Tensors) -> Tensors:
+        places = self._places(inputs) if isinstance(inputs, InputsWithRoom) and self._keeps_shapes else {}
+        answer = self._run_into(places, inputs) if places else None
+        if answer is None:
+            answer = self._run(inputs)
+            # To compute twice costs more than the copy that is saved. Where both ways fail, it is the values' fault.
+            self._keeps_shapes &= not places
+        for name in self._bytes_outputs:
+            answer[name] = _to_bytes(answer[name])
+        return answer
+
+    def _places(self, inputs: InputsWithRoom) -> Tensors:
+        """Outputs in the room that there is for them, as far as their shapes are told by the signature; of an output
+        whose first dimension is free, that it has as many rows as the first input."""
+        places: Tensors = {}
+        if self._bytes_inputs:
+            return places
+        rows = next(iter(inputs.values())).shape[:1]
+        for spec in self._signature.outputs:
+            shape = rows + spec.shape[1:] if spec.shape[:1] == (-1,) else spec.shape
+            room, dtype = inputs.room.get(spec.name), DTYPES[spec.datatype]
+            size = math.prod(shape) * dtype.itemsize
+            if room is not None and spec.datatype != "BYTES" and min(shape, default=1) > 0 and size <= len(room):
+                places[spec.name] = np.frombuffer(room, dtype, math.prod(shape)).reshape(shape)
+        return places
+
+    def _run_into(self, places: Tensors, inputs: Tensors) -> Tensors | None:
+        """As `_run`, with outputs written to their places. None where that can't be: an output has another shape or is
+        an input as it came, or the graph refuses the values."""
+        binding = self._session.io_binding()
+        for name, tensor in inputs.items():
+            binding.bind_cpu_input(name, tensor)
+        for name in self._output_names:
+            place = places.get(name)
+            if place is None:
+                binding.bind_output(name)
+            else:
+                binding.bind_output(name, "cpu", 0, place.dtype, place.shape, place.ctypes.data)
+        try:
+            self._session.run_with_iobinding(binding)
+        except Exception:
+            return None
+        answer: Tensors = {}
+        for name, value in zip(self._output_names, binding.get_outputs(), strict=True):
+            place = places.get(name)
+            if place is not None and value.data_ptr() != place.ctypes.data:
+                return None
+            # The value of an output that is an input looks into the input's memory, and does not hold it.
+            answer[name] = value.numpy().copy() if place is None else place
+        return answer
+
+    def _run(self, inputs: Tensors) -> Tensors:
         if self._bytes_inputs:
             inputs = {name: _to_text(name, t) if name in self._bytes_inputs else t for name, t in inputs.items()}
         try:
@@ -66,10 +122,7 @@ class _Graph:
         except (MemoryError, *_FAILURES):
             with telling_of_memory("the model can't be run on so large an input"):
                 raise
-        answer: Tensors = dict(zip(self._output_names, outputs, strict=True))
-        for name in self._bytes_outputs:
-            answer[name] = _to_bytes(answer[name])
-        return answer
+        return dict(zip(self._output_names, outputs, strict=True))
 
 
 def _graph_file(manifest: Manifest, signature: str) -> str:

@@ -1,4 +1,5 @@
-"""Kill -9 while large tensors are under way in shared memory: nobody goes on holding what belonged to the dead."""
+"""Kill -9 while large tensors are under way in shared memory: nobody goes on holding what belonged to the dead, and
+nobody anything once there is nothing to do."""
 
 from __future__ import annotations
 
@@ -19,6 +20,7 @@ import onnx
 import psutil
 from onnx import TensorProto, helper, numpy_helper
 
+from serve.shared_memory import IDLE_S
 from tests.e2e.running import Running, running
 
 WIDTH = 2_621_440
@@ -27,8 +29,8 @@ REGION_BYTES = 16 * 2**20
 CLIENTS = 4
 AT_ONCE = 2
 """Batches that a gateway sends to one replica at once (`serve/executors/replicas.py`), each of one row here."""
-MOST_REGIONS = 2 * AT_ONCE + CLIENTS
-"""Inputs and answers of these batches, and answers that are yet to be written to their clients."""
+MOST_REGIONS = CLIENTS + AT_ONCE + CLIENTS
+"""Bodies, answers of these batches, and answers that are yet to be written to their clients."""
 WAIT_S = 30.0
 
 
@@ -152,6 +154,14 @@ def check_only_owned(gateway: Running) -> None:
         assert not strangers, f"{process.cmdline()[:1]} holds regions of the dead: {strangers}"
 
 
+def check_nothing_is_kept(gateway: Running) -> None:
+    """All regions are let go, by gateway and replica, within twice the time after which one is idle."""
+    end = time.monotonic() + 2 * IDLE_S + 10
+    while any(regions_of(process) for process in gateway.processes()):
+        assert time.monotonic() < end, [regions_of(process) for process in gateway.processes()]
+        time.sleep(0.5)
+
+
 def kill(gateway: Running, application: str, deployment: str) -> None:
     [victim] = gateway.serve_processes(application, deployment)
     victim.send_signal(signal.SIGKILL)
@@ -182,3 +192,4 @@ def test_kill_9_of_replica_and_gateway_leaves_no_shared_memory_behind(tmp_path: 
         assert load.refusals == []
         assert set(load.answers) == {(3.0, 3.0)}
         assert beside_regions(gateway) < before + REGION_BYTES
+        check_nothing_is_kept(gateway)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import mmap
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -33,7 +32,8 @@ from serve.front_doors.replica import ReplicaFrontDoor
 from serve.inference import Tensors
 from serve.lanes import ClosableExecutor
 from serve.routing import Replica
-from serve.shared_memory import RegionPool
+from serve.shared_memory import RegionPool, block_of
+from tests.serve.left_over import left_to_the_collector
 from tests.serve.tiny_versions import FunctionRuntime, GatedExecutor, dispatcher_of, double, entry, manifest
 from tests.serve.waiting import eventually
 
@@ -405,10 +405,8 @@ async def test_large_answers_come_in_shared_memory_from_the_second_on(fleet: Fle
     deadline = asyncio.get_running_loop().time() + 10
     first, second = [await fleet.executor.run(BIG, deadline) for _ in range(2)]
     assert first["y"].tolist() == second["y"].tolist() == (BIG["x"] * 2).tolist()
-    base = second["y"]
-    while isinstance(base.base, np.ndarray):
-        base = base.base
-    assert isinstance(base.base.obj, mmap.mmap)
+    assert block_of(first["y"]) is None
+    assert block_of(second["y"]) is not None
 
 
 async def test_a_replica_of_another_node_is_sent_the_tensors_themselves(fleet: Fleet) -> None:
@@ -531,6 +529,20 @@ async def test_an_error_of_the_model_ends_a_hedged_batch(fleet: Fleet) -> None:
     await eventually(lambda: [gate.started for gate in gates] == [1, 1])
     with pytest.raises(DeadlineExceeded):
         await batch
+
+
+async def test_a_hedged_batch_that_is_given_up_leaves_nothing_to_the_collector(fleet: Fleet) -> None:
+    await hedged_pair(fleet, 0.01, batches=40)
+
+    async def give_up() -> None:
+        with pytest.raises(DeadlineExceeded):
+            await fleet.run(within_s=0.1)
+
+    await give_up()  # what is made once and stays
+    with left_to_the_collector() as left:
+        await give_up()
+        await asyncio.sleep(0)
+    assert (left, fleet.executor.budget.hedged) == ({}, 2)
 
 
 def test_second_tries_are_saved_up_for_ten_only() -> None:

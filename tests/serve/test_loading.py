@@ -481,6 +481,15 @@ async def test_a_new_list_of_replicas_reaches_the_executor_in_place(gateway: Gat
     assert await gateway.answer() == 2
 
 
+async def test_shared_memory_that_is_idle_is_let_go(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serve.shared_memory.IDLE_S", 0)
+    first, second = [gateway.loader.regions.take(300_000).name for _ in range(2)]
+    assert first == second
+    for _ in range(2):
+        await gateway.loader.reconnect()
+    assert gateway.loader.regions.take(300_000).name != first
+
+
 async def test_new_settings_of_hedging_and_cache_take_effect_in_place(gateway: Gateway, doors: Doors) -> None:
     first = run_as(gateway.publish(5), "replicas", await doors.replica())
     gateway.follow(first, route=1)

@@ -15,6 +15,7 @@ from onnx import TensorProto, helper
 
 from model_store.errors import InvalidInput, ModelNotReady
 from model_store.manifest import Manifest, TensorSpec
+from serve.inference import InputsWithRoom
 from serve.runtimes.base import RUNTIMES, load_runtime
 from serve.runtimes.onnx import OnnxRuntime
 from tests.serve.tiny_versions import manifest
@@ -127,6 +128,143 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
     described = write_model(tmp_path, [helper.make_node("Identity", ["s"], ["t"])], [S], [T])
     with pytest.raises(InvalidInput, match=r"^input 's': expected UTF-8 text, got bytes that are not: "):
         OnnxRuntime(tmp_path, described, threads=1).run({"s": texts("a", b"\xff", shape=(1, 2))})
+
+
+# -- outputs where they are wanted -----------------------------------------------------------------------------------
+
+
+class Place:
+    """Memory that an output is wanted in, with other bytes before and behind it."""
+
+    def __init__(self, size: int) -> None:
+        self._all = np.full(64 + size + 64, 7, np.uint8)
+        self.memory = self._all[64:-64].data
+
+    def holds(self, tensor: np.ndarray) -> bool:
+        """Whether a tensor lies at the begin of it."""
+        return bool(tensor.ctypes.data == self._all.ctypes.data + 64)
+
+    def written(self) -> int:
+        """Bytes from the begin on that something was written to; what lies around must be as it was."""
+        assert set(self._all[:64]) | set(self._all[-64:]) == {7}
+        changed = np.flatnonzero(self._all[64:-64] != 7)
+        return int(changed[-1]) + 1 if changed.size else 0
+
+
+ROWS = np.array([[1, 2], [3, 4]], np.float32)
+
+
+def test_an_output_is_written_where_there_is_room_for_it(adding: OnnxRuntime) -> None:
+    place = Place(100)
+    outputs = adding.run(InputsWithRoom({"x": ROWS}, {"y": place.memory}))
+    assert (list(outputs), outputs["y"].tolist(), outputs["n"].tolist()) == (
+        ["y", "n"], [[2, 4], [6, 8]], [[-1, -2], [-3, -4]],
+    )  # fmt: skip
+    assert (place.holds(outputs["y"]), place.holds(outputs["n"])) == (True, False)
+    assert place.written() == 16
+
+
+def test_batches_of_any_size_are_written_where_there_is_room(adding: OnnxRuntime) -> None:
+    for rows in (1, 5, 2, 8):
+        place = Place(8 * 8)
+        x = np.full((rows, 2), rows, np.float32)
+        outputs = adding.run(InputsWithRoom({"x": x}, {"y": place.memory}))
+        assert (outputs["y"].tolist(), place.holds(outputs["y"])) == ([[2 * rows] * 2] * rows, True)
+        assert place.written() == 8 * rows
+
+
+@pytest.mark.parametrize("rows", [0, 3])
+def test_an_output_that_is_empty_or_too_large_lies_elsewhere(adding: OnnxRuntime, rows: int) -> None:
+    place = Place(16)
+    outputs = adding.run(InputsWithRoom({"x": np.ones((rows, 2), np.float32)}, {"y": place.memory}))
+    assert (outputs["y"].tolist(), place.written()) == ([[2, 2]] * rows, 0)
+
+
+OTHER_SHAPES = {
+    "more rows": (helper.make_node("Concat", ["x", "x"], ["y"], axis=0), [[1, 2], [3, 4], [1, 2], [3, 4]]),
+    "fewer rows": (helper.make_node("Slice", ["x", "zero", "one"], ["y"]), [[1, 2]]),
+}
+
+
+@pytest.mark.parametrize(("node", "expected"), OTHER_SHAPES.values(), ids=OTHER_SHAPES.keys())
+def test_an_output_of_another_shape_is_right_and_lies_elsewhere(
+    tmp_path: Path, node: Any, expected: list[list[float]]
+) -> None:
+    numbers = [
+        helper.make_node("Constant", [], [name], value=helper.make_tensor(name, TensorProto.INT64, [1], [value]))
+        for name, value in (("zero", 0), ("one", 1))
+    ]
+    runtime = OnnxRuntime(tmp_path, write_model(tmp_path, [*numbers, node], [X], [Y]), threads=1)
+    for _ in range(2):
+        place = Place(100)
+        outputs = runtime.run(InputsWithRoom({"x": ROWS}, {"y": place.memory}))
+        assert (outputs["y"].tolist(), place.holds(outputs["y"])) == (expected, False)
+    # Only once is it computed twice.
+    assert not runtime._graphs["serving_default"]._keeps_shapes
+
+
+def test_an_output_whose_columns_are_free_lies_elsewhere(tmp_path: Path) -> None:
+    free = TensorSpec("y", "FP32", (-1, -1))
+    described = write_model(tmp_path, [helper.make_node("Transpose", ["x"], ["y"])], [X], [free])
+    runtime, place = OnnxRuntime(tmp_path, described, threads=1), Place(100)
+    x = np.array([[1, 2], [3, 4], [5, 6]], np.float32)
+    outputs = runtime.run(InputsWithRoom({"x": x}, {"y": place.memory}))
+    assert (outputs["y"].tolist(), place.written()) == ([[1, 3, 5], [2, 4, 6]], 0)
+
+
+def test_an_output_that_is_an_input_is_right_and_its_own(tmp_path: Path) -> None:
+    described = write_model(tmp_path, [], [X], [X])
+    runtime, place, x = OnnxRuntime(tmp_path, described, threads=1), Place(100), ROWS.copy()
+    answer = runtime.run(InputsWithRoom({"x": x}, {"x": place.memory}))["x"]
+    x[...] = 0
+    assert answer.tolist() == ROWS.tolist()
+
+
+def test_an_output_beside_it_that_is_an_input_is_its_own(tmp_path: Path) -> None:
+    described = write_model(tmp_path, [helper.make_node("Add", ["x", "x"], ["y"])], [X], [Y, X])
+    runtime, place, x = OnnxRuntime(tmp_path, described, threads=1), Place(100), ROWS.copy()
+    answer = runtime.run(InputsWithRoom({"x": x}, {"y": place.memory}))
+    x[...] = 0
+    assert (answer["x"].tolist(), place.holds(answer["y"])) == (ROWS.tolist(), True)
+
+
+def test_text_beside_an_output_that_is_wanted_somewhere_goes_through(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Identity", ["s"], ["t"]), helper.make_node("Add", ["x", "x"], ["y"])]
+    runtime = OnnxRuntime(tmp_path, write_model(tmp_path, nodes, [X, S], [Y, T]), threads=1)
+    inputs = {"x": ROWS, "s": texts("a", "b", "c", "d", shape=(2, 2))}
+    outputs = runtime.run(InputsWithRoom(inputs, {"y": Place(100).memory}))
+    assert (outputs["y"].tolist(), outputs["t"].tolist()) == ([[2, 4], [6, 8]], [[b"a", b"b"], [b"c", b"d"]])
+
+
+def test_text_is_bytes_beside_an_output_that_is_written_where_it_is_wanted(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Cast", ["x"], ["t"], to=TensorProto.STRING),
+        helper.make_node("Add", ["x", "x"], ["y"]),
+    ]
+    runtime, place = OnnxRuntime(tmp_path, write_model(tmp_path, nodes, [X], [T, Y]), threads=1), Place(100)
+    outputs = runtime.run(InputsWithRoom({"x": ROWS}, {"y": place.memory}))
+    assert (outputs["t"].tolist(), place.holds(outputs["y"])) == ([[b"1", b"2"], [b"3", b"4"]], True)
+
+
+def test_an_input_that_is_turned_is_computed_right_in_place(adding: OnnxRuntime) -> None:
+    place = Place(100)
+    outputs = adding.run(InputsWithRoom({"x": ROWS.T}, {"y": place.memory}))
+    assert (outputs["y"].tolist(), place.holds(outputs["y"])) == ([[2, 6], [4, 8]], True)
+
+
+def test_refused_values_do_not_end_writing_in_place(tmp_path: Path) -> None:
+    table = helper.make_tensor("table", TensorProto.FLOAT, [2], [0.5, 1.5])
+    nodes = [
+        helper.make_node("Constant", [], ["table"], value=table),
+        helper.make_node("Gather", ["table", "n"], ["y"]),
+    ]
+    index, found = TensorSpec("n", "INT64", (-1,)), TensorSpec("y", "FP32", (-1,))
+    runtime = OnnxRuntime(tmp_path, write_model(tmp_path, nodes, [index], [found]), threads=1)
+    with pytest.raises(InvalidInput, match=r"^the model refuses these values: .*indices element out of data bounds"):
+        runtime.run(InputsWithRoom({"n": np.array([5])}, {"y": Place(100).memory}))
+    place = Place(100)
+    outputs = runtime.run(InputsWithRoom({"n": np.array([1, 0])}, {"y": place.memory}))
+    assert (outputs["y"].tolist(), place.holds(outputs["y"])) == ([1.5, 0.5], True)
 
 
 # -- refusals and threads --------------------------------------------------------------------------------------------

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import gc
+import errno
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -60,15 +61,13 @@ def test_a_region_is_used_again_when_the_last_view_of_the_answer_is_gone() -> No
     written = MappedRegions().write(wanted, LARGE["y"])
     assert written == Placed(wanted.region, 0, 1_600_000)
     outputs = {"y": read(lent, written), "small": LARGE["small"]}
-    call.end(outputs)
+    call.end(answered=True)
     row = outputs["y"][2:3]
-    del outputs, lent, call
-    gc.collect()
+    del outputs, lent
     other = pool.take(1_600_000)
     assert other.name != wanted.region
     assert row[0, 0] == 200_000
     del row
-    gc.collect()
     assert pool.take(1_600_000).name == wanted.region
 
 
@@ -78,30 +77,126 @@ def test_a_region_whose_answer_came_in_the_message_is_used_again_at_once() -> No
     call = shared.begin(ROWS, None)
     wanted = call.wanted["y"]
     assert wanted is not None
-    call.end(LARGE)
+    call.end(answered=True)
     assert pool.take(1_600_000).name == wanted.region
 
 
-def test_a_region_of_a_call_that_was_given_up_is_never_used_again() -> None:
+def test_regions_of_a_call_that_was_given_up_are_never_used_again() -> None:
     shared, pool = calls()
-    shared.learn(ROWS, None, LARGE)
-    call = shared.begin(ROWS, None)
+    shared.learn(LARGE, None, LARGE)
+    body = pool.take(2_000_000)
+    inputs = {"small": LARGE["small"], "own": LARGE["y"], "body": body.tensor(LARGE["y"].dtype, (4, 100_000))}
+    call = shared.begin(inputs, None)
+    used = {call.placed["own"].region, call.placed["body"].region, call.wanted["y"].region}  # type: ignore[union-attr]
+    assert len(used) == 3
     wanted = call.wanted["y"]
     assert wanted is not None
-    call.end(None)
-    assert pool.take(1_600_000).name != wanted.region
+    call.end(answered=False)
+    del body, inputs
+    assert used.isdisjoint([block.name for block in [pool.take(1_600_000) for _ in range(4)]])
     assert MappedRegions().write(wanted, LARGE["y"]) is None
 
 
+def test_tensors_travel_in_the_message_where_no_region_can_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_descriptor(name: str, flags: int) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    shared, _ = calls()
+    shared.learn(LARGE, None, LARGE)
+    monkeypatch.setattr("serve.shared_memory.os.memfd_create", no_descriptor)
+    call = shared.begin(LARGE, None)
+    assert (call.placed, call.wanted, call.lent) == ({}, {"y": None, "small": None}, None)
+
+
+# -- inputs ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("offset", [0, 161])
+def test_an_input_that_lies_in_a_region_is_named_where_it_lies(offset: int) -> None:
+    shared, pool = calls()
+    block = pool.take(2_000_000)
+    body = block.data[offset : offset + 1_600_000]
+    body[:] = LARGE["y"].tobytes()
+    tensor = np.frombuffer(body.toreadonly(), np.float32).reshape(4, 100_000)
+    placed = shared.begin({"x": tensor}, None).placed["x"]
+    assert placed == Placed(block.name, offset, 1_600_000)
+    assert MappedRegions().view(placed) == LARGE["y"].tobytes()
+
+
+def test_rows_of_such_an_input_are_named_too() -> None:
+    shared, pool = calls()
+    block = pool.take(1_600_000)
+    tensor = block.tensor(LARGE["y"].dtype, (4, 100_000))
+    tensor[...] = LARGE["y"]
+    placed = shared.begin({"x": tensor[1:3]}, None).placed["x"]
+    assert placed == Placed(block.name, 400_000, 800_000)
+    assert np.frombuffer(MappedRegions().view(placed), np.float32)[0] == 100_000
+
+
+def test_an_input_that_does_not_lie_row_by_row_is_copied() -> None:
+    shared, pool = calls()
+    block = pool.take(1_600_000)
+    tensor = block.tensor(LARGE["y"].dtype, (100_000, 4)).T
+    tensor[...] = LARGE["y"]
+    placed = shared.begin({"x": tensor}, None).placed["x"]
+    assert placed.region != block.name
+    assert MappedRegions().view(placed) == LARGE["y"].tobytes()
+
+
+def test_an_input_is_not_overwritten_while_its_call_lasts() -> None:
+    shared, pool = calls()
+    block = pool.take(1_600_000)
+    name = block.name
+    call = shared.begin({"x": block.tensor(LARGE["y"].dtype, (4, 100_000))}, None)
+    del block
+    assert pool.take(1_600_000).name != name
+    call.end(answered=True)
+    assert name in [block.name for block in [pool.take(1_600_000) for _ in range(2)]]
+
+
+# -- where answers may lie -------------------------------------------------------------------------------------------
+
+
 def test_an_answer_that_does_not_fit_is_not_written() -> None:
-    region = RegionPool().take(300_000)
-    assert MappedRegions().write(Placed(region.name, 0, region.size), LARGE["y"]) is None
-    assert not any(region.view(region.size))
+    block = RegionPool().take(300_000)
+    assert MappedRegions().write(Placed(block.name, 0, block.size), LARGE["y"]) is None
+    assert not block.any()
 
 
 def test_text_is_not_written() -> None:
-    region = RegionPool().take(300_000)
-    assert MappedRegions().write(Placed(region.name, 0, region.size), np.array([b"a"], object)) is None
+    block = RegionPool().take(300_000)
+    assert MappedRegions().write(Placed(block.name, 0, block.size), np.array([b"a"], object)) is None
+
+
+def test_an_answer_that_lies_where_it_is_wanted_is_not_copied() -> None:
+    block, regions = RegionPool().take(1_600_000), MappedRegions()
+    wanted = Placed(block.name, 0, block.size)
+    tensor = np.frombuffer(regions.room({"y": wanted})["y"], np.float32, 400_000).reshape(4, 100_000)
+    tensor[...] = LARGE["y"]
+    tensor.flags.writeable = False
+    assert regions.write(wanted, tensor) == Placed(block.name, 0, 1_600_000)
+    assert np.array_equal(block.tensor(tensor.dtype, tensor.shape), LARGE["y"])
+
+
+@pytest.mark.parametrize("change", [lambda t: t[1:], lambda t: t.reshape(100_000, 4).T], ids=["elsewhere", "turned"])
+def test_an_answer_that_lies_there_otherwise_is_put_right(change: Callable[[np.ndarray], np.ndarray]) -> None:
+    block, regions = RegionPool().take(1_600_000), MappedRegions()
+    wanted = Placed(block.name, 0, block.size)
+    tensor = np.frombuffer(regions.room({"y": wanted})["y"], np.float32, 400_000).reshape(4, 100_000)
+    tensor[...] = LARGE["y"]
+    changed = change(tensor)
+    expected = changed.copy()
+    written = regions.write(wanted, changed)
+    assert written == Placed(block.name, 0, expected.nbytes)
+    assert np.array_equal(block.tensor(expected.dtype, expected.shape), expected)
+
+
+def test_there_is_no_room_where_the_region_is_gone() -> None:
+    pool = RegionPool()
+    kept, dropped = pool.take(300_000), pool.take(300_000)
+    wanted = {name: Placed(block.name, 0, block.size) for name, block in (("kept", kept), ("dropped", dropped))}
+    dropped.region.drop()
+    assert [(name, len(memory)) for name, memory in MappedRegions().room(wanted).items()] == [("kept", kept.size)]
 
 
 @pytest.mark.parametrize(
@@ -118,7 +213,7 @@ def test_a_replica_forgets_regions_that_were_dropped() -> None:
     pool, mapped = RegionPool(), MappedRegions()
     dropped = pool.take(300_000)
     assert mapped.write(Placed(dropped.name, 0, dropped.size), ROWS["x"]) is not None
-    dropped.drop()
+    dropped.region.drop()
     kept = pool.take(300_000)
     assert mapped.write(Placed(kept.name, 0, kept.size), ROWS["x"]) is not None
     assert [name for name, _ in mapped._maps] == [kept.name]

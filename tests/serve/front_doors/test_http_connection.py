@@ -19,6 +19,7 @@ from serve.dialects.base import HttpReply, HttpRequest, own_error
 from serve.errors import presentable
 from serve.front_doors.http_connection import LARGE_FROM_BYTES, MAX_PIPELINED, HttpConnection
 from serve.front_doors.http_listener import HttpListener
+from serve.in_place import InPlace, InPlaceBytes
 from tests.serve.waiting import eventually
 
 MAX_BODY_BYTES = 8_000_000
@@ -40,6 +41,9 @@ class Echo:
         if request.path == "/busy":
             raise Overloaded("come again")
         return self.max_body_bytes
+
+    def room(self, request: HttpRequest, length: int) -> InPlace:
+        return InPlaceBytes(length)
 
     async def answer(self, request: HttpRequest) -> HttpReply:
         self.asked.append(request)

@@ -459,7 +459,7 @@ async def test_a_call_that_is_given_up_before_it_began_leaves_nothing(replica: O
 async def test_a_message_for_which_there_is_no_room_is_refused_and_passed_over(
     wire: Wire, monkeypatch: pytest.MonkeyPatch, pause: bool
 ) -> None:
-    def no_room(length: int, begin: bytes) -> None:
+    def no_room(length: int) -> None:
         raise OutOfMemory(f"no room for {length}")
 
     monkeypatch.setattr("serve.frames.InPlaceBytes", no_room)
