@@ -1,7 +1,7 @@
 """Where the event loop of a running gateway spends its time: py-spy's samples of it, by module.
 
-A sample counts for the innermost Python function of the loop's thread. Compiled code has none: what grpc's core, the
-event loop and the sockets take counts for the function that runs the loop, and protobuf and numpy for their callers.
+A sample counts for the innermost Python function of the loop's thread. Compiled code has none: what the event
+loop and the sockets take counts for the function that runs the loop, and protobuf and numpy for their callers.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ RATE = 400
 """Samples a second."""
 LOOP = "_run_user_code_event_loop"
 """Ray Serve's function that runs the loop on which the gateway lives."""
-COMPILED = "grpc's core, event loop, sockets"
+COMPILED = "event loop, sockets"
 _FRAME = re.compile(r"(?P<function>.+) \((?P<file>[^:()]+):\d+\)$")
 
 

@@ -36,7 +36,10 @@ class GatewayConfig(Section):
         description="Requests under way in one gateway; more are refused as overload.",
     )
     max_connections: int = Field(
-        default=4096, ge=1, le=1_000_000, description="Open HTTP connections of one gateway; more wait to be accepted."
+        default=4096,
+        ge=1,
+        le=1_000_000,
+        description="Open connections of one gateway, HTTP and gRPC each; more wait to be accepted.",
     )
     body_timeout_s: float = Field(
         default=60.0, gt=0, le=3600, description="Seconds in which a request's headers, and then its body, must arrive."

@@ -21,7 +21,6 @@ from serve.controller_link import ControllerLink, repeat
 from serve.dialects.registry import ModelServer, grpc_services, http_dialects
 from serve.dispatcher import Dispatcher
 from serve.front_doors.grpc import GrpcFrontDoor
-from serve.front_doors.grpc_events import GrpcEvents
 from serve.front_doors.http import HttpFrontDoor
 from serve.front_doors.http_listener import HttpListener
 from serve.garbage import collect_rarely
@@ -72,7 +71,6 @@ class Gateway:
         self._link = ControllerLink()
         self._epoch = -1
         await self._open_doors()
-        self._grpc_events = GrpcEvents()
         collect_rarely()
         loop = asyncio.get_running_loop()
         self._loops = [
@@ -104,6 +102,8 @@ class Gateway:
             self._answer,
             max_message_bytes=settings.max_body_bytes,
             max_requests=settings.max_requests,
+            max_connections=settings.max_connections,
+            timeout_s=settings.body_timeout_s,
         )
         await self._grpc.start([f"{settings.host}:{settings.grpc_port}"])
 
@@ -120,7 +120,6 @@ class Gateway:
 
     async def _report(self) -> None:
         await self._heartbeat.due(len(self._loader.states))
-        self._grpc_events.keep()
         table: RoutingTable | None = self._dispatcher.router.table
         report = GatewayReport(self._id, self._dispatcher.router.table.number, dict(self._loader.states))
         # The whole table goes only to a controller that does not know this gateway yet.
@@ -141,6 +140,7 @@ class Gateway:
     async def check_health(self) -> None:
         """Ray Serve's health check: raises, and the replica is replaced, when the listener or a loop has ended."""
         self._http.check()
+        self._grpc.check()
         for loop in self._loops:
             if loop.done():
                 loop.result()
@@ -156,7 +156,6 @@ class Gateway:
             log.warning("requests were still under way after %s s of draining", timeout_s)
         for loop in self._loops:
             loop.cancel()
-        self._grpc_events.give_back()
         try:
             await self._link.goodbye_gateway(self._id)
         except Exception:

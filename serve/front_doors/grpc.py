@@ -1,52 +1,25 @@
-"""The gRPC front door: a grpc.aio server with services over a function that answers queries.
+"""The gRPC front door: HTTP/2 listeners with services over a function that answers queries.
 
-How calls run is in `grpc_calls.py`.
+How calls run is in `grpc_calls.py`, what they are on the wire in `grpc_exchange.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+import asyncio
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
-import grpc
-
-from serve.dialects.grpc_base import GrpcMethod, GrpcService
+from serve.dialects.grpc_base import GrpcService
 from serve.front_doors.grpc_calls import Answerer, Calls
+from serve.front_doors.grpc_exchange import GrpcExchange
+from serve.front_doors.grpc_heads import read_head
+from serve.front_doors.http2_connection import Http2Connection
+from serve.front_doors.http2_connections import Http2Connections
+from serve.front_doors.http2_headers import RequestHead
+from serve.front_doors.listener import Listener
 
-KEEPALIVE_S = 60
-"""A client that has sent nothing for so long is asked whether it is there: the work of one that vanished without a
-word is given up."""
-KEEPALIVE_TIMEOUT_S = 20
-CLIENT_PING_S = 10
-"""Clients may ask as often; the usual limit of five minutes closes the connections of those that are set to less."""
-
-
-def _options(max_message_bytes: int) -> list[tuple[str, Any]]:
-    return [
-        # The usual limit of 4 MB is too small for tensors; -1 is no limit.
-        ("grpc.max_receive_message_length", max_message_bytes),
-        ("grpc.max_send_message_length", -1),
-        ("grpc.so_reuseport", 1),
-        ("grpc.keepalive_time_ms", KEEPALIVE_S * 1000),
-        ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_S * 1000),
-        ("grpc.http2.min_ping_interval_without_data_ms", CLIENT_PING_S * 1000),
-        ("grpc.keepalive_permit_without_calls", 1),
-    ]
-
-
-class _Methods:
-    """All methods of a server by path, as grpc.aio looks them up.
-
-    grpc.aio's own way, registered methods, waits for the next call of each of them: every call then costs a look at
-    all.
-    """
-
-    def __init__(self, handlers: Mapping[str, Any]) -> None:
-        self._handlers = handlers
-
-    def service(self, details: Any) -> Any:
-        """The handler of a call, or None where there is no such method."""
-        return self._handlers.get(details.method)
+FLUSH_S = 1.0
+"""How long clients may take to read that what was under way is given up."""
 
 
 class GrpcFrontDoor:
@@ -54,6 +27,8 @@ class GrpcFrontDoor:
 
     `max_message_bytes` bounds a message, unpacked where it came compressed; -1 is no limit. More than `max_requests`
     at once are refused as overload, the messages of streams among them, and as many streams; None is no limit.
+    Connections beyond `max_connections` wait to be accepted. A message that takes longer than `timeout_s` is given up,
+    and so is a client that makes no room for an answer for so long.
     """
 
     def __init__(
@@ -63,34 +38,68 @@ class GrpcFrontDoor:
         *,
         max_message_bytes: int = -1,
         max_requests: int | None = None,
+        max_connections: int = 4096,
+        timeout_s: float = 60.0,
     ) -> None:
         self._calls = Calls(answer, max_requests)
-        self._server = grpc.aio.server(options=_options(max_message_bytes))
-        handlers = {
-            f"/{service.name}/{name}": self._handler(service, method)
+        self._max_message_bytes = max_message_bytes
+        self._max_connections = max_connections
+        self._timeout_s = timeout_s
+        self._methods = {
+            f"/{service.name}/{name}".encode(): self._calls.method(service, method)
             for service in services
             for name, method in service.methods.items()
         }
-        self._server.add_generic_rpc_handlers([_Methods(handlers)])
+        self._listeners: list[Http2Listener] = []
 
     async def start(self, addresses: Sequence[str]) -> list[int]:
-        """Listens on `addresses`; returns their ports. Raises `RuntimeError` when one is taken."""
-        ports = [self._server.add_insecure_port(address) for address in addresses]
-        await self._server.start()
-        return ports
+        """Listens on `addresses`, each `HOST:PORT`; returns their ports. Raises `OSError` when one is taken."""
+        self._listeners = [self._listener(address) for address in addresses]
+        return [listener.start() for listener in self._listeners]
+
+    def check(self) -> None:
+        """Raises when a listener has ended on its own."""
+        for listener in self._listeners:
+            listener.check()
 
     async def stop(self, grace_s: float) -> None:
         """Refuses new calls and gives those under way `grace_s` seconds to end. Streams end when what they have sent
         is answered."""
         self._calls.stop()
-        await self._server.stop(grace_s)
+        await asyncio.gather(*(listener.end(grace_s) for listener in self._listeners))
 
-    def _handler(self, service: GrpcService, method: GrpcMethod) -> Any:
-        """Messages stay bytes here: a call that is refused is never parsed, and one that can't be is told so."""
-        if method.unary is not None:
-            return grpc.unary_unary_rpc_method_handler(self._calls.unary(service, method.request, method.unary))
-        if method.streaming is not None:
-            return grpc.unary_stream_rpc_method_handler(
-                self._calls.streaming(service, method.request, method.streaming)
-            )
-        return grpc.stream_stream_rpc_method_handler(self._calls.each(service, method))
+    def open(self, connection: Http2Connection, number: int, head: RequestHead) -> GrpcExchange:
+        """The call in a request (`Http2Application`)."""
+        if head.made is None:
+            head.made = read_head(head, self._methods)
+        return GrpcExchange(connection, number, head.length, head.made, self._max_message_bytes)
+
+    def _listener(self, address: str) -> Http2Listener:
+        host, _, port = address.rpartition(":")
+        return Http2Listener(self, host.strip("[]"), int(port), self._max_connections, self._timeout_s)
+
+
+class Http2Listener(Listener):
+    """A port of the front door."""
+
+    def __init__(self, door: GrpcFrontDoor, host: str, port: int, max_connections: int, timeout_s: float) -> None:
+        self._shared = Http2Connections(door, self.freed, timeout_s=timeout_s)
+        super().__init__(host, port, self._shared, self._connection, max_connections)
+
+    def _connection(self) -> Http2Connection:
+        return Http2Connection(self._shared, asyncio.get_running_loop())
+
+    async def end(self, grace_s: float) -> None:
+        """Says goodbye to all clients, and cuts off those that are there after `grace_s`."""
+        shared = self._shared
+        self.close()
+        for connection in list(shared.open):
+            connection.go_away()
+        await self.stop(grace_s)
+        for connection in list(shared.open):
+            connection.cut()
+        if shared.open:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(shared.deserted.wait(), FLUSH_S)
+            for connection in list(shared.open):
+                connection.transport.abort()

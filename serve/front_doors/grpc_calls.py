@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, suppress
-from typing import Any, NoReturn
+from typing import Any, Protocol
 
-import grpc
 import msgspec
 
 from model_store.errors import Overloaded
@@ -15,6 +14,7 @@ from serve.dialects.base import retry_after
 from serve.dialects.grpc_base import GrpcMethod, GrpcService, Streaming, Unary, parsed, serialised
 from serve.errors import presentable
 from serve.front_doors.grpc_streams import Readers
+from serve.front_doors.grpc_wire import Refusal
 from serve.inference import Answer, Query
 
 MAX_TEXT_BYTES = 2048
@@ -24,22 +24,38 @@ trailers of more than 8 KB."""
 WATCH_PAUSE_S = 1.0
 
 Answerer = Callable[[Query], Awaitable[Answer]]
-UnaryHandler = Callable[[bytes, Any], Awaitable[bytes]]
-StreamHandler = Callable[[Any, Any], Awaitable[None]]
+
+
+class Exchange(Protocol):
+    """The client's side of a call."""
+
+    @property
+    def deadline(self) -> float | None:
+        """When the client gives up, on the event loop's clock."""
+
+    def answer(self, message: bytes) -> None:
+        """Sends the only message, and that the call has succeeded."""
+
+    async def send(self, message: bytes) -> None:
+        """Sends one of several messages; returns when the next one may be made."""
+
+    def succeed(self) -> None:
+        """Sends that the call has succeeded, behind its messages."""
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Sends that the call has failed."""
+
+
+OneMessage = Callable[[bytes, Exchange], Awaitable[None]]
+ManyMessages = Callable[[AsyncIterator[bytes], Exchange], Awaitable[None]]
 
 
 class Call(msgspec.Struct):
     """A call under way (`GrpcCall`)."""
 
-    context: Any
+    deadline: float | None
     answer: Answerer
     stopping: asyncio.Event
-
-    @property
-    def deadline(self) -> float | None:
-        """When the client gives up, on the event loop's clock."""
-        remaining_s = self.context.time_remaining()
-        return None if remaining_s is None else asyncio.get_running_loop().time() + remaining_s
 
     async def watch(self, query: Query) -> AsyncIterator[Answer]:
         """The answer now, again after each pause, and once more when the server stops."""
@@ -70,6 +86,16 @@ class Bound:
         return None
 
 
+class Method(msgspec.Struct, frozen=True):
+    """How a method is called: with one message, or with all of a stream. While a call is under way it takes a place of
+    `bound`."""
+
+    service: GrpcService
+    bound: Bound
+    one: OneMessage | None = None
+    many: ManyMessages | None = None
+
+
 class Calls:
     """The calls of one server."""
 
@@ -85,53 +111,50 @@ class Calls:
         self._stopping.set()
         self._readers.stop()
 
-    def unary(self, service: GrpcService, request: Any, method: Unary) -> UnaryHandler:
+    def method(self, service: GrpcService, method: GrpcMethod) -> Method:
+        """How to call a method of a service."""
+        if method.unary is not None:
+            return Method(service, self._requests, one=self._unary(service, method.request, method.unary))
+        if method.streaming is not None:
+            return Method(service, self._streams, one=self._streaming(service, method.request, method.streaming))
+        return Method(service, self._streams, many=self._each(service, method))
+
+    def _unary(self, service: GrpcService, request: Any, method: Unary) -> OneMessage:
         """A message in, a message out."""
+        answer, stopping = self._answer, self._stopping
 
-        answer, requests, stopping = self._answer, self._requests, self._stopping
-
-        async def call(data: bytes, context: Any) -> bytes:
-            if (refused := requests.enter()) is not None:
-                await _abort(service, context, refused)
+        async def call(data: bytes, exchange: Exchange) -> None:
             try:
-                return serialised(await method(parsed(request, data), Call(context, answer, stopping)))
+                reply = await method(parsed(request, data), Call(exchange.deadline, answer, stopping))
+                exchange.answer(serialised(reply))
             except Exception as error:
-                await _abort(service, context, error)
-            finally:
-                requests.under_way -= 1
+                exchange.refuse(refusal_of(service, error))
 
         return call
 
-    def streaming(self, service: GrpcService, request: Any, method: Streaming) -> StreamHandler:
+    def _streaming(self, service: GrpcService, request: Any, method: Streaming) -> OneMessage:
         """A message in, several out."""
 
-        async def call(data: bytes, context: Any) -> None:
-            if (refused := self._streams.enter()) is not None:
-                await _abort(service, context, refused)
+        async def call(data: bytes, exchange: Exchange) -> None:
             try:
-                async with aclosing(method(parsed(request, data), self._call(context))) as replies:  # type: ignore[type-var]
+                async with aclosing(method(parsed(request, data), self._call(exchange))) as replies:  # type: ignore[type-var]
                     async for reply in replies:
-                        await context.write(serialised(reply))
+                        await exchange.send(serialised(reply))
+                exchange.succeed()
             except Exception as error:
-                await _abort(service, context, error)
-            finally:
-                self._streams.under_way -= 1
+                exchange.refuse(refusal_of(service, error))
 
         return call
 
-    def each(self, service: GrpcService, method: GrpcMethod) -> StreamHandler:
+    def _each(self, service: GrpcService, method: GrpcMethod) -> ManyMessages:
         """A stream of messages in, one of their replies out."""
 
-        async def call(messages: AsyncIterator[bytes], context: Any) -> None:
-            if (refused := self._streams.enter()) is not None:
-                await _abort(service, context, refused)
-            one = self._one(method, self._call(context))
+        async def call(messages: AsyncIterator[bytes], exchange: Exchange) -> None:
             try:
-                await self._readers.in_order(messages, one, context.write)
+                await self._readers.in_order(messages, self._one(method, self._call(exchange)), exchange.send)
+                exchange.succeed()
             except Exception as error:
-                await _abort(service, context, error)
-            finally:
-                self._streams.under_way -= 1
+                exchange.refuse(refusal_of(service, error))
 
         return call
 
@@ -156,14 +179,14 @@ class Calls:
 
         return answer
 
-    def _call(self, context: Any) -> Call:
-        return Call(context, self._answer, self._stopping)
+    def _call(self, exchange: Exchange) -> Call:
+        return Call(exchange.deadline, self._answer, self._stopping)
 
 
-async def _abort(service: GrpcService, context: Any, error: Exception) -> NoReturn:
+def refusal_of(service: GrpcService, error: Exception) -> Refusal:
+    """How a service tells an error."""
     told = presentable(error)
-    await context.abort(grpc.StatusCode[service.code_of(told)], _cut(told.message), tuple(retry_after(told)))
-    raise AssertionError("a call that is aborted goes no further")
+    return Refusal(service.code_of(told), _cut(told.message), tuple(retry_after(told)))
 
 
 def _cut(text: str) -> str:

@@ -28,4 +28,4 @@ def test_what_nobody_meant_is_answered_or_refused(names: list[str]) -> None:
         assert tally["inputs"] >= COUNT
         # Neither is all refused, nor is all right.
         assert total(tally, "200", "OK") > 50, tally
-        assert total(tally, "400", "INVALID_ARGUMENT") > 50, tally
+        assert total(tally, "400", "INVALID_ARGUMENT", "reset PROTOCOL_ERROR") > 50, tally

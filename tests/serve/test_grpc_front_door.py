@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -315,11 +314,9 @@ async def test_stop_answers_what_is_under_way() -> None:
             await stopped
 
 
-async def test_a_port_that_another_program_holds_is_an_error_at_start(
-    free_port: int, caplog: pytest.LogCaptureFixture
-) -> None:
-    with socket.socket() as other, caplog.at_level(logging.CRITICAL):
+async def test_a_port_that_another_program_holds_is_an_error_at_start(free_port: int) -> None:
+    with socket.socket() as other:
         other.bind(("127.0.0.1", free_port))
         other.listen()
-        with pytest.raises(RuntimeError, match="Failed to bind to address"):
+        with pytest.raises(OSError, match="Address already in use"):
             await GrpcFrontDoor([core_service()], dispatcher_of().answer).start([f"127.0.0.1:{free_port}"])

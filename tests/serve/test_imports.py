@@ -25,10 +25,10 @@ FRAMEWORKS = {
     "tf2onnx",
 }
 FORBIDDEN = {
-    "model_store": {"converters", "serve", "ray", "grpc", "httptools"} | FRAMEWORKS,
-    "converters": {"serve", "ray", "grpc", "httptools"},
+    "model_store": {"converters", "serve", "ray", "grpc", "httptools", "hpack"} | FRAMEWORKS,
+    "converters": {"serve", "ray", "grpc", "httptools", "hpack"},
 }
-SERVERS = {"socket", "socketserver", "ssl", "selectors", "http", "grpc", "httptools", "uvicorn", "ray"}
+SERVERS = {"socket", "socketserver", "ssl", "selectors", "http", "grpc", "httptools", "hpack", "uvicorn", "ray"}
 SHARED_BY_DIALECTS = {"base", "grpc_base", "raw_bodies"}
 PROTOCOLS = {"torchserve": "model_server"}
 """Modules of one protocol share the first words of their names, but for these."""
@@ -120,7 +120,7 @@ def test_only_front_doors_and_what_talks_to_replicas_import_http_and_grpc_librar
     found = {
         str(file.relative_to(ROOT))
         for file in modules("serve")
-        if any(top(name) in {"grpc", "httptools"} for name in imported(file))
+        if any(top(name) in {"grpc", "httptools", "hpack"} for name in imported(file))
     }
     assert found
     assert {file for file in found if not file.startswith(allowed)} == set()
@@ -139,7 +139,9 @@ def test_the_logic_of_requests_and_versions_knows_no_ray() -> None:
         "inference",
     ):
         wrong = {
-            found for found in imported(ROOT / "serve" / f"{name}.py") if top(found) in {"ray", "grpc", "httptools"}
+            found
+            for found in imported(ROOT / "serve" / f"{name}.py")
+            if top(found) in {"ray", "grpc", "httptools", "hpack"}
         }
         assert wrong == set(), f"serve/{name}.py imports {sorted(wrong)}"
 

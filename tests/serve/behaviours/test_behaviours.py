@@ -13,6 +13,7 @@ from tests.serve.behaviours.attempts import Attempt, HttpClient, Reply
 from tests.serve.behaviours.clients import CLIENTS
 from tests.serve.behaviours.endpoint import SECRET, Endpoint, endpoint
 from tests.serve.behaviours.table import TABLE, Told
+from tests.serve.left_over import left_to_the_collector
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -43,6 +44,13 @@ async def test_a_client_is_told_what_the_table_says(
     # Who reads the log finds the client's id there, and what the client may not see.
     assert (SECRET in caplog.text) == bool(ids)
     assert all(f"internal error {id}" in caplog.text for id in ids)
+
+
+@pytest.mark.parametrize(("client", "attempt"), [pytest.param(*case.values[:2], id=case.id) for case in CASES])
+async def test_a_call_leaves_nothing_to_the_collector(opened: Endpoint, client: str, attempt: Attempt) -> None:
+    with left_to_the_collector() as left:
+        await CLIENTS[client].attempt(opened, attempt)
+    assert left == {}
 
 
 def without_id(reply: Reply) -> Any:

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from hypothesis.strategies import SearchStrategy
 
 from serve.processors.image import MAX_PIXELS
-from tests.serve.fuzzing import grpc_seeds, http_seeds
+from tests.serve.fuzzing import grpc_seeds, http2_conversations, http_seeds
 from tests.serve.fuzzing.endpoint import Endpoint
 from tests.serve.fuzzing.grpc_calls import changed_calls
 from tests.serve.fuzzing.grpc_seeds import Call
 from tests.serve.fuzzing.http_requests import changed_requests
-from tests.serve.fuzzing.inputs import PIECES, GrpcInput, HttpInput, Input, WireInput
+from tests.serve.fuzzing.inputs import PIECES, GrpcInput, Http2Input, HttpInput, Input, WireInput
 from tests.serve.fuzzing.made_bodies import MADE, made_requests
 from tests.serve.fuzzing.tallies import LIMIT_BYTES
 from tests.serve.fuzzing.verdict import Sent
@@ -37,6 +37,8 @@ class Dialect:
 
     async def send(self, endpoint: Endpoint, request: Input) -> Sent:
         """What `endpoint` sends back."""
+        if isinstance(request, Http2Input):
+            return await endpoint.http2(request)
         if isinstance(request, WireInput):
             return await endpoint.wire(request)
         if isinstance(request, GrpcInput):
@@ -83,8 +85,16 @@ def _wire(right: Sequence[HttpInput]) -> Dialect:
     return Dialect(seeds, conversations(plain), corpus, WireInput.from_bytes)
 
 
+def _http2(right: Sequence[Call]) -> Dialect:
+    sent = http2_conversations.seeds_of([seed.serialised() for seed in right])
+    seeds = [Http2Input(http2_conversations.on_http2(*frames), PIECES[0]) for frames in sent]
+    corpus = [data for frames in sent for data in http2_conversations.corpus_of(*frames)]
+    return Dialect(seeds, http2_conversations.http2_conversations(right), corpus, http2_conversations.read)
+
+
 DIALECTS: dict[str, Dialect] = {
     "http-wire": _wire(http_seeds.V2 + http_seeds.PLAIN),
+    "http2-wire": _http2(grpc_seeds.V2 + grpc_seeds.STANDARD),
     "v2-http": _http(http_seeds.V2),
     "v2-grpc": _grpc(grpc_seeds.V2),
     "tensorflow-rest": _http(http_seeds.TENSORFLOW),

@@ -6,20 +6,21 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import grpc
-
 from model_store.errors import InternalError, OnegateError
 from serve.dialects.base import HttpReply, HttpRequest
-from serve.dialects.grpc_base import GrpcMethod
 from serve.dialects.registry import grpc_services, http_dialects, management_dialects
+from serve.front_doors.grpc import GrpcFrontDoor
 from serve.front_doors.grpc_calls import Calls
+from serve.front_doors.grpc_wire import Refusal
 from serve.front_doors.http import HttpFrontDoor
 from serve.front_doors.http_messages import head_of
 from serve.inference import Answer, Query, ServerDescription, ServerQuery
 from serve.management import Management
 from serve.operations import Operation
 from tests.serve.fuzzing.controller import Authority, administer
-from tests.serve.fuzzing.inputs import GrpcInput, HttpInput, WireInput
+from tests.serve.fuzzing.http2_answers import Http2Sent
+from tests.serve.fuzzing.http2_answers import converse as converse_http2
+from tests.serve.fuzzing.inputs import GrpcInput, Http2Input, HttpInput, WireInput
 from tests.serve.fuzzing.models import make_dispatcher
 from tests.serve.fuzzing.wire import WireSent, converse
 
@@ -73,11 +74,12 @@ class Endpoint:
             "mms": HttpFrontDoor(http_dialects("mms"), self._answer, MAX_BODY_BYTES),
             "management": Management(Authority(), managed),
         }
+        self._grpc_door = GrpcFrontDoor(grpc_services(), self._answer, max_message_bytes=MAX_BODY_BYTES)
         calls = Calls(self._answer, None)
         # Streams that watch for changes then end with what they tell first.
         calls.stop()
         self._methods = {
-            f"{service.name}/{name}": (method, _handler(calls, service, method))
+            f"{service.name}/{name}": calls.method(service, method)
             for service in grpc_services()
             for name, method in service.methods.items()
         }
@@ -103,23 +105,22 @@ class Endpoint:
         """What a connection of the door `torchserve` answers."""
         return await converse(self._doors["torchserve"], sent)
 
+    async def http2(self, sent: Http2Input) -> Http2Sent:
+        """What a connection of the gRPC door answers."""
+        return await converse_http2(self._grpc_door, sent)
+
     async def grpc(self, call: GrpcInput) -> GrpcSent:
         """What a call is answered with; UNIMPLEMENTED where there is no such method."""
         known = self._methods.get(call.method)
         if known is None:
             return GrpcSent("UNIMPLEMENTED", "Method not found!")
-        method, handler = known
-        context = _Context()
-        try:
-            if method.each is not None:
-                await handler(_stream(call.messages), context)
-            else:
-                reply = await handler(call.messages[0] if call.messages else b"", context)
-                if method.unary is not None:
-                    context.sent.messages.append(reply)
-        except grpc.aio.AbortError:
-            pass
-        return context.sent
+        exchange = _Exchange()
+        if known.many is not None:
+            await known.many(_stream(call.messages), exchange)
+        else:
+            assert known.one is not None
+            await known.one(call.messages[0] if call.messages else b"", exchange)
+        return exchange.sent
 
     async def close(self) -> None:
         """Ends the threads."""
@@ -127,31 +128,27 @@ class Endpoint:
             await loaded.executor.close()
 
 
-def _handler(calls: Calls, service: Any, method: GrpcMethod) -> Any:
-    if method.unary is not None:
-        return calls.unary(service, method.request, method.unary)
-    if method.streaming is not None:
-        return calls.streaming(service, method.request, method.streaming)
-    return calls.each(service, method)
-
-
 async def _stream(messages: tuple[bytes, ...]) -> AsyncIterator[bytes]:
     for message in messages:
         yield message
 
 
-class _Context:
+class _Exchange:
     """A gRPC call of a client that waits for ever."""
+
+    deadline = None
 
     def __init__(self) -> None:
         self.sent = GrpcSent()
 
-    def time_remaining(self) -> float | None:
-        return None
-
-    async def write(self, message: bytes) -> None:
+    def answer(self, message: bytes) -> None:
         self.sent.messages.append(message)
 
-    async def abort(self, code: grpc.StatusCode, text: str, trailers: tuple[tuple[str, str], ...]) -> None:
-        self.sent.code, self.sent.text, self.sent.trailers = code.name, text, trailers
-        raise grpc.aio.AbortError
+    async def send(self, message: bytes) -> None:
+        self.sent.messages.append(message)
+
+    def succeed(self) -> None:
+        """A call that is not refused succeeds."""
+
+    def refuse(self, refusal: Refusal) -> None:
+        self.sent.code, self.sent.text, self.sent.trailers = refusal.code, refusal.text, refusal.metadata

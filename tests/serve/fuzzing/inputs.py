@@ -95,4 +95,9 @@ class WireInput:
         return WireInput(data[1:], PIECES[data[0] % len(PIECES)] if data else 1)
 
 
+@dataclass(frozen=True)
+class Http2Input(WireInput):
+    """The same, to the port of gRPC."""
+
+
 Input = HttpInput | GrpcInput | WireInput

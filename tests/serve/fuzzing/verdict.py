@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.serve.fuzzing.endpoint import GrpcSent, HttpSent
+from tests.serve.fuzzing.http2_answers import Http2Sent
 from tests.serve.fuzzing.inputs import HttpInput, Input
 from tests.serve.fuzzing.wire import WireSent
 
@@ -32,7 +33,21 @@ CODES = {
 }  # fmt: skip
 
 
-Sent = HttpSent | GrpcSent | WireSent
+UNSAID = {
+    "status 405", "status 415", "reset NO_ERROR", "reset PROTOCOL_ERROR", "reset FLOW_CONTROL_ERROR",
+    "reset STREAM_CLOSED", "reset FRAME_SIZE_ERROR", "reset REFUSED_STREAM", "reset CANCEL",
+}  # fmt: skip
+"""How HTTP/2 refuses a call without a word."""
+ENDS = {
+    "GOAWAY NO_ERROR", "GOAWAY PROTOCOL_ERROR", "GOAWAY FLOW_CONTROL_ERROR", "GOAWAY STREAM_CLOSED",
+    "GOAWAY FRAME_SIZE_ERROR", "GOAWAY COMPRESSION_ERROR", "GOAWAY ENHANCE_YOUR_CALM",
+}  # fmt: skip
+"""How it ends a connection."""
+UNKNOWN_DEFECT = "internal error "
+"""How the text begins of what is logged whole; other texts of the code are of gRPC's own errors."""
+
+
+Sent = HttpSent | GrpcSent | WireSent | Http2Sent
 
 
 class TooLong(BaseException):
@@ -47,6 +62,8 @@ def judge(request: Input, sent: Sent) -> str:
     """The status or code of what was sent, the first one; raises `Wrong`."""
     if isinstance(sent, WireSent):
         return _judge_wire(sent)
+    if isinstance(sent, Http2Sent):
+        return _judge_http2(sent)
     if isinstance(sent, GrpcSent):
         return _judge_grpc(sent)
     assert isinstance(request, HttpInput)
@@ -84,6 +101,25 @@ def _judge_wire(sent: WireSent) -> str:
         if status >= 400 and len(body) > LONGEST_TEXT_BYTES:
             raise Wrong(f"status {status} with {len(body)} bytes")
     return str(replies[0][0]) if replies else "nothing"
+
+
+def _judge_http2(sent: Http2Sent) -> str:
+    if sent.left_over:
+        raise Wrong(f"left over: {', '.join(sent.left_over)}")
+    try:
+        outcomes = sent.outcomes()
+    except ValueError as error:
+        raise Wrong(str(error)) from error
+    for told, text in outcomes:
+        if told in UNSAID:
+            continue
+        if told not in CODES | ENDS | {"INTERNAL"} or text.startswith(UNKNOWN_DEFECT):
+            raise Wrong(f"{told}: {text[:100]}")
+        if told not in ("OK", "GOAWAY NO_ERROR") and not text.strip():
+            raise Wrong(f"{told} without a reason")
+        if len(text) > LONGEST_TEXT_BYTES:
+            raise Wrong(f"{told} with a text of {len(text)} characters")
+    return outcomes[0][0] if outcomes else "nothing"
 
 
 def _check_json(sent: HttpSent) -> None:

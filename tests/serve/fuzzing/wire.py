@@ -40,7 +40,7 @@ class WireSent:
             rest = rest[sent:]
 
 
-class _Transport(asyncio.Transport):
+class Transport(asyncio.Transport):
     """Takes what is written, and sends nothing."""
 
     def __init__(self, sent: bytearray) -> None:
@@ -81,10 +81,10 @@ async def converse(application: HttpApplication, sent: WireInput) -> WireSent:
     shared = Connections(application, lambda: None, header_timeout_s=10, body_timeout_s=10)
     connection = HttpConnection(shared, asyncio.get_running_loop())
     answered = bytearray()
-    transport = _Transport(answered)
+    transport = Transport(answered)
     connection.connection_made(transport)
     for piece in sent.pieces():
-        await _deliver(connection, transport, piece)
+        await deliver(connection, transport, piece)
     for _ in range(200):
         await asyncio.sleep(0)
     if shared.under_way and not transport.closing:
@@ -95,9 +95,10 @@ async def converse(application: HttpApplication, sent: WireInput) -> WireSent:
     return WireSent(bytes(answered), left + (["an open connection"] if shared.open else []))
 
 
-async def _deliver(connection: HttpConnection, transport: _Transport, piece: bytes) -> None:
+async def deliver(connection: asyncio.BufferedProtocol, transport: Transport, piece: bytes) -> None:
+    """Gives the connection what comes next, as its socket would."""
     while piece and not transport.closing:
-        room = connection.get_buffer(-1)
+        room = memoryview(connection.get_buffer(-1))
         count = min(len(room), len(piece))
         room[:count] = piece[:count]
         del room
