@@ -63,8 +63,8 @@ class GrpcFrontDoor:
             listener.check()
 
     async def stop(self, grace_s: float) -> None:
-        """Refuses new calls and gives those under way `grace_s` seconds to end. Streams end when what they have sent
-        is answered."""
+        """Sends clients elsewhere and gives calls under way `grace_s` seconds to end. Streams end when what they have
+        sent is answered."""
         self._calls.stop()
         await asyncio.gather(*(listener.end(grace_s) for listener in self._listeners))
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from model_store.errors import InternalError, InvalidInput, OnegateError, OutOfMemory, PayloadTooLarge
 from serve.front_doors.compression import inflated
 from serve.front_doors.grpc_calls import Method, refusal_of
+from serve.front_doors.grpc_streams import AT_ONCE
 from serve.front_doors.grpc_wire import ANSWER_HEAD, PREFIX, STATUS_OK, Refusal, http_block, status_block
 from serve.front_doors.http2_frames import Code
 from serve.front_doors.http2_stream import STREAM_WINDOW, Stream
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("onegate")
 
+CUT_OFF = "the last message is cut off"
 STOPPED = Refusal("UNAVAILABLE", "the server is stopping")
 
 
@@ -32,8 +34,8 @@ class GrpcExchange(Stream):
     """See the module (`Exchange`). A message may have `max_bytes`, unpacked where it comes compressed."""
 
     __slots__ = (
-        "_begun", "_flag", "_head", "_headed", "_large", "_left", "_max_bytes", "_message", "_method", "_prefix",
-        "_queue", "_reader", "_refused", "_since", "_task", "deadline",
+        "_begun", "_flag", "_head", "_headed", "_held", "_large", "_left", "_max_bytes", "_message", "_method",
+        "_prefix", "_queue", "_reader", "_refused", "_since", "_task", "deadline",
     )  # fmt: skip
 
     def __init__(
@@ -58,7 +60,8 @@ class GrpcExchange(Stream):
         self._message: tuple[int, bytes] | None = None
         """The one of a call with one."""
         self._queue: deque[tuple[int, bytes]] | None = None
-        """Of a stream, those that nobody has asked for yet."""
+        """Of a stream, those that nobody has asked for yet, and bytes of those behind them."""
+        self._held = bytearray()
         self._reader: asyncio.Future[None] | None = None
         self._since = connection.shared.tick
         """When what is coming has begun."""
@@ -90,10 +93,20 @@ class GrpcExchange(Stream):
 
     def received(self, part: bytes | memoryview) -> None:
         """Part of the messages; one that has come as a whole is cut out, another collected in its place."""
-        if self._refused:
-            return
+        if self._held:
+            self._held += part
+        elif not self._refused:
+            self._read(part)
+        if not self.ended:
+            self._grant()
+
+    def _read(self, part: bytes | bytearray | memoryview) -> None:
         begin, size = 0, len(part)
         while begin < size and not self.closed:
+            if self._queue is not None and len(self._queue) >= AT_ONCE:
+                # Many small messages are larger as objects than as bytes.
+                self._held += part[begin:]
+                return
             if self._large is not None:
                 count = min(self._left, size - begin)
                 self._large.room()[:count] = part[begin : begin + count]
@@ -115,8 +128,6 @@ class GrpcExchange(Stream):
                 begin += length
             else:
                 self._collect(flag, length)
-        if not self.ended:
-            self._grant()
 
     def _collect(self, flag: int, length: int) -> None:
         try:
@@ -165,15 +176,15 @@ class GrpcExchange(Stream):
 
     def _grant(self) -> None:
         """Room for the message that is coming, and for the next, unless others wait."""
-        if not self._queue:
+        if not (self._queue or self._held):
             self.grant(self._left + STREAM_WINDOW)
 
     def finished(self) -> None:
         """The client has sent all."""
         if self._refused:
             self._send_refused()
-        elif self._large is not None or self._prefix:
-            self._give_up(Refusal("INTERNAL", "the last message is cut off"))
+        elif self._is_cut_off:
+            self._give_up(Refusal("INTERNAL", CUT_OFF))
         elif self._queue is not None:
             self._wake_reader()
         elif self._message is None:
@@ -207,6 +218,9 @@ class GrpcExchange(Stream):
                 flag, message = self._message
                 self._message = (0, b"")
                 await method.one(await self._unpacked(message) if flag else message, self)
+                if self.is_held_back:
+                    # What is kept for the client counts.
+                    await self.sendable()
         except OnegateError as error:
             self.refuse(refusal_of(method.service, error))
         except Exception:
@@ -223,13 +237,27 @@ class GrpcExchange(Stream):
         queue = self._queue
         assert queue is not None
         while not queue:
+            if self._held:
+                held, self._held = self._held, bytearray()
+                self._read(held)
+                continue
+            if self.ended and self._is_cut_off:
+                raise InternalError(CUT_OFF)
             if self.ended or self.closed:
                 raise StopAsyncIteration
             self._reader = self.connection.loop.create_future()
             await self._reader
         flag, message = queue.popleft()
+        if not queue:
+            # What comes behind it had to wait until now.
+            self._since = self.connection.shared.tick
         self._grant()
         return await self._unpacked(message) if flag else message
+
+    @property
+    def _is_cut_off(self) -> bool:
+        """Whether the last message is there in part."""
+        return self._large is not None or bool(self._prefix)
 
     def _wake_reader(self) -> None:
         if self._reader is not None and not self._reader.done():
@@ -324,4 +352,4 @@ class GrpcExchange(Stream):
         """Whether the client has to send more: a stream only what it has begun, and may send."""
         if self.ended:
             return False
-        return self._queue is None or (not self._queue and (self._large is not None or bool(self._prefix)))
+        return self._queue is None or (not self._queue and self._is_cut_off)

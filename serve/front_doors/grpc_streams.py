@@ -17,9 +17,11 @@ class Readers:
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
+        self._stopped = False
 
     def stop(self) -> None:
         """No stream is read any further."""
+        self._stopped = True
         for task in self._tasks:
             task.cancel()
 
@@ -36,26 +38,29 @@ class Readers:
         places = asyncio.Semaphore(AT_ONCE)
 
         async def read() -> None:
-            try:
-                async for message in messages:
-                    await places.acquire()
-                    task = asyncio.ensure_future(answer(message))
-                    under_way.add(task)
-                    task.add_done_callback(under_way.discard)
-                    replies.put_nowait(task)
-            finally:
-                replies.put_nowait(None)
+            async for message in messages:
+                await places.acquire()
+                task = asyncio.ensure_future(answer(message))
+                under_way.add(task)
+                task.add_done_callback(under_way.discard)
+                replies.put_nowait(task)
 
         reader = asyncio.create_task(read())
+        # Not in `read`: one that is cancelled before its turn never begins.
+        reader.add_done_callback(lambda _: replies.put_nowait(None))
         self._tasks.add(reader)
+        if self._stopped:
+            reader.cancel()
         try:
             while (reply := await replies.get()) is not None:
                 await write(await reply)
                 places.release()
-            await asyncio.wait([reader])
             if not reader.cancelled():
                 reader.result()
         finally:
             self._tasks.discard(reader)
-            for task in (reader, *under_way):
+            reader.cancel()
+            for task in under_way:
                 task.cancel()
+            # Once it has failed, it holds this frame, by way of what is raised here.
+            del reader

@@ -106,7 +106,10 @@ class Http2Connection(asyncio.BufferedProtocol):
         self._deaf = False
         """What still comes is nobody's."""
         self._since = shared.tick
-        """When what is coming has begun, or writing was paused, or the connection has ended."""
+        """When what is coming has begun, or writing was paused, or the connection has ended, or a slow client was seen
+        to read."""
+        self._unread = 0
+        """What such a client had not read at the last look."""
         self._heard = shared.tick
         self._asked: int | None = None
         """When the client was asked whether it is there."""
@@ -320,10 +323,8 @@ class Http2Connection(asyncio.BufferedProtocol):
     def _rst_stream(self, number: int, flags: int, payload: bytes) -> None:
         number_in(payload)
         stream = self.streams.find(number)
-        if stream is None:
-            self.chatter.spend()
-        else:
-            self._resets.spend()
+        self._resets.spend()
+        if stream is not None:
             self.streams.end(stream, Ended.RESET)
             stream.gone()
 
@@ -370,7 +371,8 @@ class Http2Connection(asyncio.BufferedProtocol):
                 raise ConnectionFault(Code.PROTOCOL_ERROR, "expected the client's SETTINGS")
             return
         self._only = None
-        for identifier, value in settings_in(payload):
+        # The last of a kind: each window goes through all streams, and a frame has room for ten thousand.
+        for identifier, value in dict(settings_in(payload)).items():
             if identifier == Setting.INITIAL_WINDOW_SIZE:
                 change, self.out.initial_window = value - self.out.initial_window, value
                 for stream in self.streams.open.values():
@@ -484,7 +486,11 @@ class Http2Connection(asyncio.BufferedProtocol):
         self.chatter.pass_time(shared.tick_s)
         self._resets.pass_time(shared.tick_s)
         if self._deaf or not self.out.writable:
-            unread = self.transport.get_write_buffer_size()
+            unread, before = self.transport.get_write_buffer_size(), self._unread
+            self._unread = unread
+            if unread < before:
+                # It reads, if slowly.
+                self._since = shared.tick
             if shared.is_late(self._since, shared.timeout_s if unread else LINGER_S):
                 self.transport.abort()
             return

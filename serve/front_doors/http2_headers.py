@@ -16,9 +16,10 @@ from serve.front_doors.http2_frames import Code, ConnectionFault
 MAX_HEADER_BYTES = 64 * 1024
 """Of a block, packed and unpacked."""
 
-MAX_KNOWN = 64
-LONGEST_KNOWN = 4096
-"""Blocks of a connection whose headers are kept, and bytes of each."""
+MAX_KNOWN = 16
+LONGEST_KNOWN = 2048
+MOST_KNOWN_FIELDS = 64
+"""Blocks of a connection whose headers are kept, and bytes, packed and unpacked, and fields of each."""
 
 _NAME = re.compile(rb"[!-9;-@\[-~]+")
 """Section 8.2.1: no upper case, space, control or colon, nor what is beyond ASCII."""
@@ -69,7 +70,9 @@ class HeadReader:
             return head
         fields, unchanged = self._decode(block)
         head = _request(fields)
-        if unchanged and len(block) <= LONGEST_KNOWN:
+        # A byte of a block may stand for a long value in the table.
+        size = max(len(block), sum(map(len, head.fields.values())))
+        if unchanged and size <= LONGEST_KNOWN and len(fields) <= MOST_KNOWN_FIELDS:
             if len(self._known) >= MAX_KNOWN:
                 self._known.clear()
             self._known[block] = head

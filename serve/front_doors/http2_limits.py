@@ -17,9 +17,10 @@ RESTORED_BY_MESSAGE = 4
 CHATTER_BYTES = 1024
 """One more for as much that a client was sent: it may take its window in small steps, but not byte by byte."""
 
-MOST_RESETS = 1000
-RESETS_PER_S = 200
-"""Streams that either side resets, for a mistake too (CVE-2025-8671)."""
+MOST_RESETS = 8 * MAX_STREAMS
+RESETS_PER_S = 1000
+"""Streams that either side resets, for a mistake too (CVE-2025-8671). In an overload, clients whose deadlines pass
+reset all that they have under way, again and again."""
 
 
 class Allowance:

@@ -69,9 +69,9 @@ class Outbox:
     def flush(self) -> None:
         """Sends what waits for the end of the turn."""
         parts, size = self._parts, self.size
+        self._parts, self.size = [], 0
         if not parts or self._transport.is_closing():
             return
-        self._parts, self.size = [], 0
         if size < JOINED_TO_BYTES:
             self._transport.write(b"".join(parts))
         else:

@@ -29,7 +29,8 @@ STREAM_WINDOW = 256 * 1024
 """What a client may send of a request before anything was granted to it."""
 
 TURN_BYTES = 16 * 1024
-"""Sent in one turn of the event loop, of several messages."""
+TURN_MESSAGES = 64
+"""Sent in one turn of the event loop, where more may follow."""
 
 _ENDING = END_HEADERS | END_STREAM
 
@@ -41,8 +42,8 @@ class Stream(ABC):
     """
 
     __slots__ = (
-        "_counted", "_trailers", "_unsent", "_waiting", "closed", "connection", "credit", "ended", "expected", "moved",
-        "number", "window", "working",
+        "_counted", "_made", "_trailers", "_unsent", "_waiting", "closed", "connection", "credit", "ended", "expected",
+        "moved", "number", "window", "working",
     )  # fmt: skip
 
     def __init__(self, connection: Http2Connection, number: int, expected: int | None) -> None:
@@ -62,6 +63,8 @@ class Stream(ABC):
         self.moved = 0
         """The tick in which data was last sent."""
         self._counted = True
+        self._made = 0
+        """Messages of a stream so far."""
         self._unsent: deque[memoryview] | None = None
         self._trailers = b""
         self._waiting: asyncio.Future[None] | None = None
@@ -219,7 +222,8 @@ class Stream(ABC):
     async def sendable(self) -> None:
         """Returns when what was sent has left, so that it pays to make more."""
         out = self.connection.out
-        if out.size > TURN_BYTES:
+        self._made += 1
+        if out.size > TURN_BYTES or not self._made % TURN_MESSAGES:
             # So that one who makes messages without waiting for anything leaves turns to others.
             await asyncio.sleep(0)
         while (self._unsent or not out.writable) and not self.closed:

@@ -119,7 +119,7 @@ class HttpConnection(asyncio.BufferedProtocol):
 
     __slots__ = (
         "_deaf", "_exchange", "_expects", "_fed", "_headers", "_large", "_left", "_limit", "_loop", "_open", "_parser",
-        "_parts", "_shared", "_since", "_size", "_task", "_transport", "_url", "_waiting", "_writable",
+        "_parts", "_shared", "_since", "_size", "_task", "_transport", "_unread", "_url", "_waiting", "_writable",
     )  # fmt: skip
 
     def __init__(self, shared: Connections, loop: asyncio.AbstractEventLoop) -> None:
@@ -147,6 +147,8 @@ class HttpConnection(asyncio.BufferedProtocol):
         self._open = 0
         self._task: asyncio.Task[None] | None = None
         self._writable = True
+        self._unread = 0
+        """What a slow client had not read at the last look."""
 
     # -- the event loop's side -------------------------------------------------------------------------------------
 
@@ -423,7 +425,14 @@ class HttpConnection(asyncio.BufferedProtocol):
 
     def look(self) -> None:
         """Called once a tick: ends what has taken too long."""
-        shared, since = self._shared, self._since
+        shared = self._shared
+        if self._deaf or not self._writable:
+            unread, before = self._transport.get_write_buffer_size(), self._unread
+            self._unread = unread
+            if unread < before:
+                # It reads, if slowly.
+                self._since = shared.tick
+        since = self._since
         if self._task is not None or self._waiting:
             if not self._writable and shared.is_late(since, shared.body_timeout_s):
                 self._transport.abort()

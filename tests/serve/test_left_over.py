@@ -24,6 +24,10 @@ from serve.lanes import ClosableExecutor
 from serve.protocols import open_inference as messages
 from serve.routing import Batching
 from tests.e2e.running import free_ports
+from tests.serve.front_doors.http2_bytes import data, headers, request
+from tests.serve.front_doors.http2_bytes import message as prefixed
+from tests.serve.front_doors.http2_service import serving
+from tests.serve.front_doors.http2_wire import greeted
 from tests.serve.grpc_channels import channel_to
 from tests.serve.left_over import left_to_the_collector
 from tests.serve.tiny_versions import FunctionRuntime, GatedExecutor, dispatcher_of, entry
@@ -163,5 +167,18 @@ async def test_a_client_that_cancels_over_grpc_leaves_nothing(slow: GatedExecuto
             slow.gate.set()
             await waiting.loaded["double", 1].lane(None).queue.drain()
             slow.gate.clear()
+
+        assert await left_by(work) == {}
+
+
+async def test_a_stream_with_a_message_that_cannot_be_unpacked_leaves_nothing() -> None:
+    async with serving() as served, greeted(served.port) as wire:
+        streams = iter(range(1, 1000, 2))
+
+        async def work() -> None:
+            stream = next(streams)
+            wire.send(headers(stream, request("Each", grpc_encoding="gzip")))
+            wire.send(data(stream, prefixed(b"a") + prefixed(b"bad", packed=1)))
+            assert (await wire.answer(stream)).code == "INTERNAL"
 
         assert await left_by(work) == {}

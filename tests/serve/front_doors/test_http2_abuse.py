@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import struct
+import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import pytest
 
+from serve.front_doors.http2_stream import Stream
 from tests.serve.front_doors.http2_bytes import (
     LARGEST,
     PREFACE,
@@ -112,6 +115,38 @@ async def test_answers_that_nobody_takes_keep_their_streams(served: Served) -> N
         assert [len((await wire.answer(2 * number + 1)).messages[0]) for number in range(most)] == [1000] * most
 
 
+async def test_clients_may_reset_all_that_they_have_again_and_again(wire: Wire) -> None:
+    """As in an overload, when the deadlines of a thousand calls pass at once; other calls go on."""
+    most = wire.settings[Setting.MAX_CONCURRENT_STREAMS]
+    wire.send(headers(1, request("Each")))
+    for wave in range(4):
+        first = 3 + 2 * most * wave
+        streams = range(first, first + 2 * (most - 1), 2)
+        wire.send(*(call(stream, b"a", "Wait") for stream in streams))
+        await wire.settled()
+        wire.send(*(reset(stream) for stream in streams))
+        await wire.settled()
+    wire.send(data(1, message(b"a")))
+    assert (await wire.answer(1)).messages == [b"a"]
+
+
+async def test_answers_that_nobody_takes_count() -> None:
+    async with (
+        serving(max_requests=2) as served,
+        greeted(served.port, {Setting.INITIAL_WINDOW_SIZE: 0}) as wire,
+        greeted(served.port) as other,
+    ):
+        wire.send(call(1), call(3))
+        await wire.settled()
+        other.send(call(1))
+        assert (await other.answer(1)).code == "RESOURCE_EXHAUSTED"
+        wire.send(window_update(100, 1), reset(3))
+        assert (await wire.answer(1)).code == "OK"
+        await wire.settled()
+        other.send(call(3))
+        assert (await other.answer(3)).code == "OK"
+
+
 async def test_a_stream_whose_answers_nobody_takes_is_not_read_any_further(served: Served) -> None:
     async with greeted(served.port, {Setting.INITIAL_WINDOW_SIZE: 0}) as wire:
         wire.send(headers(1, request("Each")))
@@ -126,6 +161,22 @@ async def test_a_client_that_makes_no_room_for_an_answer_is_given_up() -> None:
     async with serving(timeout_s=0.2) as served, greeted(served.port, {Setting.INITIAL_WINDOW_SIZE: 10}) as wire:
         wire.send(call(1, b"1000", "Large"))
         assert await wire.told(1) == ("stream", "CANCEL")
+
+
+async def test_a_slow_client_that_reads_is_not_given_up() -> None:
+    async with serving(timeout_s=0.2) as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port, limit=1024)
+        most = (1 << 31) - 1
+        writer.write(PREFACE + settings({Setting.INITIAL_WINDOW_SIZE: most}) + window_update(most - 65_535))
+        writer.write(call(1, b"20000000", "Large"))
+        begin, size = time.monotonic(), 0
+        while size < 20_000_000:
+            got = await reader.read(1 << 20)
+            assert got, "given up"
+            size += len(got)
+            # On the whole much longer than it may read nothing.
+            await asyncio.sleep(max(0, begin + size / 20_000_000 - time.monotonic()))
+        writer.transport.abort()
 
 
 async def test_a_stream_without_a_message_may_last() -> None:
@@ -176,6 +227,18 @@ async def test_frames_of_nothing_end_the_connection(served: Served, wire: Wire, 
     with little_memory():
         assert await flood(wire, NOTHINGS[what], 100_000) == CALMED
     await eventually(lambda: served.echo.under_way == 0)
+
+
+async def test_settings_that_change_the_window_ten_thousand_times_cost_as_one(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    widened: list[int] = []
+    monkeypatch.setattr(Stream, "widen", lambda _, change: widened.append(change))
+    wire.send(headers(1, request("Each")))
+    window = struct.pack(">HI", Setting.INITIAL_WINDOW_SIZE, 0)
+    wire.send(frame(Kind.SETTINGS, payload=window * 10_000 + struct.pack(">HI", Setting.INITIAL_WINDOW_SIZE, 70_000)))
+    await wire.next(Kind.SETTINGS)
+    assert widened == [70_000 - 65_535]
 
 
 @pytest.mark.parametrize("what", ["PING", "SETTINGS"])

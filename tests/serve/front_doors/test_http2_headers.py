@@ -125,3 +125,10 @@ def test_no_more_heads_are_kept_than_may_be() -> None:
     for number in range(MAX_KNOWN * 3):
         reader.request(block_of(*REQUEST, (b"x-a", b"%d" % number)))
     assert 0 < len(reader._known) <= MAX_KNOWN
+
+
+def test_a_head_that_is_large_only_when_unpacked_is_not_kept() -> None:
+    reader = HeadReader()
+    reader.request(block_of(*REQUEST) + b"\x40\x01a\x7f\x81\x17" + b"a" * 3072)
+    reader.request(block_of(*REQUEST) + b"\xbe" * 15)
+    assert reader._known == {}

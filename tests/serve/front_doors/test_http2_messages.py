@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
+import socket
+import threading
+import time
 import zlib
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import pytest
 
-from tests.serve.front_doors.http2_bytes import LARGEST, call, data, headers, message, request
+from tests.serve.front_doors.http2_bytes import (
+    LARGEST,
+    PREFACE,
+    Kind,
+    Setting,
+    call,
+    data,
+    headers,
+    message,
+    request,
+    settings,
+    window_update,
+)
 from tests.serve.front_doors.http2_service import Served, serving
 from tests.serve.front_doors.http2_wire import Wire, greeted
+from tests.serve.waiting import eventually
 
 CONTENT = bytes(range(256)) * 4
 
@@ -173,3 +191,40 @@ async def test_the_rest_of_a_message_that_is_refused_is_passed_over(bounded: Wir
     bounded.send(headers(1, request()), data(1, message(bytes(5000)), end=False), data(1, bytes(5000)), call(3))
     assert (await bounded.answer(1)).code == "RESOURCE_EXHAUSTED"
     assert (await bounded.answer(3)).code == "OK"
+
+
+async def test_a_message_that_had_to_wait_for_others_has_all_its_time() -> None:
+    """It was begun before the window was used up, which is given again once the messages before it are read."""
+    async with serving(timeout_s=0.4) as served, greeted(served.port) as wire:
+        served.echo.gate.clear()
+        sent = message(bytes(300_000))
+        wire.send(headers(1, request("Each")), *(data(1, message(b"a"), end=False) for _ in range(80)))
+        wire.send(data(1, sent[:200_000], end=False))
+        await asyncio.sleep(0.8)
+        served.echo.gate.set()
+        await wire.next(Kind.WINDOW_UPDATE, 1)
+        await asyncio.sleep(0.2)
+        wire.send(window_update(1 << 20), window_update(1 << 20, 1), data(1, sent[200_000:]))
+        assert (await wire.answer(1)).messages == [b"a"] * 80 + [bytes(300_000)]
+
+
+async def test_messages_that_nothing_is_waited_for_leave_turns_to_others(served: Served) -> None:
+    """One call alone on its connection, whose client takes all at once."""
+    with socket.create_connection(("127.0.0.1", served.port)) as client:
+        most = (1 << 31) - 1
+        client.sendall(PREFACE + settings({Setting.INITIAL_WINDOW_SIZE: most}) + window_update(most - 65_535))
+        client.sendall(call(1, b"400000", "Count"))
+        reading = threading.Thread(target=_read_all, args=(client,))
+        reading.start()
+        begin = time.monotonic()
+        await eventually(lambda: served.echo.under_way == 1)
+        await asyncio.sleep(0)
+        assert time.monotonic() - begin < 0.5
+        client.shutdown(socket.SHUT_RDWR)
+        await asyncio.to_thread(reading.join)
+
+
+def _read_all(client: socket.socket) -> None:
+    with suppress(OSError):
+        while client.recv(1 << 20):
+            pass
