@@ -55,6 +55,9 @@ def session_options(*, threads: int = 0) -> onnxruntime.SessionOptions:
     options.intra_op_num_threads = threads
     # Weights of four bits are multiplied in float32: by default activations would be cut to int8 on the way.
     options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
+    # Work in smaller pieces than there are threads: a thread that loses its core for a moment keeps the others waiting
+    # for less, and they take over what it has left. 4 to 9% for nets of 0.15 to 150 ms a batch on two cores.
+    options.add_session_config_entry("session.dynamic_block_base", "4")
     return options
 
 

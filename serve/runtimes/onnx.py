@@ -153,9 +153,6 @@ def _session(model: Path, threads: int) -> onnxruntime.InferenceSession:
     options.inter_op_num_threads = 1
     # Threads that go on spinning after a run take the CPU from whatever prepares the next batch.
     options.add_session_config_entry("session.force_spinning_stop", "1")
-    # Work in smaller pieces than there are threads: a thread that loses its core for a moment keeps the others waiting
-    # for less, and they take over what it has left. 4 to 9% for nets of 0.15 to 150 ms a batch on two cores.
-    options.add_session_config_entry("session.dynamic_block_base", "4")
     with _registering:
         _share_memory()
     options.add_session_config_entry("session.use_env_allocators", "1")
