@@ -172,7 +172,7 @@ def print_result(console: Console, result: Result) -> None:
             console.print(f"note: the client took {client:.2f} of a core against {name}", style="yellow")
     console.print(table)
     for name, reason in result.absent.items():
-        console.print(f"{name} does not take part: {reason}", style="yellow", soft_wrap=True)
+        console.print(f"{name} does not take part: {reason}", style="yellow", soft_wrap=True, markup=False)
     of_echo = result.ratio(ECHO) or 0.0
     console.print(
         f"of the bare echo: {of_echo:.2f}, at least {LEAST_OF_ECHO}: {'yes' if of_echo >= LEAST_OF_ECHO else 'no'}"

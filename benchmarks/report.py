@@ -81,7 +81,7 @@ def print_report(console: Console, report: Report) -> None:
         for bar in part.summary.bars:
             console.print(_bar_line(bar), soft_wrap=True)
         for note in part.notes:
-            console.print(f"note: {note}", style="yellow", soft_wrap=True)
+            console.print(f"note: {note}", style="yellow", soft_wrap=True, markup=False)
 
 
 def _table(part: Part) -> Table:

@@ -128,7 +128,7 @@ def print_result(console: Console, result: Result) -> None:
     console.print("beside the load: " + ", ".join(f"{count} {way}" for way, count in result.calls.items()))
     console.print(f"failed: {len(result.failures)}")
     for failure in result.failures[:10]:
-        console.print(f"  {failure}", soft_wrap=True)
+        console.print(f"  {failure}", soft_wrap=True, markup=False)
 
 
 def run(requests: int, seconds: int, console: Console) -> Result:

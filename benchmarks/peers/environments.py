@@ -94,7 +94,7 @@ def command(peers: tuple[str, ...]) -> None:
         console.print(f"{peer}: installing ..")
         found = environment(peer)
         failed = failed or found.python is None
-        console.print(f"{peer}: {found.reason or found.python}", soft_wrap=True)
+        console.print(f"{peer}: {found.reason or found.python}", soft_wrap=True, markup=False)
     sys.exit(int(failed))
 
 

@@ -47,7 +47,7 @@ def print_result(console: Console, result: Result) -> None:
         table.add_row(*row)
     console.print(table)
     for name, reason in result.absent.items():
-        console.print(f"{name}: {reason}", style="yellow", soft_wrap=True)
+        console.print(f"{name}: {reason}", style="yellow", soft_wrap=True, markup=False)
 
 
 def markdown(report: Report) -> str:
