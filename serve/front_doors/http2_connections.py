@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from serve.front_doors.http2_headers import RequestHead
 from serve.front_doors.http2_stream import Stream
+from serve.front_doors.listener import Connections
 
 if TYPE_CHECKING:
     from serve.front_doors.http2_connection import Http2Connection
@@ -23,29 +24,20 @@ class Http2Application(Protocol):
         """The stream for a request whose headers are there."""
 
 
-class Http2Connections:
-    """What all connections of a listener share. Times are counted in ticks of `tick_s` seconds."""
+class Http2Connections(Connections["Http2Connection"]):
+    """What all connections of a listener share."""
 
     def __init__(self, application: Http2Application, on_close: Callable[[], None], *, timeout_s: float) -> None:
+        super().__init__(on_close, timeout_s)
         self.application = application
-        self._on_close = on_close
         self.timeout_s = timeout_s
         """For a frame, a message, and to make room for an answer."""
-        self.tick_s = max(0.02, min(1.0, timeout_s / 4))
-        self.tick = 0
-        self.draining = False
-        self.open: set[Http2Connection] = set()
         self.deserted = asyncio.Event()
         """Set when the last connection has ended."""
         self.buffer = memoryview(bytearray(READ_BYTES))
 
-    def is_late(self, since: int, limit_s: float) -> bool:
-        """Whether more than `limit_s` have passed since that tick."""
-        return (self.tick - since) * self.tick_s > limit_s
-
     def closed(self, connection: Http2Connection) -> None:
         """Called by a connection at its end."""
-        self.open.discard(connection)
+        super().closed(connection)
         if not self.open:
             self.deserted.set()
-        self._on_close()

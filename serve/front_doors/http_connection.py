@@ -20,6 +20,7 @@ from model_store.errors import InternalError, InvalidInput, OutOfMemory
 from serve.dialects.base import HttpReply, HttpRequest
 from serve.front_doors.http_bodies import BodyTimeout, too_large
 from serve.front_doors.http_messages import has_body, head_of, read_target
+from serve.front_doors.listener import Connections
 from serve.in_place import InPlace
 
 log = logging.getLogger("onegate")
@@ -80,8 +81,8 @@ class Exchange(msgspec.Struct):
     reply: HttpReply | None = None
 
 
-class Connections:
-    """What all connections of a listener share. Times are counted in ticks of `tick_s` seconds."""
+class HttpConnections(Connections["HttpConnection"]):
+    """What all connections of a listener share."""
 
     def __init__(
         self,
@@ -91,27 +92,14 @@ class Connections:
         header_timeout_s: float,
         body_timeout_s: float,
     ) -> None:
+        super().__init__(on_close, header_timeout_s, body_timeout_s)
         self.application = application
-        self._on_close = on_close
         self.header_timeout_s = header_timeout_s
         self.body_timeout_s = body_timeout_s
-        self.tick_s = max(0.02, min(1.0, header_timeout_s / 4, body_timeout_s / 4))
-        self.tick = 0
         self.date = ""
         """The header line, of this second."""
         self.under_way = 0
-        self.draining = False
-        self.open: set[HttpConnection] = set()
         self.buffer = memoryview(bytearray(READ_BYTES))
-
-    def is_late(self, since: int, limit_s: float) -> bool:
-        """Whether more than `limit_s` have passed since that tick."""
-        return (self.tick - since) * self.tick_s > limit_s
-
-    def closed(self, connection: HttpConnection) -> None:
-        """Called by a connection at its end."""
-        self.open.discard(connection)
-        self._on_close()
 
 
 class HttpConnection(asyncio.BufferedProtocol):
@@ -122,7 +110,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         "_parts", "_shared", "_since", "_size", "_task", "_transport", "_unread", "_url", "_waiting", "_writable",
     )  # fmt: skip
 
-    def __init__(self, shared: Connections, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, shared: HttpConnections, loop: asyncio.AbstractEventLoop) -> None:
         self._shared = shared
         self._loop = loop
         self._parser: Any = httptools.HttpRequestParser(self)

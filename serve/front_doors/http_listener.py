@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from email.utils import formatdate
 
-from serve.front_doors.http_connection import Connections, HttpApplication, HttpConnection
+from serve.front_doors.http_connection import HttpApplication, HttpConnection, HttpConnections
 from serve.front_doors.listener import Listener
 
 
@@ -27,7 +27,7 @@ class HttpListener(Listener):
         header_timeout_s: float = 60.0,
         body_timeout_s: float = 60.0,
     ) -> None:
-        self._shared = Connections(
+        self._shared = HttpConnections(
             application, self.freed, header_timeout_s=header_timeout_s, body_timeout_s=body_timeout_s
         )
         super().__init__(host, port, self._shared, self._connection, max_connections)

@@ -10,8 +10,8 @@ import asyncio
 import logging
 import math
 import socket
-from collections.abc import Callable, Set
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Generic, Protocol, TypeVar
 
 log = logging.getLogger("onegate")
 
@@ -36,16 +36,29 @@ class Connection(Protocol):
         """Closes a connection that has no request to answer."""
 
 
-class Connections(Protocol):
-    """What the connections of a listener share."""
+C = TypeVar("C", bound=Connection)
 
-    tick_s: float
-    tick: int
-    draining: bool
 
-    @property
-    def open(self) -> Set[Connection]:
+class Connections(Generic[C]):
+    """What the connections of a listener share. Times are counted in ticks of `tick_s` seconds, a quarter of the
+    shortest of `limits_s` or less."""
+
+    def __init__(self, on_close: Callable[[], None], *limits_s: float) -> None:
+        self._on_close = on_close
+        self.tick_s = max(0.02, min(1.0, *(limit_s / 4 for limit_s in limits_s)))
+        self.tick = 0
+        self.draining = False
+        self.open: set[C] = set()
         """Those that have not ended."""
+
+    def is_late(self, since: int, limit_s: float) -> bool:
+        """Whether more than `limit_s` have passed since that tick."""
+        return (self.tick - since) * self.tick_s > limit_s
+
+    def closed(self, connection: C) -> None:
+        """Called by a connection at its end."""
+        self.open.discard(connection)
+        self._on_close()
 
 
 class Listener:
@@ -56,7 +69,7 @@ class Listener:
         self,
         host: str,
         port: int,
-        connections: Connections,
+        connections: Connections[Any],
         protocol: Callable[[], asyncio.BaseProtocol],
         max_connections: int,
     ) -> None:

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
-from serve.front_doors.http_connection import Connections, HttpApplication, HttpConnection
+from serve.front_doors.http_connection import HttpApplication, HttpConnection, HttpConnections
 from tests.serve.fuzzing.http_requests import changed_requests
 from tests.serve.fuzzing.inputs import PIECES, HttpInput, WireInput
 
@@ -78,7 +78,7 @@ class Transport(asyncio.Transport):
 
 async def converse(application: HttpApplication, sent: WireInput) -> WireSent:
     """What a connection of `application` answers."""
-    shared = Connections(application, lambda: None, header_timeout_s=10, body_timeout_s=10)
+    shared = HttpConnections(application, lambda: None, header_timeout_s=10, body_timeout_s=10)
     connection = HttpConnection(shared, asyncio.get_running_loop())
     answered = bytearray()
     transport = Transport(answered)
