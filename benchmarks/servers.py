@@ -81,6 +81,7 @@ class Server:
     def stop(self) -> None:
         """Ends the server, by force where it does not end in time, and whatever it leaves behind."""
         self._note_family()
+        self.resume()
         try:
             if self._popen.poll() is None:
                 self._popen.send_signal(signal.SIGTERM)
@@ -89,11 +90,23 @@ class Server:
         except subprocess.TimeoutExpired:
             pass
         finally:
-            for process in self._family:
-                with contextlib.suppress(psutil.Error):
-                    process.kill()
+            self._signal(signal.SIGKILL)
             psutil.wait_procs(self._family, timeout=LAST_CHILDREN_S)
             self._popen.wait()
+
+    def pause(self) -> None:
+        """Stops all processes of the server as they are (SIGSTOP), so that what it does unasked is nobody's loss."""
+        self._note_family()
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Lets them go on after `pause`."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        for process in self._family:
+            with contextlib.suppress(psutil.Error):
+                process.send_signal(number)
 
     def _note_family(self) -> None:
         with contextlib.suppress(psutil.Error):

@@ -38,7 +38,8 @@ def command(
     plots: Path | None,
     json_path: Path | None,
 ) -> None:
-    """Measure onegate beside its peers: all servers are up at once, only one is under load at any time.
+    """Measure onegate beside its peers in interleaved rounds. All are started, and stand still (SIGSTOP) while another
+    one is measured.
 
     \b
     Example:

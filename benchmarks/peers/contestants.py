@@ -237,8 +237,10 @@ def ray_serve(*, fast: bool) -> Callable[[Workload, Path, Environment | None], A
         settings = local_ray_settings()
         if fast:
             settings |= {"RAY_SERVE_ENABLE_HA_PROXY": "1", "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1"}
+            # Serve adds a folder of 56 letters, and HAProxy refuses a socket whose path has more than 97.
+            short = folder.parent / "h"
             settings |= {
-                f"RAY_SERVE_HAPROXY_{key}": str(folder / file)
+                f"RAY_SERVE_HAPROXY_{key}": str(short / file)
                 for key, file in (("CONFIG_FILE_LOC", "haproxy.cfg"), ("SOCKET_PATH", "admin.sock"))
             }
         with running(name.replace(", ", "-").replace(" ", "-"), command, folder, settings) as server:

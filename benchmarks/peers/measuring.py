@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import msgspec
@@ -20,6 +22,9 @@ from benchmarks.servers import Server
 
 TOLERANCE = 1e-5
 """Largest difference from bare ONNX Runtime, relative to the largest value of the answer."""
+
+AWAKE_S = 1.0
+"""From the end of a server's pause to its first measurement."""
 
 Progress = Callable[[str], None]
 
@@ -72,26 +77,40 @@ def measure(
     with ExitStack() as stack:
         running = list(_started(stack, workload, folder, names, absent, progress))
         for number in range(rounds + 1):
-            for connections in workload.connections:
-                for server, target in running:
-                    if (target.contestant, connections) in failed:
-                        continue
-                    progress(f"{workload.name}, round {number} of {rounds}: {target.contestant} at {connections}")
-                    try:
-                        # Round 0 warms up and is thrown away.
-                        sample = _sample(number, server, target, connections, seconds if number else 1)
-                    except BenchmarkFailed as error:
-                        absent[f"{target.contestant} at {connections} connections"] = error.message
-                        failed.add((target.contestant, connections))
-                        continue
-                    samples += [sample] if number else []
+            for server, targets in running:
+                with _awake(server):
+                    for target, connections in itertools.product(targets, workload.connections):
+                        if (target.contestant, connections) in failed:
+                            continue
+                        progress(f"{workload.name}, round {number} of {rounds}: {target.contestant} at {connections}")
+                        try:
+                            # Round 0 warms up and is thrown away.
+                            sample = _sample(number, server, target, connections, seconds if number else 1)
+                        except BenchmarkFailed as error:
+                            absent[f"{target.contestant} at {connections} connections"] = error.message
+                            failed.add((target.contestant, connections))
+                            continue
+                        samples += [sample] if number else []
     kept = tuple(sample for sample in samples if (sample.contestant, sample.connections) not in failed)
     return Result(workload.name, workload.title, tuple(_cells(kept)), absent, kept)
 
 
+@contextmanager
+def _awake(server: Server) -> Iterator[None]:
+    """A paused server goes on for the block."""
+    server.resume()
+    # Timers that ran out meanwhile are late now, all at once.
+    time.sleep(AWAKE_S)
+    try:
+        yield
+    finally:
+        server.pause()
+
+
 def _started(
     stack: ExitStack, workload: Workload, folder: Path, names: Sequence[str], absent: dict[str, str], progress: Progress
-) -> Iterator[tuple[Server, Target]]:
+) -> Iterator[tuple[Server, list[Target]]]:
+    """Those that take part, each paused as soon as it answers."""
     expected = BareOnnx(workload.model.path, workload.threads).run(workload.model.row)
     for name in names:
         if reason := NOT_COMPARED.get((name, workload.name)):
@@ -109,11 +128,10 @@ def _started(
         except (BenchmarkFailed, OSError, StopIteration) as error:
             absent[name] = f"not started: {error}"
             continue
-        for target in targets:
-            if wrong := _difference(target, expected):
-                absent[target.contestant] = wrong
-            else:
-                yield server, target
+        wrong = {target.contestant: _difference(target, expected) for target in targets}
+        absent |= {contestant: difference for contestant, difference in wrong.items() if difference}
+        server.pause()
+        yield server, [target for target in targets if target.contestant not in absent]
 
 
 def _difference(target: Target, expected: np.ndarray) -> str | None:
