@@ -31,7 +31,7 @@ class Batch:
         self.in_slot = True
         self._filled = False
 
-    def inputs(self, preferred: Sequence[int], join: Join = np.concatenate) -> Tensors:
+    def inputs(self, preferred: Sequence[int], join: Join) -> Tensors:
         """The inputs of all requests, one after the other, as many rows as the next of `preferred`.
 
         The array is a new one each time: for eight pictures of 224x224x3 floats `np.concatenate` into a kept one took

@@ -1,8 +1,9 @@
 """One queue a signature of a version: rows of several requests become one batch of the executor, and come apart again.
 
-The queue never waits while the executor has a free slot, unless `max_delay_ms` asks for it. It knows tensors and time
-only: what a slot is, and where the batch runs, is the executor's affair (`serve/executors/`). Who comes next is
-`serve/waiting.py`'s.
+The queue never waits while the executor has an idle worker, unless `max_delay_ms` asks for it; a batch that is only to
+be ready when a worker becomes idle is closed shortly before that, so that it holds what has come until then. The queue
+knows tensors and time only: what a worker is, and where the batch runs, is the executor's affair (`serve/executors/`).
+Who comes next is `serve/waiting.py`'s.
 """
 
 from __future__ import annotations
@@ -11,10 +12,8 @@ import asyncio
 from collections.abc import Awaitable
 from typing import Protocol
 
-import numpy as np
-
 from model_store.errors import DeadlineExceeded, ModelNotReady, Overloaded
-from serve.batches import Batch
+from serve.batches import Batch, Join
 from serve.deadlines import DeadlineWatch
 from serve.inference import Tensors
 from serve.pace import Pace
@@ -25,14 +24,25 @@ from serve.waiting import Waiting, WaitingLines, too_late
 UNKNOWN_PACE_RETRY_S = 1.0
 """After how long a refused client may come again when nothing has been measured yet."""
 
+AHEAD_S = 0.002
+"""How long before the expected end of a batch the next one is handed over: to put eight pictures together and to bring
+them to a replica takes about one millisecond."""
+
 
 class Executor(Protocol):
-    """Runs batches of one version. It may have a `join`, which then puts the tensors of several requests together as
-    `np.concatenate` does."""
+    """Runs batches of one version."""
 
     @property
     def slots(self) -> int:
-        """How many batches may run at once; 0 while none can."""
+        """How many batches it takes at once; 0 while none can run."""
+
+    @property
+    def workers(self) -> int:
+        """How many of them run side by side; the others are ready behind those."""
+
+    @property
+    def join(self) -> Join:
+        """What puts the tensors of several requests together."""
 
     def run(self, inputs: Tensors, deadline: float) -> Tensors | Awaitable[Tensors]:
         """The outputs of one batch: at once when the batch is shorter than a thread hop, else to be awaited."""
@@ -203,9 +213,13 @@ class BatchQueue:
             self._idle.set()
 
     def _still_to_wait(self, now: float) -> float:
-        if not self._max_delay_s or not self._mergeable or self._waiting.rows >= self._max_batch_size:
+        if not self._mergeable or self._waiting.rows >= self._max_batch_size:
             return 0.0
-        return self._waiting.oldest_s() + self._max_delay_s - now
+        wait_s = self._waiting.oldest_s() + self._max_delay_s - now if self._max_delay_s else 0.0
+        if self._taken_slots >= self._executor.workers:
+            rows = min(batch.rows for batch in self._under_way if batch.in_slot)
+            wait_s = max(wait_s, self._pace.until_start(rows, self._rows_at_once, now) - AHEAD_S)
+        return wait_s
 
     def _delay(self, wait_s: float) -> None:
         if self._delay_timer is None:
@@ -218,8 +232,8 @@ class BatchQueue:
     def _start(self, batch: Batch) -> bool:
         """Runs a batch; whether it is over already."""
         try:
-            join = getattr(self._executor, "join", np.concatenate)
-            outcome = self._executor.run(batch.inputs(self._preferred, join), batch.deadline)
+            inputs = batch.inputs(self._preferred, self._executor.join)
+            outcome = self._executor.run(inputs, batch.deadline)
             if isinstance(outcome, dict):
                 self._count(batch, self._loop.time())
                 batch.share_out(outcome)

@@ -8,7 +8,6 @@ from collections.abc import Awaitable
 from typing import Protocol
 
 import msgspec
-import numpy as np
 
 from model_store.errors import InvalidInput, ModelNotFound
 from model_store.manifest import PAYLOAD, Manifest, Signature
@@ -40,12 +39,17 @@ class SignatureView:
     def __init__(self, executor: ClosableExecutor, signature: str) -> None:
         self._executor = executor
         self._signature = signature
-        self.join = getattr(executor, "join", np.concatenate)
+        self.join = executor.join
 
     @property
     def slots(self) -> int:
-        """Batches that may run at once, those of other signatures included."""
+        """Batches that it takes at once, those of other signatures included."""
         return self._executor.slots
+
+    @property
+    def workers(self) -> int:
+        """Batches that run side by side, those of other signatures included."""
+        return self._executor.workers
 
     def run(self, inputs: Tensors, deadline: float) -> Tensors | Awaitable[Tensors]:
         """The outputs of one batch."""

@@ -15,6 +15,7 @@ import numpy as np
 
 from model_store.datatypes import DTYPES
 from model_store.manifest import PAYLOAD, Manifest, Signature
+from serve.batches import Join
 from serve.inference import Tensors
 from serve.runtimes.base import Runtime
 from serve.waiting import too_late
@@ -36,7 +37,9 @@ class InlineExecutor:
         self._on_loop = on_loop
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="runtime")
         self.slots = 1 if on_loop else 2
-        """Batches that may run at once."""
+        """Batches that it takes at once."""
+        self.workers = 1
+        self.join: Join = np.concatenate
 
     def run(self, inputs: Tensors, deadline: float, signature: str | None = None) -> Tensors | Awaitable[Tensors]:
         """The outputs, at once or from the thread.

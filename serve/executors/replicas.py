@@ -52,7 +52,8 @@ class ReplicasExecutor:
         self.on_slots: Callable[[], None] = lambda: None
         """Called when slots were added."""
         self.slots = 0
-        """Batches that may run at once; 0 while no replica is known to answer."""
+        """Batches that replicas take at once; 0 while none is known to answer."""
+        self.workers = 0
         self.hedge_s: float | None = None
         """A batch that has no answer after this long goes to a second replica too; None is never."""
         self.budget = HedgeBudget()
@@ -181,7 +182,8 @@ class ReplicasExecutor:
     def _count_usable(self) -> None:
         self._usable = [client for client in self._clients.values() if not client.failed]
         self._near = [client for client in self._usable if client.same_node] or self._usable
-        self.slots = BATCHES_PER_REPLICA * len(self._usable)
+        self.workers = len(self._usable)
+        self.slots = BATCHES_PER_REPLICA * self.workers
 
     def _note_slots(self) -> None:
         self._count_usable()
