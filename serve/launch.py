@@ -36,6 +36,17 @@ LOGICAL_CPUS_PER_CORE = 2
 OBJECT_STORE_BYTES = 100 * 1024 * 1024
 """Tensors never travel through Ray's object store, so the local one is small."""
 
+LESS_UNASKED = {
+    # How often Ray Serve's controller looks at everything, and how often each replica writes Ray Serve's own metrics:
+    # both do so ten times a second by default.
+    "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.5",
+    "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "10000",
+    # Counts and times of every event in each of Ray's processes, for its debug logs.
+    "RAY_event_stats": "0",
+}
+"""Settings with which a local Ray leaves more of a small machine to the models: while nobody asks, its processes use
+about a fifth of two cores. Without these they wake up 9% more often, and to do more."""
+
 
 class LaunchError(OnegateError):
     """The gateway can't be started."""
@@ -128,8 +139,8 @@ def import_ray(*, local: bool) -> None:
     if local:
         # Ray starts workers at niceness 15: any other work would starve the replicas.
         os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112  # Ray spells it so
-        # Ray Serve looks at everything ten times a second by default, which takes a few percent of a core.
-        os.environ.setdefault("RAY_SERVE_CONTROL_LOOP_INTERVAL_S", "0.25")
+        for name, value in LESS_UNASKED.items():
+            os.environ.setdefault(name, value)
         # A token in the environment needs no file in a home folder that may be read-only.
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
