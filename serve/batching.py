@@ -93,6 +93,8 @@ class BatchQueue:
         self._max_delay_s = batching.max_delay_ms / 1000
         self._max_queue = batching.max_queue
         self._rows_at_once = self._max_batch_size if self._mergeable else 1
+        # Nobody is refused for a queue that is full of what a free slot could take.
+        self._rows_worth_waiting = min(self._max_batch_size, self._max_queue)
         sizes = sorted(size for size in batching.preferred if size <= self._max_batch_size)
         self._preferred = tuple(sizes) if self._fillable else ()
 
@@ -200,7 +202,7 @@ class BatchQueue:
         while self._waiting.lines and self._taken_slots < self._executor.slots:
             now = self._loop.time()
             if (wait_s := self._still_to_wait(now)) > 0:
-                self._delay(wait_s)
+                self._delay(now + wait_s)
                 break
             items = self._waiting.take(self._max_batch_size, now)
             if items and self._start(Batch(items, now)):
@@ -213,7 +215,7 @@ class BatchQueue:
             self._idle.set()
 
     def _still_to_wait(self, now: float) -> float:
-        if not self._mergeable or self._waiting.rows >= self._max_batch_size:
+        if not self._mergeable or self._waiting.rows >= self._rows_worth_waiting:
             return 0.0
         wait_s = self._waiting.oldest_s() + self._max_delay_s - now if self._max_delay_s else 0.0
         if self._taken_slots >= self._executor.workers:
@@ -221,9 +223,12 @@ class BatchQueue:
             wait_s = max(wait_s, self._pace.until_start(rows, self._rows_at_once, now) - AHEAD_S)
         return wait_s
 
-    def _delay(self, wait_s: float) -> None:
-        if self._delay_timer is None:
-            self._delay_timer = self._loop.call_later(wait_s, self._delay_over)
+    def _delay(self, due: float) -> None:
+        if self._delay_timer is not None:
+            if self._delay_timer.when() <= due:
+                return
+            self._delay_timer.cancel()
+        self._delay_timer = self._loop.call_at(due, self._delay_over)
 
     def _delay_over(self) -> None:
         self._delay_timer = None

@@ -190,6 +190,19 @@ async def test_a_full_batch_goes_behind_the_running_one_at_once(clock: Clock) ->
     assert executor.batches == [[1, 2, 3, 4]]
 
 
+async def test_nobody_is_refused_while_there_is_a_place_behind_the_running_batch(clock: Clock) -> None:
+    executor = Recorder(slots=2, workers=1)
+    queue = queue_of(executor, max_queue=4)
+    await running_after(executor, queue, clock, took_s=0.1, rows=4)
+    for value in range(8):
+        send(queue, value)
+        await clock.settle()
+    assert executor.batches == [[0, 1, 2, 3]]
+    assert queue.waiting_rows == 4
+    with pytest.raises(Overloaded):
+        await send(queue, 8)
+
+
 async def test_a_batch_that_ends_early_lets_the_next_one_begin(clock: Clock) -> None:
     executor = Recorder(slots=2, workers=1)
     queue = queue_of(executor)
@@ -199,6 +212,21 @@ async def test_a_batch_that_ends_early_lets_the_next_one_begin(clock: Clock) -> 
     executor.answer()
     await clock.settle()
     assert executor.batches == [[1]]
+
+
+async def test_max_delay_does_not_wait_for_an_end_that_came_early(clock: Clock) -> None:
+    executor = Recorder(slots=2, workers=1)
+    queue = queue_of(executor, max_delay_ms=5, max_batch_size=4)
+    await running_after(executor, queue, clock, took_s=0.1, rows=4)
+    send(queue, 1)
+    await clock.advance(0.01)
+    for _ in range(2):
+        executor.answer()
+        await clock.settle()
+    assert executor.batches == [[1]]
+    send(queue, 2)
+    await clock.advance(0.005)
+    assert executor.batches == [[1], [2]]
 
 
 async def test_nothing_is_held_behind_batches_that_are_over_at_once_or_of_unknown_length(clock: Clock) -> None:
