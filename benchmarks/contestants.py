@@ -19,6 +19,7 @@ from benchmarks.client import ask
 from benchmarks.failure import BenchmarkFailed
 from benchmarks.models import BenchmarkModel
 from benchmarks.servers import Server, free_ports, running
+from serve.launch import LESS_UNASKED
 
 START_S = 300.0
 """For the start of a server, with the conversion of its models."""
@@ -95,6 +96,7 @@ def local_ray_settings() -> dict[str, str]:
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": token,
         "RAY_USAGE_STATS_ENABLED": "0",
+        **LESS_UNASKED,
     }
 
 
