@@ -96,8 +96,12 @@ class Server:
 
     def pause(self) -> None:
         """Stops all processes of the server as they are (SIGSTOP), so that what it does unasked is nobody's loss."""
-        self._note_family()
-        self._signal(signal.SIGSTOP)
+        known = 0
+        # Until none has started another one meanwhile.
+        while known < len(self._family):
+            known = len(self._family)
+            self._signal(signal.SIGSTOP)
+            self._note_family()
 
     def resume(self) -> None:
         """Lets them go on after `pause`."""

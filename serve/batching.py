@@ -37,8 +37,8 @@ class Executor(Protocol):
         """How many batches it takes at once; 0 while none can run."""
 
     @property
-    def workers(self) -> int:
-        """How many of them run side by side; the others are ready behind those."""
+    def idle(self) -> bool:
+        """Whether a batch would run at once, instead of being ready behind another."""
 
     @property
     def join(self) -> Join:
@@ -93,8 +93,6 @@ class BatchQueue:
         self._max_delay_s = batching.max_delay_ms / 1000
         self._max_queue = batching.max_queue
         self._rows_at_once = self._max_batch_size if self._mergeable else 1
-        # Nobody is refused for a queue that is full of what a free slot could take.
-        self._rows_worth_waiting = min(self._max_batch_size, self._max_queue)
         sizes = sorted(size for size in batching.preferred if size <= self._max_batch_size)
         self._preferred = tuple(sizes) if self._fillable else ()
 
@@ -126,8 +124,10 @@ class BatchQueue:
         """
         now = self._loop.time()
         if self._waiting.rows + rows > self._max_queue and self._waiting.rows:
-            raise self._full(rows)
-        if self._taken_slots and self._taken_slots >= self._executor.slots:
+            self._make_room(now)
+            if self._waiting.rows + rows > self._max_queue and self._waiting.rows:
+                raise self._full(rows)
+        if self._taken_slots and not self._executor.idle:
             self._refuse_in_vain(deadline, priority, now)
         waiting = self._waiting
         line = waiting.line_for(inputs, priority)
@@ -161,6 +161,13 @@ class BatchQueue:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     # -- in ------------------------------------------------------------------------------------------------------
+
+    def _make_room(self, now: float) -> None:
+        """Hands over what is held behind a running batch: nobody is refused for it."""
+        if self._taken_slots and self._taken_slots < self._executor.slots:
+            items = self._waiting.take(self._max_batch_size, now)
+            if items:
+                self._start(Batch(items, now))
 
     def _full(self, rows: int) -> Overloaded:
         waiting = self._waiting.rows
@@ -215,10 +222,10 @@ class BatchQueue:
             self._idle.set()
 
     def _still_to_wait(self, now: float) -> float:
-        if not self._mergeable or self._waiting.rows >= self._rows_worth_waiting:
+        if not self._mergeable or self._waiting.rows >= self._max_batch_size:
             return 0.0
         wait_s = self._waiting.oldest_s() + self._max_delay_s - now if self._max_delay_s else 0.0
-        if self._taken_slots >= self._executor.workers:
+        if self._taken_slots and not self._executor.idle:
             rows = min(batch.rows for batch in self._under_way if batch.in_slot)
             wait_s = max(wait_s, self._pace.until_start(rows, self._rows_at_once, now) - AHEAD_S)
         return wait_s
@@ -267,7 +274,8 @@ class BatchQueue:
                 self._pace.end(batch.rows, now)
             batch.share_out(outputs)
         except Exception as error:
-            self._pace.begin(self._loop.time())
+            if batch.in_slot:
+                self._pace.begin(self._loop.time())
             self._settle_failure(batch, error)
             # As in `run`: a future that failed holds the error.
             del outcome

@@ -47,9 +47,9 @@ class SignatureView:
         return self._executor.slots
 
     @property
-    def workers(self) -> int:
-        """Batches that run side by side, those of other signatures included."""
-        return self._executor.workers
+    def idle(self) -> bool:
+        """Whether a batch would run at once."""
+        return self._executor.idle
 
     def run(self, inputs: Tensors, deadline: float) -> Tensors | Awaitable[Tensors]:
         """The outputs of one batch."""

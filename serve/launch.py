@@ -28,6 +28,8 @@ from model_store.filesystems import local_path
 from model_store.store import Store
 from serve.config import Config
 
+log = logging.getLogger("onegate")
+
 LEASE_FILE = "gateway.lock"
 
 LOGICAL_CPUS_PER_CORE = 2
@@ -166,12 +168,13 @@ def ray_session(folder: Path, address: str | None) -> Iterator[None]:
                 logging_level="ERROR",
                 _temp_dir=str(folder / "ray"),
             )
-            _end_unneeded_processes()
         else:
             ray.init(address=address, log_to_driver=False, logging_level="ERROR")
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise LaunchError(f"Ray can't be started or reached: {str(error).splitlines()[0]}") from error
     try:
+        if address is None:
+            _end_unneeded_processes()
         yield
     finally:
         ray.shutdown()
@@ -182,10 +185,13 @@ def _end_unneeded_processes() -> None:
     log monitor, whose lines no driver prints, and the server of the state API, which nobody asks. Together they use
     about 6% of a core for nothing."""
     # There is no public function for it, and no setting.
-    from ray._private.worker import _global_node as node
+    try:
+        from ray._private.worker import _global_node as node
 
-    for end in (node.kill_monitor, node.kill_log_monitor, node.kill_dashboard):
-        end(check_alive=False)
+        for end in (node.kill_monitor, node.kill_log_monitor, node.kill_dashboard):
+            end(check_alive=False)
+    except (ImportError, AttributeError, RuntimeError) as error:
+        log.info("Ray keeps its monitors: %s", error)
 
 
 def start_applications(config: Config, log_file: Path | None) -> None:

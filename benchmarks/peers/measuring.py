@@ -131,7 +131,8 @@ def _started(
         wrong = {target.contestant: _difference(target, expected) for target in targets}
         absent |= {contestant: difference for contestant, difference in wrong.items() if difference}
         server.pause()
-        yield server, [target for target in targets if target.contestant not in absent]
+        if right := [target for target in targets if target.contestant not in absent]:
+            yield server, right
 
 
 def _difference(target: Target, expected: np.ndarray) -> str | None:

@@ -38,8 +38,8 @@ class InlineExecutor:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="runtime")
         self.slots = 1 if on_loop else 2
         """Batches that it takes at once."""
-        self.workers = 1
         self.join: Join = np.concatenate
+        self._in_thread = 0
 
     def run(self, inputs: Tensors, deadline: float, signature: str | None = None) -> Tensors | Awaitable[Tensors]:
         """The outputs, at once or from the thread.
@@ -50,7 +50,18 @@ class InlineExecutor:
         if self._on_loop and signature != PAYLOAD:
             return self._runtime.run(inputs, signature)
         loop = asyncio.get_running_loop()
-        return loop.run_in_executor(self._thread, self._run_in_turn, loop, deadline, inputs, signature)
+        running = loop.run_in_executor(self._thread, self._run_in_turn, loop, deadline, inputs, signature)
+        self._in_thread += 1
+        running.add_done_callback(self._note_end)
+        return running
+
+    @property
+    def idle(self) -> bool:
+        """Whether the thread has nothing to do."""
+        return not self._in_thread
+
+    def _note_end(self, running: asyncio.Future[Tensors]) -> None:
+        self._in_thread -= 1
 
     def _run_in_turn(
         self, loop: asyncio.AbstractEventLoop, deadline: float, inputs: Tensors, signature: str | None

@@ -53,7 +53,6 @@ class ReplicasExecutor:
         """Called when slots were added."""
         self.slots = 0
         """Batches that replicas take at once; 0 while none is known to answer."""
-        self.workers = 0
         self.hedge_s: float | None = None
         """A batch that has no answer after this long goes to a second replica too; None is never."""
         self.budget = HedgeBudget()
@@ -66,6 +65,11 @@ class ReplicasExecutor:
         self._responses = ResponseReader()
         self._changed = asyncio.Event()
         self._closing: set[asyncio.Task[None]] = set()
+
+    @property
+    def idle(self) -> bool:
+        """Whether one of the replicas that batches go to has none of this gateway's."""
+        return any(not client.in_flight for client in self._near)
 
     async def update(self, replicas: Sequence[Replica]) -> None:
         """Takes over the list of replicas: new ones from when they answer; calls to those that left end first."""
@@ -182,8 +186,7 @@ class ReplicasExecutor:
     def _count_usable(self) -> None:
         self._usable = [client for client in self._clients.values() if not client.failed]
         self._near = [client for client in self._usable if client.same_node] or self._usable
-        self.workers = len(self._usable)
-        self.slots = BATCHES_PER_REPLICA * self.workers
+        self.slots = BATCHES_PER_REPLICA * len(self._usable)
 
     def _note_slots(self) -> None:
         self._count_usable()
@@ -196,9 +199,12 @@ class ReplicasExecutor:
             await asyncio.wait_for(self._changed.wait(), wait_s)
 
     def _pick(self) -> ReplicaClient:
-        """The less busy of two picked at random."""
+        """One that is idle, or the less busy of two picked at random."""
         near = self._near
-        return near[0] if len(near) == 1 else min(random.sample(near, 2), key=_load)
+        if len(near) == 1:
+            return near[0]
+        idle = [client for client in near if not client.in_flight]
+        return random.choice(idle) if idle else min(random.sample(near, 2), key=_load)
 
     def _note_failure(self, client: ReplicaClient, error: ReplicaGone) -> None:
         if not client.failed:

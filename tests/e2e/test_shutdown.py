@@ -26,6 +26,16 @@ def _slow_config(executor: str) -> dict[str, object]:
     }
 
 
+def test_a_local_ray_runs_nothing_that_nobody_asks(tmp_path: Path) -> None:
+    write_multiplier(tmp_path / "double.onnx", 2.0)
+    config = {"store": "store", "models": [{"name": "double", "source": "double.onnx"}]}
+    with running(tmp_path, config) as gateway:
+        gateway.wait_until_settled()
+        started = {Path(argument).name for process in gateway.processes() for argument in process.cmdline()}
+    assert "raylet" in started
+    assert started.isdisjoint({"monitor.py", "log_monitor.py", "dashboard.py"})
+
+
 class _Call(threading.Thread):
     """One request in the background."""
 

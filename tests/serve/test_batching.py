@@ -39,8 +39,8 @@ class Recorder:
         self._futures: list[asyncio.Future[Tensors]] = []
 
     @property
-    def workers(self) -> int:
-        return self.slots if self._workers is None else self._workers
+    def idle(self) -> bool:
+        return sum(not future.done() for future in self._futures) < (self._workers or self.slots)
 
     def run(self, inputs: Tensors, deadline: float) -> asyncio.Future[Tensors]:
         self.batches.append(inputs["x"].ravel().tolist())
@@ -59,7 +59,8 @@ class Recorder:
 class OnLoop:
     """An executor that answers at once, or raises what `refuses` returns."""
 
-    slots = workers = 1
+    slots = 1
+    idle = True
     join = staticmethod(np.concatenate)
 
     def __init__(self, refuses: Callable[[Tensors], Exception | None] = lambda inputs: None) -> None:
@@ -194,13 +195,29 @@ async def test_nobody_is_refused_while_there_is_a_place_behind_the_running_batch
     executor = Recorder(slots=2, workers=1)
     queue = queue_of(executor, max_queue=4)
     await running_after(executor, queue, clock, took_s=0.1, rows=4)
-    for value in range(8):
-        send(queue, value)
-        await clock.settle()
-    assert executor.batches == [[0, 1, 2, 3]]
-    assert queue.waiting_rows == 4
+    send(queue, 1, 2, 3)
+    await clock.settle()
+    send(queue, 4, 5)
+    await clock.settle()
+    assert executor.batches == [[1, 2, 3]]
+    assert queue.waiting_rows == 2
     with pytest.raises(Overloaded):
-        await send(queue, 8)
+        await send(queue, 6, 7, 8)
+
+
+async def test_a_batch_is_held_only_while_every_worker_has_one(clock: Clock) -> None:
+    executor = Recorder(slots=4, workers=2)
+    queue = queue_of(executor)
+    await running_after(executor, queue, clock, took_s=0.1, rows=4)
+    send(queue, 1)
+    await clock.settle()
+    assert executor.batches == [[1]]
+    send(queue, 2)
+    await clock.settle()
+    assert executor.batches == [[1]]
+    # The smaller one of those that run is expected to end first.
+    await clock.advance(0.1 / 4)
+    assert executor.batches == [[1], [2]]
 
 
 async def test_a_batch_that_ends_early_lets_the_next_one_begin(clock: Clock) -> None:

@@ -62,6 +62,23 @@ async def test_a_request_whose_turn_comes_after_its_deadline_is_refused_at_once(
     assert values_of(patient) == [6]
 
 
+async def test_a_place_behind_the_running_batch_lets_nobody_wait_in_vain(clock: Clock) -> None:
+    executor = Recorder(slots=2, workers=1)
+    queue = queue_of(executor)
+    for _ in range(2):
+        send(queue, 0)
+        await clock.settle()
+        if len(executor.batches) == 1:
+            await clock.advance(10)
+            executor.answer()
+            await clock.settle()
+    with pytest.raises(Overloaded):
+        await queue.run(column(1), 1, clock.now + 1)
+    patient = send(queue, 2, deadline=clock.now + 11)
+    await clock.settle()
+    assert not patient.done()
+
+
 async def test_what_the_running_batch_has_behind_it_counts(clock: Clock) -> None:
     _, queue = await busy(clock, mergeable=False)
     await clock.advance(0.75)

@@ -74,7 +74,9 @@ async def test_in_a_thread_a_batch_leaves_the_loop_free() -> None:
     executor = InlineExecutor(runtime, on_loop=False)
     outcome = executor.run(FLOATS, IN_TIME)
     assert not isinstance(outcome, dict)
+    assert not executor.idle
     assert (await outcome)["y"].tolist() == DOUBLED
+    assert executor.idle
     assert runtime.thread.startswith("runtime")
     assert executor.slots == 2
     await executor.close()
@@ -343,6 +345,24 @@ async def test_a_replica_that_hangs_lets_the_deadline_pass_and_stays_in_use(flee
     with pytest.raises(DeadlineExceeded):
         await fleet.run(within_s=0.1)
     assert fleet.executor.slots == 2
+
+
+async def test_an_idle_replica_gets_the_batch_before_one_that_runs_another(fleet: Fleet) -> None:
+    gates = [GatedExecutor() for _ in range(4)]
+    servers = [await fleet.serve(name, gate) for name, gate in zip("abcd", gates, strict=True)]
+    await fleet.know(*servers)
+    requests = []
+    for number in range(1, 5):
+        assert fleet.executor.idle
+        requests.append(fleet.run())
+        await eventually(lambda number=number: sum(gate.started for gate in gates) == number)
+    assert [gate.started for gate in gates] == [1, 1, 1, 1]
+    assert not fleet.executor.idle
+    for gate in gates:
+        gate.gate.set()
+    for request in requests:
+        assert (await request)["y"].tolist() == DOUBLED
+    assert fleet.executor.idle
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,8 @@ def refuse(inputs: Tensors) -> Tensors:
 class Remote:
     """An executor that is awaited, as one with replicas is."""
 
-    slots = workers = 2
+    slots = 2
+    idle = True
     join = staticmethod(np.concatenate)
 
     async def run(self, inputs: Tensors, deadline: float, signature: str | None = None) -> Tensors:
