@@ -102,7 +102,7 @@ def write_plots(results: Sequence[Result], folder: Path) -> list[Path]:
             ticks = sorted({cell.connections for cell in result.cells})
             axes.set_xticks(ticks, [str(tick) for tick in ticks])
             axes.minorticks_off()
-        rate.legend(fontsize=8)
+        figure.legend(*rate.get_legend_handles_labels(), loc="outside right center", fontsize=8)
         path = folder / f"peers-{result.workload}.png"
         figure.savefig(path, dpi=110)
         pyplot.close(figure)
