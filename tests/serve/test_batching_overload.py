@@ -12,6 +12,7 @@ from serve.batching import BatchQueue
 from serve.routing import Batching
 from serve.statistics import VersionStatistics
 from tests.serve.test_batching import Clock, Recorder, column, queue_of, send, values_of
+from tests.serve.test_batching_behind import running_after
 
 
 async def test_a_full_queue_says_when_there_is_room(clock: Clock) -> None:
@@ -65,13 +66,7 @@ async def test_a_request_whose_turn_comes_after_its_deadline_is_refused_at_once(
 async def test_a_place_behind_the_running_batch_lets_nobody_wait_in_vain(clock: Clock) -> None:
     executor = Recorder(slots=2, workers=1)
     queue = queue_of(executor)
-    for _ in range(2):
-        send(queue, 0)
-        await clock.settle()
-        if len(executor.batches) == 1:
-            await clock.advance(10)
-            executor.answer()
-            await clock.settle()
+    await running_after(executor, queue, clock, took_s=10, rows=1)
     with pytest.raises(Overloaded):
         await queue.run(column(1), 1, clock.now + 1)
     patient = send(queue, 2, deadline=clock.now + 11)
