@@ -15,7 +15,9 @@
     |-- ConversionError       no ONNX model that computes the same could be made
     |-- StoreError            the store can't be read or written
     |   `-- IntegrityError    bytes differ from the digest they are stored under
+    |-- Unauthenticated       the call brings no credentials where some are needed, or wrong ones
     |-- Forbidden             the caller may not ask this
+    |-- RateLimited           the caller asks more often, or more at once, than its key admits
     |-- Conflict              somebody else changed the same thing first
     `-- InternalError         a defect of onegate or of a framework; the caller did nothing wrong
 
@@ -120,8 +122,16 @@ class IntegrityError(StoreError):
     """Bytes in the store differ from the digest that they are stored under."""
 
 
+class Unauthenticated(OnegateError):
+    """The call brings no credentials where some are needed, or some that are unknown, revoked or expired."""
+
+
 class Forbidden(OnegateError):
     """The caller may not ask this."""
+
+
+class RateLimited(OnegateError):
+    """The caller asks more often, or more at once, than its key admits; `retry_after_s` says when to come again."""
 
 
 class Conflict(OnegateError):

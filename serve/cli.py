@@ -26,6 +26,7 @@ COMMANDS = {
     "convert": "Convert a source to ONNX, prove it equal, and store it.",
     "import": "Write the config that serves what another server serves.",
     "versions": "List the stored versions of a model.",
+    "keys": "Make, list, revoke and rotate the keys of callers.",
     "archive": "Pack, unpack and show archives of MXNet Model Server and TorchServe.",
     "down": "Drain and end a running gateway.",
     "schema": "Print the JSON schema or the reference page of the config.",

@@ -15,6 +15,7 @@ from typing import Any, Self
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
+from serve.config_access import AccessConfig
 from serve.config_contradictions import contradictions
 from serve.config_gateway import GatewayConfig
 from serve.config_keys import ConfigKey, keys_of
@@ -35,6 +36,7 @@ class Config(Section):
     gateway: GatewayConfig = Field(
         default=GatewayConfig(), description="Where the endpoint listens and what it admits."
     )
+    access: AccessConfig = Field(default=AccessConfig(), description="Who may ask what.")
     allowed_sources: list[Filled] = Field(
         default=["file://*"],
         description="Patterns of paths and URLs that management calls may register models from; `*` is any text.",

@@ -11,6 +11,7 @@ from itertools import combinations
 from typing import Any, TypeGuard
 
 from serve.config_mistakes import Finding
+from serve.config_rules import is_loopback
 from serve.config_source import KeyPath, render_path
 
 PORTS = ("http_port", "grpc_port", "management_port")
@@ -20,6 +21,7 @@ ALL_TRAFFIC = 100
 def contradictions(document: Any, defaults: Mapping[str, Any]) -> Iterator[Finding]:
     """Where and what, for all of `document`; `defaults` by path stand in for what is not written."""
     yield from _equal_ports(_mapping(document, "gateway"), defaults)
+    yield from _open_management(document, defaults)
     models = _mappings(document, "models")
     names = [((*path, "name"), model.get("name")) for path, model in models]
     yield from _repeated(names, "name", "models need different names")
@@ -62,6 +64,21 @@ def _equal_ports(gateway: Mapping[str, Any], defaults: Mapping[str, Any]) -> Ite
         if type(ports[one]) is int and ports[one] == ports[other]:
             here, there = (other, one) if other in gateway else (one, other)
             yield ("gateway", here), f"{ports[here]} is also gateway.{there}; the three ports must differ"
+
+
+def _open_management(document: Any, defaults: Mapping[str, Any]) -> Iterator[Finding]:
+    """Management that others can reach, of callers without a key."""
+    gateway = _mapping(document, "gateway")
+    anonymous = _mapping(document, "access").get("anonymous", defaults["access.anonymous"])
+    if not isinstance(anonymous, list) or "manage" not in anonymous:
+        return
+    rule = "needs a key; take 'manage' out of access.anonymous, and make one with `onegate keys create`"
+    management_host = gateway.get("management_host", defaults["gateway.management_host"])
+    if isinstance(management_host, str) and not is_loopback(management_host):
+        yield ("gateway", "management_host"), f"management at {management_host}, where others reach it, {rule}"
+    host = gateway.get("host", defaults["gateway.host"])
+    if gateway.get("management_on_endpoint") is True and isinstance(host, str) and not is_loopback(host):
+        yield ("gateway", "management_on_endpoint"), f"management at {host}, where others reach it, {rule}"
 
 
 def _model(path: KeyPath, model: Mapping[str, Any], defaults: Mapping[str, Any]) -> Iterator[Finding]:

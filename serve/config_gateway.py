@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from serve.config_rules import Filled, Host, LoopbackHost, Port
+from serve.config_rules import Filled, Host, Port
 from serve.config_section import Section
 
 
@@ -18,9 +18,7 @@ class GatewayConfig(Section):
     host: Host = Field(default="127.0.0.1", description="Address on which the HTTP and gRPC ports listen.")
     http_port: Port = Field(default=8080, description="Port of every HTTP protocol.")
     grpc_port: Port = Field(default=8081, description="Port of every gRPC protocol.")
-    management_host: LoopbackHost = Field(
-        default="127.0.0.1", description="Address on which the management port listens."
-    )
+    management_host: Host = Field(default="127.0.0.1", description="Address on which the management port listens.")
     management_port: Port = Field(default=8082, description="Port of management calls and metrics.")
     replicas: int = Field(default=1, ge=1, le=64, description="Gateway processes that share the ports.")
     max_body_bytes: int = Field(

@@ -80,7 +80,8 @@ def _is_host(text: str) -> bool:
     return re.fullmatch(_HOST_PATTERN, text) is not None or _address(text) is not None
 
 
-def _is_loopback(text: str) -> bool:
+def is_loopback(text: str) -> bool:
+    """Whether only programs of this machine reach what listens at the address or name."""
     address = _address(text)
     return text == "localhost" or (address is not None and address.is_loopback)
 
@@ -116,14 +117,8 @@ Alias = Annotated[
 ]
 Filled = Annotated[str, Rule("text that is not blank", lambda text: bool(text.strip()), schema={"pattern": r"\S"})]
 Host = Annotated[str, Rule("an address or host name without scheme and port", _is_host)]
-LoopbackHost = Annotated[
-    str,
-    Rule(
-        "a loopback address (127.0.0.1, ::1 or localhost)",
-        _is_loopback,
-        why="management that others can reach needs a key, which this release does not have",
-    ),
-]
+SCOPE_PATTERN = r"infer|view|manage|metrics|infer:(\*|[A-Za-z0-9][A-Za-z0-9._-]*\*?)"
+Scope = Annotated[str, pattern_rule(f"({SCOPE_PATTERN})", "infer, infer:MODEL, infer:PREFIX*, view, manage or metrics")]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Dimension = Annotated[
     int,

@@ -17,9 +17,14 @@ from typing import Any
 import msgspec
 
 from model_store import generations
+from model_store.access_keys import AccessKey
 from model_store.errors import OnegateError
 from model_store.store import Store
+from serve.access.audit import AuditedAdministration, AuditLog
+from serve.access.guard import guard_of
+from serve.access.stored_keys import StoredKeys
 from serve.administration import Administration
+from serve.caller import CALLER
 from serve.config import Config
 from serve.controller_link import LONG_POLL_S
 from serve.deployer import Deployer
@@ -32,7 +37,7 @@ from serve.front_doors.http import HttpFrontDoor
 from serve.front_doors.http_listener import HttpListener
 from serve.logs import log_to_file
 from serve.management import Management
-from serve.management_queries import ManagementQueries
+from serve.management_queries import Administers, ManagementQueries
 from serve.operations import ModelList, Operation
 from serve.replica import ModelSettings
 from serve.reports import GatewayReport, ReplicaReport
@@ -76,21 +81,40 @@ class Controller:
         generation = await asyncio.to_thread(generations.newest, store)
         assert generation is not None, "the store has a generation before a controller starts"
         self._desired = DesiredState(store, self._fleet, generation, self._wake.set)
-        self._administration = Administration(self._desired)
-        self._management = self._open_management(self._desired.config)
+        access = self._desired.config.access
+        self._audit = None if access.audit_log is None else AuditLog(access.audit_log, lambda: self._desired.number)
+        administration = Administration(self._desired)
+        self._administration: Administers = administration
+        if self._audit is not None:
+            self._administration = AuditedAdministration(administration.answer, self._audit)
+        self._guard = guard_of(access, settings.secret)
         loop = asyncio.get_running_loop()
-        self._loops = [
+        self._loops = []
+        if self._guard is not None:
+            keys = StoredKeys(store, self._take_over_keys)
+            # Before the first table: gateways would take one without keys for the newest.
+            await keys.look()
+            self._loops.append(loop.create_task(keys.follow()))
+        self._management = self._open_management(self._desired.config)
+        self._loops += [
             loop.create_task(self._reconcile()),
             loop.create_task(self._deploy()),
         ]
 
     def _open_management(self, config: Config) -> HttpListener:
-        gateway = config.gateway
+        gateway, guard = config.gateway, self._guard
         queries = ManagementQueries(self._fleet, self._administration)
-        door = HttpFrontDoor(management_dialects(gateway.model_server), queries.answer, gateway.max_body_bytes)
-        listener = HttpListener(Management(self, door), gateway.management_host, gateway.management_port)
+        dialects = management_dialects(gateway.model_server)
+        door = HttpFrontDoor(dialects, queries.answer, gateway.max_body_bytes, guard=guard)
+        listener = HttpListener(Management(self, door, guard), gateway.management_host, gateway.management_port)
         listener.start()
         return listener
+
+    def _take_over_keys(self, keys: tuple[AccessKey, ...]) -> None:
+        if self._guard is not None:
+            self._guard.take_over(keys)
+        self._fleet.keys = keys
+        self._wake.set()
 
     # -- called by gateways and replicas ---------------------------------------------------------------------------
 
@@ -124,8 +148,10 @@ class Controller:
                     await self._table_changed.wait_for(lambda: self._table_told > number)
         return self._fleet.table if self._table_told else RoutingTable(number=0, store=self._settings.store)
 
-    async def administer(self, operation: Operation) -> ModelList | OnegateError:
-        """The answer to an operation that reached a gateway. An error is a value here: Ray would wrap a raised one."""
+    async def administer(self, operation: Operation, caller: str = "") -> ModelList | OnegateError:
+        """The answer to an operation of `caller` that reached a gateway. An error is a value here: Ray would wrap a
+        raised one."""
+        CALLER.set(caller)
         try:
             return await self._administration.answer(operation)
         except Exception as error:
@@ -145,10 +171,15 @@ class Controller:
     async def apply(self, config: Config, generation: int | None = None) -> list[Change]:
         """Makes `config` the desired state; returns what that changes, before it is done. Raises as
         `DesiredState.apply`."""
-        return await self._desired.apply(config, generation)
+        applied = self._desired.apply(config, generation)
+        if self._audit is None:
+            return await applied
+        return await self._audit.noted("apply", [model.name for model in config.models], applied)
 
     def request_shutdown(self) -> None:
         """Asks the `up` that started this to end; it sees the wish in the state."""
+        if self._audit is not None:
+            self._audit.note("shutdown")
         self._desired.gathered.stopping = True
 
     # -- loops -----------------------------------------------------------------------------------------------------
@@ -202,3 +233,5 @@ class Controller:
         for loop in self._loops:
             loop.cancel()
         await self._management.stop()
+        if self._audit is not None:
+            await asyncio.to_thread(self._audit.close)

@@ -14,6 +14,7 @@ from typing import Any
 from ray import serve
 
 from model_store.errors import ModelNotReady, OnegateError
+from serve.caller import CALLER
 from serve.operations import ModelList, Operation
 from serve.reports import HEARTBEAT_S, GatewayReport, ReplicaReport
 from serve.routing import RoutingTable
@@ -61,7 +62,7 @@ class ControllerLink:
     async def administer(self, operation: Operation) -> ModelList:
         """The controller's answer to an operation, which may take long; raises what it raised, and `ModelNotReady` when
         it has gone."""
-        response = self._handle.administer.remote(operation)
+        response = self._handle.administer.remote(operation, CALLER.get())
         asking = asyncio.ensure_future(self._answer(response, None))
         try:
             while not asking.done():

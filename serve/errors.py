@@ -25,8 +25,10 @@ from model_store.errors import (
     OutOfMemory,
     Overloaded,
     PayloadTooLarge,
+    RateLimited,
     SourceError,
     StoreError,
+    Unauthenticated,
     Unsupported,
 )
 
@@ -53,7 +55,9 @@ STATUSES: dict[type[OnegateError], Status] = {
     ConfigError: Status(400, "INVALID_ARGUMENT"),
     SourceError: Status(400, "INVALID_ARGUMENT"),
     ConversionError: Status(422, "FAILED_PRECONDITION"),
+    Unauthenticated: Status(401, "UNAUTHENTICATED"),
     Forbidden: Status(403, "PERMISSION_DENIED"),
+    RateLimited: Status(429, "RESOURCE_EXHAUSTED"),
     Conflict: Status(409, "ABORTED"),
     IntegrityError: Status(500, "DATA_LOSS"),
     StoreError: Status(500, "INTERNAL"),

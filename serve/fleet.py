@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from model_store.access_keys import AccessKey
 from model_store.errors import OnegateError
 from serve.reports import DRAINING, LEASE_S, LOADING, READY, GatewayReport, ReplicaReport, told_failure
 from serve.routing import BEING_LOADED, ModelRoute, Replica, RoutingTable, VersionEntry, VersionKey, runs_differently
@@ -55,6 +56,8 @@ class Fleet:
         self.versions: dict[VersionKey, VersionState] = {}
         self.unavailable: dict[str, str] = {}
         """Model -> why it has no version, as the controller's conversions report it."""
+        self.keys: tuple[AccessKey, ...] = ()
+        """Of callers, for the next table."""
         self._named: set[str] = set()
         self._wanted: dict[str, tuple[Wanted, ...]] = {}
         self._gateways: dict[str, tuple[float, GatewayReport]] = {}
@@ -232,6 +235,7 @@ class Fleet:
             ),
             routes=routes,
             unavailable=self._reasons(routes),
+            keys=self.keys,
         )
         # A life that begins or ends with the next table needs one, though it may say the same as the present one.
         if table != self.table or any(state.since_table > table.number for state in self.versions.values()):

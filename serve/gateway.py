@@ -11,12 +11,15 @@ import os
 import shutil
 import tempfile
 from collections.abc import Awaitable
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 import ray
 
 from model_store.errors import Forbidden
+from serve.access.guard import guard_of
+from serve.config_access import AccessConfig
 from serve.controller_link import ControllerLink, repeat
 from serve.dialects.registry import ModelServer, grpc_services, http_dialects
 from serve.dispatcher import Dispatcher
@@ -36,6 +39,9 @@ log = logging.getLogger("onegate")
 
 POLL_RETRY_S = 0.2
 
+FIRST_KEYS_S = 5.0
+"""How long a gateway that looks at keys waits for the first, before it listens."""
+
 
 class GatewaySettings(msgspec.Struct, frozen=True):
     """What a gateway replica needs to know before it hears of any model. `secret` opens the model replicas."""
@@ -52,6 +58,7 @@ class GatewaySettings(msgspec.Struct, frozen=True):
     max_connections: int = 4096
     body_timeout_s: float = 60.0
     log_file: str | None = None
+    access: AccessConfig = AccessConfig()
 
 
 class Gateway:
@@ -70,14 +77,20 @@ class Gateway:
         )
         self._link = ControllerLink()
         self._epoch = -1
-        await self._open_doors()
-        collect_rarely()
+        self._guard = guard_of(settings.access)
+        self._has_table = asyncio.Event()
         loop = asyncio.get_running_loop()
         self._loops = [
             loop.create_task(repeat("heartbeat", self._report, pause_s=0)),
             loop.create_task(repeat("routing table", self._follow_table, pause_s=0)),
             loop.create_task(repeat("replicas", self._loader.reconnect)),
         ]
+        if self._guard is not None:
+            # Callers with keys go to other gateways meanwhile, and would be refused here.
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._has_table.wait(), FIRST_KEYS_S)
+        await self._open_doors()
+        collect_rarely()
 
     async def _open_doors(self) -> None:
         settings = self._settings
@@ -87,6 +100,7 @@ class Gateway:
             settings.max_body_bytes,
             max_requests=settings.max_requests,
             regions=self._loader.regions,
+            guard=self._guard,
         )
         self._http = HttpListener(
             door,
@@ -104,6 +118,7 @@ class Gateway:
             max_requests=settings.max_requests,
             max_connections=settings.max_connections,
             timeout_s=settings.body_timeout_s,
+            guard=self._guard,
         )
         await self._grpc.start([f"{settings.host}:{settings.grpc_port}"])
 
@@ -135,7 +150,10 @@ class Gateway:
             await asyncio.sleep(POLL_RETRY_S)
             raise
         if table.number > self._dispatcher.router.table.number:
+            if self._guard is not None:
+                self._guard.take_over(table.keys)
             self._loader.follow(table)
+            self._has_table.set()
 
     async def check_health(self) -> None:
         """Ray Serve's health check: raises, and the replica is replaced, when the listener or a loop has ended."""

@@ -7,7 +7,16 @@ import urllib.error
 import urllib.request
 from typing import Any
 
-from model_store.errors import InvalidInput, ModelNotFound, ModelNotReady, OnegateError
+from model_store.errors import (
+    Forbidden,
+    InvalidInput,
+    ModelNotFound,
+    ModelNotReady,
+    OnegateError,
+    RateLimited,
+    Unauthenticated,
+)
+from serve.access.callers import bearer
 from serve.inference import Tensors
 from serve.tensors import datatype_of, from_raw, to_raw
 
@@ -16,10 +25,11 @@ _HEADER_LENGTH = "Inference-Header-Content-Length"
 
 
 class InferenceClient:
-    """The endpoint at `url`, as `http://127.0.0.1:8080`."""
+    """The endpoint at `url`, as `http://127.0.0.1:8080`, called with `key` where one is needed."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, key: str | None = None) -> None:
         self._url = url.rstrip("/")
+        self._credentials = bearer(key)
 
     def metadata(self, model: str, version: int | None = None) -> dict[str, Any]:
         """The v2 metadata; raises `ModelNotFound` or `ModelNotReady`."""
@@ -56,7 +66,7 @@ class InferenceClient:
         return f"/v2/models/{model}" + (f"/versions/{version}" if version is not None else "")
 
     def _call(self, path: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> tuple[bytes, int]:
-        request = urllib.request.Request(self._url + path, data=body, headers=headers or {})
+        request = urllib.request.Request(self._url + path, data=body, headers=self._credentials | (headers or {}))
         try:
             with urllib.request.urlopen(request, timeout=TIMEOUT_S) as reply:
                 content: bytes = reply.read()
@@ -80,7 +90,14 @@ def _decode(body: bytes, header_length: int) -> Tensors:
 
 
 def _refusal(error: urllib.error.HTTPError) -> OnegateError:
-    kinds: dict[int, type[OnegateError]] = {400: InvalidInput, 404: ModelNotFound, 503: ModelNotReady}
+    kinds: dict[int, type[OnegateError]] = {
+        400: InvalidInput,
+        401: Unauthenticated,
+        403: Forbidden,
+        404: ModelNotFound,
+        429: RateLimited,
+        503: ModelNotReady,
+    }
     try:
         told = json.load(error)
         text = told.get("error") or told["message"]

@@ -80,6 +80,13 @@ def check_ports(config: Config) -> None:
             ) from error
 
 
+def management_url(config: Config) -> str:
+    """Where this machine's own programs reach the management port."""
+    gateway = config.gateway
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(gateway.management_host, gateway.management_host)
+    return f"http://{f'[{host}]' if ':' in host else host}:{gateway.management_port}"
+
+
 def write_generation(config: Config) -> int:
     """Makes `config` the desired state of its store, unless it is already; returns the generation's number.
 
@@ -194,10 +201,11 @@ def _end_unneeded_processes() -> None:
         log.info("Ray keeps its monitors: %s", error)
 
 
-def start_applications(config: Config, log_file: Path | None) -> None:
+def start_applications(config: Config, log_file: Path | None, secret: str) -> None:
     """Starts controller and gateway in the Ray that is connected, and returns when they run.
 
-    `log_file` collects the log lines of a local Ray's processes; None stands for a cluster of several nodes.
+    `log_file` collects the log lines of a local Ray's processes; None stands for a cluster of several nodes. `secret`
+    is what they know each other by.
     """
     import ray
 
@@ -206,7 +214,6 @@ def start_applications(config: Config, log_file: Path | None) -> None:
     from serve.gateway import GatewaySettings
 
     gateway = config.gateway
-    secret = secrets.token_hex(32)
     replica_host = "127.0.0.1" if log_file else ray.util.get_node_ip_address()
     log_path = str(log_file) if log_file else None
     refuse_second()
@@ -226,6 +233,7 @@ def start_applications(config: Config, log_file: Path | None) -> None:
                 max_connections=gateway.max_connections,
                 body_timeout_s=gateway.body_timeout_s,
                 log_file=log_path,
+                access=config.access,
             ),
             gateway.replicas,
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import parse_qs, urlsplit
@@ -15,10 +16,14 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 
 from model_store.errors import ERROR_KINDS, ConfigError, Forbidden, InternalError, InvalidInput, OnegateError
+from serve.access.guard import Guard
+from serve.access.scopes import route_need
+from serve.caller import CALLER
 from serve.config import Config, parse_config
 from serve.desired import Change
 from serve.dialects.base import HttpReply, HttpRequest, own_error
 from serve.errors import presentable
+from serve.front_doors.http import challenge
 from serve.front_doors.http_connection import HttpApplication
 from serve.in_place import InPlace, InPlaceBytes
 
@@ -47,22 +52,32 @@ Handler = Callable[[bytes, dict[str, list[str]]], Awaitable[Any]]
 
 
 class Management:
-    """The application of the management port, in front of `dialects`, another one. Sources of a config that comes over
-    the wire must be absolute paths or URLs."""
+    """The application of the management port, in front of `dialects`, another one, which has the same `guard`; None is
+    for everybody. Sources of a config that comes over the wire must be absolute paths or URLs."""
 
-    def __init__(self, authority: Authority, dialects: HttpApplication) -> None:
+    def __init__(self, authority: Authority, dialects: HttpApplication, guard: Guard | None = None) -> None:
         self._authority = authority
         self._dialects = dialects
-        self._routes: dict[tuple[str, str], Handler] = {
+        self._guard = guard
+        self.routes: dict[tuple[str, str], Handler] = {
             ("GET", "/api/state"): self._state,
             ("PUT", "/api/config"): self._config,
             ("POST", "/api/shutdown"): self._shutdown,
         }
 
     def admit(self, request: HttpRequest, under_way: int) -> int:
-        """The largest body; raises `Forbidden` for what a web page of another origin makes a browser send."""
-        _refuse_foreign(request)
-        return MAX_CONFIG_BYTES if _is_own(request) else self._dialects.admit(request, under_way)
+        """The largest body; raises what the guard raises, and `Forbidden` for what a web page of another origin makes a
+        browser send, which can't add a key that it does not know."""
+        limit = MAX_CONFIG_BYTES
+        if not _is_own(request):
+            limit = self._dialects.admit(request, under_way)
+        elif self._guard is not None:
+            request.caller = self._guard.admit(request.header)
+        if request.caller is None or not request.caller.name:
+            _refuse_foreign(request)
+        if self._guard is not None and request.caller is not None and _is_own(request):
+            self._guard.require(request.caller, route_need(request.method, request.path))
+        return limit
 
     def room(self, request: HttpRequest, length: int) -> InPlace:
         """As `bytes`."""
@@ -72,19 +87,26 @@ class Management:
         """The reply, to errors too."""
         if not _is_own(request):
             return await self._dialects.answer(request)
-        handler = self._routes.get((request.method, request.path))
+        handler = self.routes.get((request.method, request.path))
         if handler is None:
-            known = any(path == request.path for _, path in self._routes)
+            known = any(path == request.path for _, path in self.routes)
             return _reply(405, {"error": "Method Not Allowed"}) if known else _reply(404, {"error": "Not Found"})
+        caller = request.caller
+        if caller is not None:
+            CALLER.set(caller.name)
         try:
-            return _reply(200, await handler(request.body, parse_qs(request.query)))
+            with nullcontext() if caller is None or caller.limits is None else caller.limits:
+                return _reply(200, await handler(request.body, parse_qs(request.query)))
         except Exception as error:
             return self.refuse(request, error)
 
     def refuse(self, request: HttpRequest, error: Exception) -> HttpReply:
         """The reply to an error; what was forbidden gets this port's own, whatever the path."""
         if _is_own(request) or isinstance(error, Forbidden):
-            return own_error(presentable(error))
+            told = presentable(error)
+            reply = own_error(told)
+            challenge(reply, told)
+            return reply
         return self._dialects.refuse(request, error)
 
     async def _state(self, body: bytes, query: dict[str, list[str]]) -> Any:

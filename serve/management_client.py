@@ -8,17 +8,19 @@ import urllib.request
 from typing import Any
 
 from model_store.errors import ModelNotReady
+from serve.access.callers import bearer
 from serve.management import error_from
 
 TIMEOUT_S = 30.0
 
 
 class ManagementClient:
-    """The management port at `url`, as `http://127.0.0.1:8082`. Each call raises the error that the port answers, and
-    `ModelNotReady` when nobody listens there."""
+    """The management port at `url`, as `http://127.0.0.1:8082`, asked with `key` where one is needed. Each call raises
+    the error that the port answers, and `ModelNotReady` when nobody listens there."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, key: str | None = None) -> None:
         self.url = url.rstrip("/")
+        self.key = key
 
     def state(self, timeout_s: float = TIMEOUT_S) -> dict[str, Any]:
         """The whole state."""
@@ -40,7 +42,8 @@ class ManagementClient:
         self, method: str, path: str, document: dict[str, Any] | None = None, timeout_s: float = TIMEOUT_S
     ) -> dict[str, Any]:
         body = None if document is None else json.dumps(document).encode()
-        request = urllib.request.Request(self.url + path, data=body, method=method)
+        headers = bearer(self.key)
+        request = urllib.request.Request(self.url + path, data=body, method=method, headers=headers)
         try:
             with urllib.request.urlopen(request, timeout=timeout_s) as reply:
                 answer: dict[str, Any] = json.load(reply)

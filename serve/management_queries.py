@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+from typing import Protocol
+
 from model_store.errors import ModelNotFound, ModelNotReady
-from serve.administration import Administration
 from serve.dialects.base import NoSuchRoute
 from serve.fleet import Fleet
 from serve.inference import (
@@ -15,14 +17,21 @@ from serve.inference import (
     ServerDescription,
     ServerQuery,
 )
-from serve.operations import Operation
+from serve.operations import ModelList, Operation
 from serve.routing import Router
+
+
+class Administers(Protocol):
+    """What answers operations."""
+
+    def answer(self, operation: Operation) -> Awaitable[ModelList]:
+        """As `Administration` does."""
 
 
 class ManagementQueries:
     """Answers queries from the newest table and the administration."""
 
-    def __init__(self, fleet: Fleet, administration: Administration) -> None:
+    def __init__(self, fleet: Fleet, administration: Administers) -> None:
         self._fleet = fleet
         self._administration = administration
 

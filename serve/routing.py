@@ -12,6 +12,7 @@ from typing import NoReturn
 
 import msgspec
 
+from model_store.access_keys import AccessKey
 from model_store.errors import InvalidInput, ModelNotFound, ModelNotReady
 from model_store.manifest import Manifest
 
@@ -96,6 +97,8 @@ class RoutingTable(msgspec.Struct, frozen=True):
     routes: dict[str, ModelRoute] = {}
     unavailable: dict[str, str] = {}
     """Model -> why it can't be called, for models of the config that have no route."""
+    keys: tuple[AccessKey, ...] = ()
+    """Of callers; none where nobody's are looked at."""
 
 
 def version_or_label(text: str | None) -> tuple[str | None, str | None]:

@@ -25,10 +25,29 @@ config_argument = click.argument("config", type=click.Path(path_type=Path))
 def _client(ctx: click.Context, param: click.Parameter, value: str) -> ManagementClient:
     if "://" not in value:
         raise click.BadParameter(f"expected a URL as http://127.0.0.1:8082, got {value!r}")
-    return ManagementClient(value)
+    return ManagementClient(value, ctx.meta.get(_KEY))
 
 
-management_option = click.option(
+def _note_key(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+    if value is not None and not (value and value.isascii() and value.isprintable() and " " not in value):
+        raise click.BadParameter("expected a key as `onegate keys create` prints it")
+    ctx.meta[_KEY] = value
+
+
+_KEY = "onegate.key"
+
+_key_option = click.option(
+    "--key",
+    envvar="ONEGATE_KEY",
+    metavar="KEY",
+    expose_value=False,
+    # Read before the client is made that sends it.
+    is_eager=True,
+    callback=_note_key,
+    help="Key or token for a gateway that asks for one; better in ONEGATE_KEY, where no list of processes shows it.",
+)
+
+_address_option = click.option(
     "--management",
     "client",
     envvar="ONEGATE_MANAGEMENT",
@@ -38,6 +57,11 @@ management_option = click.option(
     callback=_client,
     help="Management address of the gateway.",
 )
+
+
+def management_option(function: Any) -> Any:
+    """`--management` and `--key`; the command gets the `client` of both."""
+    return _address_option(_key_option(function))
 
 
 def port_options(function: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import sys
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ import click
 
 from model_store.errors import ConfigError, OnegateError
 from serve import launch
+from serve.access.guard import guard_of
 from serve.commands.options import fail, port_options
 from serve.commands.progress import Progress, unsettled
 from serve.commands.tables import console, curl_line, model_table
@@ -70,25 +72,27 @@ def command(
         "gateway.management_port": management_port,
     }
     desired = load_config(config, overrides=overrides)
-    watched = None if watch is None else _watched(watch, desired)
+    guard_of(desired.access)
+    client = _client(desired)
+    watched = None if watch is None else _watched(watch, desired, client)
     stop = launch.StopSignal()
     launch.check_ports(desired)
     with launch.store_lease(desired), launch.private_folder() as folder:
         launch.write_generation(desired)
         try:
-            _serve(desired, watched, folder, address, stop)
+            _serve(desired, watched, folder, address, stop, client)
         except KeyboardInterrupt:
             click.echo("onegate: ended without draining", err=True)
             fail(1)
 
 
-def _watched(folder: Path, desired: Config) -> WatchedModels:
+def _watched(folder: Path, desired: Config, client: ManagementClient) -> WatchedModels:
     if not folder.is_dir():
         raise ConfigError(f"--watch: {str(folder)!r} is no folder; make it first")
     watch = FolderWatch(folder.resolve(), _say)
     # The first look. What still stands so when the gateway has started is served at once.
     watch.poll()
-    return WatchedModels(watch, _client(desired), lambda: newest_generation(desired), _say)
+    return WatchedModels(watch, client, lambda: newest_generation(desired), _say)
 
 
 def _say(text: str) -> None:
@@ -96,12 +100,17 @@ def _say(text: str) -> None:
 
 
 def _client(desired: Config) -> ManagementClient:
-    gateway = desired.gateway
-    return ManagementClient(f"http://{gateway.management_host}:{gateway.management_port}")
+    """The own gateway's management; its key is a new one, the cluster's secret."""
+    return ManagementClient(launch.management_url(desired), key=secrets.token_hex(32))
 
 
 def _serve(
-    desired: Config, watched: WatchedModels | None, folder: Path, address: str | None, stop: launch.StopSignal
+    desired: Config,
+    watched: WatchedModels | None,
+    folder: Path,
+    address: str | None,
+    stop: launch.StopSignal,
+    client: ManagementClient,
 ) -> None:
     progress = Progress()
     progress.show("starting Ray")
@@ -115,9 +124,8 @@ def _serve(
         if stop.came:
             return
         progress.show("starting the gateway")
-        launch.start_applications(desired, None if address else log_file)
+        launch.start_applications(desired, None if address else log_file, client.key or "")
         try:
-            client = _client(desired)
             state = _wait_until_settled(client, watched, stop, progress)
             progress.end()
             if state is not None:

@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from model_store.errors import OnegateError, Overloaded
+from serve.access.callers import Caller
 from serve.errors import status_of
 from serve.inference import Answer, Query
 
@@ -34,7 +35,7 @@ class HttpRequest(msgspec.Struct):
     """A whole request as a front door hands it over; `header` looks a header up by lower-case name.
 
     `path` is percent-decoded, `query` is what follows the question mark, as it came. `content` is the body where it was
-    received.
+    received. `caller` is set where calls need credentials.
     """
 
     method: str
@@ -43,6 +44,7 @@ class HttpRequest(msgspec.Struct):
     header: Callable[[str], str | None]
     headers: Headers = _NO_HEADERS
     query: str = ""
+    caller: Caller | None = None
 
     @property
     def body(self) -> bytes:

@@ -26,7 +26,7 @@ _METHODS = ("POST", "PUT")
 MODEL_NAME = "model_name"
 """The input of `/invocations` that says which model is meant."""
 
-_WITHHELD = frozenset(("authorization", "cookie", EXPLAIN))
+_WITHHELD = frozenset(("authorization", "x-api-key", "cookie", EXPLAIN))
 _WITHHELD_PREFIX = "proxy-"
 
 _HOP_HEADERS = frozenset(
@@ -78,9 +78,9 @@ def inference_reply(answer: Answer) -> HttpReply:
 
 
 def _handed_on(request: HttpRequest, id: str) -> dict[str, str]:
-    """The headers that a handler sees, with the request's id: all but credentials (`authorization`, `cookie`,
-    `proxy-..`), which the archive's code has no business with, and `explain`, which the path decides. SageMaker's
-    `x-amzn-sagemaker-target-model` is among them."""
+    """The headers that a handler sees, with the request's id: all but credentials (`authorization`, `x-api-key`,
+    `cookie`, `proxy-..`), which the archive's code has no business with, and `explain`, which the path decides.
+    SageMaker's `x-amzn-sagemaker-target-model` is among them."""
     headers = {
         name: value
         for name, value in request.headers.items()

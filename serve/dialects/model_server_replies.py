@@ -25,7 +25,9 @@ from model_store.errors import (
     OnegateError,
     OutOfMemory,
     Overloaded,
+    RateLimited,
     SourceError,
+    Unauthenticated,
 )
 from serve.dialects.base import HttpReply, HttpRequest, NoSuchRoute, retry_after
 from serve.errors import status_of
@@ -47,6 +49,8 @@ _NAMES: dict[type[OnegateError], str] = {
     ConfigError: "BadRequestException",
     ModelNotFound: "ModelNotFoundException",
     DeadlineExceeded: "RequestTimeoutException",
+    RateLimited: "TooManyRequestsException",
+    Unauthenticated: "UnauthorizedException",
     Conflict: "ConflictStatusException",
     ModelNotReady: "ServiceUnavailableException",
     Overloaded: "ServiceUnavailableException",

@@ -9,7 +9,9 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
+from serve.access.guard import Guard
 from serve.dialects.grpc_base import GrpcService
+from serve.front_doors.grpc_access import GrpcAccess
 from serve.front_doors.grpc_calls import Answerer, Calls
 from serve.front_doors.grpc_exchange import GrpcExchange
 from serve.front_doors.grpc_heads import read_head
@@ -28,7 +30,7 @@ class GrpcFrontDoor:
     `max_message_bytes` bounds a message, unpacked where it came compressed; -1 is no limit. More than `max_requests`
     at once are refused as overload, the messages of streams among them, and as many streams; None is no limit.
     Connections beyond `max_connections` wait to be accepted. A message that takes longer than `timeout_s` is given up,
-    and so is a client that makes no room for an answer for so long.
+    and so is a client that makes no room for an answer for so long. `guard` lets calls in; None is for everybody.
     """
 
     def __init__(
@@ -40,8 +42,11 @@ class GrpcFrontDoor:
         max_requests: int | None = None,
         max_connections: int = 4096,
         timeout_s: float = 60.0,
+        guard: Guard | None = None,
     ) -> None:
-        self._calls = Calls(answer, max_requests)
+        services = list(services)
+        self._calls = Calls(answer, max_requests, guard)
+        self._access = None if guard is None else GrpcAccess(guard, services)
         self._max_message_bytes = max_message_bytes
         self._max_connections = max_connections
         self._timeout_s = timeout_s
@@ -72,7 +77,10 @@ class GrpcFrontDoor:
         """The call in a request (`Http2Application`)."""
         if head.made is None:
             head.made = read_head(head, self._methods)
-        return GrpcExchange(connection, number, head.length, head.made, self._max_message_bytes)
+        if self._access is None:
+            return GrpcExchange(connection, number, head.length, head.made, self._max_message_bytes)
+        made, caller = self._access.admit(head)
+        return GrpcExchange(connection, number, head.length, made, self._max_message_bytes, caller)
 
     def _listener(self, address: str) -> Http2Listener:
         host, _, port = address.rpartition(":")

@@ -10,6 +10,8 @@ from typing import Any, Protocol
 import msgspec
 
 from model_store.errors import Overloaded
+from serve.access.callers import Caller
+from serve.access.guard import Guard
 from serve.dialects.base import retry_after
 from serve.dialects.grpc_base import GrpcMethod, GrpcService, Streaming, Unary, parsed, serialised
 from serve.errors import presentable
@@ -32,6 +34,10 @@ class Exchange(Protocol):
     @property
     def deadline(self) -> float | None:
         """When the client gives up, on the event loop's clock."""
+
+    @property
+    def caller(self) -> Caller | None:
+        """Who calls, where a guard has let them in."""
 
     def answer(self, message: bytes) -> None:
         """Sends the only message, and that the call has succeeded."""
@@ -99,8 +105,9 @@ class Method(msgspec.Struct, frozen=True):
 class Calls:
     """The calls of one server."""
 
-    def __init__(self, answer: Answerer, max_requests: int | None) -> None:
+    def __init__(self, answer: Answerer, max_requests: int | None, guard: Guard | None = None) -> None:
         self._answer = answer
+        self._guard = guard
         self._requests = Bound("requests", max_requests)
         self._streams = Bound("streams", max_requests)
         self._stopping = asyncio.Event()
@@ -121,11 +128,10 @@ class Calls:
 
     def _unary(self, service: GrpcService, request: Any, method: Unary) -> OneMessage:
         """A message in, a message out."""
-        answer, stopping = self._answer, self._stopping
 
         async def call(data: bytes, exchange: Exchange) -> None:
             try:
-                reply = await method(parsed(request, data), Call(exchange.deadline, answer, stopping))
+                reply = await method(parsed(request, data), self._call(exchange))
                 exchange.answer(serialised(reply))
             except Exception as error:
                 exchange.refuse(refusal_of(service, error))
@@ -180,7 +186,10 @@ class Calls:
         return answer
 
     def _call(self, exchange: Exchange) -> Call:
-        return Call(exchange.deadline, self._answer, self._stopping)
+        answer = self._answer
+        if self._guard is not None:
+            answer = self._guard.answerer(exchange.caller or self._guard.anonymous, answer)
+        return Call(exchange.deadline, answer, self._stopping)
 
 
 def refusal_of(service: GrpcService, error: Exception) -> Refusal:

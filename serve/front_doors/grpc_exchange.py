@@ -21,6 +21,7 @@ from serve.front_doors.http2_stream import STREAM_WINDOW, Stream
 from serve.in_place import InPlaceBytes
 
 if TYPE_CHECKING:
+    from serve.access.callers import Caller
     from serve.front_doors.grpc_heads import CallHead
     from serve.front_doors.http2_connection import Http2Connection
 
@@ -35,13 +36,20 @@ class GrpcExchange(Stream):
 
     __slots__ = (
         "_begun", "_flag", "_head", "_headed", "_held", "_large", "_left", "_max_bytes", "_message", "_method",
-        "_prefix", "_queue", "_reader", "_refused", "_since", "_task", "deadline",
+        "_prefix", "_queue", "_reader", "_refused", "_since", "_task", "caller", "deadline",
     )  # fmt: skip
 
     def __init__(
-        self, connection: Http2Connection, number: int, expected: int | None, head: CallHead, max_bytes: int
+        self,
+        connection: Http2Connection,
+        number: int,
+        expected: int | None,
+        head: CallHead,
+        max_bytes: int,
+        caller: Caller | None = None,
     ) -> None:
         super().__init__(connection, number, expected)
+        self.caller = caller
         self.deadline: float | None = None
         self._head = head
         self._max_bytes = max_bytes

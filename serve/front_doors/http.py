@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 
-from model_store.errors import InvalidInput, Overloaded
+from model_store.errors import InvalidInput, Overloaded, Unauthenticated
+from serve.access.guard import Guard
 from serve.dialects.base import ANY_SEGMENT, HttpDialect, HttpReply, HttpRequest, own_error
 from serve.errors import presentable
 from serve.front_doors.compression import COMPRESSED_FROM_BYTES, compressed, inflated
@@ -27,7 +28,7 @@ class HttpFrontDoor:
     """The application of an HTTP endpoint: `dialects` in front of `answer`.
 
     Of more than `max_requests` under way only those that ask, as health checks do, are taken. Large tensors are
-    received in `regions`, where there are some.
+    received in `regions`, where there are some. `guard` lets calls in; None is for everybody.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class HttpFrontDoor:
         *,
         max_requests: int = 4096,
         regions: RegionPool | None = None,
+        guard: Guard | None = None,
     ) -> None:
         self._dialects = {segment: dialect for dialect in dialects for segment in dialect.segments}
         self._other = self._dialects.get(ANY_SEGMENT)
@@ -45,9 +47,11 @@ class HttpFrontDoor:
         self._max_body_bytes = max_body_bytes
         self._max_requests = max_requests
         self._regions = regions
+        self._guard = guard
 
     def admit(self, request: HttpRequest, under_way: int) -> int:
-        """The largest body; raises `InvalidInput` for too long a URL, `Overloaded` for a request too many."""
+        """The largest body; raises `InvalidInput` for too long a URL, `Overloaded` for a request too many, and what the
+        guard raises."""
         url_bytes = len(request.path) + len(request.query)
         if url_bytes > MAX_URL_BYTES:
             raise InvalidInput(f"path and query may have {MAX_URL_BYTES} bytes, got {url_bytes}")
@@ -56,7 +60,13 @@ class HttpFrontDoor:
                 f"{under_way} requests are under way and at most {self._max_requests} may be; try again later",
                 retry_after_s=BUSY_RETRY_S,
             )
-        return self._max_body_bytes
+        guard = self._guard
+        if guard is None:
+            return self._max_body_bytes
+        request.caller = guard.admit(request.header)
+        return guard.body_limit(
+            request.caller, request.method, request.header("content-length"), self._max_body_bytes
+        )
 
     def room(self, request: HttpRequest, length: int) -> InPlace:
         """A region for a body that brings tensors, so that these begin at a place where they are read fast; else as
@@ -82,7 +92,11 @@ class HttpFrontDoor:
             if encoding is not None:
                 request.content = await inflated(request.body, encoding, self._max_body_bytes)
             query = dialect.decode(request)
-            reply = dialect.encode(request, query, await self._answer(query))
+            if self._guard is None:
+                answer = await self._answer(query)
+            else:
+                answer = await self._guard.answer(request.caller or self._guard.anonymous, query, self._answer)
+            reply = dialect.encode(request, query, answer)
         except Exception as error:
             reply = self.refuse(request, error)
         if reply.tail or len(reply.body) >= COMPRESSED_FROM_BYTES:
@@ -97,10 +111,17 @@ class HttpFrontDoor:
         if "accept_encoding" in told.details:
             # RFC 9110, section 12.5.3: what a client may use instead.
             reply.headers = [*reply.headers, ("accept-encoding", told.details["accept_encoding"])]
+        challenge(reply, told)
         if isinstance(error, BodyTimeout):
             # RFC 9110, section 15.5.9.
             reply.status = 408
         return reply
+
+
+def challenge(reply: HttpReply, error: Exception) -> None:
+    """Says in what form credentials are wanted, to who brought none that are valid (RFC 9110, section 11.6.1)."""
+    if isinstance(error, Unauthenticated):
+        reply.headers = [*reply.headers, ("www-authenticate", "Bearer")]
 
 
 async def _compress(reply: HttpReply, accepted: str | None) -> None:

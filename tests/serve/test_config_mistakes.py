@@ -42,7 +42,7 @@ def in_model(text: str) -> str:
         ("models: []\ngateway: [1]", "c.yaml:2: gateway: expected a mapping, got a list"),
         ("models: []\nstor: x", "c.yaml:2: stor: unknown key; did you mean 'store'?"),
         ("models: []\nhttp_port: 1", "c.yaml:2: http_port: unknown key here; it belongs in gateway"),
-        ("models: []\nzzz: 1", "c.yaml:2: zzz: unknown key; known here: store, gateway, allowed_sources, trusted_sources, models"),
+        ("models: []\nzzz: 1", "c.yaml:2: zzz: unknown key; known here: store, gateway, access, allowed_sources, trusted_sources, models"),
         ("models: []\nstore: ' '", "c.yaml:2: store: expected text that is not blank, got ' '"),
     ],
 )  # fmt: skip
@@ -72,13 +72,43 @@ def test_a_mistake_at_the_top_is_told_with_its_line(text: str, message: str) -> 
         ("host: 10", "host: expected text, got 10, which YAML reads as a number; write it in quotes: '10'"),
         (
             "management_host: 0.0.0.0",
-            "management_host: expected a loopback address (127.0.0.1, ::1 or localhost), got '0.0.0.0'; "
-            "management that others can reach needs a key, which this release does not have",
+            "management_host: management at 0.0.0.0, where others reach it, needs a key; take 'manage' out of "
+            "access.anonymous, and make one with `onegate keys create`",
         ),
     ],
 )  # fmt: skip
 def test_a_mistake_in_the_gateway_is_told_with_its_line(text: str, message: str) -> None:
     assert refusal(in_gateway(text)) == f"c.yaml:3: gateway.{message}"
+
+
+def test_management_on_an_endpoint_for_others_is_told_with_its_line() -> None:
+    text = in_gateway("{host: 0.0.0.0, management_on_endpoint: true}")
+
+    assert refusal(text) == (
+        "c.yaml:3: gateway.management_on_endpoint: management at 0.0.0.0, where others reach it, needs a key; take "
+        "'manage' out of access.anonymous, and make one with `onegate keys create`"
+    )
+
+
+def test_management_that_needs_a_key_may_be_for_others() -> None:
+    gateway = "{host: 0.0.0.0, management_host: '::', management_on_endpoint: true}"
+    config = parse_config(f"{in_gateway(gateway)}\naccess: {{anonymous: [infer]}}", "c.yaml", Path("/base"))
+
+    assert (config.gateway.management_host, config.access.anonymous) == ("::", ["infer"])
+
+
+@pytest.mark.parametrize(
+    ("access", "message"),
+    [
+        ("anonymous: [admin]", "anonymous[0]: expected infer, infer:MODEL, infer:PREFIX*, view, manage or metrics, got 'admin'"),
+        ("anonymous: ['infer:a b']", "anonymous[0]: expected infer, infer:MODEL, infer:PREFIX*, view, manage or metrics, got 'infer:a b'"),
+        ("jwt: {jwks_file: k, issuer: i}", "jwt.audience: missing; expected text"),
+        ("jwt: {jwks_file: k, issuer: i, audience: a, algorithms: [HS256]}",
+         "jwt.algorithms[0]: expected RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512 or EdDSA, got 'HS256'"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_access_is_told_with_its_line(access: str, message: str) -> None:
+    assert refusal(f"models: []\naccess:\n  {access}") == f"c.yaml:3: access.{message}"
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.0.1", "::1", "localhost"])

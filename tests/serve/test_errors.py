@@ -28,6 +28,8 @@ STATUSES = {
     "ConversionError": Status(422, "FAILED_PRECONDITION"),
     "StoreError": Status(500, "INTERNAL"),
     "IntegrityError": Status(500, "DATA_LOSS"),
+    "Unauthenticated": Status(401, "UNAUTHENTICATED"),
+    "RateLimited": Status(429, "RESOURCE_EXHAUSTED"),
     "Forbidden": Status(403, "PERMISSION_DENIED"),
     "Conflict": Status(409, "ABORTED"),
     "InternalError": Status(500, "INTERNAL"),

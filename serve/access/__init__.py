@@ -1,0 +1,1 @@
+"""Who may ask what: credentials, scopes, limits, and the log of what was changed."""

@@ -1,0 +1,230 @@
+"""`onegate keys`: makes, lists, revokes and rotates the keys of callers, in the store."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import click
+import msgspec
+from rich.table import Table
+
+from model_store import access_keys
+from model_store.access_keys import AccessKey
+from model_store.errors import Conflict, ConfigError
+from model_store.store import Store
+from serve.commands.options import json_option, store_option
+from serve.commands.tables import console
+from serve.config_rules import SCOPE_PATTERN
+
+_UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
+_NAME = r"[A-Za-z0-9][A-Za-z0-9._@-]{0,99}"
+
+
+class _Duration(click.ParamType):
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        found = re.fullmatch(r"([0-9]{1,6})([dhms])", str(value))
+        if found is None:
+            self.fail(f"expected a number and d, h, m or s, as 90d, got {value!r}", param, ctx)
+        return timedelta(**{_UNITS[found[2]]: int(found[1])})
+
+
+class _Matching(click.ParamType):
+    name = "text"
+
+    def __init__(self, pattern: str, expected: str) -> None:
+        self._pattern = pattern
+        self._expected = expected
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if re.fullmatch(self._pattern, str(value)) is None:
+            self.fail(f"expected {self._expected}, got {value!r:.80}", param, ctx)
+        return str(value)
+
+
+_name_argument = click.argument("name", type=_Matching(_NAME, "letters, digits, '.', '_', '-' and '@', 100 at most"))
+
+
+@click.group()
+def command() -> None:
+    """Make, list, revoke and rotate the keys of callers.
+
+    Keys lie in the store, as hashes. A running gateway hears of a change within seconds. It looks at keys where
+    `access.anonymous` of its config lacks a scope.
+
+    \b
+    Example:
+      onegate keys create shop --scope infer:ranker --rate 50
+      onegate keys rotate shop --grace 24h
+      onegate keys revoke shop
+    """
+
+
+@command.command("create")
+@_name_argument
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    required=True,
+    type=_Matching(SCOPE_PATTERN, "infer, infer:MODEL, infer:PREFIX*, view, manage or metrics"),
+    help="infer, infer:MODEL, infer:PREFIX*, view, manage or metrics; several times for several.",
+)
+@click.option("--expires", type=_Duration(), metavar="90d", help="How long it is valid. [default: until it is revoked]")
+@click.option("--rate", type=click.FloatRange(0, 1e6, min_open=True), help="Calls a second, in each gateway process.")
+@click.option("--concurrency", type=click.IntRange(1, 1_000_000), help="Calls at once, in each gateway process.")
+@store_option
+@json_option
+def create_command(
+    name: str,
+    scopes: tuple[str, ...],
+    expires: timedelta | None,
+    rate: float | None,
+    concurrency: int | None,
+    store: str,
+    as_json: bool,
+) -> None:
+    """Make a key NAME and print it, once: it can't be had again.
+
+    \b
+    Example:
+      onegate keys create shop --scope infer:ranker --scope view --expires 90d --store ./store
+    """
+    opened = Store.open(store)
+    ring = access_keys.newest(opened)
+    now = datetime.now(UTC)
+    if any(key.name == name and not key.has_expired(now) for key in ring.keys):
+        raise Conflict(f"there is a key {name!r} already; `onegate keys rotate {name}` gives it a new secret")
+    key, text = access_keys.make_key(
+        name, scopes, expires=now + expires if expires else None, rate_per_s=rate, concurrency=concurrency
+    )
+    access_keys.replace(opened, ring, (*_present(ring.keys, now), key))
+    _print_new(key, text, as_json)
+
+
+@command.command("list")
+@store_option
+@json_option
+def list_command(store: str, as_json: bool) -> None:
+    """List the keys, without what is secret of them.
+
+    \b
+    Example:
+      onegate keys list --store ./store
+    """
+    keys = access_keys.newest(Store(store)).keys
+    if as_json:
+        click.echo(json.dumps([_described(key) for key in keys]))
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("NAME", "ID", "SCOPES", "CREATED", "EXPIRES", "RATE", "CONCURRENCY"):
+        table.add_column(heading, no_wrap=True)
+    for key in keys:
+        rate = "" if key.rate_per_s is None else f"{key.rate_per_s:g}/s"
+        places = "" if key.concurrency is None else str(key.concurrency)
+        table.add_row(key.name, key.id, " ".join(key.scopes), _day(key.created), _until(key), rate, places)
+    console().print(table)
+
+
+@command.command("revoke")
+@_name_argument
+@store_option
+@json_option
+def revoke_command(name: str, store: str, as_json: bool) -> None:
+    """End all keys NAME, or the one with the id NAME. Gateways refuse them within seconds.
+
+    \b
+    Example:
+      onegate keys revoke shop --store ./store
+    """
+    opened = Store(store)
+    ring = access_keys.newest(opened)
+    gone = [key for key in ring.keys if name in (key.name, key.id)]
+    if not gone:
+        raise _unknown(name, ring.keys)
+    access_keys.replace(opened, ring, (key for key in ring.keys if key not in gone))
+    ids = [key.id for key in gone]
+    click.echo(json.dumps({"revoked": ids}) if as_json else f"revoked {name}: {', '.join(ids)}")
+
+
+@command.command("rotate")
+@_name_argument
+@click.option(
+    "--grace", type=_Duration(), default="24h", show_default=True, metavar="24h", help="How long the old key is valid."
+)
+@store_option
+@json_option
+def rotate_command(name: str, grace: timedelta, store: str, as_json: bool) -> None:
+    """Make a new key with the scopes and limits of NAME, and end the old one after --grace.
+
+    \b
+    Example:
+      onegate keys rotate shop --grace 24h --store ./store
+    """
+    opened = Store(store)
+    ring = access_keys.newest(opened)
+    now = datetime.now(UTC)
+    former = [key for key in ring.keys if key.name == name and not key.has_expired(now)]
+    if not former:
+        raise _unknown(name, ring.keys)
+    last = former[-1]
+    expires = None
+    if last.expires is not None:
+        # As long as it was to be valid when it was made.
+        expires = now + (datetime.fromisoformat(last.expires) - datetime.fromisoformat(last.created))
+    key, text = access_keys.make_key(
+        name, last.scopes, expires=expires, rate_per_s=last.rate_per_s, concurrency=last.concurrency
+    )
+    end = now + grace
+    kept = (_ending(each, end) if each in former else each for each in _present(ring.keys, now))
+    access_keys.replace(opened, ring, (*kept, key))
+    _print_new(key, text, as_json)
+    if not as_json:
+        click.echo(f"the old key is valid until {end.isoformat(timespec='seconds')}")
+
+
+def _present(keys: Sequence[AccessKey], now: datetime) -> list[AccessKey]:
+    """Without those that have expired."""
+    return [key for key in keys if not key.has_expired(now)]
+
+
+def _ending(key: AccessKey, end: datetime) -> AccessKey:
+    return key if key.has_expired(end) else msgspec.structs.replace(key, expires=end.isoformat())
+
+
+def _unknown(name: str, keys: Sequence[AccessKey]) -> ConfigError:
+    listed = ", ".join(sorted({key.name for key in keys})) or "none"
+    return ConfigError(f"the store has no key {name!r}; keys: {listed}")
+
+
+def _print_new(key: AccessKey, text: str, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps({**_described(key), "key": text}))
+        return
+    click.echo(text)
+    click.echo(f"key {key.name!r} ({' '.join(key.scopes)}), {_until(key)}; it is shown this once", err=True)
+
+
+def _described(key: AccessKey) -> dict[str, Any]:
+    return {
+        "id": key.id,
+        "name": key.name,
+        "scopes": list(key.scopes),
+        "created": key.created,
+        "expires": key.expires,
+        "rate_per_s": key.rate_per_s,
+        "concurrency": key.concurrency,
+    }
+
+
+def _day(time: str) -> str:
+    return time[:16].replace("T", " ")
+
+
+def _until(key: AccessKey) -> str:
+    return "no end" if key.expires is None else f"until {_day(key.expires)}"

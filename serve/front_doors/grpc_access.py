@@ -1,0 +1,45 @@
+"""Which gRPC calls are let in when they open: by their metadata and their method, before a message is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from serve.access.callers import Caller
+from serve.access.guard import Guard, denied
+from serve.access.scopes import method_need
+from serve.dialects.grpc_base import GrpcService
+from serve.front_doors.grpc_calls import refusal_of
+from serve.front_doors.grpc_heads import CallHead
+from serve.front_doors.http2_headers import RequestHead
+
+
+class GrpcAccess:
+    """A guard before the methods of services."""
+
+    def __init__(self, guard: Guard, services: Iterable[GrpcService]) -> None:
+        self._guard = guard
+        self._needs = {
+            f"/{service.name}/{name}".encode(): method_need(service.name, name)
+            for service in services
+            for name in service.methods
+        }
+
+    def admit(self, head: RequestHead) -> tuple[CallHead, Caller | None]:
+        """The call and who makes it; one that is not let in has no method, and says why."""
+        made: CallHead = head.made
+        if made.method is None:
+            return made, None
+        fields = head.fields
+
+        def metadata(name: str) -> str | None:
+            value = fields.get(name.encode())
+            return None if value is None else value.decode("latin-1")
+
+        try:
+            caller = self._guard.admit(metadata)
+            need = self._needs[fields[b":path"]]
+            if not caller.grants.allow_some(need):
+                raise denied(caller, need)
+        except Exception as error:
+            return CallHead(refusal=refusal_of(made.method.service, error)), None
+        return made, caller
