@@ -58,14 +58,11 @@ class Guard:
     def admit(self, header: Header) -> Caller:
         """Who calls, by the head alone: `header` finds what stands there by its lower-case name.
 
-        Raises `Unauthenticated` for credentials that are not valid, `RateLimited` for a caller who asks too often, and
-        `ModelNotReady` for a key before this process has heard of any.
+        Raises `Unauthenticated` for credentials that are not valid, and `ModelNotReady` for a key before this process
+        has heard of any.
         """
         token = presented(header)
-        caller = self.anonymous if token is None else self._caller(token)
-        if caller.limits is not None:
-            caller.limits.check()
-        return caller
+        return self.anonymous if token is None else self._caller(token)
 
     def require(self, caller: Caller, need: Need, model: str = "") -> None:
         """Raises `Unauthenticated`, or `Forbidden` for a caller who has said who they are, unless they may."""
@@ -75,7 +72,8 @@ class Guard:
             raise denied(caller, need, model)
 
     def answer(self, caller: Caller, query: Query, answer: Callable[[Query], Awaitable[Answer]]) -> Awaitable[Answer]:
-        """What `answer` says, to callers who may ask it; raises as `require` and `admit`."""
+        """What `answer` says, to callers who may ask it; raises as `require`, and `RateLimited` for one who asks too
+        often. Health is never asked too often."""
         need, model = query_need(query)
         self.require(caller, need, model)
         CALLER.set(caller.name)
@@ -93,8 +91,11 @@ class Guard:
         """How many bytes a body of a request over HTTP may have, of `limit`; `length` is how long it is said to be.
 
         Raises as `require` where no such request can be let in: one that is more than a question, of a caller without
-        any scope, or with a larger body than callers need who may neither call models nor manage them.
+        any scope, or with a larger body than callers need who may neither call models nor manage them; and
+        `RateLimited` where it would be in vain.
         """
+        if caller.limits is not None and method not in _QUESTIONS:
+            caller.limits.check()
         if caller.grants.may_send or (method in _QUESTIONS and length is None):
             return limit
         large = length is not None and int(length) > SMALL_BODY_BYTES

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from serve.access.callers import Caller
 from serve.access.guard import Guard, denied
-from serve.access.scopes import method_need
+from serve.access.scopes import Need, method_need
 from serve.dialects.grpc_base import GrpcService
 from serve.front_doors.grpc_calls import refusal_of
 from serve.front_doors.grpc_heads import CallHead
@@ -40,6 +40,8 @@ class GrpcAccess:
             need = self._needs[fields[b":path"]]
             if not caller.grants.allow_some(need):
                 raise denied(caller, need)
+            if caller.limits is not None and need is not Need.NOTHING:
+                caller.limits.check()
         except Exception as error:
             return CallHead(refusal=refusal_of(made.method.service, error)), None
         return made, caller
