@@ -14,7 +14,7 @@ from rich.table import Table
 
 from model_store import access_keys
 from model_store.access_keys import AccessKey
-from model_store.errors import Conflict, ConfigError
+from model_store.errors import ConfigError, Conflict
 from model_store.store import Store
 from serve.commands.options import json_option, store_option
 from serve.commands.tables import console
@@ -24,7 +24,7 @@ _UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._@-]{0,99}"
 
 
-class _Duration(click.ParamType):
+class _Duration(click.ParamType[timedelta]):
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
@@ -34,7 +34,7 @@ class _Duration(click.ParamType):
         return timedelta(**{_UNITS[found[2]]: int(found[1])})
 
 
-class _Matching(click.ParamType):
+class _Matching(click.ParamType[str]):
     name = "text"
 
     def __init__(self, pattern: str, expected: str) -> None:

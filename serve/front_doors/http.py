@@ -64,9 +64,7 @@ class HttpFrontDoor:
         if guard is None:
             return self._max_body_bytes
         request.caller = guard.admit(request.header)
-        return guard.body_limit(
-            request.caller, request.method, request.header("content-length"), self._max_body_bytes
-        )
+        return guard.body_limit(request.caller, request.method, request.header("content-length"), self._max_body_bytes)
 
     def room(self, request: HttpRequest, length: int) -> InPlace:
         """A region for a body that brings tensors, so that these begin at a place where they are read fast; else as

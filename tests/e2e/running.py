@@ -62,11 +62,16 @@ class Running:
 
     def wait_until_settled(self) -> dict[str, Any]:
         """The first state in which every model is ready or failed, and the greeting is printed."""
+        self.wait_until_greeted()
+        return self.state()
+
+    def wait_until_greeted(self) -> None:
+        """Returns when every model is ready or failed, and the greeting is printed."""
         end = time.monotonic() + START_S
         while time.monotonic() < end:
             assert self.process.poll() is None, self.log.read_text()
             if "Ctrl-C drains" in self.log.read_text():
-                return self.state()
+                return
             time.sleep(0.1)
         raise AssertionError(f"not settled after {START_S} s:\n{self.log.read_text()}")
 

@@ -89,7 +89,7 @@ ENDPOINT: dict[Route, tuple[Need, bytes | None]] = {
 }
 MANAGEMENT: dict[Route, tuple[Need, bytes | None]] = {
     # The document of this port says nothing of what is served.
-    **{route: (Need.NOTHING, None) for route in DOCUMENTS},
+    **dict.fromkeys(DOCUMENTS, (Need.NOTHING, None)),
     ("GET", "/api/state"): (Need.VIEW, None),
     ("PUT", "/api/config"): (Need.MANAGE, CONFIG),
     ("POST", "/api/shutdown"): (Need.MANAGE, b""),

@@ -57,9 +57,7 @@ async def test_without_a_key_a_method_is_unauthenticated(ports: Ports, channel: 
 
 async def test_with_a_wrong_scope_a_method_is_denied(ports: Ports, channel: Any) -> None:
     # That another model's name is no right one is seen in the message: the next test but two.
-    wrong = {
-        need: tuple(scope for scope in scopes if not scope.startswith("infer:")) for need, scopes in WRONG.items()
-    }
+    wrong = {need: tuple(scope for scope in scopes if not scope.startswith("infer:")) for need, scopes in WRONG.items()}
     found = {method: await code(channel, method, ports.keys.key(*wrong[need])) for method, need in NEEDING.items()}
 
     assert found == dict.fromkeys(NEEDING, "PERMISSION_DENIED")

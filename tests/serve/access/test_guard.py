@@ -126,7 +126,7 @@ def test_who_says_who_they_are_is_told_what_they_lack() -> None:
 
     with pytest.raises(Forbidden, match="the call needs the scope infer:b, and key:shop has infer:a, view"):
         guard.require(caller, Need.INFER, "b")
-    with pytest.raises(Unauthenticated, match="the call needs a key with the scope manage: expected .* got none"):
+    with pytest.raises(Unauthenticated, match=r"the call needs a key with the scope manage: expected .* got none"):
         guard.require(guard.anonymous, Need.MANAGE)
 
 

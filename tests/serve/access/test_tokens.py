@@ -53,7 +53,9 @@ def write(file: Path, *keys: dict[str, Any]) -> Path:
     return file
 
 
-def verifier(file: Path, clock: Callable[[], float] = time.time, tick: Clock | None = None, **keys: Any) -> TokenVerifier:
+def verifier(
+    file: Path, clock: Callable[[], float] = time.time, tick: Clock | None = None, **keys: Any
+) -> TokenVerifier:
     config = JwtConfig(jwks_file=str(file), issuer="https://id.example", audience="onegate", **keys)
     return TokenVerifier(config, (tick or Clock()).tick, clock)
 
@@ -123,7 +125,10 @@ def _confused() -> str:
 
     head, body = (
         base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=")
-        for part in ({"alg": "HS256", "kid": "r"}, {"iss": "https://id.example", "aud": "onegate", "exp": 9_999_999_999})
+        for part in (
+            {"alg": "HS256", "kid": "r"},
+            {"iss": "https://id.example", "aud": "onegate", "exp": 9_999_999_999},
+        )
     )
     secret = json.dumps(PUBLIC["r"]).encode()
     return b".".join((head, body, base64.urlsafe_b64encode(new(secret, head + b"." + body, sha256).digest()))).decode()
