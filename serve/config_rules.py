@@ -118,7 +118,8 @@ Alias = Annotated[
 Filled = Annotated[str, Rule("text that is not blank", lambda text: bool(text.strip()), schema={"pattern": r"\S"})]
 Host = Annotated[str, Rule("an address or host name without scheme and port", _is_host)]
 SCOPE_PATTERN = r"infer|view|manage|metrics|infer:(\*|[A-Za-z0-9][A-Za-z0-9._-]*\*?)"
-Scope = Annotated[str, pattern_rule(f"({SCOPE_PATTERN})", "infer, infer:MODEL, infer:PREFIX*, view, manage or metrics")]
+SCOPE_TEXT = "infer, infer:MODEL, infer:PREFIX*, view, manage or metrics"
+Scope = Annotated[str, pattern_rule(f"({SCOPE_PATTERN})", SCOPE_TEXT)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Dimension = Annotated[
     int,

@@ -18,36 +18,32 @@ from model_store.errors import ConfigError, Conflict
 from model_store.store import Store
 from serve.commands.options import json_option, store_option
 from serve.commands.tables import console
-from serve.config_rules import SCOPE_PATTERN
+from serve.config_rules import SCOPE_PATTERN, SCOPE_TEXT
 
 _UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._@-]{0,99}"
 
 
-class _Duration(click.ParamType[timedelta]):
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        found = re.fullmatch(r"([0-9]{1,6})([dhms])", str(value))
-        if found is None:
-            self.fail(f"expected a number and d, h, m or s, as 90d, got {value!r}", param, ctx)
-        return timedelta(**{_UNITS[found[2]]: int(found[1])})
+def _duration(text: str) -> timedelta:
+    found = re.fullmatch(r"([0-9]{1,6})([dhms])", text)
+    if found is None:
+        raise click.BadParameter(f"expected a number and d, h, m or s, as 90d, got {text!r:.80}")
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})
 
 
-class _Matching(click.ParamType[str]):
-    name = "text"
-
-    def __init__(self, pattern: str, expected: str) -> None:
-        self._pattern = pattern
-        self._expected = expected
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if re.fullmatch(self._pattern, str(value)) is None:
-            self.fail(f"expected {self._expected}, got {value!r:.80}", param, ctx)
-        return str(value)
+def _scope(text: str) -> str:
+    if re.fullmatch(SCOPE_PATTERN, text) is None:
+        raise click.BadParameter(f"expected {SCOPE_TEXT}, got {text!r:.80}")
+    return text
 
 
-_name_argument = click.argument("name", type=_Matching(_NAME, "letters, digits, '.', '_', '-' and '@', 100 at most"))
+def _name(text: str) -> str:
+    if re.fullmatch(_NAME, text) is None:
+        raise click.BadParameter(f"expected letters, digits, '.', '_', '-' and '@', 100 at most, got {text!r:.80}")
+    return text
+
+
+_name_argument = click.argument("name", type=_name)
 
 
 @click.group()
@@ -72,10 +68,11 @@ def command() -> None:
     "scopes",
     multiple=True,
     required=True,
-    type=_Matching(SCOPE_PATTERN, "infer, infer:MODEL, infer:PREFIX*, view, manage or metrics"),
-    help="infer, infer:MODEL, infer:PREFIX*, view, manage or metrics; several times for several.",
+    type=_scope,
+    metavar="SCOPE",
+    help=f"{SCOPE_TEXT}; several times for several.",
 )
-@click.option("--expires", type=_Duration(), metavar="90d", help="How long it is valid. [default: until it is revoked]")
+@click.option("--expires", type=_duration, metavar="90d", help="How long it is valid. [default: until it is revoked]")
 @click.option("--rate", type=click.FloatRange(0, 1e6, min_open=True), help="Calls a second, in each gateway process.")
 @click.option("--concurrency", type=click.IntRange(1, 1_000_000), help="Calls at once, in each gateway process.")
 @store_option
@@ -155,7 +152,7 @@ def revoke_command(name: str, store: str, as_json: bool) -> None:
 @command.command("rotate")
 @_name_argument
 @click.option(
-    "--grace", type=_Duration(), default="24h", show_default=True, metavar="24h", help="How long the old key is valid."
+    "--grace", type=_duration, default="24h", show_default=True, metavar="24h", help="How long the old key is valid."
 )
 @store_option
 @json_option

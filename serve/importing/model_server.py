@@ -88,7 +88,8 @@ def _gateway(properties: dict[str, str], server: Server, notes: Notes) -> dict[s
     one_address = ports["http_port"] == ports["management_port"]
     _keep_apart(ports)
     if management_host is not None and not _is_loopback(management_host):
-        notes.add("management_address", f"{management_host} is for others too; management answers local programs only")
+        wanted = "that needs keys (`access`) and `gateway.management_host`"
+        notes.add("management_address", f"{management_host} is for others too: {wanted}")
     size = whole(properties.get("max_request_size"))
     return without_empty(
         {

@@ -12,7 +12,7 @@ _CORS = without("answers carry no CORS headers: a proxy in front has to add them
 _JAVA = needless("a setting of the Java front end")
 _GPU = without("models run on CPUs; there is no key for GPUs")
 _METRICS = without("there is no page of metrics; `GET /v2/models/stats` tells what was counted")
-_TOKENS = without("there are no keys in this release: the management port answers local programs only")
+_TOKENS = without("keys are onegate's own: `access` of the config asks for them, `onegate keys` makes them")
 
 KEYS: dict[str, Fate] = {
     "inference_address": TAKEN,

@@ -104,7 +104,7 @@ def test_management_that_needs_a_key_may_be_for_others() -> None:
         ("anonymous: ['infer:a b']", "anonymous[0]: expected infer, infer:MODEL, infer:PREFIX*, view, manage or metrics, got 'infer:a b'"),
         ("jwt: {jwks_file: k, issuer: i}", "jwt.audience: missing; expected text"),
         ("jwt: {jwks_file: k, issuer: i, audience: a, algorithms: [HS256]}",
-         "jwt.algorithms[0]: expected RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512 or EdDSA, got 'HS256'"),
+         "jwt.algorithms[0]: expected RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512 or EdDSA, got 'HS256'; did you mean 'RS256'?"),
     ],
 )  # fmt: skip
 def test_a_mistake_in_access_is_told_with_its_line(access: str, message: str) -> None:

@@ -42,7 +42,7 @@ def test_a_row_tells_type_default_bounds_variable_and_description() -> None:
     assert row in render_reference().splitlines()
 
 
-def test_variables_are_those_of_store_and_gateway() -> None:
+def test_variables_are_those_of_store_gateway_and_access() -> None:
     assert [key.environment for key in config_keys().values() if key.environment] == [
         "ONEGATE_STORE",
         "ONEGATE_GATEWAY_HOST",
@@ -59,6 +59,11 @@ def test_variables_are_those_of_store_and_gateway() -> None:
         "ONEGATE_GATEWAY_MODEL_FOLDER",
         "ONEGATE_GATEWAY_MODEL_SERVER",
         "ONEGATE_GATEWAY_DRAIN_TIMEOUT_S",
+        "ONEGATE_ACCESS_JWT_JWKS_FILE",
+        "ONEGATE_ACCESS_JWT_ISSUER",
+        "ONEGATE_ACCESS_JWT_AUDIENCE",
+        "ONEGATE_ACCESS_JWT_SCOPE_CLAIM",
+        "ONEGATE_ACCESS_AUDIT_LOG",
     ]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from model_store.errors import Conflict, ModelNotReady
+from serve.caller import CALLER
 from serve.controller_link import ControllerLink
 from serve.operations import LoadModel, ModelList, ModelStatus, Operation
 from serve.reports import GatewayReport
@@ -23,12 +24,14 @@ class Controller:
     def __init__(self) -> None:
         self.outcome: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.asked: list[Operation] = []
+        self.callers: list[str] = []
         self.away = False
         self.administer = SimpleNamespace(remote=self._administer)
         self.hear_gateway = SimpleNamespace(remote=self._hear_gateway)
 
-    async def _administer(self, operation: Operation) -> Any:
+    async def _administer(self, operation: Operation, caller: str) -> Any:
         self.asked.append(operation)
+        self.callers.append(caller)
         return await self.outcome
 
     async def _hear_gateway(self, *report: Any) -> int:
@@ -51,6 +54,14 @@ async def test_an_operation_s_outcome_is_returned_or_raised(controller: Controll
     with pytest.raises(Conflict, match="loaded already") as caught:
         await link.administer(LOAD)
     assert caught.value.details == {"model": "m"}
+
+
+async def test_the_controller_hears_who_asks(controller: Controller) -> None:
+    controller.outcome.set_result(LOADED)
+    CALLER.set("key:ops")
+    await ControllerLink(controller).administer(LOAD)
+
+    assert controller.callers == ["key:ops"]
 
 
 async def test_a_controller_that_dies_is_told_as_not_ready_with_a_time_to_ask_again(controller: Controller) -> None:
