@@ -24,6 +24,10 @@ from serve.openapi.tensors import bodies_of
 from serve.version import VERSION
 
 OPENAPI = "3.1.0"
+_CREDENTIALS: dict[str, Schema] = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "A key or token, where calls need one."},
+    "key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "A key, where calls need one."},
+}
 _NUMBERS = "JSON answers write numbers that JSON does not have as the tokens NaN, Infinity and -Infinity."
 
 
@@ -85,8 +89,10 @@ def _document(title: str, paths: Paths, schemas: dict[str, Schema], models: list
     return {
         "openapi": OPENAPI,
         "info": {"title": title, "version": VERSION, "description": _NUMBERS},
+        # With none of them too: what callers without credentials may ask is the config's to say.
+        "security": [{}, *({name: []} for name in _CREDENTIALS)],
         "paths": paths,
-        "components": {"schemas": schemas, "parameters": _parameters(models)},
+        "components": {"schemas": schemas, "parameters": _parameters(models), "securitySchemes": _CREDENTIALS},
     }
 
 

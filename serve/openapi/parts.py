@@ -22,6 +22,7 @@ LABEL_PATTERN = "^[A-Za-z][A-Za-z0-9._-]*$"
 
 REASONS = {
     400: "The body, a parameter or a tensor is wrong.",
+    401: "A key or token is needed, or the one that came is not valid.",
     403: "The caller may not ask this here.",
     404: "No such model, version or path.",
     405: "Another method is needed.",
@@ -29,16 +30,16 @@ REASONS = {
     409: "It is there already, or somebody else changed it first.",
     413: "The body is larger than the endpoint takes.",
     422: "The model can't be converted.",
-    429: "Overloaded; Retry-After says when to come again.",
+    429: "Overloaded, or the key's limits are used up; Retry-After says when to come again.",
     500: "A defect, or the model failed.",
     501: "Not offered here.",
     503: "The model can't answer now, or its queue is full; Retry-After may say when to come again.",
     504: "The deadline passed.",
     507: "There is not enough memory.",
 }
-QUERY_ERRORS = (400, 403, 404, 413, 500, 501, 503, 504)
+QUERY_ERRORS = (400, 401, 403, 404, 413, 429, 500, 501, 503, 504)
 """Statuses of errors that any call can end with."""
-CALL_ERRORS = (*QUERY_ERRORS, 408, 429, 507)
+CALL_ERRORS = (*QUERY_ERRORS, 408, 507)
 """Those of calls of models: what a handler says comes on top."""
 CHANGE_ERRORS = (*QUERY_ERRORS, 409, 422, 507)
 """Those of calls that change what is served."""

@@ -19,8 +19,8 @@ MANAGEMENT = "gateway: {management_host: 0.0.0.0}"
         (JWT, "access.jwt.jwks_file: '{folder}/keys.json' can't be read: FileNotFoundError"),
         (
             MANAGEMENT,
-            "{folder}/c.yaml:2: gateway.management_host: management at 0.0.0.0, where others reach it, needs a key; take "
-            "'manage' out of access.anonymous, and make one with `onegate keys create`",
+            "{folder}/c.yaml:2: gateway.management_host: management at 0.0.0.0, where others reach it, needs a key; "
+            "take 'manage' out of access.anonymous, and make one with `onegate keys create`",
         ),
     ],
 )
