@@ -9,6 +9,7 @@ from hypothesis.strategies import SearchStrategy
 
 from serve.processors.image import MAX_PIXELS
 from tests.serve.fuzzing import grpc_seeds, http2_conversations, http_seeds
+from tests.serve.fuzzing.credentials import changed_keyed_requests, keyed
 from tests.serve.fuzzing.endpoint import Endpoint
 from tests.serve.fuzzing.grpc_calls import changed_calls
 from tests.serve.fuzzing.grpc_seeds import Call
@@ -62,6 +63,8 @@ def _http(
     bodies = [bytes([index]) + seed.body for index, seed in enumerate(seeds) if seed.body]
     corpus = bodies + [_OWN_HEAD + seed.to_bytes() for seed in seeds]
     inputs = made_requests(seeds, name) if name in MADE else changed_requests(seeds)
+    if name == "keyed":
+        inputs = changed_keyed_requests(seeds)
     return Dialect(seeds, inputs, corpus, read, door, limit_bytes)
 
 
@@ -105,6 +108,7 @@ DIALECTS: dict[str, Dialect] = {
     "plain": _http(http_seeds.PLAIN, limit_bytes=PICTURE_BYTES),
     "grpc-standard": _grpc(grpc_seeds.STANDARD),
     "management": _http(http_seeds.MANAGEMENT, "management"),
+    "keyed": _http(keyed(http_seeds.V2 + http_seeds.PLAIN), "keyed", name="keyed", limit_bytes=PICTURE_BYTES),
     "forms": _http(http_seeds.FORM_BODIES, name="forms"),
     "csv": _http(http_seeds.CSV_BODIES, name="csv"),
     "npy": _http(http_seeds.NPY_BODIES, name="npy"),

@@ -18,6 +18,7 @@ from serve.inference import Answer, Query, ServerDescription, ServerQuery
 from serve.management import Management
 from serve.operations import Operation
 from tests.serve.fuzzing.controller import Authority, administer
+from tests.serve.fuzzing.credentials import guard
 from tests.serve.fuzzing.http2_answers import Http2Sent
 from tests.serve.fuzzing.http2_answers import converse as converse_http2
 from tests.serve.fuzzing.inputs import GrpcInput, Http2Input, HttpInput, WireInput
@@ -73,6 +74,7 @@ class Endpoint:
             "torchserve": HttpFrontDoor(http_dialects("torchserve"), self._answer, MAX_BODY_BYTES),
             "mms": HttpFrontDoor(http_dialects("mms"), self._answer, MAX_BODY_BYTES),
             "management": Management(Authority(), managed),
+            "keyed": HttpFrontDoor(http_dialects("torchserve"), self._answer, MAX_BODY_BYTES, guard=guard()),
         }
         self._grpc_door = GrpcFrontDoor(grpc_services(), self._answer, max_message_bytes=MAX_BODY_BYTES)
         calls = Calls(self._answer, None)
@@ -91,7 +93,7 @@ class Endpoint:
         return ServerDescription(True) if isinstance(query, ServerQuery) else await self._answer(query)
 
     async def http(self, door: str, request: HttpInput) -> HttpSent:
-        """The reply of the door `torchserve`, `mms` or `management`."""
+        """The reply of the door `torchserve`, `mms`, `management` or `keyed`."""
         application = self._doors[door]
         headers = {"host": "127.0.0.1:8080"} | dict(request.headers)
         asked = HttpRequest(request.method, request.path, request.body, headers.get, headers, request.query)
