@@ -56,8 +56,8 @@ class Fleet:
         self.versions: dict[VersionKey, VersionState] = {}
         self.unavailable: dict[str, str] = {}
         """Model -> why it has no version, as the controller's conversions report it."""
-        self.keys: tuple[AccessKey, ...] = ()
-        """Of callers, for the next table."""
+        self.keys: tuple[AccessKey, ...] | None = None
+        """Of callers, for the next table; None leaves those of the table before, an earlier controller's perhaps."""
         self._named: set[str] = set()
         self._wanted: dict[str, tuple[Wanted, ...]] = {}
         self._gateways: dict[str, tuple[float, GatewayReport]] = {}
@@ -235,7 +235,7 @@ class Fleet:
             ),
             routes=routes,
             unavailable=self._reasons(routes),
-            keys=self.keys,
+            keys=self.table.keys if self.keys is None else self.keys,
         )
         # A life that begins or ends with the next table needs one, though it may say the same as the present one.
         if table != self.table or any(state.since_table > table.number for state in self.versions.values()):

@@ -36,7 +36,6 @@ class Guard:
     """Knows the newest keys. `secret` is the cluster's, for the management port. `clock` is Unix time."""
 
     def __init__(self, access: AccessConfig, secret: str | None = None, clock: Callable[[], float] = time.time) -> None:
-        """Raises `ConfigError` when the keys of tokens can't be read."""
         self.anonymous = Caller("", Grants(access.anonymous))
         self._own = Caller(OWN_NAME, Grants(("infer", "view", "manage", "metrics")))
         self._secret = secret
@@ -113,6 +112,14 @@ class Guard:
         return self._keys.caller(token)
 
 
+def check_access(access: AccessConfig) -> None:
+    """Raises `ConfigError` for what no guard could use: a file without keys of tokens."""
+    if access.jwt is not None:
+        from serve.access.tokens import read_keys
+
+        read_keys(access.jwt)
+
+
 def denied(caller: Caller, need: Need, model: str = "") -> Unauthenticated | Forbidden:
     """Why a caller may not."""
     wanted = f"infer:{model}" if need is Need.INFER and model else need.value
@@ -128,5 +135,5 @@ async def _limited(limits: Limits, query: Query, answer: Callable[[Query], Await
 
 
 def guard_of(access: AccessConfig, secret: str | None = None) -> Guard | None:
-    """The guard of a config, None where everybody may ask everything. Raises `ConfigError` as `Guard`."""
+    """The guard of a config, None where everybody may ask everything."""
     return None if access.is_open else Guard(access, secret)

@@ -34,6 +34,9 @@ MAX_KEPT = 4096
 
 MAX_SUBJECT = 200
 
+Keys = Mapping[tuple[str | None, str], jwt.PyJWK]
+"""Public keys by `kid` and algorithm."""
+
 
 class TokenVerifier:
     """The callers of tokens. A token that was verified is kept until it expires, or the file changes. `tick` is a
@@ -45,7 +48,7 @@ class TokenVerifier:
         tick: Callable[[], float] = time.monotonic,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Raises `ConfigError` when the file holds no key that the config admits."""
+        """A file that can't be read now may be there later: until then no token counts."""
         self._config = config
         self._tick = tick
         self._clock = clock
@@ -53,8 +56,8 @@ class TokenVerifier:
         self._kept: dict[bytes, Caller] = {}
         self._looked = tick()
         self._seen: object = None
-        self._keys: Mapping[tuple[str | None, str], jwt.PyJWK] = {}
-        self._seen, self._keys = self._read()
+        self._keys: Keys = {}
+        self._read()
 
     def caller(self, token: str) -> Caller:
         """The token's subject; raises `Unauthenticated` for one that is not valid."""
@@ -105,33 +108,46 @@ class TokenVerifier:
         if now - self._looked < LOOK_S:
             return
         self._looked = now
-        try:
-            if _stamp(self._config.jwks_file) != self._seen:
-                self._seen, self._keys = self._read()
-                self._kept.clear()
-        except (OSError, ConfigError) as error:
-            log.warning("the keys of tokens stay what they were: %s", error)
+        self._read()
 
-    def _read(self) -> tuple[object, Mapping[tuple[str | None, str], jwt.PyJWK]]:
-        file = self._config.jwks_file
+    def _read(self) -> None:
+        """Reads a file that is another than the one before; one that is damaged changes nothing."""
+        seen = _stamp(self._config.jwks_file)
+        if seen == self._seen:
+            return
+        self._seen = seen
         try:
-            seen = _stamp(file)
-            found = _keys(json.loads(Path(file).read_bytes()), self._config.algorithms)
-        except (OSError, ValueError, TypeError, RecursionError) as error:
-            raise ConfigError(f"access.jwt.jwks_file: {file!r} can't be read: {type(error).__name__}") from error
-        if not found:
-            listed = ", ".join(self._config.algorithms)
-            raise ConfigError(f"access.jwt.jwks_file: {file!r} holds no public key for {listed}")
-        return seen, found
+            self._keys = read_keys(self._config)
+        except ConfigError as error:
+            log.warning("the keys of tokens stay what they were: %s", error.message)
+        else:
+            self._kept.clear()
+
+
+def read_keys(config: JwtConfig) -> Keys:
+    """The keys in the file, by `kid` and algorithm. Raises `ConfigError` when there is none that the config admits."""
+    file = config.jwks_file
+    try:
+        found = _keys(json.loads(Path(file).read_bytes()), config.algorithms)
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise ConfigError(f"access.jwt.jwks_file: {file!r} can't be read: {type(error).__name__}") from error
+    if not found:
+        listed = ", ".join(config.algorithms)
+        raise ConfigError(f"access.jwt.jwks_file: {file!r} holds no public key for {listed}")
+    return found
 
 
 def _stamp(file: str) -> object:
-    state = Path(file).stat()
+    """What differs when the file does; a text where there is none."""
+    try:
+        state = Path(file).stat()
+    except OSError as error:
+        return str(error)
     return state.st_mtime_ns, state.st_size, state.st_ino
 
 
-def _keys(document: Any, algorithms: Sequence[str]) -> dict[tuple[str | None, str], jwt.PyJWK]:
-    """The keys by `kid` and algorithm; those that are for something else are passed over."""
+def _keys(document: Any, algorithms: Sequence[str]) -> Keys:
+    """The keys of a document; those that are for something else are passed over."""
     listed = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(listed, list):
         raise ValueError("no list of keys")

@@ -12,7 +12,7 @@ import click
 
 from model_store.errors import ConfigError, OnegateError
 from serve import launch
-from serve.access.guard import guard_of
+from serve.access.guard import check_access
 from serve.commands.options import fail, port_options
 from serve.commands.progress import Progress, unsettled
 from serve.commands.tables import console, curl_line, model_table
@@ -72,7 +72,7 @@ def command(
         "gateway.management_port": management_port,
     }
     desired = load_config(config, overrides=overrides)
-    guard_of(desired.access)
+    check_access(desired.access)
     client = _client(desired)
     watched = None if watch is None else _watched(watch, desired, client)
     stop = launch.StopSignal()

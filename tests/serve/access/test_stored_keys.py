@@ -13,6 +13,7 @@ from model_store.store import Store
 from serve.access.stored_keys import StoredKeys
 from serve.fleet import Fleet
 from serve.reports import GatewayReport
+from serve.routing import RoutingTable
 
 
 @pytest.fixture
@@ -67,3 +68,15 @@ def test_new_keys_are_a_new_table() -> None:
     fleet.step(0.0)
 
     assert (before.keys, fleet.table.keys, fleet.table.number) == ((), (key,), before.number + 1)
+
+
+def test_a_new_controller_that_can_not_read_keys_leaves_those_that_gateways_have() -> None:
+    key, _ = make_key("shop", ["infer"])
+    fleet = Fleet("store", 10)
+    fleet.adopt(RoutingTable(5, "store", keys=(key,)), GatewayReport("g", 5, {}))
+    fleet.step(0.0)
+
+    assert fleet.table.keys == (key,)
+    fleet.keys = ()
+    fleet.step(0.0)
+    assert fleet.table.keys == ()

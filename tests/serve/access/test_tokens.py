@@ -18,7 +18,7 @@ from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 from model_store.errors import ConfigError, Unauthenticated
 from serve.access import tokens
-from serve.access.tokens import TokenVerifier
+from serve.access.tokens import TokenVerifier, read_keys
 from serve.config_access import JwtConfig
 
 RSA = rsa.generate_private_key(65537, 2048)
@@ -224,9 +224,26 @@ def test_a_file_without_a_key_is_told_at_the_start(tmp_path: Path, content: str 
     if content is not None:
         file.write_text(content)
 
+    config = JwtConfig(jwks_file=str(file), issuer="i", audience="a")
     with pytest.raises(ConfigError, match=r"access\.jwt\.jwks_file: ") as refused:
-        verifier(file)
+        read_keys(config)
     assert text in refused.value.message
+
+
+@pytest.mark.parametrize("content", [None, "{"])
+def test_a_process_that_starts_again_without_the_file_refuses_tokens_until_it_is_there(
+    tmp_path: Path, content: str | None
+) -> None:
+    file, tick = tmp_path / "keys.json", Clock()
+    if content is not None:
+        file.write_text(content)
+    verifying = verifier(file, tick=tick)
+    with pytest.raises(Unauthenticated):
+        verifying.caller(token())
+    write(file, PUBLIC["r"])
+    tick.tick_s = 1.0
+
+    assert verifying.caller(token()).name == "jwt:ann"
 
 
 def test_as_many_tokens_are_kept_as_may_be(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
