@@ -44,7 +44,7 @@ class Guard:
         self._told = False
         self._tokens: Callable[[str], Caller] | None = None
         if access.jwt is not None:
-            # Costs 40 ms, and is not needed by others.
+            # Takes 30 ms to import, which others need not wait for.
             from serve.access.tokens import TokenVerifier
 
             self._tokens = TokenVerifier(access.jwt, clock=clock).caller
@@ -95,7 +95,7 @@ class Guard:
         """
         if caller.limits is not None and method not in _QUESTIONS:
             caller.limits.check()
-        if caller.grants.may_send or (method in _QUESTIONS and length is None):
+        if caller.grants.may_send:
             return limit
         large = length is not None and int(length) > SMALL_BODY_BYTES
         if large or not (method in _QUESTIONS or caller.grants.scopes):
@@ -122,11 +122,11 @@ def check_access(access: AccessConfig) -> None:
 
 def denied(caller: Caller, need: Need, model: str = "") -> Unauthenticated | Forbidden:
     """Why a caller may not."""
-    wanted = f"infer:{model}" if need is Need.INFER and model else need.value
+    wanted = f"infer:{model:.200}" if need is Need.INFER and model else need.value
     if not caller.name:
         return Unauthenticated(f"the call needs a key with the scope {wanted}: expected {EXPECTED}, got none")
     has = ", ".join(caller.grants.scopes) or "none"
-    return Forbidden(f"the call needs the scope {wanted:.250}, and {caller.name} has {has:.250}")
+    return Forbidden(f"the call needs the scope {wanted}, and {caller.name} has {has:.250}")
 
 
 async def _limited(limits: Limits, query: Query, answer: Callable[[Query], Awaitable[Answer]]) -> Answer:

@@ -10,7 +10,7 @@ import pytest
 
 from model_store.access_keys import AccessKey, make_key
 from model_store.errors import Forbidden, ModelNotReady, RateLimited, Unauthenticated
-from serve.access.guard import Guard, guard_of
+from serve.access.guard import SMALL_BODY_BYTES, Guard, guard_of
 from serve.access.scopes import Need
 from serve.caller import CALLER
 from serve.config_access import AccessConfig
@@ -128,6 +128,22 @@ def test_who_says_who_they_are_is_told_what_they_lack() -> None:
         guard.require(caller, Need.INFER, "b")
     with pytest.raises(Unauthenticated, match=r"the call needs a key with the scope manage: expected .* got none"):
         guard.require(guard.anonymous, Need.MANAGE)
+
+
+def test_a_body_may_be_as_large_as_what_its_caller_may_ask_needs() -> None:
+    (infer, infer_text), (view, view_text) = make_key("a", ["infer:m"]), make_key("b", ["view"])
+    guard = guard_with(infer, view)
+    caller, reader = guard.admit(header(infer_text).get), guard.admit(header(view_text).get)
+
+    assert guard.body_limit(caller, "POST", "1000000", 1 << 26) == 1 << 26
+    assert guard.body_limit(reader, "POST", None, 1 << 26) == SMALL_BODY_BYTES
+    assert guard.body_limit(guard.anonymous, "GET", None, 1 << 26) == SMALL_BODY_BYTES
+    assert guard.body_limit(reader, "POST", "10", 1024) == 1024
+    with pytest.raises(Forbidden):
+        guard.body_limit(reader, "GET", "1000000", 1 << 26)
+    for length in (None, "0", "10"):
+        with pytest.raises(Unauthenticated):
+            guard.body_limit(guard.anonymous, "POST", length, 1 << 26)
 
 
 async def test_limits_hold_for_what_is_asked_and_not_for_health() -> None:
