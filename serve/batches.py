@@ -7,8 +7,14 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from model_store.errors import InternalError
 from serve.inference import Tensors
 from serve.waiting import Waiting
+
+
+class BatchLost(InternalError):
+    """The servers that ran a batch were lost, one after the other: its requests had better run apart."""
+
 
 Join = Callable[[Sequence[np.ndarray]], np.ndarray]
 """As `np.concatenate`."""
@@ -18,13 +24,14 @@ class Batch:
     """Requests that run together, since `began` on the event loop's clock.
 
     `deadline` is the last of theirs: before it, somebody still wants the answer. `in_slot` says that it takes a slot of
-    the present executor, not of one that was replaced.
+    the present executor, not of one that was replaced. One `apart` is a request whose batch was lost.
     """
 
-    __slots__ = ("_filled", "began", "deadline", "in_slot", "items", "rows")
+    __slots__ = ("_filled", "apart", "began", "deadline", "in_slot", "items", "rows")
 
-    def __init__(self, items: list[Waiting], began: float) -> None:
+    def __init__(self, items: list[Waiting], began: float, *, apart: bool = False) -> None:
         self.items = items
+        self.apart = apart
         self.rows = items[0].rows if len(items) == 1 else sum([item.rows for item in items])
         self.deadline = items[0].deadline if len(items) == 1 else max([item.deadline for item in items])
         self.began = began

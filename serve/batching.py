@@ -13,7 +13,7 @@ from collections.abc import Awaitable
 from typing import Protocol
 
 from model_store.errors import DeadlineExceeded, ModelNotReady, Overloaded
-from serve.batches import Batch, Join
+from serve.batches import Batch, BatchLost, Join
 from serve.deadlines import DeadlineWatch
 from serve.inference import Tensors
 from serve.pace import Pace
@@ -44,8 +44,11 @@ class Executor(Protocol):
     def join(self) -> Join:
         """What puts the tensors of several requests together."""
 
-    def run(self, inputs: Tensors, deadline: float) -> Tensors | Awaitable[Tensors]:
-        """The outputs of one batch: at once when the batch is shorter than a thread hop, else to be awaited."""
+    def run(self, inputs: Tensors, deadline: float, *, apart: bool = False) -> Tensors | Awaitable[Tensors]:
+        """The outputs of one batch: at once when the batch is shorter than a thread hop, else to be awaited.
+
+        One that raises `BatchLost` is called with `apart` for each of the batch's requests.
+        """
 
 
 class BatchQueue:
@@ -245,7 +248,7 @@ class BatchQueue:
         """Runs a batch; whether it is over already."""
         try:
             inputs = batch.inputs(self._preferred, self._executor.join)
-            outcome = self._executor.run(inputs, batch.deadline)
+            outcome = self._run(inputs, batch)
             if isinstance(outcome, dict):
                 self._count(batch, self._loop.time())
                 batch.share_out(outcome)
@@ -258,6 +261,11 @@ class BatchQueue:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return False
+
+    def _run(self, inputs: Tensors, batch: Batch) -> Tensors | Awaitable[Tensors]:
+        if batch.apart:
+            return self._executor.run(inputs, batch.deadline, apart=True)
+        return self._executor.run(inputs, batch.deadline)
 
     def _take_slot(self, batch: Batch) -> None:
         if not self._taken_slots:
@@ -296,6 +304,11 @@ class BatchQueue:
     def _settle_failure(self, batch: Batch, error: Exception) -> None:
         """Takes the batch apart: the error's frames hold it, and each of its futures an error."""
         items = batch.items
+        if isinstance(error, BatchLost):
+            # One of them may be what kills them: the others are to be answered.
+            while items:
+                if not (item := items.pop(0)).future.done():
+                    self._start(Batch([item], self._loop.time(), apart=True))
         if len(items) > 1 and not isinstance(error, ModelNotReady | Overloaded | DeadlineExceeded):
             # One request's values may have failed the whole batch; each gets its own answer.
             while items:

@@ -55,6 +55,8 @@ class Kind(enum.IntEnum):
     """The response's message."""
     REFUSAL = 6
     """A `Refusal` in place of it."""
+    PING = 7
+    """Nothing, both ways: is the other end there?"""
 
 
 class Refusal(msgspec.Struct, frozen=True, array_like=True):
@@ -76,6 +78,8 @@ class FrameConnection(asyncio.BufferedProtocol, ABC):
 
     longest_bytes: int | None = None
     """Of a frame's content that the other end may send; None is no limit."""
+    heard = False
+    """Set with whatever comes; who wants to know clears it."""
 
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
@@ -125,6 +129,7 @@ class FrameConnection(asyncio.BufferedProtocol, ABC):
 
     def buffer_updated(self, count: int) -> None:
         """Bytes have come."""
+        self.heard = True
         content = self._content
         if content is None:
             passed = min(count, self._unwanted)

@@ -26,7 +26,9 @@ FAILED_FROM_STATUS = 400
 class ClosableExecutor(Executor, Protocol):
     """An executor that gives back what it holds, and runs signatures other than the version's default one."""
 
-    def run(self, inputs: Tensors, deadline: float, signature: str | None = None) -> Tensors | Awaitable[Tensors]:
+    def run(
+        self, inputs: Tensors, deadline: float, signature: str | None = None, *, apart: bool = False
+    ) -> Tensors | Awaitable[Tensors]:
         """As `Executor.run`; None stands for the default signature."""
 
     async def close(self) -> None:
@@ -51,8 +53,10 @@ class SignatureView:
         """Whether a batch would run at once."""
         return self._executor.idle
 
-    def run(self, inputs: Tensors, deadline: float) -> Tensors | Awaitable[Tensors]:
+    def run(self, inputs: Tensors, deadline: float, *, apart: bool = False) -> Tensors | Awaitable[Tensors]:
         """The outputs of one batch."""
+        if apart:
+            return self._executor.run(inputs, deadline, self._signature, apart=True)
         return self._executor.run(inputs, deadline, self._signature)
 
 

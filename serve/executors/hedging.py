@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from serve.executors.budget import Budget
 from serve.inference import Tensors
 
 HEDGED_SHARE = 0.05
@@ -20,29 +21,9 @@ Attempt = asyncio.Task[Tensors | None]
 """One replica's outputs, or None when it is gone."""
 
 
-class HedgeBudget:
-    """How many second tries are left. `batches` and `hedged` count since the start."""
-
-    __slots__ = ("_left", "batches", "hedged")
-
-    def __init__(self) -> None:
-        self.batches = 0
-        self.hedged = 0
-        self._left = 0.0
-
-    def note_batch(self) -> None:
-        """A batch is sent."""
-        self.batches += 1
-        self._left = min(self._left + HEDGED_SHARE, SAVED_UP)
-
-    def take(self) -> bool:
-        """Whether a batch may go to a second replica; counted if so."""
-        # Twenty twentieths are a little less than one in binary.
-        if self._left < 1 - 1e-9:
-            return False
-        self._left -= 1
-        self.hedged += 1
-        return True
+def hedge_budget() -> Budget:
+    """How many second tries are left, of one version in one gateway."""
+    return Budget(HEDGED_SHARE, SAVED_UP)
 
 
 async def first_outcome(first: Attempt, second: Callable[[], Attempt | None], hedge_s: float) -> Tensors | None:

@@ -41,8 +41,10 @@ class InlineExecutor:
         self.join: Join = np.concatenate
         self._in_thread = 0
 
-    def run(self, inputs: Tensors, deadline: float, signature: str | None = None) -> Tensors | Awaitable[Tensors]:
-        """The outputs, at once or from the thread.
+    def run(
+        self, inputs: Tensors, deadline: float, signature: str | None = None, *, apart: bool = False
+    ) -> Tensors | Awaitable[Tensors]:
+        """The outputs, at once or from the thread, which runs every batch apart from others.
 
         A batch that runs can't be cut short; one that only gets its turn in the thread after `deadline` raises
         `DeadlineExceeded` without running.

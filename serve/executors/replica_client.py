@@ -16,49 +16,41 @@ from model_store.errors import (
     OutOfMemory,
 )
 from serve.addresses import connect
+from serve.executors.remote import RemoteClient, ServerGone
 from serve.frames import FrameConnection, Kind, Refusal
 from serve.protocols import open_inference as messages
 from serve.routing import Replica, VersionKey
+
+CONNECT_S = 2.0
+"""A replica that is there answers at once; another node that has gone says nothing."""
+
+PING_S = 1.0
+"""Between two looks at a connection with calls under way. Each sends a frame of 25 bytes."""
+
+SILENT_PINGS = 5
+"""So many looks without a byte from the replica, nor one that it took, and it is given up. Looks are counted and not
+seconds: a gateway that was stopped itself finds nothing wrong."""
 
 MOST_UNSENT_BYTES = 16 * 1024 * 1024
 """With more that was not sent yet when a call is given up, the replica does not read: the connection is given up too,
 before the messages of calls that nobody waits for pile up."""
 
 
-class ReplicaGone(Exception):
-    """The replica does not answer calls, or does not any more: another one may."""
-
-
-class ReplicaClient:
+class ReplicaClient(RemoteClient):
     """Calls to one replica, over one connection that is made when it is needed."""
 
     def __init__(self, replica: Replica, node: str, secret: str) -> None:
+        super().__init__(replica.id, same_node=replica.node == node)
         self.replica = replica
-        self.same_node = replica.node == node
-        self.in_flight = 0
-        self.failed = False
-        self._idle = asyncio.Event()
-        self._idle.set()
         self._secret = secret
         self._calls: _Calls | None = None
         self._connecting = asyncio.Lock()
         self._closed = False
 
-    def begin(self) -> None:
-        """A call is about to be made: from now on it counts in `in_flight`, until `end`."""
-        self.in_flight += 1
-        self._idle.clear()
-
-    def end(self) -> None:
-        """The call is over, or was never made."""
-        self.in_flight -= 1
-        if not self.in_flight:
-            self._idle.set()
-
     async def infer(self, message: bytes, timeout_s: float) -> bytes:
         """One batch: a `ModelInferRequest` to the `ModelInferResponse`.
 
-        Raises the error that the replica answered with, `DeadlineExceeded` when it did not in time, and `ReplicaGone`.
+        Raises the error that the replica answered with, `DeadlineExceeded` when it did not in time, and `ServerGone`.
         """
         calls = self._calls
         if calls is None or calls.transport is None:
@@ -72,7 +64,7 @@ class ReplicaClient:
             calls = await self._connected(timeout_s)
             data = await calls.call(Kind.READY, question, timeout_s)
             return bool(messages.ModelReadyResponse.FromString(data).ready)
-        except (OnegateError, ReplicaGone, DecodeError):
+        except (OnegateError, ServerGone, DecodeError):
             return False
 
     def close(self) -> None:
@@ -81,24 +73,19 @@ class ReplicaClient:
         if self._calls is not None:
             self._calls.abort("it is not needed any more")
 
-    async def close_when_idle(self) -> None:
-        """Ends the connection when the calls under way have ended."""
-        await self._idle.wait()
-        self.close()
-
     async def _connected(self, timeout_s: float) -> _Calls:
-        """The connection, made where there is none; raises `ReplicaGone` when it can't be."""
+        """The connection, made where there is none; raises `ServerGone` when it can't be."""
         try:
             # Asked again while it still connects, a second connection would be left over.
-            async with asyncio.timeout(timeout_s), self._connecting:
+            async with asyncio.timeout(min(timeout_s, CONNECT_S)), self._connecting:
                 if self._calls is None or self._calls.transport is None:
                     self._calls = await connect(self.replica.local if self.same_node else self.replica.remote, _Calls)
                     self._calls.send(Kind.HELLO, content=self._secret.encode())
         except OSError as error:
-            raise ReplicaGone(f"it can't be reached: {str(error) or 'it took too long'}") from error
+            raise ServerGone(f"it can't be reached: {str(error) or 'it took too long'}") from error
         if self._closed:
             self._calls.abort("it is not needed any more")
-            raise ReplicaGone("it is not needed any more")
+            raise ServerGone("it is not needed any more")
         return self._calls
 
 
@@ -110,14 +97,19 @@ class _Calls(FrameConnection):
         self._loop = asyncio.get_running_loop()
         self._answers: dict[int, asyncio.Future[bytes]] = {}
         self._last = 0
+        self._watching: asyncio.TimerHandle | None = None
+        self._silent = 0
+        self._unsent_bytes = 0
 
     async def call(self, kind: Kind, content: bytes, timeout_s: float) -> bytes:
         """The answer's content; raises as `ReplicaClient.infer`. Given up, the replica is told."""
         if self.transport is None:
-            raise ReplicaGone("the connection to it has ended")
+            raise ServerGone("the connection to it has ended")
         self._last = number = self._last + 1
         answer: asyncio.Future[bytes] = self._loop.create_future()
         self._answers[number] = answer
+        if self._watching is None:
+            self._watch()
         timer = self._loop.call_later(timeout_s, _too_late, answer)
         self.send(kind, number, content, timeout_s)
         try:
@@ -129,6 +121,25 @@ class _Calls(FrameConnection):
             if self._answers.pop(number, None) is not None:
                 self._give_up(number)
 
+    def _watch(self) -> None:
+        self._silent, self.heard = 0, False
+        self._watching = self._loop.call_later(PING_S, self._look)
+
+    def _look(self) -> None:
+        """Asks for a sign of life while there are calls."""
+        self._watching = None
+        if not self._answers or self.transport is None:
+            return
+        unsent_bytes = self.transport.get_write_buffer_size()
+        alive = self.heard or unsent_bytes < self._unsent_bytes
+        self._silent = 0 if alive else self._silent + 1
+        self._unsent_bytes, self.heard = unsent_bytes, False
+        if self._silent >= SILENT_PINGS:
+            self.abort("the replica gives no sign of life")
+            return
+        self.send(Kind.PING)
+        self._watching = self._loop.call_later(PING_S, self._look)
+
     def _give_up(self, number: int) -> None:
         if self.transport is not None and self.transport.get_write_buffer_size() > MOST_UNSENT_BYTES:
             self.abort("the replica does not read")
@@ -138,6 +149,7 @@ class _Calls(FrameConnection):
         """The answer to a call; of one that was given up nobody wants to know."""
         answer = self._answers.pop(number, None)
         if answer is None or answer.done():
+            # Of one that was given up, or the sign of life that was asked for.
             return
         if kind == Kind.ANSWER:
             answer.set_result(content)
@@ -152,10 +164,12 @@ class _Calls(FrameConnection):
 
     def ended(self) -> None:
         """Whatever had no answer will get none."""
+        if self._watching is not None:
+            self._watching.cancel()
         answers, self._answers = self._answers, {}
         for answer in answers.values():
             if not answer.done():
-                answer.set_exception(ReplicaGone("the connection to it has ended"))
+                answer.set_exception(ServerGone("the connection to it has ended", begun=True))
 
 
 def _too_late(answer: asyncio.Future[bytes]) -> None:
@@ -170,7 +184,7 @@ def _error(kind: int, content: bytes) -> Exception:
         return InternalError(f"the replica answered with a frame of kind {kind}")
     error = ERROR_KINDS.get(refusal.kind, InternalError)(refusal.text)
     if isinstance(error, ModelNotReady):
-        return ReplicaGone(error.message)
+        return ServerGone(error.message)
     if refusal.retry_after_s is not None:
         error.details["retry_after_s"] = refusal.retry_after_s
     return error

@@ -107,6 +107,8 @@ class _GatewayConnection(FrameConnection):
         """A call, or its end."""
         if self.longest_bytes is not None:
             self._greet(kind, content)
+        elif kind == Kind.PING:
+            self.send(Kind.PING)
         elif kind == Kind.CANCEL:
             if number in self._calls:
                 self._calls[number].cancel()

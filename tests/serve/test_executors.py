@@ -25,22 +25,18 @@ from model_store.errors import (
 )
 from model_store.manifest import Signature, TensorSpec
 from serve.dialects.open_inference_replica import ReplicaService
-from serve.executors.hedging import HedgeBudget
+from serve.executors.hedging import hedge_budget
 from serve.executors.inline import InlineExecutor, build_inline_executor, zero_inputs
 from serve.executors.replicas import ReplicasExecutor
 from serve.front_doors.replica import ReplicaFrontDoor
 from serve.inference import Tensors
-from serve.lanes import ClosableExecutor
 from serve.routing import Replica
 from serve.shared_memory import RegionPool, block_of
 from tests.serve.left_over import left_to_the_collector
+from tests.serve.replica_fleet import DOUBLED, FLOATS, KEY, SECRET, Fleet
 from tests.serve.tiny_versions import FunctionRuntime, GatedExecutor, dispatcher_of, double, entry, manifest
 from tests.serve.waiting import eventually
 
-SECRET = "the cluster's own"
-KEY = ("double", 1)
-FLOATS = {"x": np.array([[1.5, -2]], np.float32)}
-DOUBLED = [[3, -4]]
 IN_TIME = float("inf")
 
 
@@ -165,48 +161,6 @@ def test_inputs_of_zeros_fill_the_signature() -> None:
 
 
 # -- replicas --------------------------------------------------------------------------------------------------------
-
-
-class Server:
-    """A model replica as gateways see it."""
-
-    def __init__(self, name: str, executor: ClosableExecutor, port: int) -> None:
-        self.name = name
-        self.dispatcher = dispatcher_of(entry(), executor=executor)
-        self._door = ReplicaFrontDoor(ReplicaService(self.dispatcher.answer), SECRET)
-        self.port = port
-
-    async def start(self) -> Server:
-        (self.port,) = await self._door.start([f"127.0.0.1:{self.port}"])
-        return self
-
-    async def stop(self) -> None:
-        """Cuts what is under way, as a killed process does."""
-        await self._door.stop(0)
-
-    def listed(self, node: str = "here") -> Replica:
-        return Replica(self.name, node, f"127.0.0.1:{self.port}", f"127.0.0.1:{self.port}")
-
-
-class Fleet:
-    """Replicas of one test, and the executor that knows them."""
-
-    def __init__(self) -> None:
-        self.servers: list[Server] = []
-        self.pool = RegionPool()
-        self.executor = ReplicasExecutor(KEY, "here", SECRET, self.pool)
-
-    async def serve(self, name: str, executor: ClosableExecutor | None = None, port: int = 0) -> Server:
-        server = Server(name, executor or InlineExecutor(FunctionRuntime(), on_loop=True), port)
-        self.servers.append(await server.start())
-        return server
-
-    async def know(self, *servers: Server) -> None:
-        await self.executor.update([server.listed() for server in servers])
-
-    def run(self, within_s: float = 10.0) -> asyncio.Task[Tensors]:
-        deadline = asyncio.get_running_loop().time() + within_s
-        return asyncio.ensure_future(self.executor.run(FLOATS, deadline))
 
 
 @pytest.fixture
@@ -477,7 +431,7 @@ async def test_a_batch_that_waits_too_long_goes_to_a_second_replica_and_the_firs
     # The other one is told that nobody waits for it any more.
     loser = fleet.servers[0].dispatcher.loaded[KEY].statistics
     await eventually(lambda: loser.cancelled.count == 1)
-    assert (fleet.executor.budget.hedged, fleet.executor.budget.batches) == (1, 21)
+    assert (fleet.executor.budget.taken, fleet.executor.budget.batches) == (1, 21)
 
 
 async def test_a_batch_that_is_answered_in_time_goes_to_one_replica(fleet: Fleet) -> None:
@@ -487,7 +441,7 @@ async def test_a_batch_that_is_answered_in_time_goes_to_one_replica(fleet: Fleet
     for _ in range(4):
         await fleet.run()
     assert sum(gate.started for gate in gates) == 4
-    assert fleet.executor.budget.hedged == 0
+    assert fleet.executor.budget.taken == 0
 
 
 async def test_one_batch_in_twenty_may_be_hedged(fleet: Fleet) -> None:
@@ -499,7 +453,7 @@ async def test_one_batch_in_twenty_may_be_hedged(fleet: Fleet) -> None:
     for gate in gates:
         gate.gate.set()
     await asyncio.gather(*batches)
-    assert fleet.executor.budget.hedged == 1
+    assert fleet.executor.budget.taken == 1
 
 
 async def test_nothing_is_hedged_to_a_replica_without_a_free_slot(fleet: Fleet) -> None:
@@ -510,7 +464,7 @@ async def test_nothing_is_hedged_to_a_replica_without_a_free_slot(fleet: Fleet) 
         await eventually(lambda expected=expected: sum(gate.started for gate in gates) == expected)
     assert [gate.started for gate in gates] == [2, 2]
     await asyncio.sleep(0.5)
-    assert fleet.executor.budget.hedged == 0
+    assert fleet.executor.budget.taken == 0
     for gate in gates:
         gate.gate.set()
     await asyncio.gather(*batches)
@@ -562,13 +516,13 @@ async def test_a_hedged_batch_that_is_given_up_leaves_nothing_to_the_collector(f
     with left_to_the_collector() as left:
         await give_up()
         await asyncio.sleep(0)
-    assert (left, fleet.executor.budget.hedged) == ({}, 2)
+    assert (left, fleet.executor.budget.taken) == ({}, 2)
 
 
 def test_second_tries_are_saved_up_for_ten_only() -> None:
-    budget = HedgeBudget()
+    budget = hedge_budget()
     assert budget.take() is False
     for _ in range(1000):
         budget.note_batch()
     assert [budget.take() for _ in range(11)] == [True] * 10 + [False]
-    assert (budget.batches, budget.hedged) == (1000, 10)
+    assert (budget.batches, budget.taken) == (1000, 10)

@@ -14,7 +14,8 @@ import msgspec
 import pytest
 
 from model_store.errors import DeadlineExceeded, InternalError, InvalidInput, ModelNotReady, OutOfMemory, Overloaded
-from serve.executors.replica_client import ReplicaClient, ReplicaGone
+from serve.executors.remote import ServerGone
+from serve.executors.replica_client import ReplicaClient
 from serve.frames import Kind
 from serve.front_doors.replica import LONGEST_SECRET_BYTES, ReplicaFrontDoor
 from serve.protocols import open_inference as messages
@@ -179,7 +180,7 @@ async def test_where_nobody_listens_nobody_is_ready(free_port: int) -> None:
     for replica in (Replica("a", "here", "unix-abstract:nobody", ""), Replica("a", "b", "", f"127.0.0.1:{free_port}")):
         client = ReplicaClient(replica, "here", SECRET)
         assert not await client.ready(KEY, 5)
-        with pytest.raises(ReplicaGone, match=r"^it can't be reached: "):
+        with pytest.raises(ServerGone, match=r"^it can't be reached: "):
             await client.infer(b"", 5)
         client.close()
 
@@ -210,7 +211,7 @@ async def test_when_to_come_again_is_told(replica: Open) -> None:
 
 async def test_a_version_that_is_not_ready_is_for_another_replica(replica: Open) -> None:
     replica.service.error = ModelNotReady("it is loading")
-    with pytest.raises(ReplicaGone, match=r"^it is loading$"):
+    with pytest.raises(ServerGone, match=r"^it is loading$"):
         await replica.client.infer(b"", 5)
 
 
@@ -254,7 +255,7 @@ async def test_a_call_that_is_cancelled_ends_the_work(replica: Open) -> None:
 async def test_a_gateway_that_goes_ends_the_work_for_it(replica: Open) -> None:
     call = await under_way(replica)
     replica.client.close()
-    with pytest.raises(ReplicaGone, match=r"^the connection to it has ended$"):
+    with pytest.raises(ServerGone, match=r"^the connection to it has ended$"):
         await call
     await eventually(lambda: replica.service.cancelled == 1)
 
@@ -262,9 +263,9 @@ async def test_a_gateway_that_goes_ends_the_work_for_it(replica: Open) -> None:
 async def test_a_replica_that_goes_leaves_no_call_open_and_is_ready_when_it_is_back(replica: Open) -> None:
     call = await under_way(replica)
     await replica.door.stop(0)
-    with pytest.raises(ReplicaGone, match=r"^the connection to it has ended$"):
+    with pytest.raises(ServerGone, match=r"^the connection to it has ended$"):
         await call
-    with pytest.raises(ReplicaGone, match=r"^it can't be reached: "):
+    with pytest.raises(ServerGone, match=r"^it can't be reached: "):
         await replica.client.infer(b"", 5)
     replica.door = ReplicaFrontDoor(replica.service, SECRET)
     await replica.door.start([LOCAL])
@@ -277,7 +278,7 @@ async def test_stop_answers_what_is_under_way_and_sends_the_rest_elsewhere(repli
     call = await under_way(replica)
     stopped = asyncio.ensure_future(replica.door.stop(5))
     await asyncio.sleep(0)
-    with pytest.raises(ReplicaGone, match=r"^the replica is stopping$"):
+    with pytest.raises(ServerGone, match=r"^the replica is stopping$"):
         await replica.client.infer(b"late", 5)
     assert not stopped.done()
     replica.service.gate.set()
@@ -290,7 +291,7 @@ async def test_what_is_under_way_after_the_grace_is_ended(replica: Open) -> None
     call = await under_way(replica)
     await replica.door.stop(0.05)
     assert (replica.service.cancelled, replica.door.calls) == (1, set())
-    with pytest.raises(ReplicaGone, match=r"^the connection to it has ended$"):
+    with pytest.raises(ServerGone, match=r"^the connection to it has ended$"):
         await call
 
 
@@ -320,7 +321,7 @@ async def test_a_client_that_is_closed_while_it_connects_leaves_no_connection(re
     client.close()
     assert not await connecting
     await eventually(lambda: len(replica.door.connections) == 1)
-    with pytest.raises(ReplicaGone, match=r"^it is not needed any more$"):
+    with pytest.raises(ServerGone, match=r"^it is not needed any more$"):
         await client.infer(b"", 5)
 
 
