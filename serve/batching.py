@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Awaitable
 from typing import Protocol
 
-from model_store.errors import DeadlineExceeded, ModelNotReady, Overloaded
+from model_store.errors import DeadlineExceeded, ModelNotReady, OnegateError, Overloaded
 from serve.batches import Batch, BatchLost, Join
 from serve.deadlines import DeadlineWatch
 from serve.inference import Tensors
@@ -152,6 +152,13 @@ class BatchQueue:
     def wake(self) -> None:
         """To be called when the executor has got slots it did not have before."""
         self._schedule_flush()
+
+    def fail_all(self, error: OnegateError) -> None:
+        """Answers with `error` whatever waits or runs; a batch that runs still has its slot until it ends."""
+        for item in self._open_items():
+            self._waiting.discard(item)
+            item.fail(error)
+        self._note_idle()
 
     async def drain(self) -> None:
         """Returns when nothing waits and nothing runs."""

@@ -59,3 +59,10 @@ class ServeConfig(Section):
         le=3_600_000,
         description="Milliseconds after which a batch that a replica has not answered goes to a second one too.",
     )
+    hang_timeout_s: float | None = Field(
+        default=None,
+        gt=0,
+        le=86_400,
+        description="Seconds that one batch may run before the runtime counts as hung, and a replica is replaced; by "
+        "default twice the deadline and 10 s.",
+    )

@@ -17,6 +17,10 @@ MODEL_DEPLOYMENT = "Model"
 HEALTH_CHECK_S = 1.0
 """Ray Serve's default of 10 s would leave a killed replica unnoticed for as long."""
 
+HEALTH_TIMEOUT_S = 5
+"""A replica that does not answer Ray Serve for so long, three times in a row, is replaced: one that was stopped, or
+whose event loop is. Ray Serve gives it 30 s each time by default."""
+
 SERVE_LOGGING = {"log_level": "WARNING", "enable_access_log": False}
 
 _TROUBLE = ("DEPLOY_FAILED", "UNHEALTHY")
@@ -84,7 +88,7 @@ def deployment_options(cpus: int, replicas: int, grace_s: float) -> dict[str, An
         "num_replicas": replicas,
         "ray_actor_options": {"num_cpus": cpus},
         "health_check_period_s": HEALTH_CHECK_S,
-        "health_check_timeout_s": 10,
+        "health_check_timeout_s": HEALTH_TIMEOUT_S,
         "graceful_shutdown_timeout_s": grace_s,
         "graceful_shutdown_wait_loop_s": 0.1,
     }

@@ -53,6 +53,11 @@ class Dispatcher:
         self._news = asyncio.Event()
         self._waiting = 0
 
+    @property
+    def running(self) -> set[VersionKey]:
+        """The versions that are loaded and can run."""
+        return {key for key, version in self.loaded.items() if version.trouble is None}
+
     def answer(self, query: Query) -> Awaitable[Answer]:
         """The answer to any query; raises errors of the hierarchy only for what the caller or the model did wrong."""
         return self.infer(query) if isinstance(query, InferenceRequest) else self._tell(query)
@@ -82,6 +87,8 @@ class Dispatcher:
         version = self.loaded.get(key) if key is not None else None
         if version is None:
             version = await self._until_loaded(request, now)
+        if version.trouble is not None:
+            raise ModelNotReady(version.trouble)
         statistics = version.statistics
         try:
             lane = version.lane(request.signature)
@@ -131,22 +138,23 @@ class Dispatcher:
     def describe_all(self) -> AllModels:
         """Every model of the table whose default version is loaded here."""
         keys = [(name, route.split[0][0]) for name, route in self.router.table.routes.items()]
-        return AllModels(tuple(self._describe(key) for key in keys if key in self.loaded))
+        return AllModels(tuple(self._describe(key) for key in keys if key in self.running))
 
     def describe_server(self) -> ServerDescription:
         """Whether all models of the config can be called."""
         table = self.router.table
         routed = {name: all((name, v) in self.loaded for v, _ in route.split) for name, route in table.routes.items()}
         missing = {name: "it is loading" for name, loaded in routed.items() if not loaded} | table.unavailable
+        missing |= {key[0]: version.trouble for key, version in self.loaded.items() if version.trouble is not None}
         return ServerDescription(
             ready=not self.draining and table.number > 0 and not missing,
-            models=tuple(name for name, loaded in routed.items() if loaded),
+            models=tuple(name for name, loaded in routed.items() if loaded and name not in missing),
             missing=missing,
         )
 
     def status(self, query: StatusQuery) -> ModelList:
         """How far the model's versions are here; raises `ModelNotFound`, and `ModelNotReady` before the first table."""
-        versions = statuses_of(query, self.router, self.loaded.keys(), self.states)
+        versions = statuses_of(query, self.router, self.running, self.states)
         return ModelList((ModelStatus(query.model, versions),))
 
     def statistics(self, query: StatisticsQuery) -> Statistics:
@@ -201,4 +209,6 @@ class Dispatcher:
         version = self.loaded.get(key)
         if version is None:
             raise ModelNotReady(f"model {key[0]!r} version {key[1]} is still loading here; try again shortly")
+        if version.trouble is not None:
+            raise ModelNotReady(version.trouble)
         return version

@@ -134,6 +134,13 @@ class Fleet:
             state.entry, state.fallback = state.fallback, None
             state.phase, state.since_table = "READY", self.table.number + 1
 
+    def trouble_of(self, key: VersionKey) -> str | None:
+        """Why no gateway can run a ready version at present; None where one can."""
+        since = self.versions[key].since_table
+        said = [report.states.get(key) if report.table >= since else None for _, report in self._gateways.values()]
+        failures = [text for text in said if text not in (None, READY, LOADING, DRAINING)]
+        return told_failure(failures[0]).message if failures and len(failures) == len(said) else None
+
     def wanted(self, model: str) -> tuple[Wanted, ...]:
         """What `want` last said of the model; none where nothing was said yet."""
         return self._wanted.get(model, ())

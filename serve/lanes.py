@@ -9,7 +9,7 @@ from typing import Protocol
 
 import msgspec
 
-from model_store.errors import InvalidInput, ModelNotFound
+from model_store.errors import InvalidInput, ModelNotFound, ModelNotReady
 from model_store.manifest import PAYLOAD, Manifest, Signature
 from serve.admission import SignatureCheck
 from serve.batching import BatchQueue, Executor
@@ -119,6 +119,8 @@ class LoadedVersion:
             name: Lane(entry, name, signature, SignatureView(executor, name), self.statistics)
             for name, signature in signatures.items()
         }
+        self.trouble: str | None = None
+        """Why it can't run now, though it is loaded."""
         self.cache: ResponseCache | None = None
         """None where answers are not kept."""
         self.configure(entry.serve)
@@ -173,6 +175,12 @@ class LoadedVersion:
         self.default.queue.replace_executor(executor)
         for name, lane in self._others.items():
             lane.queue.replace_executor(SignatureView(executor, name))
+
+    def refuse(self, trouble: str) -> None:
+        """The version can't run for now: what waits, or runs and will not end, is told so."""
+        self.trouble = trouble
+        for lane in self._lanes():
+            lane.queue.fail_all(ModelNotReady(trouble))
 
     def wake(self) -> None:
         """To be called when the executor has got slots it did not have before."""

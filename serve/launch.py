@@ -56,6 +56,11 @@ class LaunchError(OnegateError):
     """The gateway can't be started."""
 
 
+REPLACED_AT_ONCE = {"RAY_SERVE_FORCE_STOP_UNHEALTHY_REPLICAS": "1"}
+"""A replica that does not answer its health checks, or hangs, is killed. To ask it to stop gracefully, as Ray Serve does
+by default, would keep its cores and GPUs from the next one for as long as the model's deadline."""
+
+
 def check_ports(config: Config) -> None:
     """Raises `LaunchError` when somebody listens on a port already.
 
@@ -150,7 +155,7 @@ def import_ray(*, local: bool) -> None:
     if local:
         # Ray starts workers at niceness 15: any other work would starve the replicas.
         os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112  # Ray spells it so
-        for name, value in LESS_UNASKED.items():
+        for name, value in (LESS_UNASKED | REPLACED_AT_ONCE).items():
             os.environ.setdefault(name, value)
         # A token in the environment needs no file in a home folder that may be read-only.
         os.environ["RAY_AUTH_MODE"] = "token"

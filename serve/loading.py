@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 
+from model_store.errors import ModelNotReady
 from model_store.store import Store
 from serve.dispatcher import Dispatcher
 from serve.errors import presentable
@@ -24,6 +25,7 @@ from serve.reports import DRAINING, LOADING, READY, failure_text
 from serve.routing import RoutingTable, VersionEntry, VersionKey, runs_differently
 from serve.runtimes.base import Runtime, load_runtime
 from serve.shared_memory import RegionPool
+from serve.watchdog import hang_of
 
 log = logging.getLogger("onegate")
 
@@ -91,6 +93,7 @@ class VersionLoader:
     async def reconnect(self) -> None:
         """Asks replicas that are listed and not in use whether they answer; to be called every second or so."""
         self.regions.trim()
+        self._look_for_hangs()
         # Not those that only this process runs: a gateway may hold a thousand, with nothing to ask of any.
         versions = [
             version
@@ -98,6 +101,19 @@ class VersionLoader:
             if isinstance(version.executor, ReplicasExecutor) or version.successor is not None
         ]
         await asyncio.gather(*map(self._reconnect, versions))
+
+    def _look_for_hangs(self) -> None:
+        """A thread can't be ended: its version is not ready until the batch ends after all."""
+        for key, version in self._dispatcher.loaded.items():
+            hang = hang_of(version.entry, version.executor)
+            if hang is not None:
+                if version.trouble is None:
+                    log.error("not ready, everything else goes on: %s", hang)
+                    version.refuse(hang)
+                self._note_state(key, failure_text(ModelNotReady(version.trouble or hang)))
+            elif version.trouble is not None:
+                version.trouble = None
+                self._note_state(key, READY)
 
     async def _reconnect(self, version: LoadedVersion) -> None:
         for executor in (version.executor, version.successor):
@@ -118,7 +134,7 @@ class VersionLoader:
         wanted = self._wanted.get(key)
         if wanted is None or version.successor is not None or runs_differently(version.entry, wanted):
             return
-        if self.states.get(key) == LOADING and version.executor.slots:
+        if self.states.get(key) == LOADING and version.executor.slots and version.trouble is None:
             # A version that has been ready stays so while its replicas restart: its requests wait.
             self._note_state(key, READY)
 
@@ -133,7 +149,8 @@ class VersionLoader:
 
     async def drain(self) -> None:
         """Returns when nothing waits and nothing runs in any version."""
-        await asyncio.gather(*(version.drain() for version in list(self._dispatcher.loaded.values())))
+        loaded = list(self._dispatcher.loaded.values())
+        await asyncio.gather(*(version.drain() for version in loaded if version.trouble is None))
 
     def _replace_task(self, key: VersionKey, work: Callable[[], Awaitable[None]]) -> None:
         previous = self._tasks.get(key)
@@ -218,7 +235,8 @@ class VersionLoader:
             self._forget_state(key)
             return
         self._note_state(key, DRAINING)
-        await version.drain()
+        if version.trouble is None:
+            await version.drain()
         del self._dispatcher.loaded[key]
         await self._drop_successor(version)
         await version.executor.close()

@@ -201,6 +201,7 @@ def serve_options(serve: ServeConfig, manifest: Manifest) -> ServeOptions:
         deadline_ms=serve.deadline_ms,
         cache_mib=serve.cache_mib,
         hedge_ms=serve.hedge_ms,
+        hang_timeout_s=serve.hang_timeout_s,
     )
 
 

@@ -10,11 +10,13 @@ import asyncio
 import logging
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 import ray
 
+from model_store.errors import InternalError
 from serve.controller_link import ControllerLink, repeat
 from serve.dialects.open_inference_replica import ReplicaService
 from serve.dispatcher import Dispatcher
@@ -26,6 +28,7 @@ from serve.loading import load_version
 from serve.logs import log_to_file
 from serve.reports import ReplicaReport, deployment_text, failure_text
 from serve.routing import ModelRoute, Replica, Router, RoutingTable, VersionEntry
+from serve.watchdog import hang_of
 
 log = logging.getLogger("onegate")
 
@@ -51,6 +54,7 @@ class Model:
     async def __init__(self, settings: ModelSettings) -> None:  # type: ignore[misc]  # Ray Serve awaits it
         log_to_file(settings.log_file, f"{settings.entry.key[0]}-v{settings.entry.key[1]}")
         self._settings = settings
+        self._hung = False
         self._link = ControllerLink()
         context = ray.get_runtime_context()
         replica_id = f"{context.get_actor_id()}-{os.getpid()}"
@@ -93,9 +97,24 @@ class Model:
             ReplicaReport(self._replica, entry.key, deployment_text(entry), failure, leaving)
         )
 
+    async def check_health(self) -> None:
+        """Ray Serve's health check: raises, and the replica is replaced, when the runtime hangs."""
+        hang = hang_of(self._settings.entry, self._executor)
+        if hang is None and not self._hung:
+            return
+        if not self._hung:
+            self._hung = True
+            log.error("a replica hangs and is replaced: %s", hang)
+            self._heartbeat.cancel()
+            # What is not answered goes to other replicas now, and no call comes any more.
+            with suppress(Exception):
+                await self._tell(leaving=True)
+            await self._door.stop(0)
+        raise InternalError(hang or "the replica hung and is being replaced")
+
     async def __del__(self) -> None:
         """Ray Serve awaits this when the replica is to stop: out of the routing table first, then calls end."""
-        if not hasattr(self, "_heartbeat"):
+        if not hasattr(self, "_heartbeat") or self._hung:
             return
         self._heartbeat.cancel()
         try:

@@ -53,4 +53,5 @@ def deployment_text(entry: VersionEntry) -> str:
     """What of an entry a replica is started with: when it differs, replicas have to be started anew."""
     batching = entry.serve.batching
     sizes = "".join(f"/{size}" for size in batching.preferred)
-    return f"{entry.manifest.key}/{entry.serve.cpus}/{batching.max_batch_size}{sizes}"
+    hang = "" if entry.serve.hang_timeout_s is None else f"/hang{entry.serve.hang_timeout_s:g}"
+    return f"{entry.manifest.key}/{entry.serve.cpus}/{batching.max_batch_size}{sizes}{hang}"

@@ -48,6 +48,8 @@ class ServeOptions(msgspec.Struct, frozen=True):
     """Of the response cache in each gateway; 0 is none."""
     hedge_ms: float | None = None
     """A batch that a replica has not answered after this long goes to a second one too; None is never."""
+    hang_timeout_s: float | None = None
+    """How long a batch may run before the runtime counts as hung; None for what `watchdog.py` makes of the deadline."""
 
 
 class Replica(msgspec.Struct, frozen=True):

@@ -123,10 +123,11 @@ def _version_status(state: VersionState, route: ModelRoute | None, fleet: Fleet)
     on_replicas = serve.executor == "replicas"
     named = [wanted for wanted in fleet.wanted(manifest.name) if wanted.entry.key == key]
     aliases = [wanted.alias for wanted in named if wanted.alias] or _names_of(number, route.aliases if route else {})
+    trouble = fleet.trouble_of(key) if state.phase == "READY" else None
     return VersionStatus(
         version=next(iter(aliases), str(number)),
-        state=state.phase,
-        reason=state.reason,
+        state=state.phase if trouble is None else "FAILED",
+        reason=trouble or state.reason,
         labels=tuple(sorted(_names_of(number, route.labels if route else {}))),
         default=traffic > 0,
         traffic=traffic,

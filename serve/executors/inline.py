@@ -40,6 +40,7 @@ class InlineExecutor:
         """Batches that it takes at once."""
         self.join: Join = np.concatenate
         self._in_thread = 0
+        self._began_s: float | None = None
 
     def run(
         self, inputs: Tensors, deadline: float, signature: str | None = None, *, apart: bool = False
@@ -62,6 +63,12 @@ class InlineExecutor:
         """Whether the thread has nothing to do."""
         return not self._in_thread
 
+    @property
+    def running_s(self) -> float:
+        """How long the batch that the thread runs now has been running; 0 where it runs none."""
+        began_s = self._began_s
+        return 0.0 if began_s is None else time.monotonic() - began_s
+
     def _note_end(self, running: asyncio.Future[Tensors]) -> None:
         self._in_thread -= 1
 
@@ -70,12 +77,16 @@ class InlineExecutor:
     ) -> Tensors:
         if loop.time() >= deadline:
             raise too_late()
-        return self._runtime.run(inputs, signature)
+        self._began_s = time.monotonic()
+        try:
+            return self._runtime.run(inputs, signature)
+        finally:
+            self._began_s = None
 
     async def close(self) -> None:
         """Lets the thread go, and what the runtime holds outside of this process; to be called when nothing runs any
-        more."""
-        if close := getattr(self._runtime, "close", None):
+        more, or what runs hangs: then all of it stays as it is."""
+        if self._began_s is None and (close := getattr(self._runtime, "close", None)):
             await asyncio.get_running_loop().run_in_executor(self._thread, close)
         self._thread.shutdown(wait=False)
 

@@ -13,11 +13,21 @@ import aiohttp
 
 @dataclass
 class Outcomes:
-    """`answers` counts what came back by value; `failures` holds whatever was no 200."""
+    """`answers` counts what came back by value; `failures` holds whatever was no 200; `cut` counts the connections that
+    ended before the answer, where such requests were sent a second time. `longest_gap_s` is between two answers."""
 
     answers: collections.Counter[float] = field(default_factory=collections.Counter)
     failures: list[str] = field(default_factory=list)
     slowest_s: float = 0.0
+    cut: int = 0
+    longest_gap_s: float = 0.0
+    last_s: float | None = None
+
+    def note_answer(self, value: float) -> None:
+        now = time.monotonic()
+        self.longest_gap_s = max(self.longest_gap_s, now - (self.last_s or now))
+        self.last_s = now
+        self.answers[value] += 1
 
     @property
     def count(self) -> int:
@@ -27,14 +37,16 @@ class Outcomes:
 class SteadyLoad:
     """Sends `body` to `url` `rate` times a second from `start` to `stop`, at most `limit_s` seconds.
 
-    Open loop: a slow answer does not slow the sending. An answer's value is the first number of its first output.
+    Open loop: a slow answer does not slow the sending. An answer's value is the first number of its first output. With
+    `resend`, a request whose connection is cut is sent once more, on a new one.
     """
 
-    def __init__(self, url: str, body: bytes, rate: int = 200, limit_s: float = 90.0) -> None:
+    def __init__(self, url: str, body: bytes, rate: int = 200, limit_s: float = 90.0, *, resend: bool = False) -> None:
         self._url = url
         self._body = body
         self._rate = rate
         self._limit_s = limit_s
+        self._resend = resend
         self._ending = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
         self.outcomes = Outcomes()
@@ -53,24 +65,32 @@ class SteadyLoad:
         return self.outcomes
 
     async def _run(self) -> None:
-        connector = aiohttp.TCPConnector(limit=0)
-        async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(60)) as session:
+        timeout = aiohttp.ClientTimeout(60)
+        kept, fresh = aiohttp.TCPConnector(limit=0), aiohttp.TCPConnector(limit=0, force_close=True)
+        async with (
+            aiohttp.ClientSession(connector=kept, timeout=timeout) as session,
+            aiohttp.ClientSession(connector=fresh, timeout=timeout) as second,
+        ):
             tasks = []
             start = time.monotonic()
             while not self._ending.is_set() and time.monotonic() - start < self._limit_s:
-                tasks.append(asyncio.create_task(self._send(session)))
+                tasks.append(asyncio.create_task(self._send(session, second if self._resend else None)))
                 await asyncio.sleep(max(0.0, start + len(tasks) / self._rate - time.monotonic()))
             await asyncio.gather(*tasks)
 
-    async def _send(self, session: aiohttp.ClientSession) -> None:
+    async def _send(self, session: aiohttp.ClientSession, second: aiohttp.ClientSession | None) -> None:
         begin = time.monotonic()
         try:
             async with session.post(self._url, data=self._body) as reply:
                 answer = await reply.json(content_type=None)
                 if reply.status == 200:
-                    self.outcomes.answers[answer["outputs"][0]["data"][0]] += 1
+                    self.outcomes.note_answer(answer["outputs"][0]["data"][0])
                 else:
                     self.outcomes.failures.append(f"{reply.status}: {answer}")
         except (aiohttp.ClientError, TimeoutError) as error:
-            self.outcomes.failures.append(repr(error))
+            if second is not None and not isinstance(error, TimeoutError):
+                self.outcomes.cut += 1
+                await self._send(second, None)
+            else:
+                self.outcomes.failures.append(repr(error))
         self.outcomes.slowest_s = max(self.outcomes.slowest_s, time.monotonic() - begin)

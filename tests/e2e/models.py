@@ -60,6 +60,41 @@ def write_slow(path: Path, steps: int) -> None:
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10), path)
 
 
+def write_hanging(path: Path, at: float) -> None:
+    """`y` is `x`, FP32[-1,2], at once, but for a batch that holds `at`: that one counts for hours."""
+    number = helper.make_tensor_value_info
+    body = helper.make_graph(
+        [helper.make_node("Add", ["state", "zero"], ["next"]), helper.make_node("Identity", ["condition"], ["go_on"])],
+        "body",
+        [
+            number("step", TensorProto.INT64, []),
+            number("condition", TensorProto.BOOL, []),
+            number("state", TensorProto.FLOAT, []),
+        ],
+        [number("go_on", TensorProto.BOOL, []), number("next", TensorProto.FLOAT, [])],
+    )
+    graph = helper.make_graph(
+        [
+            helper.make_node("Equal", ["x", "at"], ["found"]),
+            helper.make_node("Cast", ["found"], ["counted"], to=TensorProto.INT64),
+            helper.make_node("ReduceMax", ["counted"], ["any"], keepdims=0),
+            helper.make_node("Mul", ["any", "hours"], ["steps"]),
+            helper.make_node("Loop", ["steps", "yes", "zero"], ["nothing"], body=body),
+            helper.make_node("Add", ["x", "nothing"], ["y"]),
+        ],
+        "hanging",
+        [number("x", TensorProto.FLOAT, ["N", 2])],
+        [number("y", TensorProto.FLOAT, ["N", 2])],
+        [
+            numpy_helper.from_array(np.float32(at), "at"),
+            numpy_helper.from_array(np.int64(10**11), "hours"),
+            numpy_helper.from_array(np.True_, "yes"),
+            numpy_helper.from_array(np.float32(0), "zero"),
+        ],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10), path)
+
+
 def body(x: float) -> bytes:
     """A v2 request with the row `[x, x]`."""
     return json.dumps({"inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [x, x]}]}).encode()

@@ -106,7 +106,10 @@ class Running:
 
     def serve_processes(self, application: str, deployment: str) -> list[psutil.Process]:
         """The processes of a Ray Serve deployment."""
-        title = f"ray::ServeReplica:{application}:{deployment}"
+        return self.ray_processes(f"ray::ServeReplica:{application}:{deployment}")
+
+    def ray_processes(self, title: str) -> list[psutil.Process]:
+        """The processes whose title begins so."""
         return [process for process in self.processes() if _title(process).startswith(title)]
 
     def stop(self, number: int = signal.SIGTERM) -> int:

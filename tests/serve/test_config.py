@@ -104,6 +104,7 @@ def test_defaults_fill_what_is_not_written(tmp_path: Path) -> None:
             "deadline_ms": 30_000,
             "cache_mib": 0,
             "hedge_ms": None,
+            "hang_timeout_s": None,
         },
     }
 

@@ -1,0 +1,156 @@
+"""A runtime that hangs: found, told, and in nobody's way."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+
+import msgspec
+import numpy as np
+import pytest
+
+from model_store.errors import ModelNotReady
+from model_store.manifest import HandlerSpec
+from serve.dispatcher import Dispatcher
+from serve.executors.inline import InlineExecutor
+from serve.fleet import Fleet, Wanted
+from serve.inference import InferenceRequest, ModelQuery, ServerQuery, StatusQuery, Tensors
+from serve.loading import VersionLoader
+from serve.reports import GatewayReport
+from serve.routing import ServeOptions, VersionEntry
+from serve.state import Gathered, model_statuses
+from serve.watchdog import hang_limit_s, hang_of
+from tests.serve.tiny_versions import FunctionRuntime, dispatcher_of, double, entry
+from tests.serve.waiting import eventually
+
+REASON = (
+    r"^model 'double' version 1 has run one batch for 0 s, at most 0\.05 s are allowed \(`serve\.hang_timeout_s`\)$"
+)
+
+
+class Stuck:
+    """A model that waits for the test when it is asked for 7."""
+
+    def __init__(self) -> None:
+        self.free = threading.Event()
+
+    def __call__(self, inputs: Tensors) -> Tensors:
+        if (inputs["x"] == 7).any():
+            self.free.wait(30)
+        return double(inputs)
+
+
+@pytest.fixture
+def stuck() -> Iterator[Stuck]:
+    model = Stuck()
+    yield model
+    model.free.set()
+
+
+def limited(described: VersionEntry, hang_timeout_s: float | None = 0.05, deadline_ms: int = 30_000) -> VersionEntry:
+    options = ServeOptions(described.serve.executor, hang_timeout_s=hang_timeout_s, deadline_ms=deadline_ms)
+    return msgspec.structs.replace(described, serve=options)
+
+
+def ask(dispatcher: Dispatcher, value: float, model: str = "double") -> asyncio.Task[list[list[float]]]:
+    async def run() -> list[list[float]]:
+        request = InferenceRequest(model, inputs={"x": np.full((1, 2), value, np.float32)})
+        outputs = (await dispatcher.infer(request)).outputs
+        assert outputs is not None
+        return outputs["y"].tolist()  # type: ignore[no-any-return]
+
+    return asyncio.ensure_future(run())
+
+
+def test_a_batch_may_run_for_twice_the_deadline_and_ten_seconds() -> None:
+    assert hang_limit_s(limited(entry(), None, deadline_ms=500)) == 11
+    assert hang_limit_s(limited(entry(), 3.5)) == 3.5
+
+
+def test_a_handler_is_given_the_time_that_its_archive_gives_it() -> None:
+    described = limited(entry(), None, deadline_ms=1000)
+    handler = HandlerSpec(server="mms", entry="service:handle", response_timeout_s=120)
+    manifest = msgspec.structs.replace(described.manifest, handler=handler)
+    assert hang_limit_s(msgspec.structs.replace(described, manifest=manifest)) == 130
+
+
+async def test_a_thread_tells_how_long_its_batch_has_run(stuck: Stuck) -> None:
+    executor = InlineExecutor(FunctionRuntime(stuck), on_loop=False)
+    assert executor.running_s == 0
+    running = executor.run({"x": np.full((1, 2), 7, np.float32)}, float("inf"))
+    await eventually(lambda: executor.running_s > 0.05)
+    assert (hang_of(limited(entry()), executor) or "").startswith("model 'double' version 1 has run one batch for 0 s")
+    stuck.free.set()
+    await running  # type: ignore[misc]
+    assert executor.running_s == 0
+    assert hang_of(limited(entry()), executor) is None
+    await executor.close()
+
+
+async def test_a_hung_version_is_not_ready_and_the_others_go_on(stuck: Stuck, tmp_path) -> None:
+    hanging, other = limited(entry()), entry("other")
+    dispatcher = dispatcher_of(hanging, other)
+    dispatcher.loaded[hanging.key].replace_executor(InlineExecutor(FunctionRuntime(stuck), on_loop=False))
+    loader = VersionLoader(dispatcher, tmp_path, "here", "secret")
+    loader.states.update(dict.fromkeys(dispatcher.loaded, "ready"))
+    loader.follow(dispatcher.router.table)
+    hung, waiting = ask(dispatcher, 7), ask(dispatcher, 1)
+    executor = dispatcher.loaded[hanging.key].executor
+    assert isinstance(executor, InlineExecutor)
+    await eventually(lambda: executor.running_s > 0.05)
+    await loader.reconnect()
+    for refused in (hung, waiting, ask(dispatcher, 1)):
+        with pytest.raises(ModelNotReady, match=REASON):
+            await refused
+    assert loader.states[hanging.key].startswith("ModelNotReady: model 'double' version 1 has run one batch for ")
+    assert await ask(dispatcher, 1, "other") == [[2, 2]]
+    with pytest.raises(ModelNotReady, match=REASON):
+        await dispatcher.answer(ModelQuery("double"))
+    server = await dispatcher.answer(ServerQuery())
+    assert (server.ready, list(server.missing), server.models) == (False, ["double"], ("other",))  # type: ignore[union-attr]
+    listed = await dispatcher.answer(StatusQuery("double"))
+    assert [version.state for version in listed.models[0].versions] == ["FAILED"]  # type: ignore[union-attr]
+    stuck.free.set()
+    await eventually(lambda: executor.running_s == 0)
+    await loader.reconnect()
+    assert await ask(dispatcher, 1) == [[2, 2]]
+    assert loader.states == {hanging.key: "ready", other.key: "ready"}
+
+
+async def test_a_hung_version_that_is_retired_is_let_go(stuck: Stuck, tmp_path) -> None:
+    hanging = limited(entry())
+    dispatcher = dispatcher_of(hanging)
+    dispatcher.loaded[hanging.key].replace_executor(InlineExecutor(FunctionRuntime(stuck), on_loop=False))
+    loader = VersionLoader(dispatcher, tmp_path, "here", "secret")
+    loader.states.update(dict.fromkeys(dispatcher.loaded, "ready"))
+    loader.follow(dispatcher.router.table)
+    hung = ask(dispatcher, 7)
+    executor = dispatcher.loaded[hanging.key].executor
+    await eventually(lambda: executor.running_s > 0.05)  # type: ignore[attr-defined]
+    await loader.reconnect()
+    with pytest.raises(ModelNotReady):
+        await hung
+    loader.follow(msgspec.structs.replace(dispatcher.router.table, number=2, versions=(), routes={}))
+    await eventually(lambda: not dispatcher.loaded)
+    assert loader.states == {}
+    await loader.drain()
+
+
+def test_status_says_why_no_gateway_can_run_a_version() -> None:
+    fleet = Fleet("./store", 1)
+    described = entry()
+    fleet.want("double", [Wanted(described, 100)])
+    fleet.hear_gateway(GatewayReport("a", 1, {}), 0.0)
+    fleet.step(0.0)
+    for name, state in (("a", "ready"), ("b", "ready")):
+        fleet.hear_gateway(GatewayReport(name, fleet.table.number, {described.key: state}), 0.0)
+    fleet.step(0.0)
+    hang = "ModelNotReady: it hangs"
+    told = []
+    for states in (("ready", "ready"), (hang, "ready"), (hang, hang)):
+        for name, state in zip("ab", states, strict=True):
+            fleet.hear_gateway(GatewayReport(name, fleet.table.number, {described.key: state}), 0.0)
+        (listed,) = model_statuses(["double"], fleet, Gathered())
+        told.append([(version.state, version.reason) for version in listed.versions])
+    assert told == [[("READY", None)], [("READY", None)], [("FAILED", "it hangs")]]
