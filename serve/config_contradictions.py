@@ -13,6 +13,7 @@ from typing import Any, TypeGuard
 from serve.config_mistakes import Finding
 from serve.config_rules import is_loopback
 from serve.config_source import KeyPath, render_path
+from serve.upstreams import is_upstream
 
 PORTS = ("http_port", "grpc_port", "management_port")
 ALL_TRAFFIC = 100
@@ -94,6 +95,8 @@ def _model(path: KeyPath, model: Mapping[str, Any], defaults: Mapping[str, Any])
     yield from _repeated(inputs, "name", "inputs need different names")
     yield from _processor((*path, "processor"), _mapping(model, "processor"), defaults)
     yield from _serve((*path, "serve"), _mapping(model, "serve"), defaults)
+    sources = [model.get("source"), *(version.get("source") for _, version in versions)]
+    yield from _upstream((*path, "serve"), _mapping(model, "serve"), sources)
 
 
 def _processor(path: KeyPath, processor: Mapping[str, Any], defaults: Mapping[str, Any]) -> Iterator[Finding]:
@@ -135,6 +138,19 @@ def _serve(path: KeyPath, serve: Mapping[str, Any], defaults: Mapping[str, Any])
             (*path, "batching", "max_delay_ms"),
             f"expected less than the deadline of {deadline_ms} ms, got {delay_ms}",
         )
+
+
+def _upstream(path: KeyPath, serve: Mapping[str, Any], sources: list[Any]) -> Iterator[Finding]:
+    executor, upstream = serve.get("executor"), _mapping(serve, "upstream")
+    elsewhere = [source for source in sources if isinstance(source, str) and is_upstream(source)]
+    if elsewhere and executor in ("inline", "replicas"):
+        yield (*path, "executor"), f"the model runs on another server ({elsewhere[0]:.80}); expected 'auto'"
+    if upstream.get("private_key") is not None and upstream.get("certificate") is None:
+        yield (*path, "upstream", "private_key"), "is the key of a `certificate`, which is missing"
+    if upstream.get("certificate") is not None and upstream.get("private_key") is None:
+        yield (*path, "upstream", "certificate"), "needs its `private_key`"
+    if upstream.get("api_key_file") is not None and upstream.get("api_key_env") is not None:
+        yield (*path, "upstream", "api_key_env"), "'api_key_file' and 'api_key_env' exclude each other; keep one"
 
 
 def _is_number(value: Any) -> TypeGuard[int | float]:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from serve.config_section import Section
+from serve.config_upstream import UpstreamConfig
 
 
 class BatchingConfig(Section):
@@ -41,6 +42,9 @@ class ServeConfig(Section):
     cpus: int = Field(default=1, ge=1, le=256, description="Processor cores of each replica.")
     replicas: int = Field(default=1, ge=1, le=256, description="Processes that run the model.")
     batching: BatchingConfig = Field(default=BatchingConfig(), description="How requests are put together.")
+    upstream: UpstreamConfig = Field(
+        default=UpstreamConfig(), description="How the other server is called whose model the source is."
+    )
     deadline_ms: int = Field(
         default=30_000,
         ge=1,

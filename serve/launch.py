@@ -57,8 +57,8 @@ class LaunchError(OnegateError):
 
 
 REPLACED_AT_ONCE = {"RAY_SERVE_FORCE_STOP_UNHEALTHY_REPLICAS": "1"}
-"""A replica that does not answer its health checks, or hangs, is killed. To ask it to stop gracefully, as Ray Serve does
-by default, would keep its cores and GPUs from the next one for as long as the model's deadline."""
+"""A replica that does not answer its health checks, or hangs, is killed. Asked to stop gracefully, as Ray Serve does by
+default, it would keep its cores and GPUs from the next one for as long as the model's deadline."""
 
 
 def check_ports(config: Config) -> None:

@@ -18,6 +18,7 @@ from model_store.store import Store
 from serve.dispatcher import Dispatcher
 from serve.errors import presentable
 from serve.executors.inline import build_inline_executor
+from serve.executors.remote import RemoteExecutor
 from serve.executors.replicas import ReplicasExecutor
 from serve.lanes import ClosableExecutor, LoadedVersion
 from serve.memory import available_bytes, require_memory, telling_of_memory
@@ -98,7 +99,7 @@ class VersionLoader:
         versions = [
             version
             for version in self._dispatcher.loaded.values()
-            if isinstance(version.executor, ReplicasExecutor) or version.successor is not None
+            if isinstance(version.executor, RemoteExecutor) or version.successor is not None
         ]
         await asyncio.gather(*map(self._reconnect, versions))
 
@@ -117,7 +118,7 @@ class VersionLoader:
 
     async def _reconnect(self, version: LoadedVersion) -> None:
         for executor in (version.executor, version.successor):
-            if isinstance(executor, ReplicasExecutor):
+            if isinstance(executor, RemoteExecutor):
                 await executor.reconnect()
         if version.entry.key not in self._tasks:
             # A task that is at work on the version does this itself when it is done.
@@ -194,15 +195,13 @@ class VersionLoader:
         loaded.configure(entry.serve)
         if not runs_differently(loaded.entry, entry):
             await self._drop_successor(loaded)
-            if isinstance(loaded.executor, ReplicasExecutor):
-                await _update(loaded.executor, entry)
+            await _update(loaded.executor, entry)
             loaded.entry = entry
             if self.states[entry.key] != READY:
                 self._note_state(entry.key, LOADING)
             return
         if loaded.successor is not None and not runs_differently(loaded.next_entry, entry):
-            if isinstance(loaded.successor, ReplicasExecutor):
-                await _update(loaded.successor, entry)
+            await _update(loaded.successor, entry)
         else:
             await self._drop_successor(loaded)
             loaded.successor = await self._executor(store_url, entry)
@@ -215,14 +214,16 @@ class VersionLoader:
             await successor.close()
 
     def _wake_on_slots(self, version: LoadedVersion, executor: ClosableExecutor) -> None:
-        if isinstance(executor, ReplicasExecutor):
+        if isinstance(executor, RemoteExecutor):
             executor.on_slots = version.wake
 
     async def _executor(self, store_url: str, entry: VersionEntry) -> ClosableExecutor:
         if entry.serve.executor == "replicas":
-            executor = ReplicasExecutor(entry.key, self._node, self._secret, self.regions)
-            await _update(executor, entry)
-            return executor
+            replicas = ReplicasExecutor(entry.key, self._node, self._secret, self.regions)
+            await _update(replicas, entry)
+            return replicas
+        if entry.serve.executor == "upstream":
+            return await _upstream(entry)
         runtime = await asyncio.to_thread(load_version, store_url, entry, self._folder)
         batching = entry.serve.batching
         return await asyncio.to_thread(build_inline_executor, runtime, entry.manifest, batching.max_batch_size)
@@ -243,10 +244,22 @@ class VersionLoader:
         self._forget_state(key)
 
 
-async def _update(executor: ReplicasExecutor, entry: VersionEntry) -> None:
-    hedge_ms = entry.serve.hedge_ms
-    executor.hedge_s = None if hedge_ms is None else hedge_ms / 1000
-    await executor.update(entry.replicas)
+async def _update(executor: ClosableExecutor, entry: VersionEntry) -> None:
+    if isinstance(executor, RemoteExecutor):
+        hedge_ms = entry.serve.hedge_ms
+        executor.hedge_s = None if hedge_ms is None else hedge_ms / 1000
+    if isinstance(executor, ReplicasExecutor):
+        await executor.update(entry.replicas)
+
+
+async def _upstream(entry: VersionEntry) -> ClosableExecutor:
+    # Its library is an extra.
+    from serve.executors.upstream import UpstreamExecutor
+
+    executor = UpstreamExecutor(entry)
+    await _update(executor, entry)
+    await executor.reconnect()
+    return executor
 
 
 def load_version(store_url: str, entry: VersionEntry, folder: Path) -> Runtime:

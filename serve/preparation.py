@@ -27,7 +27,8 @@ from serve.allowed_sources import redirects
 from serve.config_model import ModelConfig, VersionConfig
 from serve.config_serve import BatchingConfig, ServeConfig
 from serve.fleet import Wanted
-from serve.routing import Batching, ServeOptions, VersionEntry
+from serve.routing import Batching, ServeOptions, UpstreamOptions, VersionEntry
+from serve.upstreams import UPSTREAM, is_upstream, publish_upstream, stored_upstream
 
 INLINE_LIMIT_MS = 5.0
 """`executor: auto` keeps a model inline when a batch of one takes less than this on one CPU."""
@@ -164,6 +165,8 @@ def publish_files(store: Store, model: ModelConfig, files: Mapping[str, bytes]) 
 
 def archive_manifest(source: str, allowed: Sequence[str]) -> ArchiveManifest | None:
     """What the archive at a path or URL says of itself; None for what is no archive. Raises `SourceError`."""
+    if is_upstream(source):
+        return None
     with tempfile.TemporaryDirectory(prefix="onegate-source-") as folder:
         path = resolve_source(source, Path("/"), Path(folder) / "download", redirects(source, allowed))
         if not looks_like_archive(path):
@@ -175,6 +178,8 @@ def stored_version(store: Store, model: ModelConfig, version: VersionConfig, all
     """The version as far as the store has it already; None when a conversion would be needed. Raises as above."""
     if version.source is None:
         return _by_number(store, model, version)
+    if is_upstream(version.source):
+        return stored_upstream(store, model.name, version.source, upstream_options(model.serve))
     options = conversion_options(model)
     with tempfile.TemporaryDirectory(prefix="onegate-source-") as folder:
         source = resolve_source(version.source, Path("/"), Path(folder), redirects(version.source, allowed))
@@ -187,8 +192,9 @@ def stored_version(store: Store, model: ModelConfig, version: VersionConfig, all
 
 def serve_options(serve: ServeConfig, manifest: Manifest) -> ServeOptions:
     """How the version is run; `executor: auto` is decided by the profile that was measured when it was published."""
-    executor = serve.executor
-    if executor == "auto":
+    if manifest.runtime == UPSTREAM:
+        executor = UPSTREAM
+    elif (executor := serve.executor) == "auto":
         profile = manifest.profile
         # A framework's own runtime stays out of the gateway: it takes threads and memory of its own, and may crash.
         light = manifest.runtime == "onnx" and profile is not None and profile.batch_one_ms < INLINE_LIMIT_MS
@@ -202,7 +208,13 @@ def serve_options(serve: ServeConfig, manifest: Manifest) -> ServeOptions:
         cache_mib=serve.cache_mib,
         hedge_ms=serve.hedge_ms,
         hang_timeout_s=serve.hang_timeout_s,
+        upstream=upstream_options(serve) if executor == UPSTREAM else None,
     )
+
+
+def upstream_options(serve: ServeConfig) -> UpstreamOptions:
+    """How an upstream is called, as the gateways are told."""
+    return UpstreamOptions(**serve.upstream.model_dump())
 
 
 def _batching(asked: BatchingConfig, handler: HandlerSpec | None) -> Batching:
@@ -222,6 +234,8 @@ def _manifest(
 ) -> Manifest:
     if version.source is None:
         return _by_number(store, model, version)
+    if is_upstream(version.source):
+        return publish_upstream(store, model.name, version.source, upstream_options(model.serve), on_progress)
     with tempfile.TemporaryDirectory(prefix="onegate-source-") as folder:
         source = resolve_source(version.source, Path("/"), Path(folder), redirects(version.source, allowed))
         options = conversion_options(model)

@@ -36,8 +36,21 @@ class Batching(msgspec.Struct, frozen=True):
     preferred: tuple[int, ...] = ()
 
 
+class UpstreamOptions(msgspec.Struct, frozen=True):
+    """How a model of another server is called. Files are read where the calls are made; no secret is in here."""
+
+    ca: str | None = None
+    certificate: str | None = None
+    private_key: str | None = None
+    api_key_file: str | None = None
+    api_key_env: str | None = None
+    api_key_header: str = "authorization"
+    max_concurrent: int = 64
+    merge: bool = False
+
+
 class ServeOptions(msgspec.Struct, frozen=True):
-    """How a version is run. `executor` is decided: `inline` or `replicas`, never `auto`."""
+    """How a version is run. `executor` is decided: `inline`, `replicas` or `upstream`, never `auto`."""
 
     executor: str
     cpus: int = 1
@@ -50,6 +63,8 @@ class ServeOptions(msgspec.Struct, frozen=True):
     """A batch that a replica has not answered after this long goes to a second one too; None is never."""
     hang_timeout_s: float | None = None
     """How long a batch may run before the runtime counts as hung; None for what `watchdog.py` makes of the deadline."""
+    upstream: UpstreamOptions | None = None
+    """For the executor `upstream` only."""
 
 
 class Replica(msgspec.Struct, frozen=True):
@@ -76,7 +91,11 @@ class VersionEntry(msgspec.Struct, frozen=True):
 
 def runs_differently(old: VersionEntry, new: VersionEntry) -> bool:
     """Whether the change needs another executor; limits and the number of replicas change in place."""
-    return (old.serve.executor, old.serve.cpus) != (new.serve.executor, new.serve.cpus)
+    return _run_by(old.serve) != _run_by(new.serve)
+
+
+def _run_by(serve: ServeOptions) -> tuple[object, ...]:
+    return serve.executor, serve.cpus, serve.upstream
 
 
 class ModelRoute(msgspec.Struct, frozen=True):

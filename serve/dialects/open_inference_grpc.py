@@ -149,7 +149,7 @@ def encode_response(response: InferenceResponse, form: ReplyForm, regions: Mappe
 
 def encode_request(
     model: str,
-    version: int,
+    version: int | str,
     inputs: Tensors,
     shared: Mapping[str, Placed] = NOTHING_SHARED,
     signature: str | None = None,

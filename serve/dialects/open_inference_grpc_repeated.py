@@ -84,7 +84,7 @@ def _described(response: InferenceResponse) -> bytes:
 
 
 class RequestWriter:
-    """Writes what a gateway sends to replicas."""
+    """Writes what a gateway sends to replicas and upstream servers."""
 
     def __init__(self) -> None:
         self._written = WrittenLayouts(REQUEST_CONTENTS)
@@ -92,7 +92,7 @@ class RequestWriter:
     def write(
         self,
         model: str,
-        version: int,
+        version: int | str,
         inputs: Tensors,
         shared: Mapping[str, Placed] = NOTHING_SHARED,
         signature: str | None = None,

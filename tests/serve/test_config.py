@@ -105,6 +105,16 @@ def test_defaults_fill_what_is_not_written(tmp_path: Path) -> None:
             "cache_mib": 0,
             "hedge_ms": None,
             "hang_timeout_s": None,
+            "upstream": {
+                "ca": None,
+                "certificate": None,
+                "private_key": None,
+                "api_key_file": None,
+                "api_key_env": None,
+                "api_key_header": "authorization",
+                "max_concurrent": 64,
+                "merge": False,
+            },
         },
     }
 
