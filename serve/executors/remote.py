@@ -99,12 +99,12 @@ ClientT = TypeVar("ClientT", bound=RemoteClient)
 
 
 class RemoteExecutor(ABC, Generic[ClientT]):
-    """The executor of one version that runs on servers, each with at most `batches_each` batches at once. `servers` is
-    what they are called in messages, as 'replica'."""
+    """The executor of one version that runs on servers, each with at most `batches_each` batches at once. `called` is
+    what messages call a server, and several, as ('replica', 'replicas')."""
 
-    def __init__(self, key: VersionKey, servers: str, batches_each: int) -> None:
+    def __init__(self, key: VersionKey, called: tuple[str, str], batches_each: int) -> None:
         self._key = key
-        self._server = servers
+        self._server, self._servers = called
         self._batches_each = batches_each
         self.on_slots: Callable[[], None] = lambda: None
         """Called when slots were added."""
@@ -155,7 +155,12 @@ class RemoteExecutor(ABC, Generic[ClientT]):
             if not self._near and not apart:
                 await self._until_changed(remaining_s)
                 continue
-            outputs = await (self._apart if apart else self._together)(inputs, deadline, signature, lost)
+            if apart:
+                outputs = await self._apart(inputs, deadline, signature, lost)
+            else:
+                hedged = self.hedge_s is not None and len(self._usable) > 1
+                attempt = self._hedged if hedged else self._attempt
+                outputs = await attempt(self._pick(), inputs, deadline, signature, lost)
             if outputs is not None:
                 return outputs
             if lost:
@@ -166,29 +171,21 @@ class RemoteExecutor(ABC, Generic[ClientT]):
         model, version = self._key
         if apart:
             raise InternalError(
-                f"{LOST_AT_MOST} {self._server}s were lost while they ran this request for {model!r} version "
+                f"{LOST_AT_MOST} {self._servers} were lost while they ran this request for {model!r} version "
                 f"{version}; it is not tried again",
                 lost=LOST_AT_MOST,
             )
         if len(lost) >= LOST_TOGETHER:
-            raise BatchLost(f"{len(lost)} {self._server}s of {model!r} version {version} were lost with the batch")
+            raise BatchLost(f"{len(lost)} {self._servers} of {model!r} version {version} were lost with the batch")
         if not self.retries.take():
             raise ModelNotReady(
-                f"{self._server}s of {model!r} version {version} are lost faster than batches can be tried again; try "
+                f"{self._servers} of {model!r} version {version} are lost faster than batches can be tried again; try "
                 "again later",
                 retry_after_s=RETRY_AFTER_S,
             )
 
-    async def _together(
-        self, inputs: Tensors, deadline: float, signature: str | None, lost: list[str]
-    ) -> Tensors | None:
-        client = self._pick()
-        if self.hedge_s is not None and len(self._usable) > 1:
-            return await self._hedged(client, inputs, deadline, signature, lost)
-        return await self._attempt(client, inputs, deadline, signature, lost)
-
     async def _apart(self, inputs: Tensors, deadline: float, signature: str | None, lost: list[str]) -> Tensors | None:
-        """As `_together`, one at a time. None also when there was no server until the deadline."""
+        """One attempt after the other, each with a server for itself. None also when there was none in time."""
         async with self._until(deadline), self._one_apart:
             while not self._near:
                 await self._until_changed(deadline - self._loop.time())

@@ -24,7 +24,7 @@ class ReplicasExecutor(RemoteExecutor[ReplicaClient]):
     """The executor of one version with replicas."""
 
     def __init__(self, key: VersionKey, node: str, secret: str, pool: RegionPool) -> None:
-        super().__init__(key, "replica", BATCHES_PER_REPLICA)
+        super().__init__(key, ("replica", "replicas"), BATCHES_PER_REPLICA)
         self._shared = SharedCalls(pool)
         self.join = pool.join
         """Puts the tensors of several requests together, where replicas find them."""

@@ -29,7 +29,7 @@ class UpstreamExecutor(RemoteExecutor[UpstreamClient]):
 
     def __init__(self, entry: VersionEntry) -> None:
         self.options = entry.serve.upstream or UpstreamOptions()
-        super().__init__(entry.key, "address", self.options.max_concurrent)
+        super().__init__(entry.key, ("address", "addresses"), self.options.max_concurrent)
         self.join: Join = np.concatenate
         self._named = upstream_model(entry.manifest.source_name)
         self._manifest: Manifest = entry.manifest

@@ -115,8 +115,8 @@ def test_dialects_take_nothing_but_the_clock_from_the_event_loop() -> None:
         assert not {name for name in imported(file) if name.startswith("asyncio.")}
 
 
-def test_only_front_doors_and_what_talks_to_replicas_import_http_and_grpc_libraries() -> None:
-    allowed = ("serve/front_doors/", "serve/executors/replica")
+def test_only_front_doors_and_what_talks_to_other_servers_import_http_and_grpc_libraries() -> None:
+    allowed = ("serve/front_doors/", "serve/executors/replica", "serve/executors/upstream_client")
     found = {
         str(file.relative_to(ROOT))
         for file in modules("serve")
