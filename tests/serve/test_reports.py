@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from model_store.errors import ERROR_KINDS, ModelNotReady, OutOfMemory
 from serve.fleet import Fleet, Wanted
-from serve.reports import GatewayReport, failure_text, told_failure
+from serve.reports import GatewayReport, deployment_text, failure_text, told_failure
 from tests.serve.tiny_versions import entry
 
 
@@ -41,6 +42,12 @@ def test_a_version_that_is_tried_again_has_no_error() -> None:
     fleet.want("double", [Wanted(entry(), 100)])
     state = fleet.versions["double", 1]
     assert (state.phase, state.reason, state.error) == ("LOADING", None, None)
+
+
+def test_replicas_are_started_anew_for_another_limit_of_a_batch_that_hangs() -> None:
+    described = entry("double", executor="replicas")
+    limited = msgspec.structs.replace(described, serve=msgspec.structs.replace(described.serve, hang_timeout_s=2.5))
+    assert [deployment_text(each) for each in (described, limited)] == ["double-1/1/64", "double-1/1/64/hang2.5"]
 
 
 def test_gateways_follow_when_all_of_them_do() -> None:
