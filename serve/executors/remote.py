@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from model_store.errors import DeadlineExceeded, InternalError, ModelNotReady, OnegateError, OutOfMemory
-from serve.batches import BatchLost
+from model_store.errors import DeadlineExceeded, InternalError, OnegateError, OutOfMemory
 from serve.executors.breaker import CircuitBreaker
-from serve.executors.budget import Budget
 from serve.executors.hedging import Attempt, first_outcome, hedge_budget
+from serve.executors.remote_client import RemoteClient, ServerGone
+from serve.executors.retrying import Retries
 from serve.inference import Tensors
 from serve.routing import VersionKey
 
@@ -31,68 +31,8 @@ log = logging.getLogger("onegate")
 RETRY_PAUSE_S = 0.02
 """Before the next attempt when the only server has just failed: a replica is listed until its heartbeats stop."""
 
-LOST_TOGETHER = 2
-"""So many servers may be lost with a batch before its requests are run apart."""
-
-LOST_AT_MOST = LOST_TOGETHER + 1
-
-RETRIED_SHARE = 0.1
-"""At most this share of the batches is sent again, beside what is saved up."""
-
-LEAST_SAVED_UP = 10.0
-RETRIES_PER_S = 1.0
-"""Retries that come with time, so that a version with few calls has some again after a bad minute."""
-
-RETRY_AFTER_S = 1.0
-
 PATIENCE_S = 1.0
 """A server that does not answer for this long, when it was given so much, is as one that answers an error."""
-
-
-class ServerGone(Exception):
-    """The server does not answer calls, or does not any more: another one may. `begun` says that it had the batch, and
-    may have been lost because of it."""
-
-    def __init__(self, reason: str, *, begun: bool = False) -> None:
-        super().__init__(reason)
-        self.begun = begun
-
-
-class RemoteClient:
-    """One server as the executor counts it; `id` is its name in the log."""
-
-    def __init__(self, id: str, *, same_node: bool = False) -> None:
-        self.id = id
-        self.same_node = same_node
-        self.in_flight = 0
-        self.failed = False
-        self.reserved = False
-        """Whether it is to run one batch only, or runs it."""
-        self._idle = asyncio.Event()
-        self._idle.set()
-
-    def begin(self) -> None:
-        """A call is about to be made: from now on it counts in `in_flight`, until `end`."""
-        self.in_flight += 1
-        self._idle.clear()
-
-    def end(self) -> None:
-        """The call is over, or was never made."""
-        self.in_flight -= 1
-        if not self.in_flight:
-            self._idle.set()
-
-    async def until_idle(self) -> None:
-        """Returns when no call is under way."""
-        await self._idle.wait()
-
-    def close(self) -> None:
-        """Ends the connection for good; calls under way are cut."""
-
-    async def close_when_idle(self) -> None:
-        """Ends the connection when the calls under way have ended."""
-        await self.until_idle()
-        self.close()
 
 
 ClientT = TypeVar("ClientT", bound=RemoteClient)
@@ -104,7 +44,7 @@ class RemoteExecutor(ABC, Generic[ClientT]):
 
     def __init__(self, key: VersionKey, called: tuple[str, str], batches_each: int) -> None:
         self._key = key
-        self._server, self._servers = called
+        self._server = called[0]
         self._batches_each = batches_each
         self.on_slots: Callable[[], None] = lambda: None
         """Called when slots were added."""
@@ -114,7 +54,7 @@ class RemoteExecutor(ABC, Generic[ClientT]):
         """A batch that has no answer after this long goes to a second server too; None is never."""
         self.budget = hedge_budget()
         loop = self._loop = asyncio.get_running_loop()
-        self.retries = Budget(RETRIED_SHARE, LEAST_SAVED_UP, begin=float("inf"), per_s=RETRIES_PER_S, clock=loop.time)
+        self.retries = Retries(key, called[1], loop.time)
         self.breaker = CircuitBreaker(loop.time)
         self._clients: dict[str, ClientT] = {}
         self._usable: list[ClientT] = []
@@ -143,10 +83,9 @@ class RemoteExecutor(ABC, Generic[ClientT]):
         """The outputs of one batch, or, `apart`, of one request whose batch was lost: on a server that runs nothing
         else of this gateway meanwhile, and no second time.
 
-        Raises `DeadlineExceeded`, `BatchLost` when `LOST_TOGETHER` servers were lost with it (apart `InternalError` for
-        one), `ModelNotReady` when too many batches are tried again, or the error that the server answered with.
+        Raises `DeadlineExceeded`, the error that the server answered with, and as `Retries.require_another`.
         """
-        self.retries.note_batch()
+        self.retries.budget.note_batch()
         lost: list[str] = []
         while True:
             remaining_s = deadline - self._loop.time()
@@ -164,25 +103,8 @@ class RemoteExecutor(ABC, Generic[ClientT]):
             if outputs is not None:
                 return outputs
             if lost:
-                self._require_another_try(lost, apart=apart)
+                self.retries.require_another(lost, apart=apart)
             await asyncio.sleep(RETRY_PAUSE_S)
-
-    def _require_another_try(self, lost: list[str], *, apart: bool) -> None:
-        model, version = self._key
-        if apart:
-            raise InternalError(
-                f"{LOST_AT_MOST} {self._servers} were lost while they ran this request for {model!r} version "
-                f"{version}; it is not tried again",
-                lost=LOST_AT_MOST,
-            )
-        if len(lost) >= LOST_TOGETHER:
-            raise BatchLost(f"{len(lost)} {self._servers} of {model!r} version {version} were lost with the batch")
-        if not self.retries.take():
-            raise ModelNotReady(
-                f"{self._servers} of {model!r} version {version} are lost faster than batches can be tried again; try "
-                "again later",
-                retry_after_s=RETRY_AFTER_S,
-            )
 
     async def _apart(self, inputs: Tensors, deadline: float, signature: str | None, lost: list[str]) -> Tensors | None:
         """One attempt after the other, each with a server for itself. None also when there was none in time."""
@@ -289,8 +211,7 @@ class RemoteExecutor(ABC, Generic[ClientT]):
             free = [client for client in free if not self.breaker.is_out(client.id)] or free
         self._near = [client for client in free if client.same_node] or free
         self.slots = self._batches_each * len(free)
-        # All of them may be lost at once, twice. Those that left just now are those whose batches come again.
-        self.retries.most = max(self.retries.most, 2.0 * self._batches_each * len(self._clients))
+        self.retries.note_slots(self._batches_each * len(self._clients))
 
     def _note_slots(self) -> None:
         self._count_usable()

@@ -16,7 +16,7 @@ from model_store.errors import (
     OutOfMemory,
 )
 from serve.addresses import connect
-from serve.executors.remote import RemoteClient, ServerGone
+from serve.executors.remote_client import RemoteClient, ServerGone
 from serve.frames import FrameConnection, Kind, Refusal
 from serve.protocols import open_inference as messages
 from serve.routing import Replica, VersionKey

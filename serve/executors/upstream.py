@@ -11,7 +11,8 @@ from model_store.errors import InternalError, InvalidInput
 from model_store.manifest import Manifest
 from serve.batches import Join
 from serve.dialects.open_inference_grpc_repeated import RequestWriter, ResponseReader
-from serve.executors.remote import RemoteExecutor, ServerGone
+from serve.executors.remote import RemoteExecutor
+from serve.executors.remote_client import ServerGone
 from serve.executors.upstream_client import UpstreamClient
 from serve.inference import Tensors
 from serve.routing import UpstreamOptions, VersionEntry

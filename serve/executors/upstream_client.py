@@ -18,7 +18,7 @@ from model_store.errors import (
     Unsupported,
     first_line,
 )
-from serve.executors.remote import RemoteClient, ServerGone
+from serve.executors.remote_client import RemoteClient, ServerGone
 from serve.protocols import open_inference as messages
 from serve.routing import UpstreamOptions
 from serve.upstreams import ModelMetadata, TensorMetadata, UpstreamModel

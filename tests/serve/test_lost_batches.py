@@ -175,7 +175,7 @@ async def test_batches_that_are_lost_again_and_again_are_not_all_sent_again(flee
     gate = GatedExecutor()
     servers = [await fleet.serve("a", gate), await fleet.serve("b", gate)]
     await fleet.know(*servers)
-    while fleet.executor.retries.take():
+    while fleet.executor.retries.budget.take():
         pass
     batch = fleet.run()
     await eventually(lambda: gate.started == 1)
@@ -199,7 +199,7 @@ async def test_the_batches_of_all_replicas_may_be_lost_once(fleet: Fleet) -> Non
         await server.stop()
     await fleet.know(await fleet.serve("new"))
     assert [answer["y"].tolist() for answer in await asyncio.gather(*batches)] == [DOUBLED] * 16
-    assert fleet.executor.retries.taken == 16
+    assert fleet.executor.retries.budget.taken == 16
 
 
 # -- replicas that answer errors, or nothing -------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from model_store.errors import DeadlineExceeded, InternalError, InvalidInput, ModelNotReady, OutOfMemory, Overloaded
-from serve.executors.remote import ServerGone
+from serve.executors.remote_client import ServerGone
 from serve.executors.replica_client import ReplicaClient
 from serve.frames import Kind
 from serve.front_doors.replica import LONGEST_SECRET_BYTES, ReplicaFrontDoor
