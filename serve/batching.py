@@ -153,11 +153,15 @@ class BatchQueue:
         """To be called when the executor has got slots it did not have before."""
         self._schedule_flush()
 
-    def fail_all(self, error: OnegateError) -> None:
-        """Answers with `error` whatever waits or runs; a batch that runs still has its slot until it ends."""
+    def give_up(self, running: OnegateError, waiting: OnegateError) -> None:
+        """Answers the batch that has run for longest with `running` and all other requests with `waiting`. A batch that
+        runs has its slot until it ends."""
+        oldest = min(self._under_way, key=_began, default=None)
+        for item in oldest.items if oldest is not None else ():
+            item.fail(running)
         for item in self._open_items():
             self._waiting.discard(item)
-            item.fail(error)
+            item.fail(waiting)
         self._note_idle()
 
     async def drain(self) -> None:
@@ -331,3 +335,7 @@ class BatchQueue:
         self._waiting.discard(item)
         item.fail(too_late())
         self._note_idle()
+
+
+def _began(batch: Batch) -> float:
+    return batch.began

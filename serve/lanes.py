@@ -9,7 +9,7 @@ from typing import Protocol
 
 import msgspec
 
-from model_store.errors import InvalidInput, ModelNotFound, ModelNotReady
+from model_store.errors import InternalError, InvalidInput, ModelNotFound, ModelNotReady
 from model_store.manifest import PAYLOAD, Manifest, Signature
 from serve.admission import SignatureCheck
 from serve.batching import BatchQueue, Executor
@@ -176,11 +176,11 @@ class LoadedVersion:
         for name, lane in self._others.items():
             lane.queue.replace_executor(SignatureView(executor, name))
 
-    def refuse(self, trouble: str) -> None:
-        """The version can't run for now: what waits, or runs and will not end, is told so."""
+    def give_up(self, trouble: str) -> None:
+        """The version can't run for now, because a batch does not end: that one has failed, what waits is told why."""
         self.trouble = trouble
         for lane in self._lanes():
-            lane.queue.fail_all(ModelNotReady(trouble))
+            lane.queue.give_up(InternalError(trouble), ModelNotReady(trouble))
 
     def wake(self) -> None:
         """To be called when the executor has got slots it did not have before."""

@@ -110,7 +110,7 @@ class VersionLoader:
             if hang is not None:
                 if version.trouble is None:
                     log.error("not ready, everything else goes on: %s", hang)
-                    version.refuse(hang)
+                    version.give_up(hang)
                 self._note_state(key, failure_text(ModelNotReady(version.trouble or hang)))
             elif version.trouble is not None:
                 version.trouble = None

@@ -80,7 +80,7 @@ class Model:
         name, version = entry.key
         table = RoutingTable(1, self._settings.store, (entry,), {name: ModelRoute(((version, 100),))})
         dispatcher = Dispatcher(Router(table))
-        dispatcher.loaded[entry.key] = LoadedVersion(entry, executor)
+        self._version = dispatcher.loaded[entry.key] = LoadedVersion(entry, executor)
         # An abstract socket leaves no file behind when the process is killed; the secret guards it.
         self._service = ReplicaService(dispatcher.answer)
         self._door = ReplicaFrontDoor(self._service, self._settings.secret)
@@ -106,10 +106,11 @@ class Model:
             self._hung = True
             log.error("a replica hangs and is replaced: %s", hang)
             self._heartbeat.cancel()
-            # What is not answered goes to other replicas now, and no call comes any more.
+            # The batch that hangs is answered with that, so that no other replica gets it; what waits goes elsewhere.
+            self._version.give_up(hang or "")
             with suppress(Exception):
                 await self._tell(leaving=True)
-            await self._door.stop(0)
+            await self._door.stop(FAREWELL_S)
         raise InternalError(hang or "the replica hung and is being replaced")
 
     async def __del__(self) -> None:

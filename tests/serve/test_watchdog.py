@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from model_store.errors import ModelNotReady
+from model_store.errors import InternalError, ModelNotReady
 from model_store.manifest import HandlerSpec
 from serve.dispatcher import Dispatcher
 from serve.executors.inline import InlineExecutor
@@ -100,7 +100,9 @@ async def test_a_hung_version_is_not_ready_and_the_others_go_on(stuck: Stuck, tm
     assert isinstance(executor, InlineExecutor)
     await eventually(lambda: executor.running_s > 0.05)
     await loader.reconnect()
-    for refused in (hung, waiting, ask(dispatcher, 1)):
+    with pytest.raises(InternalError, match=REASON):
+        await hung
+    for refused in (waiting, ask(dispatcher, 1)):
         with pytest.raises(ModelNotReady, match=REASON):
             await refused
     assert loader.states[hanging.key].startswith("ModelNotReady: model 'double' version 1 has run one batch for ")
@@ -129,7 +131,7 @@ async def test_a_hung_version_that_is_retired_is_let_go(stuck: Stuck, tmp_path) 
     executor = dispatcher.loaded[hanging.key].executor
     await eventually(lambda: executor.running_s > 0.05)  # type: ignore[attr-defined]
     await loader.reconnect()
-    with pytest.raises(ModelNotReady):
+    with pytest.raises(InternalError):
         await hung
     loader.follow(msgspec.structs.replace(dispatcher.router.table, number=2, versions=(), routes={}))
     await eventually(lambda: not dispatcher.loaded)
