@@ -1,6 +1,6 @@
 """Finds a runtime that hangs: one that has run a batch for longer than anybody waits for it.
 
-Its requests are told. A replica then has itself replaced (`replica.py`). A gateway can't end a thread of its own: the version is not ready
+A replica then has itself replaced (`replica.py`). A gateway can't end a thread of its own: the version is not ready
 until the batch ends, and everything else goes on (`loading.py`).
 """
 

@@ -95,10 +95,12 @@ async def test_a_hung_version_is_not_ready_and_the_others_go_on(stuck: Stuck, tm
     loader = VersionLoader(dispatcher, tmp_path, "here", "secret")
     loader.states.update(dict.fromkeys(dispatcher.loaded, "ready"))
     loader.follow(dispatcher.router.table)
-    hung, waiting = ask(dispatcher, 7), ask(dispatcher, 1)
+    hung = ask(dispatcher, 7)
     executor = dispatcher.loaded[hanging.key].executor
     assert isinstance(executor, InlineExecutor)
     await eventually(lambda: executor.running_s > 0.05)
+    waiting = ask(dispatcher, 1)
+    await asyncio.sleep(0)
     await loader.reconnect()
     with pytest.raises(InternalError, match=REASON):
         await hung
