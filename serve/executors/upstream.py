@@ -73,17 +73,17 @@ class UpstreamExecutor(RemoteExecutor[UpstreamClient]):
         try:
             outputs = self._responses.read(answer)
         except (InvalidInput, DecodeError) as error:
-            raise InternalError(f"upstream {client.id} answered with a message that can't be read: {error}") from error
-        return self._checked(client, outputs)
+            raise InternalError(f"the upstream server's answer can't be read: {error}") from error
+        return self._checked(outputs)
 
-    def _checked(self, client: UpstreamClient, outputs: Tensors) -> Tensors:
+    def _checked(self, outputs: Tensors) -> Tensors:
         """The outputs of the signature, in its order: other servers may order, or name, them as they like."""
         specs = self._manifest.signatures[self._manifest.default_signature].outputs
         told = {name: datatype_of(tensor) for name, tensor in outputs.items()}
         if any(told.get(spec.name) != spec.datatype for spec in specs):
             expected = ", ".join(f"{spec.name} {spec.datatype}" for spec in specs)
             got = ", ".join(f"{name} {datatype}" for name, datatype in told.items())
-            raise InternalError(f"upstream {client.id}: expected the outputs {expected}; got {got or 'none'}")
+            raise InternalError(f"expected the outputs {expected} of the upstream server; got {got or 'none'}")
         return {spec.name: outputs[spec.name] for spec in specs}
 
     async def close(self) -> None:

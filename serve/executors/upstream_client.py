@@ -55,7 +55,6 @@ class UpstreamClient(RemoteClient):
     def __init__(self, address: str, named: UpstreamModel, options: UpstreamOptions) -> None:
         super().__init__(address)
         grpc = _grpc()
-        self._address = address
         self._named = named
         self._aio = grpc.aio
         self._metadata = call_metadata(options)
@@ -99,14 +98,15 @@ class UpstreamClient(RemoteClient):
     def _told(self, error: Any) -> Exception:
         answered = "received from peer" in (error.debug_error_string() or "")
         self.answers += answered
-        code, text = error.code().name, f"{self._address}: {first_line(error.details())}"
+        # Without the address: these are told to clients.
+        code, text = error.code().name, first_line(error.details())
         if code in _GONE:
             # What it answered itself, it did not die of.
             return ServerGone(text, begun=not answered and "failed to connect" not in text)
         kind = _KINDS.get(code)
         if kind is None:
-            return InternalError(f"upstream {text} ({code})")
-        told = kind(text if kind is not DeadlineExceeded else f"upstream {text}")
+            return InternalError(f"the upstream server answered {code}: {text}")
+        told = kind(text)
         told.details |= _retry_after(error)
         return told
 
