@@ -153,6 +153,25 @@ def test_kill_9_of_one_gateway_of_two_cuts_its_own_connections_only(gateway: Run
     assert outcomes.cut < 200
 
 
+def test_only_replica_that_is_stopped_is_replaced_within_the_deadline(tmp_path: Path) -> None:
+    write_multiplier(tmp_path / "times.onnx", 2.0)
+    serve = {"executor": "replicas", "deadline_ms": 55_000}
+    config = {"store": "store", "models": [{"name": "times", "source": "times.onnx", "serve": serve}]}
+    with running(tmp_path, config) as started:
+        started.wait_until_settled()
+        [victim] = replicas(started)
+        with SteadyLoad(f"{started.url}/v2/models/times/infer", body(1.0), rate=15) as load:
+            time.sleep(1)
+            victim.suspend()
+            gone_s = wait_until(lambda: victim.pid not in pids(replicas(started)))
+            back_s = wait_until(lambda: started.rows("times")[0]["replicas"]["ready"] == 1)
+            time.sleep(1)
+            outcomes = load.stop()
+        print(f"\nkilled after {gone_s:.1f} s, back {back_s:.1f} s later, longest gap {outcomes.longest_gap_s:.2f} s")
+        assert outcomes.failures == []
+        assert set(outcomes.answers) == {2.0}
+
+
 def test_replica_whose_model_hangs_is_replaced_and_the_others_go_on(tmp_path: Path) -> None:
     write_hanging(tmp_path / "times.onnx", at=13.0)
     serve = {"executor": "replicas", "replicas": 2, "hang_timeout_s": 3, "deadline_ms": 20_000}
