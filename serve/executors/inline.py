@@ -17,7 +17,7 @@ from model_store.datatypes import DTYPES
 from model_store.manifest import PAYLOAD, Manifest, Signature
 from serve.batches import Join
 from serve.inference import Tensors
-from serve.runtimes.base import Runtime
+from serve.runtimes.base import Runtime, may_loop
 from serve.waiting import too_late
 
 log = logging.getLogger("onegate")
@@ -105,7 +105,7 @@ def build_inline_executor(runtime: Runtime, manifest: Manifest, max_batch_size: 
         for rows in (1, largest)
     ]
     longest_ms = max(measured, default=float("inf"))
-    return InlineExecutor(runtime, on_loop=longest_ms < LOOP_LIMIT_MS)
+    return InlineExecutor(runtime, on_loop=longest_ms < LOOP_LIMIT_MS and not may_loop(runtime))
 
 
 def zero_inputs(signature: Signature, rows: int) -> Tensors:

@@ -16,10 +16,15 @@ from serve.inference import Tensors
 
 class Runtime(Protocol):
     """A loaded version. `run` may be called from any thread, several at once. One that holds more than memory of this
-    process (a handler's child) has a `close` too, which may block."""
+    process (a handler's child) has a `close` too, which may block; one whose graph has a loop says `may_loop`."""
 
     def run(self, inputs: Tensors, signature: str | None = None) -> Tensors:
         """All outputs of a signature for one batch, in the signature's order; None stands for the default one."""
+
+
+def may_loop(runtime: Runtime) -> bool:
+    """Whether values may decide how long a batch runs: it must not run on an event loop, which it could hold for ever."""
+    return getattr(runtime, "may_loop", False)
 
 
 RUNTIMES = {

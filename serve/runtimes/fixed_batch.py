@@ -10,7 +10,7 @@ from functools import partial
 from converters.batch import by_batches
 from model_store.manifest import Manifest
 from serve.inference import Tensors
-from serve.runtimes.base import Runtime
+from serve.runtimes.base import Runtime, may_loop
 
 
 class FixedBatchRuntime:
@@ -18,6 +18,7 @@ class FixedBatchRuntime:
 
     def __init__(self, runtime: Runtime, manifest: Manifest) -> None:
         self._default = manifest.default_signature
+        self.may_loop = may_loop(runtime)
         self._runs = {
             name: by_batches(partial(runtime.run, signature=name), manifest.fixed_batch[name])
             if name in manifest.fixed_batch

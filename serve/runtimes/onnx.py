@@ -7,6 +7,7 @@ tensors become text on the way in and bytes on the way out.
 from __future__ import annotations
 
 import math
+import mmap
 import threading
 from functools import cache
 from pathlib import Path
@@ -22,6 +23,9 @@ from serve.inference import InputsWithRoom, Tensors
 from serve.memory import telling_of_memory
 
 MODEL_FILE = "model.onnx"
+
+_LOOP = b'"\x04Loop'
+"""A node's field `op_type` (onnx.proto: 4) with that name."""
 
 _FAILURES = (
     onnxruntime.capi.onnxruntime_pybind11_state.Fail,
@@ -39,6 +43,9 @@ class OnnxRuntime:
 
     def __init__(self, folder: Path, manifest: Manifest, threads: int) -> None:
         self._default = manifest.default_signature
+        files = {folder / _graph_file(manifest, name) for name in manifest.signatures}
+        self.may_loop = any(_loops(file) for file in files)
+        """Whether a graph has a loop, whose values may decide how long it runs."""
         self._graphs = {
             name: _Graph(_session(folder / _graph_file(manifest, name), threads), signature)
             for name, signature in manifest.signatures.items()
@@ -47,6 +54,12 @@ class OnnxRuntime:
     def run(self, inputs: Tensors, signature: str | None = None) -> Tensors:
         """All outputs of a signature for one batch; raises `InvalidInput` for values that the graph refuses."""
         return self._graphs[signature or self._default].run(inputs)
+
+
+def _loops(file: Path) -> bool:
+    """Whether a graph, or one inside it, names the operator. Parsed it would be read a second time as a whole."""
+    with file.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return content.find(_LOOP) >= 0
 
 
 class _Graph:

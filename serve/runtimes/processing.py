@@ -19,7 +19,7 @@ from serve.admission import SignatureCheck
 from serve.inference import Payload, Tensors
 from serve.payloads import answers_to_tensors, asks_for_explanation, refused, requests_of
 from serve.processors.base import load_processor
-from serve.runtimes.base import Runtime
+from serve.runtimes.base import Runtime, may_loop
 
 UNTOLD_LARGEST_BATCH = 64
 """Rows in one run of a version that was never measured."""
@@ -40,6 +40,7 @@ class ProcessingRuntime:
 
     def __init__(self, runtime: Runtime, manifest: Manifest, threads: int) -> None:
         self._run = runtime.run
+        self.may_loop = may_loop(runtime)
         self._name = manifest.name
         self._processor = load_processor(manifest)
         self._check = SignatureCheck(manifest.name, manifest.signatures[manifest.default_signature])

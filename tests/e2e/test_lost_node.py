@@ -15,7 +15,7 @@ from tests.e2e.models import body, write_multiplier
 from tests.e2e.running import running
 from tests.e2e.test_stopped_processes import wait_until
 
-RAY = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "a" * 64, "RAY_worker_niceness": "0"}
+RAY = {"RAY_AUTH_MODE": "disabled", "RAY_worker_niceness": "0"}
 OBJECT_STORE_BYTES = 80 * 1024 * 1024
 
 

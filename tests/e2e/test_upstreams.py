@@ -42,11 +42,8 @@ def test_a_model_of_one_gateway_is_served_by_another_and_beside_a_version_of_its
                 outcomes = load.stop()
             assert outcomes.failures == []
             assert set(outcomes.answers) == {2.0, 3.0}
-            status, answer = get(
+            status, _ = get(
                 f"{before.url}/v2/models/times/versions/{there['version']}/infer",
                 json.dumps(json.loads(body(1.0)) | {"parameters": {"timeout": 500_000}}).encode(),
             )
-            assert (status, json.loads(answer)["error"]) == (
-                504,
-                "no address of 'times' answered before the deadline",
-            )
+            assert status == 504

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -13,15 +14,17 @@ import pytest
 from model_store.errors import InternalError, ModelNotReady
 from model_store.manifest import HandlerSpec
 from serve.dispatcher import Dispatcher
-from serve.executors.inline import InlineExecutor
+from serve.executors.inline import InlineExecutor, build_inline_executor
 from serve.fleet import Fleet, Wanted
 from serve.inference import InferenceRequest, ModelQuery, ServerQuery, StatusQuery, Tensors
 from serve.loading import VersionLoader
 from serve.reports import GatewayReport
 from serve.routing import ServeOptions, VersionEntry
+from serve.runtimes.base import load_runtime
 from serve.state import Gathered, model_statuses
 from serve.watchdog import hang_limit_s, hang_of
-from tests.serve.tiny_versions import FunctionRuntime, dispatcher_of, double, entry
+from tests.e2e.models import write_hanging, write_multiplier
+from tests.serve.tiny_versions import FunctionRuntime, dispatcher_of, double, entry, manifest
 from tests.serve.waiting import eventually
 
 REASON = (
@@ -71,8 +74,8 @@ def test_a_batch_may_run_for_twice_the_deadline_and_ten_seconds() -> None:
 def test_a_handler_is_given_the_time_that_its_archive_gives_it() -> None:
     described = limited(entry(), None, deadline_ms=1000)
     handler = HandlerSpec(server="mms", entry="service:handle", response_timeout_s=120)
-    manifest = msgspec.structs.replace(described.manifest, handler=handler)
-    assert hang_limit_s(msgspec.structs.replace(described, manifest=manifest)) == 130
+    changed = msgspec.structs.replace(described.manifest, handler=handler)
+    assert hang_limit_s(msgspec.structs.replace(described, manifest=changed)) == 130
 
 
 async def test_a_thread_tells_how_long_its_batch_has_run(stuck: Stuck) -> None:
@@ -158,3 +161,13 @@ def test_status_says_why_no_gateway_can_run_a_version() -> None:
         (listed,) = model_statuses(["double"], fleet, Gathered())
         told.append([(version.state, version.reason) for version in listed.versions])
     assert told == [[("READY", None)], [("READY", None)], [("FAILED", "it hangs")]]
+
+
+async def test_a_graph_with_a_loop_never_runs_on_the_event_loop(tmp_path: Path) -> None:
+    executors = []
+    for write in (lambda path: write_multiplier(path, 2.0), lambda path: write_hanging(path, at=13.0)):
+        write(tmp_path / "model.onnx")
+        executors.append(build_inline_executor(load_runtime(tmp_path, manifest(), threads=1), manifest(), 4))
+    assert [executor.slots for executor in executors] == [1, 2]
+    for executor in executors:
+        await executor.close()
