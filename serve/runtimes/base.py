@@ -23,7 +23,7 @@ class Runtime(Protocol):
 
 
 def may_loop(runtime: Runtime) -> bool:
-    """Whether values may decide how long a batch runs: it must not run on an event loop, which it could hold for ever."""
+    """Whether values may decide how long a batch runs: then it may hold an event loop for ever, and does not run there."""
     return getattr(runtime, "may_loop", False)
 
 
