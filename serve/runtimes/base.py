@@ -23,7 +23,7 @@ class Runtime(Protocol):
 
 
 def may_loop(runtime: Runtime) -> bool:
-    """Whether values may decide how long a batch runs: then it may hold an event loop for ever, and does not run there."""
+    """Whether values may decide how long a batch runs, for ever too: no event loop must run it."""
     return getattr(runtime, "may_loop", False)
 
 
