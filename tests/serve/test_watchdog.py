@@ -13,17 +13,22 @@ import pytest
 
 from model_store.errors import InternalError, ModelNotReady
 from model_store.manifest import HandlerSpec
+from serve.dialects.open_inference_replica import ReplicaService
 from serve.dispatcher import Dispatcher
 from serve.executors.inline import InlineExecutor, build_inline_executor
-from serve.fleet import Fleet, Wanted
+from serve.fleet import Fleet as VersionFleet
+from serve.fleet import Wanted
+from serve.front_doors.replica import ReplicaFrontDoor
 from serve.inference import InferenceRequest, ModelQuery, ServerQuery, StatusQuery, Tensors
 from serve.loading import VersionLoader
-from serve.reports import GatewayReport
-from serve.routing import ServeOptions, VersionEntry
+from serve.replica import Model, ModelSettings
+from serve.reports import GatewayReport, ReplicaReport
+from serve.routing import Replica, ServeOptions, VersionEntry
 from serve.runtimes.base import load_runtime
 from serve.state import Gathered, model_statuses
 from serve.watchdog import hang_limit_s, hang_of
 from tests.e2e.models import write_hanging, write_multiplier
+from tests.serve.replica_fleet import DOUBLED, FLOATS, SECRET, Fleet
 from tests.serve.tiny_versions import FunctionRuntime, dispatcher_of, double, entry, manifest
 from tests.serve.waiting import eventually
 
@@ -145,7 +150,7 @@ async def test_a_hung_version_that_is_retired_is_let_go(stuck: Stuck, tmp_path) 
 
 
 def test_status_says_why_no_gateway_can_run_a_version() -> None:
-    fleet = Fleet("./store", 1)
+    fleet = VersionFleet("./store", 1)
     described = entry()
     fleet.want("double", [Wanted(described, 100)])
     fleet.hear_gateway(GatewayReport("a", 1, {}), 0.0)
@@ -171,3 +176,63 @@ async def test_a_graph_with_a_loop_never_runs_on_the_event_loop(tmp_path: Path) 
     assert [executor.slots for executor in executors] == [1, 2]
     for executor in executors:
         await executor.close()
+
+
+class Replaced(Model):
+    """A replica whose end nobody awaits but the test: Python itself would only call it."""
+
+    def __del__(self) -> None:  # type: ignore[override]
+        pass
+
+
+class Told:
+    """What a replica tells the controller."""
+
+    def __init__(self) -> None:
+        self.reports: list[ReplicaReport] = []
+
+    async def report_replica(self, report: ReplicaReport) -> None:
+        self.reports.append(report)
+
+
+async def started(model: Model, described: VersionEntry, stuck: Stuck) -> Replica:
+    """`Model.__init__` without Ray and a store."""
+    model._settings = ModelSettings("./store", described, SECRET, "127.0.0.1", 30.0)
+    model._hung = False
+    model._link = Told()  # type: ignore[assignment]
+    model._heartbeat = asyncio.get_running_loop().create_task(asyncio.sleep(30))
+    model._executor = InlineExecutor(FunctionRuntime(stuck), on_loop=False)
+    dispatcher = dispatcher_of(described, executor=model._executor)
+    model._version = dispatcher.loaded[described.key]
+    model._service = ReplicaService(dispatcher.answer)
+    model._door = ReplicaFrontDoor(model._service, SECRET)
+    (port,) = await model._door.start(["127.0.0.1:0"])
+    model._replica = Replica("hanging", "here", f"127.0.0.1:{port}", "")
+    return model._replica
+
+
+async def test_a_replica_that_hangs_answers_that_batch_and_what_waits_goes_elsewhere(stuck: Stuck) -> None:
+    model: Model = Replaced.__new__(Replaced)
+    fleet = Fleet()
+    replica = await started(model, limited(entry()), stuck)
+    await fleet.executor.update([replica])
+    deadline = asyncio.get_running_loop().time() + 20
+    hung = asyncio.ensure_future(fleet.executor.run({"x": np.full((1, 2), 7, np.float32)}, deadline))
+    await eventually(lambda: model._executor.running_s > 0)
+    await model.check_health()
+    waiting = asyncio.ensure_future(fleet.executor.run(FLOATS, deadline))
+    await eventually(lambda: model._executor.running_s > 0.05)
+    for _ in range(3):
+        with pytest.raises(InternalError, match=r"(at most 0\.05 s are allowed|is being replaced)"):
+            await model.check_health()
+    with pytest.raises(InternalError, match=REASON):
+        await hung
+    assert [report.leaving for report in model._link.reports] == [True]  # type: ignore[attr-defined]
+    assert not waiting.done()
+    assert fleet.executor.slots == 0
+    await fleet.know(await fleet.serve("other"))
+    assert (await waiting)["y"].tolist() == DOUBLED
+    # Ray Serve awaits it: nothing is left to wait for.
+    await Model.__del__(model)
+    await fleet.executor.close()
+    await fleet.servers[0].stop()
