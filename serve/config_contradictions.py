@@ -23,6 +23,7 @@ def contradictions(document: Any, defaults: Mapping[str, Any]) -> Iterator[Findi
     """Where and what, for all of `document`; `defaults` by path stand in for what is not written."""
     yield from _equal_ports(_mapping(document, "gateway"), defaults)
     yield from _open_management(document, defaults)
+    yield from _origins(_mapping(document, "gateway"))
     models = _mappings(document, "models")
     names = [((*path, "name"), model.get("name")) for path, model in models]
     yield from _repeated(names, "name", "models need different names")
@@ -80,6 +81,12 @@ def _open_management(document: Any, defaults: Mapping[str, Any]) -> Iterator[Fin
     host = gateway.get("host", defaults["gateway.host"])
     if gateway.get("management_on_endpoint") is True and isinstance(host, str) and not is_loopback(host):
         yield ("gateway", "management_on_endpoint"), f"management at {host}, where others reach it, {rule}"
+
+
+def _origins(gateway: Mapping[str, Any]) -> Iterator[Finding]:
+    origins = gateway.get("cors_origins")
+    if isinstance(origins, list) and "*" in origins and len(origins) > 1:
+        yield ("gateway", "cors_origins"), "'*' is every origin, others beside it mean nothing; keep one or the other"
 
 
 def _model(path: KeyPath, model: Mapping[str, Any], defaults: Mapping[str, Any]) -> Iterator[Finding]:

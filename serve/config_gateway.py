@@ -6,8 +6,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from serve.config_rules import Filled, Host, Port
+from serve.config_rules import Filled, Host, Origin, Port
 from serve.config_section import Section
+from serve.config_tls import TlsConfig
 
 
 class GatewayConfig(Section):
@@ -20,6 +21,17 @@ class GatewayConfig(Section):
     grpc_port: Port = Field(default=8081, description="Port of every gRPC protocol.")
     management_host: Host = Field(default="127.0.0.1", description="Address on which the management port listens.")
     management_port: Port = Field(default=8082, description="Port of management calls and metrics.")
+    tls: TlsConfig | None = Field(
+        default=None, description="TLS of the HTTP and gRPC ports; without it they have none."
+    )
+    management_tls: TlsConfig | None = Field(
+        default=None, description="TLS of the management port; without it it has none."
+    )
+    cors_origins: list[Origin] = Field(
+        default=[],
+        description="Origins, as `https://shop.example`, whose pages may call the HTTP port from a browser; `*` is "
+        "every page.",
+    )
     replicas: int = Field(default=1, ge=1, le=64, description="Gateway processes that share the ports.")
     max_body_bytes: int = Field(
         default=64 * 1024 * 1024,
@@ -62,3 +74,19 @@ class GatewayConfig(Section):
         le=3600,
         description="Seconds that running requests get to finish when the gateway stops.",
     )
+
+    @property
+    def http_url(self) -> str:
+        """The HTTP port's address."""
+        return port_url(self.tls, self.host, self.http_port)
+
+    @property
+    def management_url(self) -> str:
+        """The management port's address."""
+        return port_url(self.management_tls, self.management_host, self.management_port)
+
+
+def port_url(tls: TlsConfig | None, host: str, port: int) -> str:
+    """The address of an HTTP port at `host`."""
+    name = f"[{host}]" if ":" in host else host
+    return f"{'http' if tls is None else 'https'}://{name}:{port}"

@@ -120,6 +120,13 @@ Host = Annotated[str, Rule("an address or host name without scheme and port", _i
 SCOPE_PATTERN = r"infer|view|manage|metrics|infer:(\*|[A-Za-z0-9][A-Za-z0-9._-]*\*?)"
 SCOPE_TEXT = "infer, infer:MODEL, infer:PREFIX*, view, manage or metrics"
 Scope = Annotated[str, pattern_rule(f"({SCOPE_PATTERN})", SCOPE_TEXT)]
+Origin = Annotated[
+    str,
+    pattern_rule(
+        r"\*|[a-z][a-z0-9+.-]*://[A-Za-z0-9.\[\]:_-]+",
+        "an origin as browsers name it, scheme and host and a port that is not the usual one, or *",
+    ),
+]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Dimension = Annotated[
     int,

@@ -35,6 +35,7 @@ from serve.errors import presentable
 from serve.fleet import Fleet
 from serve.front_doors.http import HttpFrontDoor
 from serve.front_doors.http_listener import HttpListener
+from serve.front_doors.tls import HTTP, Tls
 from serve.logs import log_to_file
 from serve.management import Management
 from serve.management_queries import Administers, ManagementQueries
@@ -43,6 +44,7 @@ from serve.replica import ModelSettings
 from serve.reports import GatewayReport, ReplicaReport
 from serve.routing import RoutingTable, VersionEntry, VersionKey
 from serve.state import describe_state
+from serve.tls_files import server_files
 
 log = logging.getLogger("onegate")
 
@@ -106,7 +108,13 @@ class Controller:
         queries = ManagementQueries(self._fleet, self._administration)
         dialects = management_dialects(gateway.model_server)
         door = HttpFrontDoor(dialects, queries.answer, gateway.max_body_bytes, guard=guard)
-        listener = HttpListener(Management(self, door, guard), gateway.management_host, gateway.management_port)
+        files = server_files("gateway.management_tls", gateway.management_tls)
+        listener = HttpListener(
+            Management(self, door, guard),
+            gateway.management_host,
+            gateway.management_port,
+            tls=None if files is None else Tls(files, HTTP),
+        )
         listener.start()
         return listener
 

@@ -23,9 +23,12 @@ from serve.config_access import AccessConfig
 from serve.controller_link import ControllerLink, repeat
 from serve.dialects.registry import ModelServer, grpc_services, http_dialects
 from serve.dispatcher import Dispatcher
+from serve.front_doors.cors import Cors
 from serve.front_doors.grpc import GrpcFrontDoor
 from serve.front_doors.http import HttpFrontDoor
+from serve.front_doors.http_connection import HttpApplication
 from serve.front_doors.http_listener import HttpListener
+from serve.front_doors.tls import GRPC, HTTP, Tls
 from serve.garbage import collect_rarely
 from serve.heartbeat import Heartbeat
 from serve.inference import Answer, Query
@@ -34,6 +37,7 @@ from serve.logs import log_to_file
 from serve.operations import Operation
 from serve.reports import GatewayReport
 from serve.routing import Router, RoutingTable
+from serve.tls_files import ServerFiles
 
 log = logging.getLogger("onegate")
 
@@ -57,6 +61,8 @@ class GatewaySettings(msgspec.Struct, frozen=True):
     max_requests: int = 4096
     max_connections: int = 4096
     body_timeout_s: float = 60.0
+    tls: ServerFiles | None = None
+    cors_origins: tuple[str, ...] = ()
     log_file: str | None = None
     access: AccessConfig = AccessConfig()
 
@@ -94,7 +100,8 @@ class Gateway:
 
     async def _open_doors(self) -> None:
         settings = self._settings
-        door = HttpFrontDoor(
+        tls = settings.tls
+        door: HttpApplication = HttpFrontDoor(
             http_dialects(settings.model_server),
             self._answer,
             settings.max_body_bytes,
@@ -102,6 +109,8 @@ class Gateway:
             regions=self._loader.regions,
             guard=self._guard,
         )
+        if settings.cors_origins:
+            door = Cors(door, settings.cors_origins)
         self._http = HttpListener(
             door,
             settings.host,
@@ -109,6 +118,7 @@ class Gateway:
             max_connections=settings.max_connections,
             header_timeout_s=settings.body_timeout_s,
             body_timeout_s=settings.body_timeout_s,
+            tls=None if tls is None else Tls(tls, HTTP),
         )
         self._http.start()
         self._grpc = GrpcFrontDoor(
@@ -119,6 +129,7 @@ class Gateway:
             max_connections=settings.max_connections,
             timeout_s=settings.body_timeout_s,
             guard=self._guard,
+            tls=None if tls is None else Tls(tls, GRPC),
         )
         await self._grpc.start([f"{settings.host}:{settings.grpc_port}"])
 

@@ -17,19 +17,23 @@ from model_store.errors import (
     Unauthenticated,
 )
 from serve.access.callers import bearer
+from serve.https_calls import opened, unreachable
 from serve.inference import Tensors
 from serve.tensors import datatype_of, from_raw, to_raw
+from serve.tls_files import NO_FILES, ClientFiles
 
 TIMEOUT_S = 60.0
 _HEADER_LENGTH = "Inference-Header-Content-Length"
 
 
 class InferenceClient:
-    """The endpoint at `url`, as `http://127.0.0.1:8080`, called with `key` where one is needed."""
+    """The endpoint at `url`, as `http://127.0.0.1:8080`, called with `key` where one is needed, and with the files of
+    `tls` where it is `https`."""
 
-    def __init__(self, url: str, key: str | None = None) -> None:
+    def __init__(self, url: str, key: str | None = None, tls: ClientFiles = NO_FILES) -> None:
         self._url = url.rstrip("/")
         self._credentials = bearer(key)
+        self._tls = tls
 
     def metadata(self, model: str, version: int | None = None) -> dict[str, Any]:
         """The v2 metadata; raises `ModelNotFound` or `ModelNotReady`."""
@@ -68,14 +72,13 @@ class InferenceClient:
     def _call(self, path: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> tuple[bytes, int]:
         request = urllib.request.Request(self._url + path, data=body, headers=self._credentials | (headers or {}))
         try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT_S) as reply:
+            with opened(request, TIMEOUT_S, self._tls) as reply:
                 content: bytes = reply.read()
                 return content, int(reply.headers.get(_HEADER_LENGTH, len(content)))
         except urllib.error.HTTPError as error:
             raise _refusal(error) from error
         except OSError as error:
-            reason = getattr(error, "reason", error)
-            raise ModelNotReady(f"no endpoint answers at {self._url} ({reason}); is `onegate up` running?") from error
+            raise unreachable(f"no endpoint answers at {self._url}", error, "--url names another") from error
 
 
 def _decode(body: bytes, header_length: int) -> Tensors:

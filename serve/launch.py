@@ -27,6 +27,8 @@ from model_store.errors import OnegateError
 from model_store.filesystems import local_path
 from model_store.store import Store
 from serve.config import Config
+from serve.config_gateway import port_url
+from serve.tls_files import server_files
 
 log = logging.getLogger("onegate")
 
@@ -89,7 +91,7 @@ def management_url(config: Config) -> str:
     """Where this machine's own programs reach the management port."""
     gateway = config.gateway
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(gateway.management_host, gateway.management_host)
-    return f"http://{f'[{host}]' if ':' in host else host}:{gateway.management_port}"
+    return port_url(gateway.management_tls, host, gateway.management_port)
 
 
 def write_generation(config: Config) -> int:
@@ -237,6 +239,8 @@ def start_applications(config: Config, log_file: Path | None, secret: str) -> No
                 max_requests=gateway.max_requests,
                 max_connections=gateway.max_connections,
                 body_timeout_s=gateway.body_timeout_s,
+                tls=server_files("gateway.tls", gateway.tls),
+                cors_origins=tuple(gateway.cors_origins),
                 log_file=log_path,
                 access=config.access,
             ),

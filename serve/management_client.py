@@ -7,20 +7,23 @@ import urllib.error
 import urllib.request
 from typing import Any
 
-from model_store.errors import ModelNotReady
 from serve.access.callers import bearer
+from serve.https_calls import opened, unreachable
 from serve.management import error_from
+from serve.tls_files import NO_FILES, ClientFiles
 
 TIMEOUT_S = 30.0
 
 
 class ManagementClient:
-    """The management port at `url`, as `http://127.0.0.1:8082`, asked with `key` where one is needed. Each call raises
-    the error that the port answers, and `ModelNotReady` when nobody listens there."""
+    """The management port at `url`, as `http://127.0.0.1:8082`, asked with `key` where one is needed, and with the
+    files of `tls` where it is `https`. Each call raises the error that the port answers, and `ModelNotReady` when
+    nobody listens there."""
 
-    def __init__(self, url: str, key: str | None = None) -> None:
+    def __init__(self, url: str, key: str | None = None, tls: ClientFiles = NO_FILES) -> None:
         self.url = url.rstrip("/")
         self.key = key
+        self.tls = tls
 
     def state(self, timeout_s: float = TIMEOUT_S) -> dict[str, Any]:
         """The whole state."""
@@ -45,16 +48,13 @@ class ManagementClient:
         headers = bearer(self.key)
         request = urllib.request.Request(self.url + path, data=body, method=method, headers=headers)
         try:
-            with urllib.request.urlopen(request, timeout=timeout_s) as reply:
+            with opened(request, timeout_s, self.tls) as reply:
                 answer: dict[str, Any] = json.load(reply)
                 return answer
         except urllib.error.HTTPError as error:
             raise error_from(_decode(error)) from error
         except (OSError, ValueError) as error:
-            reason = getattr(error, "reason", error)
-            raise ModelNotReady(
-                f"no gateway answers at {self.url} ({reason}); is `onegate up` running? --management URL names another"
-            ) from error
+            raise unreachable(f"no gateway answers at {self.url}", error, "--management URL names another") from error
 
 
 def _decode(error: urllib.error.HTTPError) -> dict[str, Any]:

@@ -52,9 +52,9 @@ def describe_state(config: Config, generation: int, fleet: Fleet, gathered: Gath
     states = _by_model(fleet)
     return {
         "gateway": {
-            "http": f"http://{gateway.host}:{gateway.http_port}",
+            "http": gateway.http_url,
             "grpc": f"{gateway.host}:{gateway.grpc_port}",
-            "management": f"http://{gateway.management_host}:{gateway.management_port}",
+            "management": gateway.management_url,
         },
         "generation": generation,
         "table": fleet.table.number,

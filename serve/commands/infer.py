@@ -60,7 +60,7 @@ def command(
     Example:
       onegate infer digits --input digit.npz
     """
-    endpoint = InferenceClient(url or client.state()["gateway"]["http"], client.key)
+    endpoint = InferenceClient(url or client.state()["gateway"]["http"], client.key, client.tls)
     metadata = endpoint.metadata(model, version)
     if signature is None and goes_as_it_is(file, metadata):
         answer = endpoint.predict(model, file.read_bytes(), content_type_of(file), version)

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 import click
 
 from serve.management_client import ManagementClient
+from serve.tls_files import ClientFiles
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 
@@ -25,7 +26,7 @@ config_argument = click.argument("config", type=click.Path(path_type=Path))
 def _client(ctx: click.Context, param: click.Parameter, value: str) -> ManagementClient:
     if "://" not in value:
         raise click.BadParameter(f"expected a URL as http://127.0.0.1:8082, got {value!r}")
-    return ManagementClient(value, ctx.meta.get(_KEY))
+    return ManagementClient(value, ctx.meta.get(_KEY), client_files(ctx))
 
 
 def _note_key(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
@@ -59,9 +60,43 @@ _address_option = click.option(
 )
 
 
+def _note_file(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+    ctx.meta[f"onegate.{param.name}"] = value
+
+
+def _file_option(name: str, text: str) -> Any:
+    return click.option(
+        f"--{name}",
+        envvar=f"ONEGATE_{name.replace('-', '_').upper()}",
+        metavar="FILE",
+        type=click.Path(dir_okay=False),
+        is_eager=True,
+        expose_value=False,
+        callback=_note_file,
+        help=text,
+    )
+
+
+_ca_option = _file_option("ca", "Who signed the certificates of `https` ports; else whom the system trusts.")
+
+
+def own_files_options(function: Any) -> Any:
+    """`--client-certificate` and `--client-key`; see `client_files`."""
+    function = _file_option("client-key", "The private key of --client-certificate.")(function)
+    return _file_option("client-certificate", "What this command shows to a port that asks clients for one.")(function)
+
+
+def client_files(ctx: click.Context) -> ClientFiles:
+    """What the options for TLS said."""
+    ca, certificate, key = (ctx.meta.get(f"onegate.{name}") for name in ("ca", "client_certificate", "client_key"))
+    if (certificate is None) != (key is None):
+        raise click.UsageError("--client-certificate and --client-key go together")
+    return ClientFiles(ca, certificate, key)
+
+
 def management_option(function: Any) -> Any:
-    """`--management` and `--key`; the command gets the `client` of both."""
-    return _address_option(_key_option(function))
+    """`--management`, `--key` and the options for TLS; the command gets the `client` of them all."""
+    return _address_option(_key_option(_ca_option(own_files_options(function))))
 
 
 def port_options(function: Any) -> Any:

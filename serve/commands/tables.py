@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import sys
 from typing import Any
@@ -69,8 +70,19 @@ def curl_line(config: Config, state: dict[str, Any]) -> str | None:
             except (OSError, ValueError, OnegateError):
                 continue
             if body is not None:
-                return f"curl -s {state['gateway']['http']}/v2/models/{model.name}/infer -d '{body}'"
+                return (
+                    f"curl -s {_curl_files(config)}{state['gateway']['http']}/v2/models/{model.name}/infer -d '{body}'"
+                )
     return None
+
+
+def _curl_files(config: Config) -> str:
+    """Whom curl is to trust, and with what it is to prove itself, where the endpoint speaks TLS."""
+    tls = config.gateway.tls
+    if tls is None:
+        return ""
+    own = "" if tls.client_ca is None else "--cert CERTIFICATE --key KEY "
+    return f"--cacert {shlex.quote(tls.certificate)} {own}"
 
 
 def _first_example(path: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import sys
 import time
@@ -13,12 +14,13 @@ import click
 from model_store.errors import ConfigError, OnegateError
 from serve import launch
 from serve.access.guard import check_access
-from serve.commands.options import fail, port_options
+from serve.commands.options import client_files, fail, own_files_options, port_options
 from serve.commands.progress import Progress, unsettled
 from serve.commands.tables import console, curl_line, model_table
 from serve.config import Config, load_config
 from serve.logs import followed
 from serve.management_client import ManagementClient
+from serve.tls_files import ClientFiles, check_ports
 from serve.watched_models import WatchedModels, newest_generation
 from serve.watching import FolderWatch
 
@@ -43,6 +45,7 @@ PATIENCE_S = 15.0
 @click.option("--address", help="Join the Ray cluster at this address instead of starting a local one.")
 @click.option("--store", help="Instead of the config's store.")
 @port_options
+@own_files_options
 def command(
     config: Path | None,
     watch: Path | None,
@@ -73,7 +76,8 @@ def command(
     }
     desired = load_config(config, overrides=overrides)
     check_access(desired.access)
-    client = _client(desired)
+    client = _client(desired, client_files(click.get_current_context()))
+    check_ports(desired.gateway, client.tls)
     watched = None if watch is None else _watched(watch, desired, client)
     stop = launch.StopSignal()
     launch.check_ports(desired)
@@ -99,9 +103,17 @@ def _say(text: str) -> None:
     click.echo(f"onegate: {text}", err=True)
 
 
-def _client(desired: Config) -> ManagementClient:
-    """The own gateway's management; its key is a new one, the cluster's secret."""
-    return ManagementClient(launch.management_url(desired), key=secrets.token_hex(32))
+def _client(desired: Config, own: ClientFiles) -> ManagementClient:
+    """The own gateway's management; its key is a new one, the cluster's secret. It trusts the port's own certificate,
+    and shows that too where it has nothing else to show."""
+    url, key = launch.management_url(desired), secrets.token_hex(32)
+    tls = desired.gateway.management_tls
+    if tls is None:
+        return ManagementClient(url, key)
+    certificate, private_key = own.certificate or tls.certificate, own.private_key or tls.private_key
+    # In absolute terms: `up` moves to a folder of its own.
+    shown = os.path.abspath(certificate), os.path.abspath(private_key)
+    return ManagementClient(url, key, ClientFiles(tls.certificate, *shown, pinned=True))
 
 
 def _serve(

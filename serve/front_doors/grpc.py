@@ -19,6 +19,7 @@ from serve.front_doors.http2_connection import Http2Connection
 from serve.front_doors.http2_connections import Http2Connections
 from serve.front_doors.http2_headers import RequestHead
 from serve.front_doors.listener import Listener
+from serve.front_doors.tls import Tls
 
 FLUSH_S = 1.0
 """How long clients may take to read that what was under way is given up."""
@@ -30,7 +31,8 @@ class GrpcFrontDoor:
     `max_message_bytes` bounds a message, unpacked where it came compressed; -1 is no limit. More than `max_requests`
     at once are refused as overload, the messages of streams among them, and as many streams; None is no limit.
     Connections beyond `max_connections` wait to be accepted. A message that takes longer than `timeout_s` is given up,
-    and so is a client that makes no room for an answer for so long. `guard` lets calls in; None is for everybody.
+    and so are a client that makes no room for an answer for so long and, with `tls`, a handshake. `guard` lets calls
+    in; None is for everybody.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class GrpcFrontDoor:
         max_connections: int = 4096,
         timeout_s: float = 60.0,
         guard: Guard | None = None,
+        tls: Tls | None = None,
     ) -> None:
         services = list(services)
         self._calls = Calls(answer, max_requests, guard)
@@ -50,6 +53,7 @@ class GrpcFrontDoor:
         self._max_message_bytes = max_message_bytes
         self._max_connections = max_connections
         self._timeout_s = timeout_s
+        self._tls = tls
         self._methods = {
             f"/{service.name}/{name}".encode(): self._calls.method(service, method)
             for service in services
@@ -84,15 +88,17 @@ class GrpcFrontDoor:
 
     def _listener(self, address: str) -> Http2Listener:
         host, _, port = address.rpartition(":")
-        return Http2Listener(self, host.strip("[]"), int(port), self._max_connections, self._timeout_s)
+        return Http2Listener(self, host.strip("[]"), int(port), self._max_connections, self._timeout_s, self._tls)
 
 
 class Http2Listener(Listener):
     """A port of the front door."""
 
-    def __init__(self, door: GrpcFrontDoor, host: str, port: int, max_connections: int, timeout_s: float) -> None:
+    def __init__(
+        self, door: GrpcFrontDoor, host: str, port: int, max_connections: int, timeout_s: float, tls: Tls | None
+    ) -> None:
         self._shared = Http2Connections(door, self.freed, timeout_s=timeout_s)
-        super().__init__(host, port, self._shared, self._connection, max_connections)
+        super().__init__(host, port, self._shared, self._connection, max_connections, tls, timeout_s)
 
     def _connection(self) -> Http2Connection:
         return Http2Connection(self._shared, asyncio.get_running_loop())

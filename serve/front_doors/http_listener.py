@@ -7,6 +7,7 @@ from email.utils import formatdate
 
 from serve.front_doors.http_connection import HttpApplication, HttpConnection, HttpConnections
 from serve.front_doors.listener import Listener
+from serve.front_doors.tls import Tls
 
 
 class HttpListener(Listener):
@@ -14,7 +15,7 @@ class HttpListener(Listener):
 
     Connections beyond `max_connections` wait to be accepted. One whose request's headers do not arrive within
     `header_timeout_s`, or that stays idle for as long, is closed; a body that takes longer than `body_timeout_s` is
-    given up, and so is a client that does not read its reply for so long.
+    given up, and so are a client that does not read its reply for so long and, with `tls`, a handshake.
     """
 
     def __init__(
@@ -26,11 +27,12 @@ class HttpListener(Listener):
         max_connections: int = 4096,
         header_timeout_s: float = 60.0,
         body_timeout_s: float = 60.0,
+        tls: Tls | None = None,
     ) -> None:
         self._shared = HttpConnections(
             application, self.freed, header_timeout_s=header_timeout_s, body_timeout_s=body_timeout_s
         )
-        super().__init__(host, port, self._shared, self._connection, max_connections)
+        super().__init__(host, port, self._shared, self._connection, max_connections, tls, body_timeout_s)
 
     def _connection(self) -> HttpConnection:
         return HttpConnection(self._shared, asyncio.get_running_loop())

@@ -11,7 +11,11 @@ import logging
 import math
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
+
+from serve.front_doors.tls import Tls
+from serve.front_doors.tls_handshake import TlsHandshake
 
 log = logging.getLogger("onegate")
 
@@ -50,6 +54,8 @@ class Connections(Generic[C]):
         self.draining = False
         self.open: set[C] = set()
         """Those that have not ended."""
+        self.handshakes: set[TlsHandshake] = set()
+        """Clients that are not let in yet, of a port with TLS."""
 
     def is_late(self, since: int, limit_s: float) -> bool:
         """Whether more than `limit_s` have passed since that tick."""
@@ -63,7 +69,8 @@ class Connections(Generic[C]):
 
 class Listener:
     """Makes a connection of each client, with `protocol`, from `start` to `stop`. Clients beyond `max_connections` wait
-    to be accepted; connections call `freed` at their end."""
+    to be accepted; connections call `freed` at their end. With `tls`, a client is let in within `handshake_timeout_s`.
+    """
 
     def __init__(
         self,
@@ -72,16 +79,22 @@ class Listener:
         connections: Connections[Any],
         protocol: Callable[[], asyncio.BaseProtocol],
         max_connections: int,
+        tls: Tls | None = None,
+        handshake_timeout_s: float = 60.0,
     ) -> None:
         self._address = (host, port)
         self._connections = connections
+        self._tls = tls
         self._protocol = protocol
+        if tls is not None:
+            self._protocol = partial(TlsHandshake, tls, connections, handshake_timeout_s, protocol)
         self._max_connections = max_connections
         self._accepting: set[asyncio.Task[None]] = set()
         self._socket: socket.socket | None = None
         self._listens = False
         self._accepted = 0
         self._ticks: asyncio.Task[None] | None = None
+        self._renewals: asyncio.Task[None] | None = None
 
     def start(self) -> int:
         """Opens the socket; returns its port. Raises `OSError` when it can't be bound."""
@@ -100,6 +113,8 @@ class Listener:
         self._socket = listening
         self._loop = asyncio.get_running_loop()
         self._ticks = self._loop.create_task(self._tick())
+        if self._tls is not None:
+            self._renewals = self._loop.create_task(self._tls.follow())
         self._listen()
         port: int = listening.getsockname()[1]
         return port
@@ -127,14 +142,17 @@ class Listener:
         self.close()
         end = self._loop.time() + grace_s
         await asyncio.gather(*self._accepting, return_exceptions=True)
-        if shared.open:
+        if shared.open or shared.handshakes:
             await asyncio.sleep(min(FAREWELL_S, grace_s))
-        while shared.open and self._loop.time() < end:
-            for connection in list(shared.open):
+        while (shared.open or shared.handshakes) and self._loop.time() < end:
+            for connection in [*shared.handshakes, *shared.open]:
                 connection.close_if_idle()
             await asyncio.sleep(min(shared.tick_s / 4, max(0.0, end - self._loop.time())))
-        assert self._ticks is not None
-        self._ticks.cancel()
+        for handshake in list(shared.handshakes):
+            handshake.abort()
+        for task in (self._ticks, self._renewals):
+            if task is not None:
+                task.cancel()
 
     # -- connections -----------------------------------------------------------------------------------------------
 
@@ -188,7 +206,7 @@ class Listener:
         shared = self._connections
         while True:
             self.begin_tick()
-            for connection in list(shared.open):
+            for connection in [*shared.handshakes, *shared.open]:
                 connection.look()
             await asyncio.sleep(shared.tick_s)
             shared.tick += 1

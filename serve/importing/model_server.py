@@ -115,7 +115,7 @@ def _address(properties: dict[str, str], key: str, port_key: str, ports: dict[st
         notes.add(key, f"{text!r} is no HTTP address; the usual port is taken")
         return None
     if address.scheme == "https":
-        notes.add(key, "there is no TLS here: a proxy in front has to speak it")
+        notes.add(key, "https is not carried over: set gateway.tls, or gateway.management_tls")
     ports[port_key] = port or {"http": 80, "https": 443}[address.scheme]
     return host
 

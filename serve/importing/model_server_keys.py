@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from serve.importing.base import TAKEN, Fate, needless, without
 
-_TLS = without("there is no TLS here: a proxy in front has to speak it")
-_CORS = without("answers carry no CORS headers: a proxy in front has to add them")
+_TLS = without("not carried over: set gateway.tls, with certificate and key as PEM files")
+_CORS = without("not carried over: list the origins in gateway.cors_origins")
 _JAVA = needless("a setting of the Java front end")
 _GPU = without("models run on CPUs; there is no key for GPUs")
 _METRICS = without("there is no page of metrics; `GET /v2/models/stats` tells what was counted")

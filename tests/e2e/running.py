@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -34,16 +35,19 @@ class Running:
         environment: dict[str, str] | None = None,
         onegate: Path = ONEGATE,
         words: Sequence[str] = (),
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.folder = folder
         self.onegate = onegate
         self.config = config
+        self.tls = tls
         ports = free_ports(3)
         names = ("http_port", "grpc_port", "management_port")
         config["gateway"] = dict(zip(names, ports, strict=True)) | config.get("gateway", {})
-        self.url = f"http://127.0.0.1:{config['gateway']['http_port']}"
+        http, management = ("https" if key in config["gateway"] else "http" for key in ("tls", "management_tls"))
+        self.url = f"{http}://127.0.0.1:{config['gateway']['http_port']}"
         self.grpc = f"127.0.0.1:{config['gateway']['grpc_port']}"
-        self.management = f"http://127.0.0.1:{config['gateway']['management_port']}"
+        self.management = f"{management}://127.0.0.1:{config['gateway']['management_port']}"
         self.environment = os.environ | {"ONEGATE_MANAGEMENT": self.management} | (environment or {})
         self.write_config()
         self.log = folder / "up.log"
@@ -76,7 +80,7 @@ class Running:
         raise AssertionError(f"not settled after {START_S} s:\n{self.log.read_text()}")
 
     def state(self) -> dict[str, Any]:
-        return json.loads(get(f"{self.management}/api/state")[1])
+        return json.loads(get(f"{self.management}/api/state", tls=self.tls)[1])
 
     def rows(self, model: str) -> list[dict[str, Any]]:
         return [row for row in self.state()["models"] if row["name"] == model]
@@ -151,11 +155,13 @@ def free_ports(count: int) -> list[int]:
             each.close()
 
 
-def get(url: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> tuple[int, bytes]:
+def get(
+    url: str, body: bytes | None = None, headers: dict[str, str] | None = None, tls: ssl.SSLContext | None = None
+) -> tuple[int, bytes]:
     """Status and body of one request."""
     request = urllib.request.Request(url, data=body, headers=headers or {})
     try:
-        with urllib.request.urlopen(request, timeout=40) as reply:
+        with urllib.request.urlopen(request, timeout=40, context=tls) as reply:
             return reply.status, reply.read()
     except urllib.error.HTTPError as error:
         with error:

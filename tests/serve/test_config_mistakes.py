@@ -62,7 +62,7 @@ def test_a_mistake_at_the_top_is_told_with_its_line(text: str, message: str) -> 
         ("http_port: 8081", "http_port: 8081 is also gateway.grpc_port; the three ports must differ"),
         ("{grpc_port: 7, management_port: 7}", "management_port: 7 is also gateway.grpc_port; the three ports must differ"),
         ("http_prt: 1", "http_prt: unknown key; did you mean 'http_port'?"),
-        ("management_key: k", "management_key: unknown key; did you mean 'management_port'?"),
+        ("management_porf: 1", "management_porf: unknown key; did you mean 'management_port'?"),
         ("replicas: 65", "replicas: expected a whole number from 1 to 64, got 65"),
         ("max_body_bytes: 1023", "max_body_bytes: expected a whole number from 1024 to 2147483647, got 1023"),
         ("drain_timeout_s: .inf", "drain_timeout_s: expected a number from 0 to 3600, got .inf"),
