@@ -232,6 +232,7 @@ def start_applications(config: Config, log_file: Path | None, secret: str) -> No
                 max_requests=gateway.max_requests,
                 max_connections=gateway.max_connections,
                 body_timeout_s=gateway.body_timeout_s,
+                model_memory_mib=gateway.model_memory_mib,
                 log_file=log_path,
                 access=config.access,
             ),

@@ -36,8 +36,24 @@ class Batching(msgspec.Struct, frozen=True):
     preferred: tuple[int, ...] = ()
 
 
+class Scaling(msgspec.Struct, frozen=True):
+    """Between what, and when, the number of a version's replicas moves (`serve/scaling.py`). `target_rows`, waiting or
+    running, are meant for each replica."""
+
+    least: int
+    most: int
+    target_rows: int
+    up_delay_s: float
+    down_delay_s: float
+
+    def within(self, replicas: int) -> int:
+        """The number nearest to `replicas` that the bounds admit."""
+        return min(max(replicas, self.least), self.most)
+
+
 class ServeOptions(msgspec.Struct, frozen=True):
-    """How a version is run. `executor` is decided: `inline` or `replicas`, never `auto`."""
+    """How a version is run. `executor` is decided: `inline` or `replicas`, never `auto`. `replicas` is the number that
+    is wanted now; with `scaling` it moves."""
 
     executor: str
     cpus: int = 1
@@ -48,6 +64,7 @@ class ServeOptions(msgspec.Struct, frozen=True):
     """Of the response cache in each gateway; 0 is none."""
     hedge_ms: float | None = None
     """A batch that a replica has not answered after this long goes to a second one too; None is never."""
+    scaling: Scaling | None = None
 
 
 class Replica(msgspec.Struct, frozen=True):
@@ -70,6 +87,11 @@ class VersionEntry(msgspec.Struct, frozen=True):
     def key(self) -> VersionKey:
         """Model name and version number."""
         return (self.manifest.name, self.manifest.version)
+
+
+def with_replicas(entry: VersionEntry, replicas: int) -> VersionEntry:
+    """The same version with another number of replicas wanted."""
+    return msgspec.structs.replace(entry, serve=msgspec.structs.replace(entry.serve, replicas=replicas))
 
 
 def runs_differently(old: VersionEntry, new: VersionEntry) -> bool:

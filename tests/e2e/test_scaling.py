@@ -1,0 +1,135 @@
+"""Replicas that come and go with the load, to none and back, and more models than the gateway has memory for."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import psutil
+from onnx import TensorProto, helper, numpy_helper
+
+from tests.e2e.models import body, write_multiplier, write_slow
+from tests.e2e.running import Running, get, running
+
+MIB = 2**20
+
+
+def scaled(source: str, **replicas: float) -> dict[str, Any]:
+    """The config of one model, called `m`, whose number of replicas moves."""
+    serve = {"executor": "replicas", "replicas": replicas, "batching": {"max_batch_size": 1}}
+    return {"store": "store", "models": [{"name": "m", "source": source, "serve": serve}]}
+
+
+def row(gateway: Running) -> dict[str, Any]:
+    [found] = gateway.rows("m")
+    return found
+
+
+def seconds_until(condition: Callable[[], bool], limit_s: float) -> float:
+    """How long it took until `condition` held."""
+    begin = time.monotonic()
+    while not condition():
+        assert time.monotonic() - begin < limit_s, f"not within {limit_s} s"
+        time.sleep(0.1)
+    return time.monotonic() - begin
+
+
+class Callers:
+    """Clients that call again as soon as they are answered; `answers` counts statuses with values."""
+
+    def __init__(self, url: str) -> None:
+        self.answers: dict[tuple[int, float], int] = {}
+        self._url = url
+        self._ending = threading.Event()
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def calling(self, count: int) -> Iterator[None]:
+        """So many clients for the block."""
+        with ThreadPoolExecutor(count) as pool:
+            calls = [pool.submit(self._call) for _ in range(count)]
+            try:
+                yield
+            finally:
+                self._ending.set()
+            for call in calls:
+                call.result()
+        self._ending.clear()
+
+    def _call(self) -> None:
+        while not self._ending.is_set():
+            status, answer = get(self._url, body(3.0))
+            value = json.loads(answer)["outputs"][0]["data"][0] if status == 200 else -1.0
+            with self._lock:
+                self.answers[status, value] = self.answers.get((status, value), 0) + 1
+
+
+def test_replicas_come_with_load_and_go_with_it_without_a_failed_request(tmp_path: Path) -> None:
+    write_slow(tmp_path / "slow.onnx", steps=20)
+    config = scaled("slow.onnx", min=1, max=4, target_queue=2, up_delay_s=1.0, down_delay_s=2.0)
+    with running(tmp_path, config) as gateway:
+        gateway.wait_until_settled()
+        assert row(gateway)["replicas"] == {"ready": 1, "wanted": 1, "min": 1, "max": 4}
+        callers = Callers(f"{gateway.url}/v2/models/m/infer")
+        with callers.calling(12):
+            up_s = seconds_until(lambda: row(gateway)["replicas"]["ready"] == 4, 60)
+            assert row(gateway)["replicas"]["wanted"] == 4
+        # One client is no load for four, and must not notice that three of them go.
+        with callers.calling(1):
+            down_s = seconds_until(lambda: row(gateway)["replicas"]["ready"] == 1, 60)
+            seconds_until(lambda: len(gateway.replica_processes("m")) == 1, 30)
+        print(f"1 -> 4 replicas under load in {up_s:.1f} s, 4 -> 1 in {down_s:.1f} s")
+        assert set(callers.answers) == {(200, 3.0)}
+        assert row(gateway)["state"] == "READY"
+
+
+def test_a_model_that_nobody_calls_keeps_no_replica_and_its_next_request_is_answered(tmp_path: Path) -> None:
+    write_multiplier(tmp_path / "times.onnx", 2.0)
+    config = scaled("times.onnx", min=0, max=2, down_delay_s=1.0)
+    with running(tmp_path, config) as gateway:
+        gateway.wait_until_settled()
+        seconds_until(lambda: (row(gateway)["state"], len(gateway.replica_processes("m"))) == ("IDLE", 0), 60)
+        assert row(gateway)["replicas"] == {"ready": 0, "wanted": 0, "min": 0, "max": 2}
+        assert get(f"{gateway.url}/v2/models/m/ready")[0] == 200
+        begin = time.monotonic()
+        status, answer = get(f"{gateway.url}/v2/models/m/infer", body(4.0))
+        print(f"0 -> 1 replica: the first answer after {time.monotonic() - begin:.1f} s")
+        assert (status, json.loads(answer)["outputs"][0]["data"]) == (200, [8.0, 8.0])
+
+        seconds_until(lambda: row(gateway)["state"] == "IDLE", 60)
+        [controller] = gateway.serve_processes("onegate-controller", "Controller")
+        controller.kill()
+        controller.wait(10)
+        # While the next controller finds out what there is, the request waits; nothing was lost with the last one.
+        status, answer = get(f"{gateway.url}/v2/models/m/infer", body(5.0))
+        assert (status, json.loads(answer)["outputs"][0]["data"]) == (200, [10.0, 10.0])
+
+
+def write_large(path: Path, factor: float, size_bytes: int) -> None:
+    """`y = x * factor`, FP32[-1,2], with weights of that size that add nothing."""
+    padding = np.zeros(size_bytes // 4, np.float32)
+    graph = helper.make_graph(
+        [
+            helper.make_node("Mul", ["x", "factor"], ["scaled"]),
+            helper.make_node("Gather", ["padding", "first"], ["nothing"]),
+            helper.make_node("Add", ["scaled", "nothing"], ["y"]),
+            helper.make_node("ArgMax", ["scaled"], ["index"], axis=1, keepdims=0),
+        ],
+        "large",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 2])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 2])],
+        [
+            numpy_helper.from_array(np.float32(factor), "factor"),
+            numpy_helper.from_array(padding, "padding"),
+            numpy_helper.from_array(np.array([0]), "first"),
+        ],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), path)
