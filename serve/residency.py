@@ -16,7 +16,7 @@ from serve.errors import presentable
 from serve.executors.inline import InlineExecutor
 from serve.executors.parked import ParkedExecutor
 from serve.lanes import ClosableExecutor, LoadedVersion
-from serve.memory import loaded_bytes
+from serve.memory import give_back, loaded_bytes
 from serve.routing import VersionEntry, VersionKey
 
 log = logging.getLogger("onegate")
@@ -115,6 +115,8 @@ class Residency:
         self._on_change(version)
         log.info("version %s of %s is unloaded until its next request", version.key[1], version.key[0])
         await retired.close()
+        del retired
+        await asyncio.to_thread(give_back)
 
 
 def is_parked(version: LoadedVersion) -> bool:

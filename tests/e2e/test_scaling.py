@@ -43,7 +43,7 @@ def seconds_until(condition: Callable[[], bool], limit_s: float) -> float:
 
 
 class Callers:
-    """Clients that call again as soon as they are answered; `answers` counts statuses with values."""
+    """Clients that call again when they are answered; `answers` counts statuses with values."""
 
     def __init__(self, url: str) -> None:
         self.answers: dict[tuple[int, float], int] = {}
@@ -52,10 +52,10 @@ class Callers:
         self._lock = threading.Lock()
 
     @contextmanager
-    def calling(self, count: int) -> Iterator[None]:
-        """So many clients for the block."""
+    def calling(self, count: int, pause_s: float = 0.0) -> Iterator[None]:
+        """So many clients for the block, each of which pauses after each answer."""
         with ThreadPoolExecutor(count) as pool:
-            calls = [pool.submit(self._call) for _ in range(count)]
+            calls = [pool.submit(self._call, pause_s) for _ in range(count)]
             try:
                 yield
             finally:
@@ -64,8 +64,8 @@ class Callers:
                 call.result()
         self._ending.clear()
 
-    def _call(self) -> None:
-        while not self._ending.is_set():
+    def _call(self, pause_s: float) -> None:
+        while not self._ending.wait(pause_s):
             status, answer = get(self._url, body(3.0))
             value = json.loads(answer)["outputs"][0]["data"][0] if status == 200 else -1.0
             with self._lock:
@@ -82,8 +82,8 @@ def test_replicas_come_with_load_and_go_with_it_without_a_failed_request(tmp_pat
         with callers.calling(12):
             up_s = seconds_until(lambda: row(gateway)["replicas"]["ready"] == 4, 60)
             assert row(gateway)["replicas"]["wanted"] == 4
-        # One client is no load for four, and must not notice that three of them go.
-        with callers.calling(1):
+        # Clients with little to ask are no load for four, and must not notice that three of them go.
+        with callers.calling(2, pause_s=1.0):
             down_s = seconds_until(lambda: row(gateway)["replicas"]["ready"] == 1, 60)
             seconds_until(lambda: len(gateway.replica_processes("m")) == 1, 30)
         print(f"1 -> 4 replicas under load in {up_s:.1f} s, 4 -> 1 in {down_s:.1f} s")
@@ -114,22 +114,48 @@ def test_a_model_that_nobody_calls_keeps_no_replica_and_its_next_request_is_answ
 
 
 def write_large(path: Path, factor: float, size_bytes: int) -> None:
-    """`y = x * factor`, FP32[-1,2], with weights of that size that add nothing."""
-    padding = np.zeros(size_bytes // 4, np.float32)
+    """`y = x * factor`, FP32[-1,2], with as many bytes of weights, of which it adds one that is zero."""
     graph = helper.make_graph(
         [
             helper.make_node("Mul", ["x", "factor"], ["scaled"]),
-            helper.make_node("Gather", ["padding", "first"], ["nothing"]),
+            helper.make_node("ArgMax", ["x"], ["larger"], axis=1, keepdims=1),
+            helper.make_node("Gather", ["weights", "larger"], ["nothing"]),
             helper.make_node("Add", ["scaled", "nothing"], ["y"]),
-            helper.make_node("ArgMax", ["scaled"], ["index"], axis=1, keepdims=0),
         ],
         "large",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 2])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 2])],
         [
             numpy_helper.from_array(np.float32(factor), "factor"),
-            numpy_helper.from_array(padding, "padding"),
-            numpy_helper.from_array(np.array([0]), "first"),
+            numpy_helper.from_array(np.zeros(size_bytes // 4, np.float32), "weights"),
         ],
     )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), path)
+
+
+def test_more_models_than_there_is_memory_for_all_answer(tmp_path: Path) -> None:
+    count, size_mib, room_mib = 20, 16, 5 * 17
+    for number in range(count):
+        write_large(tmp_path / f"{number}.onnx", float(number), size_mib * MIB)
+    models = [
+        {"name": f"m{number}", "source": f"{number}.onnx", "serve": {"executor": "inline"}} for number in range(count)
+    ]
+    with running(tmp_path, {"store": "store", "gateway": {"model_memory_mib": room_mib}, "models": models}) as gateway:
+        gateway.wait_until_settled()
+        [process] = gateway.serve_processes("onegate", "Gateway")
+        states = {found["state"] for found in gateway.state()["models"]}
+        assert states <= {"READY", "IDLE"}
+        held_mib, slowest_s = 0.0, 0.0
+        for turn in range(2):
+            for number in range(count):
+                begin = time.monotonic()
+                status, answer = get(f"{gateway.url}/v2/models/m{number}/infer", body(2.0 + turn))
+                slowest_s = max(slowest_s, time.monotonic() - begin)
+                expected = number * (2.0 + turn)
+                assert (status, json.loads(answer)["outputs"][0]["data"]) == (200, [expected, expected])
+                held_mib = max(held_mib, process.memory_info().rss / MIB)
+        found = [each["state"] for each in gateway.state()["models"]]
+        print(f"{count} models of {size_mib} MiB in {room_mib}: at most {held_mib:.0f} MiB, slowest answer {slowest_s:.2f} s")
+        # What a gateway without models takes, and the budget: all models are 320 MiB.
+        assert held_mib < bare_mib + room_mib
+        assert found.count("IDLE") >= count - 5
