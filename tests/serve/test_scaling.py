@@ -17,7 +17,9 @@ V1 = ("m", 1)
 class Version:
     """A version whose gateways report every second, and which at once has as many replicas as it is to have."""
 
-    def __init__(self, replicas: int = 1, *, least: int = 1, most: int = 4, up: float = 1.0, down: float = 10.0) -> None:
+    def __init__(
+        self, replicas: int = 1, *, least: int = 1, most: int = 4, up: float = 1.0, down: float = 10.0
+    ) -> None:
         self.scaling = Scaling(least, most, target_rows=2, up_delay_s=up, down_delay_s=down)
         self.replicas = replicas
         self.now = 100.0
