@@ -103,6 +103,12 @@ def test_a_model_that_nobody_calls_keeps_no_replica_and_its_next_request_is_answ
         print(f"0 -> 1 replica: the first answer after {time.monotonic() - begin:.1f} s")
         assert (status, json.loads(answer)["outputs"][0]["data"]) == (200, [8.0, 8.0])
 
+        # Requests that come about when the only replica is to go: before, while and after it does.
+        for pause_s in (0.9, 1.1, 1.3, 1.5, 1.7, 2.1):
+            time.sleep(pause_s)
+            status, answer = get(f"{gateway.url}/v2/models/m/infer", body(pause_s))
+            assert (status, json.loads(answer)["model_name"]) == (200, "m")
+
         seconds_until(lambda: row(gateway)["state"] == "IDLE", 60)
         [controller] = gateway.serve_processes("onegate-controller", "Controller")
         controller.kill()
