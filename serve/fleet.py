@@ -145,9 +145,12 @@ class Fleet:
             self._replicas[report.replica.id] = (now, report)
 
     def fail(self, key: VersionKey, reason: str) -> None:
-        """A version can't be loaded, or not be run as it is wanted to, and why."""
+        """A version can't be loaded, or not be run as it is wanted to, and why. One that was ready stays so: requests
+        wait for the next attempt, and the state tells why there is no replica."""
         state = self.versions.get(key)
         if state is None or state.phase != "LOADING":
+            if state is not None and state.phase == "READY" and not self.replicas_of(key):
+                state.reason = told_failure(reason).message
             return
         state.error = told_failure(reason)
         state.reason = state.error.message
@@ -225,6 +228,9 @@ class Fleet:
         self._replicas = {i: seen for i, seen in self._replicas.items() if now - seen[0] <= LEASE_S}
 
     def _advance(self, key: VersionKey, state: VersionState) -> None:
+        # One with an error tells why a change was not made, though it has replicas.
+        if state.phase == "READY" and state.reason is not None and state.error is None and self.replicas_of(key):
+            state.reason = None
         if state.phase != "LOADING" or not self._gateways:
             return
         seen = [

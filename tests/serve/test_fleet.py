@@ -835,3 +835,14 @@ def test_a_new_controller_finds_an_unloaded_version_ready() -> None:
     heir = Cluster("a", number=200)
     heir.fleet.adopt(cluster.fleet.table, GatewayReport("a", cluster.fleet.table.number, {V1: IDLE}))
     assert heir.phases() == {V1: "READY"}
+
+
+def test_a_ready_version_whose_replica_can_not_start_tells_why_until_one_does() -> None:
+    cluster = scaled_cluster(1)
+    replica = Replica("r", "node", "unix-abstract:r", "127.0.0.1:1")
+    cluster.fleet.hear_replica(ReplicaReport(replica, V1, "m-1/1/64", failure="StoreError: the store is away"), 0.0)
+    cluster.step()
+    assert (cluster.phases(), cluster.fleet.versions[V1].reason) == ({V1: "READY"}, "the store is away")
+    cluster.fleet.hear_replica(ReplicaReport(replica, V1, "m-1/1/64"), 0.0)
+    cluster.step()
+    assert cluster.fleet.versions[V1].reason is None
