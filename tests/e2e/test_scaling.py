@@ -11,11 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import onnx
-from onnx import TensorProto, helper, numpy_helper
-
-from tests.e2e.models import body, write_multiplier, write_slow
+from tests.e2e.models import body, write_large, write_multiplier, write_slow
 from tests.e2e.running import Running, get, running
 
 MIB = 2**20
@@ -116,26 +112,6 @@ def test_a_model_that_nobody_calls_keeps_no_replica_and_its_next_request_is_answ
         # While the next controller finds out what there is, the request waits; nothing was lost with the last one.
         status, answer = get(f"{gateway.url}/v2/models/m/infer", body(5.0))
         assert (status, json.loads(answer)["outputs"][0]["data"]) == (200, [10.0, 10.0])
-
-
-def write_large(path: Path, factor: float, size_bytes: int) -> None:
-    """`y = x * factor`, FP32[-1,2], with as many bytes of weights, of which it adds one that is zero."""
-    graph = helper.make_graph(
-        [
-            helper.make_node("Mul", ["x", "factor"], ["scaled"]),
-            helper.make_node("ArgMax", ["x"], ["larger"], axis=1, keepdims=1),
-            helper.make_node("Gather", ["weights", "larger"], ["nothing"]),
-            helper.make_node("Add", ["scaled", "nothing"], ["y"]),
-        ],
-        "large",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 2])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 2])],
-        [
-            numpy_helper.from_array(np.float32(factor), "factor"),
-            numpy_helper.from_array(np.zeros(size_bytes // 4, np.float32), "weights"),
-        ],
-    )
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), path)
 
 
 def test_more_models_than_there_is_memory_for_all_answer(tmp_path: Path) -> None:

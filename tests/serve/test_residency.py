@@ -9,9 +9,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 
 from model_store.errors import IntegrityError, OutOfMemory
 from model_store.manifest import TensorSpec
@@ -24,6 +22,7 @@ from serve.reports import IDLE, LOADING, READY
 from serve.residency import BESIDE_FILES_BYTES, is_parked, resident_bytes
 from serve.routing import ModelRoute, Router, RoutingTable, ServeOptions, VersionEntry, VersionKey
 from serve.runtimes.base import Runtime
+from tests.e2e.models import write_large
 from tests.serve.test_idle_models import memory_bytes
 from tests.serve.tiny_versions import manifest
 from tests.serve.waiting import eventually
@@ -32,27 +31,6 @@ MIB = 2**20
 WEIGHTS_BYTES = 4 * MIB
 ROOM = 5 * (WEIGHTS_BYTES + MIB)
 """For five versions, and not for six."""
-
-
-def write(path: Path, factor: float) -> Path:
-    """`y = x * factor`, FP32[N, 2], with weights of which it adds one that is zero."""
-    graph = helper.make_graph(
-        [
-            helper.make_node("Mul", ["x", "factor"], ["scaled"]),
-            helper.make_node("ArgMax", ["x"], ["larger"], axis=1, keepdims=1),
-            helper.make_node("Gather", ["weights", "larger"], ["nothing"]),
-            helper.make_node("Add", ["scaled", "nothing"], ["y"]),
-        ],
-        "large",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 2])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 2])],
-        [
-            numpy_helper.from_array(np.float32(factor), "factor"),
-            numpy_helper.from_array(np.zeros(WEIGHTS_BYTES // 4, np.float32), "weights"),
-        ],
-    )
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), path)
-    return path
 
 
 class Gateway:
@@ -72,7 +50,8 @@ class Gateway:
     def publish(self, number: int, **options: int) -> VersionEntry:
         x, y = TensorSpec("x", "FP32", (-1, 2)), TensorSpec("y", "FP32", (-1, 2))
         described = msgspec.structs.replace(manifest(f"m{number}", 0, [x], [y]), key=str(number))
-        file = write(self.folder / f"{number}.onnx", number)
+        file = self.folder / f"{number}.onnx"
+        write_large(file, number, WEIGHTS_BYTES)
         return VersionEntry(
             self.store.publish(described, {"model.onnx": file}), ServeOptions("inline", deadline_ms=5000, **options)
         )
@@ -96,6 +75,13 @@ class Gateway:
             lambda: self.loader.states.keys() == keys and set(self.loader.states.values()) <= {READY, IDLE}, 20
         )
         await eventually(lambda: not self.loader._tasks)
+
+    async def hold_six(self) -> tuple[list[VersionEntry], int]:
+        """Six versions, and which of them had to be unloaded."""
+        entries = [self.publish(number) for number in range(6)]
+        await self.hold(*entries)
+        (parked,) = set(range(6)) - set(self.in_memory())
+        return entries, parked
 
     async def answer(self, number: int) -> float:
         request = InferenceRequest(f"m{number}", inputs={"x": np.ones((1, 2), np.float32)})
@@ -160,9 +146,7 @@ async def test_the_least_recently_used_goes(gateway: Gateway) -> None:
 
 
 async def test_what_is_asked_of_an_unloaded_version_beside_inference_does_not_load_it(gateway: Gateway) -> None:
-    entries = [gateway.publish(number) for number in range(6)]
-    await gateway.hold(*entries)
-    [parked] = set(range(6)) - set(gateway.in_memory())
+    _, parked = await gateway.hold_six()
     assert gateway.dispatcher.describe_server().ready
     assert len(gateway.dispatcher.describe_all().models) == 6
     assert parked not in gateway.in_memory()
@@ -183,9 +167,7 @@ async def test_counters_outlive_an_unloading(gateway: Gateway) -> None:
 async def test_many_requests_for_an_unloaded_version_load_it_once(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    entries = [gateway.publish(number) for number in range(6)]
-    await gateway.hold(*entries)
-    [parked] = set(range(6)) - set(gateway.in_memory())
+    _, parked = await gateway.hold_six()
     loads: list[str] = []
 
     def counted(store_url: str, entry: VersionEntry, folder: Path) -> Runtime:
@@ -198,9 +180,8 @@ async def test_many_requests_for_an_unloaded_version_load_it_once(
 
 
 async def test_a_version_in_use_is_not_taken(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
-    entries = [gateway.publish(number) for number in range(6)]
-    await gateway.hold(*entries)
-    loaded, [parked] = gateway.in_memory(), set(range(6)) - set(gateway.in_memory())
+    _, parked = await gateway.hold_six()
+    loaded = gateway.in_memory()
     for number in loaded:
         monkeypatch.setattr(type(gateway.dispatcher.loaded[key_of(number)]), "rows", property(_in_use(loaded)))
     waiting = asyncio.ensure_future(gateway.answer(parked))
@@ -216,9 +197,7 @@ def _in_use(numbers: list[int]) -> Callable[[object], int]:
 
 
 async def test_a_version_that_can_not_come_back_answers_with_the_reason_and_is_tried_again(gateway: Gateway) -> None:
-    entries = [gateway.publish(number) for number in range(6)]
-    await gateway.hold(*entries)
-    [parked] = set(range(6)) - set(gateway.in_memory())
+    entries, parked = await gateway.hold_six()
     blob = gateway.blob(entries[parked])
     right = blob.read_bytes()
     blob.write_bytes(b"\0" + right[1:])
@@ -240,9 +219,7 @@ async def test_a_version_larger_than_the_budget_fails_with_what_to_do(tmp_path: 
 
 
 async def test_an_unloaded_version_whose_limits_change_stays_unloaded(gateway: Gateway) -> None:
-    entries = [gateway.publish(number) for number in range(6)]
-    await gateway.hold(*entries)
-    [parked] = set(range(6)) - set(gateway.in_memory())
+    entries, parked = await gateway.hold_six()
     entry = entries[parked]
     entries[parked] = VersionEntry(entry.manifest, msgspec.structs.replace(entry.serve, deadline_ms=1234))
     await gateway.hold(*entries)
@@ -253,9 +230,7 @@ async def test_an_unloaded_version_whose_limits_change_stays_unloaded(gateway: G
 async def test_an_unloaded_version_that_is_run_differently_is_proven_again(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    entries = [gateway.publish(number) for number in range(6)]
-    await gateway.hold(*entries)
-    [parked] = set(range(6)) - set(gateway.in_memory())
+    entries, parked = await gateway.hold_six()
     allowed = threading.Event()
     monkeypatch.setattr("serve.loading.load_version", held_up(allowed))
     entry = entries[parked]
@@ -271,9 +246,7 @@ async def test_an_unloaded_version_that_is_run_differently_is_proven_again(
 
 
 async def test_an_unloaded_version_that_leaves_the_table_is_forgotten(gateway: Gateway) -> None:
-    entries = [gateway.publish(number) for number in range(6)]
-    await gateway.hold(*entries)
-    [parked] = set(range(6)) - set(gateway.in_memory())
+    entries, parked = await gateway.hold_six()
     await gateway.hold(*(entry for number, entry in enumerate(entries) if number != parked))
     assert key_of(parked) not in gateway.dispatcher.loaded
 
