@@ -116,9 +116,10 @@ def _take_apart(annotation: Any, metadata: tuple[Any, ...], lists: int = 0) -> _
         return _take_apart(arguments[0], (*metadata, *arguments[1:]), lists)
     if origin in (Union, UnionType):
         shapes = [_take_apart(argument, metadata, lists) for argument in arguments if argument is not NoneType]
-        sections = [shape.inner for shape in shapes if _is_section(shape.inner)]
-        (some,) = [shape for shape in shapes if shape.inner not in sections] or shapes
-        return replace(some, stands_for=sections[0]) if sections and some.inner not in sections else some
+        if len(shapes) == 1:
+            return shapes[0]
+        value, section = sorted(shapes, key=lambda shape: _is_section(shape.inner))
+        return replace(value, stands_for=section.inner)
     if origin is list:
         return _take_apart(arguments[0], metadata, lists + 1)
     return _Shape(annotation, lists, metadata)
