@@ -9,7 +9,7 @@ Who comes next is `serve/waiting.py`'s.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from model_store.errors import DeadlineExceeded, ModelNotReady, OnegateError, Overloaded
@@ -88,6 +88,8 @@ class BatchQueue:
         self._deadlines = DeadlineWatch(self._loop, self._open_items, self._expire)
         self._idle = asyncio.Event()
         self._idle.set()
+        self.on_starved: Callable[[], None] = lambda: None
+        """Called whenever requests come to wait for an executor that can run nothing."""
         self.configure(batching)
 
     def configure(self, batching: Batching) -> None:
@@ -112,6 +114,11 @@ class BatchQueue:
     def waiting_rows(self) -> int:
         """Rows that no batch has taken yet."""
         return self._waiting.rows
+
+    @property
+    def rows(self) -> int:
+        """Rows that wait or run."""
+        return self._waiting.rows + sum(batch.rows for batch in self._under_way)
 
     @property
     def running_batches(self) -> int:
@@ -206,6 +213,13 @@ class BatchQueue:
                 retry_after_s=late_s,
             )
 
+    def fail_waiting(self, error: Exception) -> None:
+        """Answers all that waits with `error`: the executor that it waits for can't be had."""
+        for item in list(self._waiting):
+            self._waiting.discard(item)
+            item.fail(error)
+        self._note_idle()
+
     def _note_idle(self) -> None:
         if not self._under_way and not self._waiting.lines:
             self._idle.set()
@@ -232,6 +246,8 @@ class BatchQueue:
                 break
         if self._waiting.lines or self._under_way:
             self._deadlines.keep()
+            if not self._taken_slots and not self._executor.slots and self._waiting.lines:
+                self.on_starved()
         else:
             self._idle.set()
 

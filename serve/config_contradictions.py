@@ -138,6 +138,7 @@ def _serve(path: KeyPath, serve: Mapping[str, Any], defaults: Mapping[str, Any])
             (*path, "replicas"),
             f"{replicas} replicas need executor 'replicas' or 'auto', got 'inline'",
         )
+    yield from _scaling((*path, "replicas"), serve)
     delay_ms = _mapping(serve, "batching").get("max_delay_ms")
     deadline_ms = serve.get("deadline_ms", defaults["models[].serve.deadline_ms"])
     if _is_number(delay_ms) and _is_number(deadline_ms) and deadline_ms <= delay_ms:
@@ -158,6 +159,15 @@ def _upstream(path: KeyPath, serve: Mapping[str, Any], sources: list[Any]) -> It
         yield (*path, "upstream", "certificate"), "needs its `private_key`"
     if upstream.get("api_key_file") is not None and upstream.get("api_key_env") is not None:
         yield (*path, "upstream", "api_key_env"), "'api_key_file' and 'api_key_env' exclude each other; keep one"
+
+
+def _scaling(path: KeyPath, serve: Mapping[str, Any]) -> Iterator[Finding]:
+    bounds = _mapping(serve, "replicas")
+    if bounds and serve.get("executor") == "inline":
+        yield path, "bounds of replicas need executor 'replicas' or 'auto', got 'inline'"
+    least, most = bounds.get("min"), bounds.get("max")
+    if _is_number(least) and _is_number(most) and least > most:
+        yield (*path, "min"), f"expected at most max, which is {most}, got {least}"
 
 
 def _is_number(value: Any) -> TypeGuard[int | float]:

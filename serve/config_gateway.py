@@ -54,6 +54,13 @@ class GatewayConfig(Section):
     body_timeout_s: float = Field(
         default=60.0, gt=0, le=3600, description="Seconds in which a request's headers, and then its body, must arrive."
     )
+    model_memory_mib: int = Field(
+        default=0,
+        ge=0,
+        le=1_048_576,
+        description="MiB that the models loaded in one gateway may take, about; beyond them the least recently used "
+        "are unloaded and come back with their next request. 0 is no limit.",
+    )
     management_on_endpoint: bool = Field(
         default=False,
         description="Whether calls that load, unload and scale models answer on the HTTP and gRPC ports too.",

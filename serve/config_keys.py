@@ -7,7 +7,7 @@ Knows no key itself; `serve.config` holds the model.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -29,7 +29,7 @@ class ConfigKey:
     path: str
     item: str
     """The value, or each value of the list: `text`, `whole number`, `number`, `true or false`, `mapping of
-    text to text`, or `mapping` for a section."""
+    text to text`, `mapping` for a section, or `whole number or mapping` for one that a number may stand for."""
     is_list: bool
     """Whether a list stands there, or may: `is_single` is for one that may be written without its brackets."""
     default: Any
@@ -64,18 +64,19 @@ class ConfigKey:
     @property
     def is_section(self) -> bool:
         """Whether other keys stand under it."""
-        return self.item == "mapping"
+        return self.item.endswith("mapping")
 
     def expectation(self, of_item: bool) -> str:
         """What may stand there, in words that go on from 'expected'; `of_item`: in one place of the list."""
         if self.is_list and not of_item:
             return f"a list of {self.item}s" if not self.is_single else f"{self.item} or a list of {self.item}s"
-        if self.is_section:
+        if self.item == "mapping":
             return "a mapping"
         if self.choices:
             return self.bounds
         article = "" if self.item in ("text", "true or false") else "a "
-        return f"{article}{self.item} {self.limits}".rstrip()
+        mapping = " or a mapping" if self.is_section else ""
+        return f"{article}{self.item.removesuffix(' or mapping')} {self.limits}".rstrip() + mapping
 
 
 @cache
@@ -91,16 +92,22 @@ class _Shape:
     inner: Any
     lists: int
     metadata: tuple[Any, ...]
+    stands_for: type[Section] | None = None
+    """What may be written instead, where that is a mapping."""
 
 
 def _walk(model: type[Section], prefix: str) -> Iterator[ConfigKey]:
     for name, info in model.model_fields.items():
         shape = _take_apart(info.annotation, tuple(info.metadata))
-        section = isinstance(shape.inner, type) and issubclass(shape.inner, Section)
-        path = f"{prefix}{name}" + "[]" * shape.lists * section
-        yield _key(path, info, shape, section, name in model.PATHS)
-        if section:
-            yield from _walk(shape.inner, f"{path}.")
+        section = shape.inner if _is_section(shape.inner) else shape.stands_for
+        path = f"{prefix}{name}" + "[]" * shape.lists * (section is not None)
+        yield _key(path, info, shape, section is not None, name in model.PATHS)
+        if section is not None:
+            yield from _walk(section, f"{path}.")
+
+
+def _is_section(inner: Any) -> bool:
+    return isinstance(inner, type) and issubclass(inner, Section)
 
 
 def _take_apart(annotation: Any, metadata: tuple[Any, ...], lists: int = 0) -> _Shape:
@@ -108,8 +115,11 @@ def _take_apart(annotation: Any, metadata: tuple[Any, ...], lists: int = 0) -> _
     if origin is Annotated:
         return _take_apart(arguments[0], (*metadata, *arguments[1:]), lists)
     if origin in (Union, UnionType):
-        (some,) = (argument for argument in arguments if argument is not NoneType)
-        return _take_apart(some, metadata, lists)
+        shapes = [_take_apart(argument, metadata, lists) for argument in arguments if argument is not NoneType]
+        if len(shapes) == 1:
+            return shapes[0]
+        value, section = sorted(shapes, key=lambda shape: _is_section(shape.inner))
+        return replace(value, stands_for=section.inner)
     if origin is list:
         return _take_apart(arguments[0], metadata, lists + 1)
     return _Shape(annotation, lists, metadata)
@@ -130,7 +140,7 @@ def _key(path: str, info: FieldInfo, shape: _Shape, section: bool, is_path: bool
     rules = "; ".join(item.text for item in shape.metadata if isinstance(item, Rule))
     return ConfigKey(
         path=path,
-        item="mapping" if section else "text" if choices else _ITEMS[shape.inner],
+        item=_item(shape, choices),
         is_list=shape.lists > 0,
         default=REQUIRED if info.is_required() else info.get_default(call_default_factory=True),
         bounds=one_of(choices) if choices else rules or limits,
@@ -141,6 +151,13 @@ def _key(path: str, info: FieldInfo, shape: _Shape, section: bool, is_path: bool
         is_path=is_path,
         is_single=any(isinstance(item, OneOrMore) for item in shape.metadata),
     )
+
+
+def _item(shape: _Shape, choices: tuple[str, ...]) -> str:
+    if _is_section(shape.inner):
+        return "mapping"
+    item = "text" if choices else _ITEMS[shape.inner]
+    return item if shape.stands_for is None else f"{item} or mapping"
 
 
 def environment_name(path: str) -> str:

@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails
 from model_store.errors import ConfigError
 from serve.config_keys import ConfigKey
 from serve.config_rules import Rule
+from serve.config_scaling import MAPPING, NUMBER
 from serve.config_source import ConfigSource, KeyPath, Mistake, read_scalar, shorten
 
 Keys = Mapping[str, ConfigKey]
@@ -83,7 +84,8 @@ def _translated(detail: ErrorDetails, source: ConfigSource, keys: Keys) -> Mista
 
 
 def _written(path: KeyPath, value: Any) -> KeyPath:
-    """`path` without the place in a list that was written as one text."""
+    """`path` without the place in a list that was written as one text, and without the tags of forms."""
+    path = tuple(part for part in path if part not in (NUMBER, MAPPING))
     for depth, part in enumerate(path):
         if isinstance(value, str):
             return path[:depth]

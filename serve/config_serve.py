@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from serve.config_scaling import ReplicaNumber
 from serve.config_section import Section
 from serve.config_upstream import UpstreamConfig
 
@@ -40,7 +41,9 @@ class ServeConfig(Section):
         description="inline: in the gateway; replicas: in processes of its own; auto: by measured speed.",
     )
     cpus: int = Field(default=1, ge=1, le=256, description="Processor cores of each replica.")
-    replicas: int = Field(default=1, ge=1, le=256, description="Processes that run the model.")
+    replicas: ReplicaNumber = Field(
+        default=1, description="Processes that run the model: so many, or between bounds as its load asks for."
+    )
     batching: BatchingConfig = Field(default=BatchingConfig(), description="How requests are put together.")
     upstream: UpstreamConfig = Field(
         default=UpstreamConfig(), description="How the other server is called whose model the source is."

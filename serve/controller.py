@@ -1,9 +1,9 @@
 """The controller deployment: the single authority over desired state.
 
-It holds nothing that it cannot rebuild: desired state comes from the store (`desired_state.py`), addresses and progress
-from the heartbeats of gateways and replicas. It moves versions through their life (`fleet.py`), keeps their replicas
-(`deployer.py`), hands out routing tables by long poll, answers operations (`administration.py`), and owns the
-management port.
+It holds nothing that it cannot rebuild: desired state comes from the store (`desired_state.py`), addresses, progress
+and load from the heartbeats of gateways and replicas. It moves versions through their life (`fleet.py`), decides how
+many replicas they have (`scaling.py`) and keeps them (`deployer.py`), hands out routing tables by long poll, answers
+operations (`administration.py`), and owns the management port.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ from serve.operations import ModelList, Operation
 from serve.replica import ModelSettings
 from serve.reports import GatewayReport, ReplicaReport
 from serve.routing import RoutingTable, VersionEntry, VersionKey
+from serve.scaling import Scaler, scaled_versions
 from serve.state import describe_state
 from serve.tls_files import server_files
 
@@ -72,6 +73,7 @@ class Controller:
         # Larger than every number of an earlier controller's tables.
         self._epoch = time.time_ns() // 1_000_000
         self._fleet = Fleet(settings.store, self._epoch)
+        self._scaler = Scaler()
         self._first_report: float | None = None
         self._wake = asyncio.Event()
         self._table_changed = asyncio.Condition()
@@ -204,6 +206,9 @@ class Controller:
             self._wake.clear()
             if not self._has_settled():
                 continue
+            for key, replicas in self._scaler.step(scaled_versions(self._fleet)).items():
+                log.info("version %s of %s: %s replicas from now on", key[1], key[0], replicas)
+                self._fleet.scale(key, replicas)
             self._fleet.step(time.monotonic())
             self._desired.note_step()
             self._deployer.note_change()
@@ -222,7 +227,8 @@ class Controller:
         settings = self._settings
         grace_s = entry.serve.deadline_ms / 1000
         # Without what may change while replicas run.
-        alone = msgspec.structs.replace(entry, serve=msgspec.structs.replace(entry.serve, replicas=1), replicas=())
+        serve = msgspec.structs.replace(entry.serve, replicas=1, scaling=None)
+        alone = msgspec.structs.replace(entry, serve=serve, replicas=())
         return ModelSettings(settings.store, alone, settings.secret, settings.replica_host, grace_s, settings.log_file)
 
     def _on_trouble(self, key: VersionKey, reason: str) -> None:

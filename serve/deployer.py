@@ -61,12 +61,15 @@ class Deployer:
             complete = False
             try:
                 await self._pass()
-                complete = all(self._reported(key) == {deployment_text(entry)} for key, entry in self._last.items())
+                complete = all(self._is_complete(key, entry) for key, entry in self._last.items())
             except Exception as error:
                 log.warning("Ray Serve does not answer: %s", " ".join(str(error).split())[:200])
             with suppress(TimeoutError):
                 async with asyncio.timeout(IDLE_PASS_S if complete else PASS_S):
                     await self._hurry.wait()
+
+    def _is_complete(self, key: VersionKey, entry: VersionEntry) -> bool:
+        return self._reported(key) == ({deployment_text(entry)} if entry.serve.replicas else set())
 
     async def _pass(self) -> None:
         self._hurry.clear()
@@ -93,7 +96,12 @@ class Deployer:
             known = (text, 0)
         if known == (text, replicas):
             return
-        if known is not None and known[0] == text:
+        if not replicas:
+            # What is not deployed is deployed when it is to have a replica; what is keeps its settings until then.
+            text = "" if known is None else known[0]
+            if exists and (known is None or known[1]):
+                await asyncio.to_thread(deployments.scale_version, key, 0)
+        elif known is not None and known[0] == text:
             await asyncio.to_thread(deployments.scale_version, key, replicas)
         else:
             try:

@@ -65,15 +65,22 @@ def unload(config: Config, operation: UnloadModel, known: Known) -> Config:
 
 
 def scale(config: Config, operation: ScaleModel, known: Known) -> Config:
-    """The config with so many replicas of the model; raises `ModelNotFound` or `ConfigError`. All versions of a model
-    are run alike."""
+    """The config with so many replicas of the model, or with these bounds of them where it has bounds; raises
+    `ModelNotFound` or `ConfigError`. All versions of a model are run alike."""
     model = _required(config, operation.model)
     if operation.version is not None:
         _required_version(model, operation.version, known)
-    settings: dict[str, Any] = {"replicas": operation.replicas}
+    settings: dict[str, Any] = {"replicas": _replicas(model["serve"]["replicas"], operation)}
     if operation.replicas > 1:
         settings["executor"] = "replicas"
     return _with_model(config, merged(model, {"serve": settings}))
+
+
+def _replicas(present: int | Document, operation: ScaleModel) -> int | Document:
+    least = operation.replicas
+    if isinstance(present, int):
+        return least
+    return {**present, "min": least, "max": operation.most or max(present["max"], least)}
 
 
 def set_default(config: Config, operation: SetDefault, known: Known) -> Config:

@@ -16,8 +16,27 @@ import msgspec
 
 from model_store.access_keys import AccessKey
 from model_store.errors import OnegateError
-from serve.reports import DRAINING, LEASE_S, LOADING, READY, GatewayReport, ReplicaReport, told_failure
-from serve.routing import BEING_LOADED, ModelRoute, Replica, RoutingTable, VersionEntry, VersionKey, runs_differently
+from serve.reports import (
+    DRAINING,
+    IDLE,
+    LEASE_S,
+    LOADING,
+    READY,
+    GatewayReport,
+    ReplicaReport,
+    VersionLoad,
+    told_failure,
+)
+from serve.routing import (
+    BEING_LOADED,
+    ModelRoute,
+    Replica,
+    RoutingTable,
+    VersionEntry,
+    VersionKey,
+    runs_differently,
+    with_replicas,
+)
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -78,12 +97,16 @@ class Fleet:
     def _want_version(self, entry: VersionEntry) -> None:
         state = self.versions.get(entry.key)
         if state is None or state.phase in ("FAILED", "DRAINING"):
+            # Begins with the number that the entry says: at least one, so that it is seen whether it can be loaded.
             self.versions[entry.key] = VersionState(entry, since_table=self.table.number + 1)
             return
         if runs_differently(state.entry, entry):
             if state.phase == "READY":
                 state.fallback = state.entry
             state.phase, state.since_table = "LOADING", self.table.number + 1
+        if entry.serve.scaling is not None:
+            least = 0 if state.phase == "READY" else 1
+            entry = with_replicas(entry, max(entry.serve.scaling.within(state.entry.serve.replicas), least))
         state.entry, state.reason, state.error = entry, None, None
 
     def name(self, model: str) -> None:
@@ -101,7 +124,7 @@ class Fleet:
         if self._settled or table.number == 0:
             return
         for entry in table.versions:
-            phase = "READY" if report.states.get(entry.key) == READY else "LOADING"
+            phase = "READY" if report.states.get(entry.key) in (READY, IDLE) else "LOADING"
             self.versions.setdefault(entry.key, VersionState(entry, phase))
         if table.number > self._adopted:
             self._adopted = table.number
@@ -122,9 +145,12 @@ class Fleet:
             self._replicas[report.replica.id] = (now, report)
 
     def fail(self, key: VersionKey, reason: str) -> None:
-        """A version can't be loaded, or not be run as it is wanted to, and why."""
+        """A version can't be loaded, or not be run as it is wanted to, and why. One that was ready stays so: requests
+        wait for the next attempt, and the state tells why there is no replica."""
         state = self.versions.get(key)
         if state is None or state.phase != "LOADING":
+            if state is not None and state.phase == "READY" and not self.replicas_of(key):
+                state.reason = told_failure(reason).message
             return
         state.error = told_failure(reason)
         state.reason = state.error.message
@@ -138,8 +164,13 @@ class Fleet:
         """Why no gateway can run a ready version at present; None where one can."""
         since = self.versions[key].since_table
         said = [report.states.get(key) if report.table >= since else None for _, report in self._gateways.values()]
-        failures = [text for text in said if text not in (None, READY, LOADING, DRAINING)]
+        failures = [text for text in said if text not in (None, READY, IDLE, LOADING, DRAINING)]
         return told_failure(failures[0]).message if failures and len(failures) == len(said) else None
+
+    def scale(self, key: VersionKey, replicas: int) -> None:
+        """The version is to have so many replicas from now on; without any it is ready all the same."""
+        state = self.versions[key]
+        state.entry = with_replicas(state.entry, replicas)
 
     def wanted(self, model: str) -> tuple[Wanted, ...]:
         """What `want` last said of the model; none where nothing was said yet."""
@@ -176,6 +207,20 @@ class Fleet:
                 wanted[key] = entries[0]
         return wanted
 
+    def loads_of(self, key: VersionKey) -> dict[str, tuple[float, VersionLoad]]:
+        """What each live gateway last said of the version's load, and when; of those that said something."""
+        return {i: (at, report.loads[key]) for i, (at, report) in self._gateways.items() if key in report.loads}
+
+    def is_idle(self, key: VersionKey) -> bool:
+        """Whether the version, which is ready, is loaded nowhere: its next request loads it, or starts a replica."""
+        state = self.versions[key]
+        if state.phase != "READY":
+            return False
+        if state.entry.serve.executor == "replicas":
+            return state.entry.serve.replicas == 0
+        said = [report.states.get(key) for _, report in self._gateways.values()]
+        return bool(said) and all(text == IDLE for text in said)
+
     def deployments_of(self, key: VersionKey) -> set[str]:
         """As what the version's live replicas were started."""
         return {report.deployment for _, report in self._replicas.values() if report.key == key}
@@ -190,16 +235,19 @@ class Fleet:
         self._replicas = {i: seen for i, seen in self._replicas.items() if now - seen[0] <= LEASE_S}
 
     def _advance(self, key: VersionKey, state: VersionState) -> None:
+        # One with an error tells why a change was not made, though it has replicas.
+        if state.phase == "READY" and state.reason is not None and state.error is None and self.replicas_of(key):
+            state.reason = None
         if state.phase != "LOADING" or not self._gateways:
             return
         seen = [
             report.states.get(key, LOADING) if report.table >= state.since_table else LOADING
             for _, report in self._gateways.values()
         ]
-        failures = [text for text in seen if text not in (READY, LOADING, DRAINING)]
+        failures = [text for text in seen if text not in (READY, IDLE, LOADING, DRAINING)]
         if failures:
             self.fail(key, failures[0])
-        elif all(text == READY for text in seen):
+        elif all(text in (READY, IDLE) for text in seen):
             state.phase, state.fallback = "READY", None
 
     def _route(self, model: str) -> ModelRoute | None:

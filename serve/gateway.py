@@ -63,6 +63,7 @@ class GatewaySettings(msgspec.Struct, frozen=True):
     body_timeout_s: float = 60.0
     tls: ServerFiles | None = None
     cors_origins: tuple[str, ...] = ()
+    model_memory_mib: int = 0
     log_file: str | None = None
     access: AccessConfig = AccessConfig()
 
@@ -79,7 +80,12 @@ class Gateway:
         self._dispatcher = Dispatcher(Router())
         self._heartbeat = Heartbeat()
         self._loader = VersionLoader(
-            self._dispatcher, self._folder, context.get_node_id(), settings.secret, self._heartbeat.note_news
+            self._dispatcher,
+            self._folder,
+            context.get_node_id(),
+            settings.secret,
+            self._heartbeat.note_news,
+            settings.model_memory_mib * 2**20,
         )
         self._link = ControllerLink()
         self._epoch = -1
@@ -147,7 +153,8 @@ class Gateway:
     async def _report(self) -> None:
         await self._heartbeat.due(len(self._loader.states))
         table: RoutingTable | None = self._dispatcher.router.table
-        report = GatewayReport(self._id, self._dispatcher.router.table.number, dict(self._loader.states))
+        loader = self._loader
+        report = GatewayReport(self._id, self._dispatcher.router.table.number, dict(loader.states), loader.loads())
         # The whole table goes only to a controller that does not know this gateway yet.
         epoch = await self._link.report_gateway(report, table if self._epoch < 0 else None)
         if epoch != self._epoch:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import msgspec
@@ -16,6 +16,7 @@ from serve.batching import BatchQueue, Executor
 from serve.cache import ResponseCache, request_key
 from serve.inference import InferenceRequest, Tensors
 from serve.payloads import signatures_with_payload, to_tensors
+from serve.reports import VersionLoad
 from serve.routing import ServeOptions, VersionEntry
 from serve.statistics import VersionStatistics
 
@@ -108,6 +109,7 @@ class LoadedVersion:
         self.executor = executor
         self.successor: ClosableExecutor | None = None
         self.next_entry = entry
+        self.loaded_ms = time.time() * 1000
         self.key = entry.key
         self.name = entry.manifest.name
         self.labels = entry.manifest.labels
@@ -156,6 +158,30 @@ class LoadedVersion:
     def _lanes(self) -> list[Lane]:
         return [self.default, *self._others.values()]
 
+    @property
+    def rows(self) -> int:
+        """Rows that wait or run."""
+        return sum(lane.queue.rows for lane in self._lanes())
+
+    @property
+    def used_ms(self) -> float:
+        """When a batch of it last ended, or its executor was put in place: milliseconds since 1970."""
+        return max(self.statistics.last_inference_ms, self.loaded_ms)
+
+    def load(self) -> VersionLoad:
+        """What there is to do, for the controller."""
+        return VersionLoad(self.rows, self.statistics.idle_s, self.statistics.busy_s)
+
+    def on_starved(self, call: Callable[[], None]) -> None:
+        """Has `call` called whenever requests come to wait for an executor that can run nothing."""
+        for lane in self._lanes():
+            lane.queue.on_starved = call
+
+    def fail_waiting(self, error: Exception) -> None:
+        """Answers all that waits with `error`."""
+        for lane in self._lanes():
+            lane.queue.fail_waiting(error)
+
     def configure(self, serve: ServeOptions) -> None:
         """Takes over new limits for what comes from now on."""
         self.deadline_s = serve.deadline_ms / 1000
@@ -172,6 +198,7 @@ class LoadedVersion:
     def replace_executor(self, executor: ClosableExecutor) -> None:
         """Later batches run in `executor`; those under way end where they are."""
         self.executor = executor
+        self.loaded_ms = time.time() * 1000
         self.default.queue.replace_executor(executor)
         for name, lane in self._others.items():
             lane.queue.replace_executor(SignatureView(executor, name))

@@ -241,6 +241,7 @@ def start_applications(config: Config, log_file: Path | None, secret: str) -> No
                 body_timeout_s=gateway.body_timeout_s,
                 tls=server_files("gateway.tls", gateway.tls),
                 cors_origins=tuple(gateway.cors_origins),
+                model_memory_mib=gateway.model_memory_mib,
                 log_file=log_path,
                 access=config.access,
             ),

@@ -17,12 +17,13 @@ from model_store.errors import ModelNotReady
 from model_store.store import Store
 from serve.dispatcher import Dispatcher
 from serve.errors import presentable
-from serve.executors.inline import build_inline_executor
+from serve.executors.inline import InlineExecutor, build_inline_executor
 from serve.executors.remote import RemoteExecutor
 from serve.executors.replicas import ReplicasExecutor
 from serve.lanes import ClosableExecutor, LoadedVersion
 from serve.memory import available_bytes, require_memory, telling_of_memory
-from serve.reports import DRAINING, LOADING, READY, failure_text
+from serve.reports import DRAINING, IDLE, LOADING, READY, VersionLoad, failure_text
+from serve.residency import Residency, is_parked
 from serve.routing import RoutingTable, VersionEntry, VersionKey, runs_differently
 from serve.runtimes.base import Runtime, load_runtime
 from serve.shared_memory import RegionPool
@@ -32,10 +33,11 @@ log = logging.getLogger("onegate")
 
 
 class VersionLoader:
-    """Keeps a dispatcher's loaded versions equal to the table's.
+    """Keeps a dispatcher's loaded versions equal to the table's, within a budget of `memory_bytes`; 0 is no limit.
 
-    `states` tells the controller how far it is: version -> `ready`, `loading`, `draining`, or the reason why it
-    can't be loaded. `on_change` is called when that, or the table, has become another.
+    `states` tells the controller how far it is: version -> `ready`, `idle`, `loading`, `draining`, or the reason why it
+    can't be loaded. `on_change` is called when that, or the table, has become another, and when requests wait for a
+    version that has no replica.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class VersionLoader:
         node: str,
         secret: str,
         on_change: Callable[[], None] = lambda: None,
+        memory_bytes: int = 0,
     ) -> None:
         self._dispatcher = dispatcher
         self._folder = folder
@@ -56,17 +59,21 @@ class VersionLoader:
         self._tasks: dict[VersionKey, asyncio.Task[None]] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self.states = dispatcher.states
+        self._store_url = ""
+        self._residency = Residency(memory_bytes, dispatcher.loaded, self._load_inline, self._note_residency)
+        self._waited_for: set[VersionKey] = set()
+        """Versions whose requests wait for a first replica, as the controller has been told."""
 
     def follow(self, table: RoutingTable) -> None:
         """Takes over `table`: routes at once, loads and unloads in the background."""
         self._dispatcher.router.update(table)
         self._dispatcher.note_change()
-        before = self._wanted
+        before, self._store_url = self._wanted, table.store
         entries = self._wanted = {entry.key: entry for entry in table.versions}
         for key, entry in entries.items():
             task = self._tasks.get(key)
             if task is None or task.done() or before.get(key) != entry:
-                self._follow_entry(table.store, key, entry)
+                self._follow_entry(key, entry)
         for key in (self._dispatcher.loaded.keys() | self._tasks.keys()) - entries.keys():
             if key in self._tasks or self.states.get(key) != DRAINING:
                 self._replace_task(key, partial(self._take_out, key))
@@ -83,13 +90,13 @@ class VersionLoader:
         if self.states.pop(key, None) is not None:
             self._on_change()
 
-    def _follow_entry(self, store_url: str, key: VersionKey, entry: VersionEntry) -> None:
+    def _follow_entry(self, key: VersionKey, entry: VersionEntry) -> None:
         loaded = self._dispatcher.loaded.get(key)
         if loaded is None or self.states.get(key) == DRAINING or runs_differently(loaded.entry, entry):
             # Said before anything is done: the next heartbeat must not claim `ready` for what this table asks.
             self._note_state(key, LOADING)
-        if key in self._tasks or loaded is None or loaded.entry != entry or self.states.get(key) != READY:
-            self._replace_task(key, partial(self._bring_in, store_url, entry))
+        if key in self._tasks or loaded is None or loaded.entry != entry or self.states.get(key) not in (READY, IDLE):
+            self._replace_task(key, partial(self._bring_in, entry))
 
     async def reconnect(self) -> None:
         """Asks replicas that are listed and not in use whether they answer; to be called every second or so."""
@@ -135,8 +142,12 @@ class VersionLoader:
         wanted = self._wanted.get(key)
         if wanted is None or version.successor is not None or runs_differently(version.entry, wanted):
             return
-        if self.states.get(key) == LOADING and version.executor.slots and version.trouble is None:
+        if self.states.get(key) != LOADING or version.trouble is not None:
             # A version that has been ready stays so while its replicas restart: its requests wait.
+            return
+        if is_parked(version):
+            self._note_state(key, IDLE)
+        elif version.executor.slots or not wanted.serve.replicas:
             self._note_state(key, READY)
 
     def _close_later(self, version: LoadedVersion, retired: ClosableExecutor) -> None:
@@ -165,7 +176,7 @@ class VersionLoader:
         self._tasks[key] = task
         task.add_done_callback(lambda done: self._tasks.pop(key) if self._tasks.get(key) is done else None)
 
-    async def _bring_in(self, store_url: str, entry: VersionEntry) -> None:
+    async def _bring_in(self, entry: VersionEntry) -> None:
         key = entry.key
         if self._wanted.get(key) != entry:
             return  # a newer table has come while this waited for its turn
@@ -173,38 +184,39 @@ class VersionLoader:
             loaded = self._dispatcher.loaded.get(key)
             if loaded is None:
                 self._note_state(key, LOADING)
-                loaded = await self._load(store_url, entry)
+                loaded = await self._load(entry)
             else:
-                await self._adjust(store_url, loaded, entry)
+                await self._adjust(loaded, entry)
             await self._succeed(loaded)
         except Exception as error:
             told = presentable(error)
             self._note_state(key, failure_text(told))
             log.warning("version %s of %s can't be loaded: %s", key[1], key[0], told.message)
 
-    async def _load(self, store_url: str, entry: VersionEntry) -> LoadedVersion:
-        executor = await self._executor(store_url, entry)
+    async def _load(self, entry: VersionEntry) -> LoadedVersion:
+        executor = await self._executor(entry)
         version = LoadedVersion(entry, executor)
+        version.on_starved(partial(self._on_starved, version))
         self._wake_on_slots(version, executor)
         self._dispatcher.loaded[entry.key] = version
         self._dispatcher.note_change()
         return version
 
-    async def _adjust(self, store_url: str, loaded: LoadedVersion, entry: VersionEntry) -> None:
+    async def _adjust(self, loaded: LoadedVersion, entry: VersionEntry) -> None:
         """A loaded version whose replicas, limits or executor changed. One that answers goes on answering meanwhile."""
         loaded.configure(entry.serve)
         if not runs_differently(loaded.entry, entry):
             await self._drop_successor(loaded)
             await _update(loaded.executor, entry)
             loaded.entry = entry
-            if self.states[entry.key] != READY:
+            if self.states[entry.key] not in (READY, IDLE):
                 self._note_state(entry.key, LOADING)
             return
         if loaded.successor is not None and not runs_differently(loaded.next_entry, entry):
             await _update(loaded.successor, entry)
         else:
             await self._drop_successor(loaded)
-            loaded.successor = await self._executor(store_url, entry)
+            loaded.successor = await self._executor(entry)
             self._wake_on_slots(loaded, loaded.successor)
         loaded.next_entry = entry
 
@@ -217,16 +229,44 @@ class VersionLoader:
         if isinstance(executor, RemoteExecutor):
             executor.on_slots = version.wake
 
-    async def _executor(self, store_url: str, entry: VersionEntry) -> ClosableExecutor:
+    async def _executor(self, entry: VersionEntry) -> ClosableExecutor:
         if entry.serve.executor == "replicas":
             replicas = ReplicasExecutor(entry.key, self._node, self._secret, self.regions)
             await _update(replicas, entry)
             return replicas
         if entry.serve.executor == "upstream":
             return await _upstream(entry)
-        runtime = await asyncio.to_thread(load_version, store_url, entry, self._folder)
+        return await self._residency.executor(entry)
+
+    async def _load_inline(self, entry: VersionEntry) -> InlineExecutor:
+        runtime = await asyncio.to_thread(load_version, self._store_url, entry, self._folder)
         batching = entry.serve.batching
         return await asyncio.to_thread(build_inline_executor, runtime, entry.manifest, batching.max_batch_size)
+
+    # -- what is not loaded all the time -----------------------------------------------------------------------------
+
+    def loads(self) -> dict[VersionKey, VersionLoad]:
+        """What there is to do for the versions whose number of replicas moves, to be told to the controller."""
+        loads = {
+            key: version.load()
+            for key, version in self._dispatcher.loaded.items()
+            if version.entry.serve.scaling is not None
+        }
+        self._waited_for = {key for key, load in loads.items() if load.rows}
+        return loads
+
+    def _note_residency(self, version: LoadedVersion) -> None:
+        # Not while the way it is run changes: that is not ready.
+        if self.states.get(version.key) in (READY, IDLE):
+            self._note_state(version.key, IDLE if is_parked(version) else READY)
+
+    def _on_starved(self, version: LoadedVersion) -> None:
+        key = version.key
+        if self._residency.begin_return(version):
+            self._replace_task(key, partial(self._residency.bring_back, version))
+        elif version.entry.serve.scaling is not None and key not in self._waited_for:
+            self._waited_for.add(key)
+            self._on_change()
 
     async def _take_out(self, key: VersionKey) -> None:
         if key in self._wanted:

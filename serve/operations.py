@@ -73,11 +73,13 @@ class UnloadModel(Operation, frozen=True, kw_only=True):
 
 
 class ScaleModel(Operation, frozen=True, kw_only=True):
-    """Sets how many replicas run a model; more than one moves it out of the gateways. Raises `ModelNotFound`."""
+    """Sets how many replicas run a model; more than one moves it out of the gateways. Where the config has bounds,
+    `replicas` becomes the lower one, and `most`, if it is told, the upper one. Raises `ModelNotFound`."""
 
     model: str
     version: str | None = None
     replicas: int
+    most: int | None = None
     wait: bool = False
 
 
@@ -115,6 +117,8 @@ class VersionStatus(msgspec.Struct, frozen=True, kw_only=True):
     executor: str | None = None
     replicas_ready: int = 0
     replicas_wanted: int = 0
+    replicas_bounds: tuple[int, int] | None = None
+    """Between these the number wanted moves; None where it stays."""
     max_batch_size: int = 0
     max_delay_ms: float = 0.0
     deadline_ms: int = 0
@@ -122,6 +126,16 @@ class VersionStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Of the version's files."""
     created: str | None = None
     """When it was published: UTC, ISO 8601."""
+
+    @property
+    def replicas_min(self) -> int:
+        """The fewest replicas that may be wanted."""
+        return self.replicas_bounds[0] if self.replicas_bounds else self.replicas_wanted
+
+    @property
+    def replicas_max(self) -> int:
+        """The most replicas that may be wanted."""
+        return self.replicas_bounds[1] if self.replicas_bounds else self.replicas_wanted
 
 
 class ModelStatus(msgspec.Struct, frozen=True):

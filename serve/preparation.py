@@ -25,10 +25,14 @@ from model_store.sources import digest_source, resolve_source
 from model_store.store import Store
 from serve.allowed_sources import redirects
 from serve.config_model import ModelConfig, VersionConfig
+from serve.config_scaling import ScalingConfig
 from serve.config_serve import BatchingConfig, ServeConfig
 from serve.fleet import Wanted
-from serve.routing import Batching, ServeOptions, UpstreamOptions, VersionEntry
+from serve.routing import Batching, Scaling, ServeOptions, UpstreamOptions, VersionEntry
 from serve.upstreams import UPSTREAM, is_upstream, publish_upstream, stored_upstream
+
+TARGET_BATCHES = 2
+"""Batches that each replica is to have where the config does not say how many rows: one that runs, one that waits."""
 
 INLINE_LIMIT_MS = 5.0
 """`executor: auto` keeps a model inline when a batch of one takes less than this on one CPU."""
@@ -199,22 +203,36 @@ def serve_options(serve: ServeConfig, manifest: Manifest) -> ServeOptions:
         # A framework's own runtime stays out of the gateway: it takes threads and memory of its own, and may crash.
         light = manifest.runtime == "onnx" and profile is not None and profile.batch_one_ms < INLINE_LIMIT_MS
         executor = "inline" if light else "replicas"
+    batching, scaling = _batching(serve.batching, manifest.handler), None
+    if executor == "replicas" and isinstance(serve.replicas, ScalingConfig):
+        scaling = _scaling(serve.replicas, batching.max_batch_size if manifest.row_independent else 1)
     return ServeOptions(
         executor=executor,
         cpus=serve.cpus,
-        replicas=serve.replicas if executor == "replicas" else 1,
-        batching=_batching(serve.batching, manifest.handler),
+        replicas=_first_replicas(serve.replicas) if executor == "replicas" else 1,
+        batching=batching,
         deadline_ms=serve.deadline_ms,
         cache_mib=serve.cache_mib,
         hedge_ms=serve.hedge_ms,
         hang_timeout_s=serve.hang_timeout_s,
         upstream=upstream_options(serve) if executor == UPSTREAM else None,
+        scaling=scaling,
     )
 
 
 def upstream_options(serve: ServeConfig) -> UpstreamOptions:
     """How an upstream is called, as the gateways are told."""
     return UpstreamOptions(**serve.upstream.model_dump())
+
+
+def _first_replicas(asked: int | ScalingConfig) -> int:
+    """How many there are at first: one even where none may be kept, so that a version that can't be loaded is seen."""
+    return max(asked.min, 1) if isinstance(asked, ScalingConfig) else asked
+
+
+def _scaling(asked: ScalingConfig, rows_at_once: int) -> Scaling:
+    target_rows = asked.target_queue or TARGET_BATCHES * rows_at_once
+    return Scaling(asked.min, asked.max, target_rows, asked.up_delay_s, asked.down_delay_s)
 
 
 def _batching(asked: BatchingConfig, handler: HandlerSpec | None) -> Batching:

@@ -10,7 +10,9 @@ from serve.routing import Replica, VersionEntry, VersionKey
 READY = "ready"
 LOADING = "loading"
 DRAINING = "draining"
-"""What a gateway says of a version; any other text is the reason why it can't load it (`failure_text`)."""
+IDLE = "idle"
+"""What a gateway says of a version; any other text is the reason why it can't load it (`failure_text`). `IDLE` is one
+that was loaded and is not any more: its next request loads it again."""
 
 HEARTBEAT_S = 1.0
 
@@ -18,12 +20,23 @@ LEASE_S = 4.0
 """How long the controller believes in a gateway or replica after its last heartbeat."""
 
 
+class VersionLoad(msgspec.Struct, frozen=True):
+    """What a gateway has of a version: `rows` that wait or run, the seconds since a batch of it ended (None where none
+    did), and how long all its batches took together since the gateway loaded it."""
+
+    rows: int
+    idle_s: float | None = None
+    busy_s: float = 0.0
+
+
 class GatewayReport(msgspec.Struct, frozen=True):
-    """`table` is the number of the routing table that it follows; `states` is `VersionLoader.states`."""
+    """`table` is the number of the routing table that it follows; `states` is `VersionLoader.states`. `loads` are those
+    of the versions whose number of replicas moves."""
 
     id: str
     table: int
     states: dict[VersionKey, str]
+    loads: dict[VersionKey, VersionLoad] = {}
 
 
 class ReplicaReport(msgspec.Struct, frozen=True):

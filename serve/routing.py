@@ -49,8 +49,24 @@ class UpstreamOptions(msgspec.Struct, frozen=True):
     merge: bool = False
 
 
+class Scaling(msgspec.Struct, frozen=True):
+    """Between what, and when, the number of a version's replicas moves (`serve/scaling.py`). `target_rows`, waiting or
+    running, are meant for each replica."""
+
+    least: int
+    most: int
+    target_rows: int
+    up_delay_s: float
+    down_delay_s: float
+
+    def within(self, replicas: int) -> int:
+        """The number nearest to `replicas` that the bounds admit."""
+        return min(max(replicas, self.least), self.most)
+
+
 class ServeOptions(msgspec.Struct, frozen=True):
-    """How a version is run. `executor` is decided: `inline`, `replicas` or `upstream`, never `auto`."""
+    """How a version is run. `executor` is decided: `inline`, `replicas` or `upstream`, never `auto`. `replicas` is the
+    number that is wanted now; with `scaling` it moves."""
 
     executor: str
     cpus: int = 1
@@ -65,6 +81,7 @@ class ServeOptions(msgspec.Struct, frozen=True):
     """How long a batch may run before the runtime counts as hung; None for what `watchdog.py` makes of the deadline."""
     upstream: UpstreamOptions | None = None
     """For the executor `upstream` only."""
+    scaling: Scaling | None = None
 
 
 class Replica(msgspec.Struct, frozen=True):
@@ -87,6 +104,11 @@ class VersionEntry(msgspec.Struct, frozen=True):
     def key(self) -> VersionKey:
         """Model name and version number."""
         return (self.manifest.name, self.manifest.version)
+
+
+def with_replicas(entry: VersionEntry, replicas: int) -> VersionEntry:
+    """The same version with another number of replicas wanted."""
+    return msgspec.structs.replace(entry, serve=msgspec.structs.replace(entry.serve, replicas=replicas))
 
 
 def runs_differently(old: VersionEntry, new: VersionEntry) -> bool:

@@ -84,7 +84,8 @@ class Settling:
 
     def _has_all_replicas(self, model: str) -> bool:
         fleet = self._desired.fleet
-        entries = [wanted.entry for wanted in fleet.wanted(model)]
+        # Where the number moves, the fleet's is the one of now.
+        entries = [fleet.versions[wanted.entry.key].entry for wanted in fleet.wanted(model)]
         return all(
             entry.serve.executor != "replicas" or len(fleet.replicas_of(entry.key)) >= entry.serve.replicas
             for entry in entries

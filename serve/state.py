@@ -121,12 +121,13 @@ def _version_status(state: VersionState, route: ModelRoute | None, fleet: Fleet)
     number, key = manifest.version, state.entry.key
     traffic = sum(percent for version, percent in route.split if version == number) if route else 0
     on_replicas = serve.executor == "replicas"
+    bounds = serve.scaling
     named = [wanted for wanted in fleet.wanted(manifest.name) if wanted.entry.key == key]
     aliases = [wanted.alias for wanted in named if wanted.alias] or _names_of(number, route.aliases if route else {})
     trouble = fleet.trouble_of(key) if state.phase == "READY" else None
     return VersionStatus(
         version=next(iter(aliases), str(number)),
-        state=state.phase if trouble is None else "FAILED",
+        state="FAILED" if trouble else "IDLE" if fleet.is_idle(key) else state.phase,
         reason=trouble or state.reason,
         labels=tuple(sorted(_names_of(number, route.labels if route else {}))),
         default=traffic > 0,
@@ -137,6 +138,7 @@ def _version_status(state: VersionState, route: ModelRoute | None, fleet: Fleet)
         executor=serve.executor,
         replicas_ready=len(fleet.replicas_of(key)) if on_replicas else int(state.phase == "READY"),
         replicas_wanted=serve.replicas if on_replicas else 1,
+        replicas_bounds=(bounds.least, bounds.most) if bounds else None,
         max_batch_size=serve.batching.max_batch_size,
         max_delay_ms=serve.batching.max_delay_ms,
         deadline_ms=serve.deadline_ms,
@@ -166,7 +168,12 @@ def _row(name: str, manifest: Manifest | None, status: VersionStatus) -> dict[st
         "executor": status.executor,
         "runtime": status.runtime,
         "device": DEVICE if manifest else None,
-        "replicas": {"ready": status.replicas_ready, "wanted": status.replicas_wanted},
+        "replicas": {
+            "ready": status.replicas_ready,
+            "wanted": status.replicas_wanted,
+            "min": status.replicas_min,
+            "max": status.replicas_max,
+        },
         "reason": status.reason,
         "framework": status.framework,
         "max_rel_error": manifest.parity.max_rel_error if manifest and manifest.parity else None,

@@ -52,6 +52,16 @@ class VersionStatistics:
         """How many batches ran."""
         return sum(duration.count for duration in self.compute.values())
 
+    @property
+    def busy_s(self) -> float:
+        """How long all batches took together."""
+        return sum(duration.ns for duration in self.compute.values()) / 1e9
+
+    @property
+    def idle_s(self) -> float | None:
+        """Seconds since the last batch ended; None where none did."""
+        return max(0.0, time.time() - self.last_inference_ms / 1000) if self.last_inference_ms else None
+
     def count_batch(self, rows: int, ns: int, requests: int, waited_ns: int) -> None:
         """A batch of `rows` rows took `ns` in the executor; `requests` began with it, after `waited_ns` all told.
 

@@ -77,10 +77,10 @@ class WatchedModels:
         """Tells, once each, which of its models serve and which failed; `quietly` for what was told otherwise."""
         unsettled = {row["name"] for row in open_rows(state)}
         for row in state["models"]:
-            if row["name"] not in self._names - unsettled or row["state"] not in ("READY", "FAILED"):
+            if row["name"] not in self._names - unsettled or row["state"] not in ("READY", "IDLE", "FAILED"):
                 continue
             served = f"{row['name']} is served (version {row['version']} of the store)"
-            text = served if row["state"] == "READY" else f"{row['name']} is not served: {row['reason']}"
+            text = served if row["state"] != "FAILED" else f"{row['name']} is not served: {row['reason']}"
             if quietly:
                 self._told.add((row["name"], text))
             else:

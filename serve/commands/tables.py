@@ -62,7 +62,7 @@ def _executor_text(row: dict[str, Any]) -> str:
 
 def curl_line(config: Config, state: dict[str, Any]) -> str | None:
     """A line to paste that calls the first model with `examples`, with the first of them; None where there is none."""
-    ready = {row["name"] for row in state["models"] if row["default"] and row["state"] == "READY"}
+    ready = {row["name"] for row in state["models"] if row["default"] and row["state"] in ("READY", "IDLE")}
     for model in config.models:
         if model.examples and model.name in ready:
             try:

@@ -120,15 +120,15 @@ def _refuse_empty(model: ModelStatus) -> None:
 
 def _description(model: str, version: VersionStatus, manner: Manner) -> dict[str, Any]:
     """Whatever is not known here is left out, as they leave out what is null."""
-    ready = version.state == "READY"
+    ready = version.state in ("READY", "IDLE")
     described: dict[str, Any] = {
         "modelName": model,
         "modelVersion": version.version,
         "modelUrl": version.source,
         "engine": version.framework if manner == "mms" else None,
         "runtime": "python",
-        "minWorkers": version.replicas_wanted,
-        "maxWorkers": version.replicas_wanted,
+        "minWorkers": version.replicas_min,
+        "maxWorkers": version.replicas_max,
         "batchSize": version.max_batch_size,
         "maxBatchDelay": math.ceil(version.max_delay_ms),
         **(_of_torchserve(version) if manner == "torchserve" else {}),

@@ -146,16 +146,18 @@ def _settings(registration: Registration) -> dict[str, Any]:
 
 
 def scale_of(model: str, version: str | None, scaling: Scaling) -> ScaleModel:
-    """The operation that scales; raises `InvalidInput`. The number of replicas is the smallest number of workers."""
+    """The operation that scales; raises `InvalidInput`. The smallest number of workers is the number of replicas,
+    or with the largest its bounds, where the config has such."""
     most = scaling.min_worker if scaling.max_worker is None else scaling.max_worker
     if most < scaling.min_worker:
         raise InvalidInput("max_worker cannot be less than min_worker.")
-    if scaling.min_worker < 1:
+    if most < 1:
         raise InvalidInput("min_worker: expected at least 1; unregister a model that is to hold no worker")
     return ScaleModel(
         model=model,
         version=version or scaling.model_version or None,
         replicas=scaling.min_worker,
+        most=scaling.max_worker,
         wait=scaling.synchronous,
     )
 

@@ -33,7 +33,7 @@ def config_document(description: ModelDescription) -> dict[str, Any]:
         "max_batch_size": serve.batching.max_batch_size if batched else 0,
         "input": [_tensor(spec, batched) for spec in signature.inputs],
         "output": [_output(spec, batched, manifest.labels) for spec in signature.outputs],
-        "instance_group": [{"name": manifest.name, "kind": "KIND_CPU", "count": serve.replicas}],
+        "instance_group": [{"name": manifest.name, "kind": "KIND_CPU", "count": max(serve.replicas, 1)}],
         "model_transaction_policy": {"decoupled": False},
     }
     if batched and manifest.row_independent:

@@ -95,6 +95,26 @@ def write_hanging(path: Path, at: float) -> None:
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10), path)
 
 
+def write_large(path: Path, factor: float, size_bytes: int) -> None:
+    """`y = x * factor`, FP32[-1,2], with as many bytes of weights, of which it adds one that is zero."""
+    graph = helper.make_graph(
+        [
+            helper.make_node("Mul", ["x", "factor"], ["scaled"]),
+            helper.make_node("ArgMax", ["x"], ["larger"], axis=1, keepdims=1),
+            helper.make_node("Gather", ["weights", "larger"], ["nothing"]),
+            helper.make_node("Add", ["scaled", "nothing"], ["y"]),
+        ],
+        "large",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 2])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 2])],
+        [
+            numpy_helper.from_array(np.float32(factor), "factor"),
+            numpy_helper.from_array(np.zeros(size_bytes // 4, np.float32), "weights"),
+        ],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), path)
+
+
 def body(x: float) -> bytes:
     """A v2 request with the row `[x, x]`."""
     return json.dumps({"inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [x, x]}]}).encode()

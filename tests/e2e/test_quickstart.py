@@ -45,7 +45,7 @@ def test_status_lists_six_ready_models(gateway: Running) -> None:
     assert [row["name"] for row in status["models"]] == MODELS
     for row in status["models"]:
         assert (row["state"], row["runtime"], row["default"], row["traffic"]) == ("READY", "onnx", True, 100)
-        assert row["replicas"] == {"ready": 1, "wanted": 1}
+        assert row["replicas"] == {"ready": 1, "wanted": 1, "min": 1, "max": 1}
         assert row["max_rel_error"] < 1e-5
 
 

@@ -559,6 +559,40 @@ async def test_an_executor_without_slots_gets_requests_when_it_wakes_the_queue(c
     assert values_of(request) == [2]
 
 
+async def test_requests_that_wait_for_an_executor_without_slots_are_told_of_and_refused_by_no_guess(
+    clock: Clock,
+) -> None:
+    executor = Recorder(slots=0)
+    queue = queue_of(executor, max_batch_size=1)
+    told = []
+    queue.on_starved = lambda: told.append(queue.rows)
+    requests = [send(queue, 1, deadline=1010.0), send(queue, 2, deadline=1000.001)]
+    await clock.settle()
+    assert (told, queue.rows) == ([2], 2)
+    await clock.advance(5)
+    executor.slots = 1
+    queue.wake()
+    await clock.settle()
+    executor.answer()
+    await clock.settle()
+    assert values_of(requests[0]) == [2]
+    with pytest.raises(DeadlineExceeded):
+        requests[1].result()
+    assert (told, queue.rows) == ([2], 0)
+
+
+async def test_what_waits_for_an_executor_that_can_not_be_had_fails_with_the_reason(clock: Clock) -> None:
+    queue = queue_of(Recorder(slots=0))
+    requests = [send(queue, 1), send(queue, 2, 3)]
+    await clock.settle()
+    queue.fail_waiting(ModelNotReady("the store is away"))
+    await queue.drain()
+    for request in requests:
+        with pytest.raises(ModelNotReady, match="the store is away"):
+            await request
+    assert queue.rows == 0
+
+
 async def test_drain_returns_when_nothing_waits_and_nothing_runs(clock: Clock) -> None:
     executor = Recorder()
     queue = queue_of(executor, max_batch_size=1)

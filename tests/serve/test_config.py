@@ -64,6 +64,7 @@ def test_defaults_fill_what_is_not_written(tmp_path: Path) -> None:
         "max_requests": 4096,
         "max_connections": 4096,
         "body_timeout_s": 60.0,
+        "model_memory_mib": 0,
         "management_on_endpoint": False,
         "model_folder": None,
         "model_server": "torchserve",

@@ -190,6 +190,49 @@ async def test_an_application_that_vanished_is_deployed_again(cluster: Cluster) 
     assert await cluster.told() == ["deploy m-1/1/64 x2"]
 
 
+# -- no replicas -----------------------------------------------------------------------------------------------------
+
+
+async def test_a_version_without_replicas_keeps_its_application_and_gets_one_in_place(cluster: Cluster) -> None:
+    cluster.want(on_replicas(replicas=1))
+    await cluster.told()
+    cluster.want(on_replicas(replicas=0))
+    assert await cluster.told() == ["scale m-1 x0"]
+    assert await cluster.told() == []
+    cluster.want(on_replicas(replicas=1))
+    assert await cluster.told() == ["scale m-1 x1"]
+
+
+async def test_a_version_without_replicas_that_must_be_started_anew_waits_until_it_has_one(cluster: Cluster) -> None:
+    cluster.want(on_replicas(replicas=1))
+    await cluster.told()
+    cluster.want(on_replicas(replicas=0))
+    await cluster.told()
+    cluster.want(on_replicas(replicas=0, max_batch_size=8))
+    assert await cluster.told() == []
+    cluster.want(on_replicas(replicas=1, max_batch_size=8))
+    assert await cluster.told() == ["deploy m-1/1/8 x1"]
+
+
+async def test_a_new_controller_leaves_a_version_without_replicas_as_it_is_until_it_is_called(cluster: Cluster) -> None:
+    cluster.want(on_replicas(replicas=1))
+    await cluster.told()
+    cluster.want(on_replicas(replicas=0))
+    await cluster.told()
+    cluster.start()
+    assert await cluster.told() == ["scale m-1 x0"]
+    assert await cluster.told() == []
+    # As what it was deployed, nobody knows any more.
+    cluster.want(on_replicas(replicas=1))
+    assert await cluster.told() == ["deploy m-1/1/64 x1"]
+
+
+async def test_a_version_without_replicas_that_was_never_deployed_is_not(cluster: Cluster) -> None:
+    cluster.want(on_replicas(replicas=0))
+    assert await cluster.told() == []
+    assert cluster.ray.applications == {}
+
+
 # -- what nobody wants -----------------------------------------------------------------------------------------------
 
 

@@ -241,8 +241,24 @@ def test_replicas_are_set_and_several_leave_the_gateway(replicas: int, serve: di
     assert model(after).get("serve", {}) == serve
 
 
+@pytest.mark.parametrize(
+    ("asked", "bounds"),
+    [
+        (ScaleModel(model="m", replicas=2), {"min": 2, "max": 4}),
+        (ScaleModel(model="m", replicas=6), {"min": 6, "max": 6}),
+        (ScaleModel(model="m", replicas=0, most=3), {"min": 0, "max": 3}),
+    ],
+)
+def test_of_bounds_the_lower_one_is_set_and_the_upper_one_where_it_is_told(
+    asked: ScaleModel, bounds: dict[str, int]
+) -> None:
+    before = {**M, "serve": {"executor": "replicas", "replicas": {"min": 1, "max": 4, "down_delay_s": 9.0}}}
+    replicas = scale(config(before), asked, known()).document()["models"][0]["serve"]["replicas"]
+    assert replicas == {**bounds, "up_delay_s": 1.0, "down_delay_s": 9.0}
+
+
 def test_no_replica_is_refused_as_in_a_config() -> None:
-    with pytest.raises(ConfigError, match=r"serve.replicas: expected a whole number from 1 to 256, got 0"):
+    with pytest.raises(ConfigError, match=r"serve.replicas: expected a whole number from 1 to 256 or a mapping, got 0"):
         scale(config(M), ScaleModel(model="m", replicas=0), known())
 
 

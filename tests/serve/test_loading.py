@@ -23,8 +23,18 @@ from serve.executors.replicas import ReplicasExecutor
 from serve.front_doors.replica import ReplicaFrontDoor
 from serve.inference import InferenceRequest
 from serve.loading import VersionLoader, load_version
-from serve.reports import LOADING, READY
-from serve.routing import Batching, ModelRoute, Replica, Router, RoutingTable, ServeOptions, VersionEntry
+from serve.reports import LOADING, READY, VersionLoad
+from serve.routing import (
+    Batching,
+    ModelRoute,
+    Replica,
+    Router,
+    RoutingTable,
+    Scaling,
+    ServeOptions,
+    VersionEntry,
+    with_replicas,
+)
 from serve.runtimes.base import Runtime
 from tests.serve.tiny_versions import GatedExecutor, dispatcher_of, entry, manifest
 from tests.serve.waiting import eventually
@@ -40,11 +50,13 @@ class Gateway:
         self.folder = folder / "loaded"
         self.dispatcher = Dispatcher(Router())
         self.told: list[dict[Any, str]] = []
+        self.news = 0
         self.loader = VersionLoader(self.dispatcher, self.folder, "here", SECRET, self._tell)
         self._source = folder
         self._number = 0
 
     def _tell(self) -> None:
+        self.news += 1
         if self.told[-1:] != [self.loader.states]:
             self.told.append(dict(self.loader.states))
 
@@ -466,6 +478,38 @@ async def test_a_version_on_replicas_is_ready_when_the_first_one_answers(gateway
     await eventually(lambda: gateway.dispatcher.loaded[V1].executor.slots == 0)
     # Once ready it stays so: requests wait while its replicas restart.
     assert gateway.loader.states == {V1: READY}
+
+
+async def test_a_version_that_is_to_have_no_replica_is_ready_and_its_first_request_is_told_and_answered(
+    gateway: Gateway, doors: Doors
+) -> None:
+    first = run_as(gateway.publish(5), "replicas")
+    bounds = Scaling(0, 2, 2, 1.0, 10.0)
+    none = msgspec.structs.replace(
+        first, serve=msgspec.structs.replace(first.serve, replicas=0, scaling=bounds, deadline_ms=5000)
+    )
+    gateway.follow(none, route=1)
+    await gateway.states({V1: READY})
+    assert gateway.loader.loads() == {V1: VersionLoad(0, None, 0.0)}
+    news = gateway.news
+    waiting = asyncio.ensure_future(gateway.answer())
+    await eventually(lambda: gateway.news == news + 1)
+    assert gateway.loader.loads() == {V1: VersionLoad(1, None, 0.0)}
+    more = asyncio.ensure_future(gateway.answer())
+    await eventually(lambda: gateway.loader.loads()[V1].rows == 2)
+    # One who waits was told of already: nothing more is to be learnt before the next heartbeat.
+    assert gateway.news == news + 1
+    one = msgspec.structs.replace(with_replicas(none, 1), replicas=(await doors.replica(),))
+    gateway.follow(one, route=1)
+    assert (await waiting, await more) == (2, 2)
+    load = gateway.loader.loads()[V1]
+    assert (load.rows, load.idle_s is not None and load.idle_s < 5, load.busy_s > 0) == (0, True, True)
+
+
+async def test_loads_are_told_of_versions_whose_number_moves_only(gateway: Gateway) -> None:
+    gateway.follow(run_as(gateway.publish(5), "replicas"), gateway.publish(6))
+    await eventually(lambda: gateway.dispatcher.loaded.keys() == {V1, V2})
+    assert gateway.loader.loads() == {}
 
 
 async def test_a_new_list_of_replicas_reaches_the_executor_in_place(gateway: Gateway, doors: Doors) -> None:

@@ -29,7 +29,7 @@ from serve.preparation import (
     serve_options,
     stored_version,
 )
-from serve.routing import Batching, ServeOptions
+from serve.routing import Batching, Scaling, ServeOptions
 from tests.model_store.web import FILE, SENDS_ON, web_server
 from tests.serve.tiny_versions import entry, manifest
 from tests.serve.waiting import eventually
@@ -334,3 +334,28 @@ def test_all_options_of_the_config_reach_the_version() -> None:
         }
     )
     assert serve_options(config, manifest()) == ServeOptions("replicas", 2, 3, Batching(8, 1.5, 99), 1000)
+
+
+@pytest.mark.parametrize(
+    ("replicas", "row_independent", "first", "scaling"),
+    [
+        ({"min": 0, "max": 4}, True, 1, Scaling(0, 4, 16, 1.0, 60.0)),
+        ({"min": 2, "max": 4, "up_delay_s": 0.5, "down_delay_s": 9.0}, False, 2, Scaling(2, 4, 2, 0.5, 9.0)),
+        ({"max": 4, "target_queue": 5}, True, 1, Scaling(1, 4, 5, 1.0, 60.0)),
+        (3, True, 3, None),
+    ],
+)
+def test_bounds_of_replicas_begin_with_one_and_aim_at_two_batches_each(
+    replicas: Any, row_independent: bool, first: int, scaling: Scaling | None
+) -> None:
+    config = ServeConfig.model_validate(
+        {"executor": "replicas", "replicas": replicas, "batching": {"max_batch_size": 8}}
+    )
+    options = serve_options(config, manifest(row_independent=row_independent))
+    assert (options.replicas, options.scaling) == (first, scaling)
+
+
+def test_a_model_that_stays_in_the_gateway_has_no_bounds() -> None:
+    described = msgspec.structs.replace(manifest(), profile=Profile(0.1, 64, 100.0))
+    options = serve_options(ServeConfig.model_validate({"replicas": {"min": 0, "max": 4}}), described)
+    assert (options.executor, options.replicas, options.scaling) == ("inline", 1, None)

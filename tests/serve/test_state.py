@@ -12,8 +12,8 @@ from serve.commands.progress import unsettled
 from serve.commands.tables import model_table
 from serve.config import Config
 from serve.fleet import Fleet, Wanted
-from serve.reports import READY, GatewayReport, ReplicaReport
-from serve.routing import Replica, ServeOptions, VersionEntry, VersionKey
+from serve.reports import IDLE, READY, GatewayReport, ReplicaReport
+from serve.routing import Replica, Scaling, ServeOptions, VersionEntry, VersionKey
 from serve.state import Gathered, describe_state, model_statuses
 from tests.serve.tiny_versions import entry
 
@@ -40,7 +40,7 @@ WAITING = {
     "executor": None,
     "runtime": None,
     "device": None,
-    "replicas": {"ready": 0, "wanted": 0},
+    "replicas": {"ready": 0, "wanted": 0, "min": 0, "max": 0},
     "reason": "waiting for its turn",
     "framework": None,
     "max_rel_error": None,
@@ -125,7 +125,7 @@ def test_a_version_that_serves_is_told_with_all_that_is_known() -> None:
             "executor": "inline",
             "runtime": "onnx",
             "device": "cpu",
-            "replicas": {"ready": 1, "wanted": 1},
+            "replicas": {"ready": 1, "wanted": 1, "min": 1, "max": 1},
             "reason": None,
             "framework": "onnx",
             "max_rel_error": 2.5e-7,
@@ -150,7 +150,7 @@ def test_a_version_that_loads_has_no_traffic_yet() -> None:
     controlled = Controlled("digits")
     controlled.want("digits", Wanted(entry("digits", 1), 100))
     columns = ("version", "state", "default", "traffic", "replicas", "max_rel_error")
-    assert controlled.rows(*columns) == [(1, "LOADING", False, 0, {"ready": 0, "wanted": 1}, None)]
+    assert controlled.rows(*columns) == [(1, "LOADING", False, 0, {"ready": 0, "wanted": 1, "min": 1, "max": 1}, None)]
 
 
 def test_traffic_and_labels_are_those_of_the_route() -> None:
@@ -172,7 +172,27 @@ def test_versions_on_replicas_tell_how_many_of_them_live() -> None:
     controlled.all_ready()
     replica = Replica("r1", "node", "unix-abstract:r1", "127.0.0.1:1")
     controlled.fleet.hear_replica(ReplicaReport(replica, ("digits", 1), "digits-1/1/64"), 0.0)
-    assert controlled.rows("executor", "state", "replicas") == [("replicas", "READY", {"ready": 1, "wanted": 3})]
+    replicas = {"ready": 1, "wanted": 3, "min": 3, "max": 3}
+    assert controlled.rows("executor", "state", "replicas") == [("replicas", "READY", replicas)]
+
+
+def test_a_version_that_is_scaled_to_none_is_idle_and_tells_its_bounds() -> None:
+    controlled = Controlled("digits")
+    options = ServeOptions("replicas", scaling=Scaling(0, 4, 128, 1.0, 60.0))
+    controlled.want("digits", Wanted(msgspec.structs.replace(entry("digits", 1), serve=options), 100))
+    controlled.all_ready()
+    controlled.fleet.scale(("digits", 1), 0)
+    replicas = {"ready": 0, "wanted": 0, "min": 0, "max": 4}
+    assert controlled.rows("state", "default", "traffic", "replicas") == [("IDLE", True, 100, replicas)]
+    assert unsettled(controlled.state() | {"followed": True}) is None
+
+
+def test_a_version_that_all_gateways_have_unloaded_is_idle() -> None:
+    controlled = Controlled("digits")
+    controlled.want("digits", Wanted(entry("digits", 1), 100))
+    controlled.all_ready()
+    controlled.report({("digits", 1): IDLE})
+    assert controlled.rows("state", "default", "traffic") == [("IDLE", True, 100)]
 
 
 def test_a_failed_version_tells_why() -> None:
