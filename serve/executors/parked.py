@@ -17,7 +17,7 @@ class ParkedExecutor:
     idle = False
     join: Join = staticmethod(np.concatenate)
 
-    def run(self, inputs: Tensors, deadline: float, signature: str | None = None) -> Never:
+    def run(self, inputs: Tensors, deadline: float, signature: str | None = None, *, apart: bool = False) -> Never:
         """Never called."""
         raise AssertionError("an executor without slots was given a batch")
 
