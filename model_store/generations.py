@@ -16,11 +16,14 @@ from model_store.store import Store
 
 
 class Generation(msgspec.Struct, frozen=True):
-    """One desired state: the config as applied, and since when (UTC, ISO 8601)."""
+    """One desired state: the config as applied, since when (UTC, ISO 8601), by whom, and why. The last two are empty in
+    generations that older releases wrote."""
 
     number: int
     created: str
     config: dict[str, Any]
+    by: str = ""
+    why: str = ""
 
 
 _GENERATIONS = Numbered("generations", Generation, "generation", "apply the config again")
@@ -31,12 +34,13 @@ def numbers(store: Store) -> list[int]:
     return _GENERATIONS.numbers(store)
 
 
-def append(store: Store, number: int, config: dict[str, Any]) -> Generation:
-    """Writes generation `number`, which must be larger than all before it; `config` holds JSON values.
+def append(store: Store, number: int, config: dict[str, Any], by: str = "", why: str = "") -> Generation:
+    """Writes generation `number`, which must be larger than all before it; `config` holds JSON values, `by` and `why`
+    say for people whose change it is and what for.
 
     Raises `Conflict` when that number, or a later one, exists already, and `StoreError`.
     """
-    generation = Generation(number, datetime.now(UTC).isoformat(), config)
+    generation = Generation(number, datetime.now(UTC).isoformat(), config, by, why)
     _GENERATIONS.append(store, generation)
     return generation
 

@@ -16,11 +16,13 @@ from weakref import WeakValueDictionary
 
 import msgspec
 
+from model_store import served
 from model_store.errors import InvalidInput, ModelNotFound, OnegateError
 from serve import desired_edits as edits
+from serve import rollout_edits
 from serve.config import Config
-from serve.desired_edits import Known
 from serve.desired_state import DesiredState, Edit
+from serve.known_models import known_models
 from serve.model_documents import Document
 from serve.operations import (
     InspectModel,
@@ -30,11 +32,15 @@ from serve.operations import (
     ModelStatus,
     Operation,
     ReplaceModels,
+    RollBack,
     ScaleModel,
     SetDefault,
+    SetLabels,
+    SetTraffic,
     UnloadModel,
 )
 from serve.registration import Registration
+from serve.serving_record import record_to_return_to
 from serve.settling import Settling
 from serve.state import model_names, model_statuses, stored_status
 
@@ -46,7 +52,7 @@ class Administration:
 
     def __init__(self, desired: DesiredState) -> None:
         self._desired = desired
-        self._known = Known(self._called, desired.earlier, desired.store.versions)
+        self._known = known_models(desired)
         self._registration = Registration(desired, self._known)
         self._settling = Settling(desired)
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -59,6 +65,9 @@ class Administration:
             ScaleModel: self._scale,
             SetDefault: self._set_default,
             ReplaceModels: self._replace,
+            SetTraffic: self._set_traffic,
+            SetLabels: self._set_labels,
+            RollBack: self._roll_back,
         }
 
     async def answer(self, operation: Operation) -> ModelList:
@@ -111,15 +120,6 @@ class Administration:
     def _statuses(self, *names: str) -> ModelList:
         return ModelList(model_statuses(names, self._desired.fleet, self._desired.gathered))
 
-    def _called(self, model: str, version: Document) -> str | None:
-        """What clients call a version of the config by."""
-        if alias := version.get("as_version"):
-            return str(alias)
-        if number := version.get("version"):
-            return str(number)
-        made = (wanted for wanted in self._desired.fleet.wanted(model) if wanted.source == version["source"])
-        return next((str(wanted.entry.key[1]) for wanted in made), None)
-
     # -- changing --------------------------------------------------------------------------------------------------
 
     async def _load(self, operation: LoadModel) -> ModelList:
@@ -136,21 +136,24 @@ class Administration:
             made = {"version": await self._registration.published(operation)}
         change = partial(edits.load, operation=operation, known=self._known, made=made)
         read = None if made is None else {source for key, source in made.items() if key == "source"}
-        return await self._change(change, operation.model, wait=operation.wait, again=True, read=read)
+        return await self._change(
+            change, operation.model, wait=operation.wait, again=True, read=read, why=f"load of {operation.model}"
+        )
 
     async def _unload(self, operation: UnloadModel) -> ModelList:
         change = partial(edits.unload, operation=operation, known=self._known)
         # Takes no turn: it may end what others wait for.
-        edit = await self._desired.edit(change)
+        edit = await self._desired.edit(change, why=f"unload of {operation.model}")
         if operation.wait:
             await self._come_about(edit)
+            self._desired.fleet.release(operation.model)
             await self._settling.gone(operation.model)
         self._desired.keep(edit)
         return self._statuses(operation.model)
 
     async def _scale(self, operation: ScaleModel) -> ModelList:
         change = partial(edits.scale, operation=operation, known=self._known)
-        changed = await self._change(change, operation.model, wait=operation.wait)
+        changed = await self._change(change, operation.model, wait=operation.wait, why=f"scaling of {operation.model}")
         if not operation.wait:
             return changed
         await self._settling.scaled(operation.model)
@@ -158,13 +161,32 @@ class Administration:
 
     async def _set_default(self, operation: SetDefault) -> ModelList:
         change = partial(edits.set_default, operation=operation, known=self._known)
-        return await self._change(change, operation.model, wait=True)
+        return await self._change(change, operation.model, wait=True, why=f"default version of {operation.model}")
+
+    async def _set_traffic(self, operation: SetTraffic) -> ModelList:
+        change = partial(rollout_edits.set_traffic, operation=operation, known=self._known)
+        return await self._change(change, operation.model, wait=True, why=f"traffic of {operation.model}")
+
+    async def _set_labels(self, operation: SetLabels) -> ModelList:
+        change = partial(rollout_edits.set_labels, operation=operation, known=self._known)
+        return await self._change(change, operation.model, wait=True, why=f"labels of {operation.model}")
+
+    async def _roll_back(self, operation: RollBack) -> ModelList:
+        desired, model = self._desired, operation.model
+        current = desired.in_force(model)
+        record = await asyncio.to_thread(record_to_return_to, desired.store, model, current, operation.to)
+        if record is None:
+            there = await asyncio.to_thread(served.numbers, desired.store, model)
+            raise ModelNotFound(_no_record(operation, there), model=model)
+        change = partial(rollout_edits.rolled_back, document=record.document)
+        return await self._change(change, model, wait=True, why=f"rollback of {model} to {record.number}")
 
     async def _replace(self, operation: ReplaceModels) -> ModelList:
         models = [await self._registration.admitted_model(model) for model in operation.models]
         operation = msgspec.structs.replace(operation, models=tuple(models))
         names = [str(model.get("name")) for model in models]
-        return await self._change(partial(edits.replace_all, operation=operation), *names, wait=operation.wait)
+        change = partial(edits.replace_all, operation=operation)
+        return await self._change(change, *names, wait=operation.wait, why="replacement of all models")
 
     async def _change(
         self,
@@ -173,13 +195,14 @@ class Administration:
         wait: bool,
         again: bool = False,
         read: Collection[str] | None = (),
+        why: str,
     ) -> ModelList:
         """The models of these names after an edit, with `wait` once they can be called. Calls that wait for the same
         model take turns: what one of them has written may be taken back."""
         async with AsyncExitStack() as turns:
             for name in sorted(set(names)) if wait else ():
                 await turns.enter_async_context(self._turns.setdefault(name, asyncio.Lock()))
-            edit = await self._desired.edit(change, names if again else (), read)
+            edit = await self._desired.edit(change, names if again else (), read, why)
             if wait:
                 await self._come_about(edit)
         self._desired.keep(edit)
@@ -192,7 +215,19 @@ class Administration:
                 await self._settling.callable(edit, name)
         except OnegateError:
             try:
-                await self._desired.edit(lambda config: edits.restored(config, edit.written, edit.former))
+                await self._desired.edit(
+                    lambda config: edits.restored(config, edit.written, edit.former), why=f"{edit.why} taken back"
+                )
             except OnegateError as error:
                 log.warning("desired state can't be taken back to what it was: %s", error.message)
             raise
+
+
+def _no_record(operation: RollBack, there: list[int]) -> str:
+    if operation.to is None:
+        return f"model {operation.model!r} was never served as anything else than it is; there is nothing to go back to"
+    listed = ", ".join(map(str, there[-10:])) or "none"
+    return (
+        f"there is no record {operation.to} of what was served of {operation.model!r}; there: {listed}; "
+        f"`onegate history {operation.model}` lists them"
+    )

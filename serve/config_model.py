@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Annotated, Self
 
+from annotated_types import MinLen
 from pydantic import ConfigDict, Field
 
 from model_store.manifest import TensorSpec
@@ -14,6 +15,7 @@ from serve.config_processor import ProcessorConfig
 from serve.config_rules import Alias, Datatype, Dimension, Filled, Framework, Labels, ModelName
 from serve.config_section import Section
 from serve.config_serve import ServeConfig
+from serve.config_store_versions import OrOfTheStore, StoreVersions
 
 
 class VersionConfig(Section):
@@ -38,6 +40,12 @@ class VersionConfig(Section):
         description="Percent of the calls that name no version. The model's versions add up to 100; "
         "where none says anything, the first gets all.",
     )
+
+
+if TYPE_CHECKING:
+    Versions = list[VersionConfig] | StoreVersions
+else:
+    Versions = Annotated[list[VersionConfig], MinLen(1), OrOfTheStore()]
 
 
 class InputConfig(Section):
@@ -73,8 +81,10 @@ class ModelConfig(Section):
     source: Filled | None = Field(
         default=None, description="What was exported: a file, a folder or a URL. Excludes `versions`."
     )
-    versions: list[VersionConfig] | None = Field(
-        default=None, min_length=1, description="Several versions side by side. Excludes `source`."
+    versions: Versions | None = Field(
+        default=None,
+        description="Several versions side by side, or those that the store has: `all`, or `{latest: N}`; the newest "
+        "then gets the traffic, and one that is published later joins. Excludes `source`.",
     )
     framework: Framework | None = Field(
         default=None, description="Framework of the source, where its content does not tell."
@@ -107,11 +117,20 @@ class ModelConfig(Section):
     )
     handler: HandlerConfig = Field(default=HandlerConfig(), description="How an archive's own handler runs.")
     trust: bool = Field(default=False, description="Whether code inside the source, as in a pickle, may run.")
+    keep_previous_s: float = Field(
+        default=0.0,
+        ge=0,
+        le=86_400,
+        description="Seconds for which versions that were replaced stay loaded, so that a rollback takes no time.",
+    )
     convert: ConvertConfig = Field(default=ConvertConfig(), description="How the source becomes an ONNX model.")
     serve: ServeConfig = Field(default=ServeConfig(), description="How the model runs.")
 
     def wanted_versions(self) -> list[VersionConfig]:
-        """The versions to serve, each with its traffic in percent; a model with `source` has one."""
+        """The versions to serve, each with its traffic in percent; a model with `source` has one, one whose versions
+        the store decides about lists none."""
+        if isinstance(self.versions, StoreVersions):
+            return []
         versions = self.versions or [VersionConfig(source=self.source)]
         shares = [version.traffic for version in versions]
         if all(share is None for share in shares):

@@ -36,6 +36,7 @@ from serve.fleet import Fleet
 from serve.front_doors.http import HttpFrontDoor
 from serve.front_doors.http_listener import HttpListener
 from serve.front_doors.tls import HTTP, Tls
+from serve.history import History, history
 from serve.logs import log_to_file
 from serve.management import Management
 from serve.management_queries import Administers, ManagementQueries
@@ -44,7 +45,9 @@ from serve.replica import ModelSettings
 from serve.reports import GatewayReport, ReplicaReport
 from serve.routing import RoutingTable, VersionEntry, VersionKey
 from serve.scaling import Scaler, scaled_versions
+from serve.serving_record import ServingRecord
 from serve.state import describe_state
+from serve.store_following import StoreFollowing
 from serve.tls_files import server_files
 
 log = logging.getLogger("onegate")
@@ -92,6 +95,7 @@ class Controller:
         if self._audit is not None:
             self._administration = AuditedAdministration(administration.answer, self._audit)
         self._guard = guard_of(access, settings.secret)
+        self._record = ServingRecord(store, self._desired.prepared, self._fleet.is_served)
         loop = asyncio.get_running_loop()
         self._loops = []
         if self._guard is not None:
@@ -103,6 +107,7 @@ class Controller:
         self._loops += [
             loop.create_task(self._reconcile()),
             loop.create_task(self._deploy()),
+            loop.create_task(StoreFollowing(self._desired).run()),
         ]
 
     def _open_management(self, config: Config) -> HttpListener:
@@ -186,6 +191,14 @@ class Controller:
             return await applied
         return await self._audit.noted("apply", [model.name for model in config.models], applied)
 
+    async def change(self, operation: Operation) -> ModelList:
+        """What the operation has made of its models; raises as the operation says."""
+        return await self._administration.answer(operation)
+
+    async def history(self, model: str | None, limit: int) -> History:
+        """The newest generations, with `model` those that changed it and what was served of it."""
+        return await asyncio.to_thread(history, self._desired.store, model, limit)
+
     def request_shutdown(self) -> None:
         """Asks the `up` that started this to end; it sees the wish in the state."""
         if self._audit is not None:
@@ -211,6 +224,7 @@ class Controller:
                 self._fleet.scale(key, replicas)
             self._fleet.step(time.monotonic())
             self._desired.note_step()
+            self._record.note_step()
             self._deployer.note_change()
             if self._fleet.table.number != self._table_told:
                 self._table_told = self._fleet.table.number

@@ -21,17 +21,28 @@ NAME = "the change"
 """What is edited, for messages."""
 
 
+def _written_number(model: str, version: Document) -> int | None:
+    return version.get("version")
+
+
+def _nothing(model: str) -> Sequence[Document]:
+    return ()
+
+
 @dataclass(frozen=True)
 class Known:
     """What edits need to know beside the config.
 
-    `called` gives the text that clients have for a version of a model, None while it has none; `earlier` the model as
-    the newest generation had it that names it; `stored` the numbers of its versions in the store, ascending.
+    `called` gives the text that clients have for a version of a model, None while it has none, and `number` its number
+    in the store; `earlier` the model as the newest generation had it that names it; `stored` the numbers of its
+    versions in the store, ascending; `following` the versions that one has now which takes what the store has.
     """
 
     called: Callable[[str, Document], str | None]
     earlier: Callable[[str], Document | None]
     stored: Callable[[str], Sequence[int]]
+    number: Callable[[str, Document], int | None] = _written_number
+    following: Callable[[str], Sequence[Document]] = _nothing
 
 
 def load(config: Config, operation: LoadModel, known: Known, made: Document | None = None) -> Config:
@@ -43,13 +54,15 @@ def load(config: Config, operation: LoadModel, known: Known, made: Document | No
     name = operation.model
     assert name is not None, "an archive's own name is looked up before"
     before = _find(config, name)
+    if before is not None and operation.version is not None:
+        before = required(config, name, known)
     found = _again(before, operation, known) if made is None else _made(before, operation, known, made)
-    return _with_model(config, with_trust(config.trusted_sources, before, with_settings(found, operation.settings)))
+    return with_model(config, with_trust(config.trusted_sources, before, with_settings(found, operation.settings)))
 
 
 def unload(config: Config, operation: UnloadModel, known: Known) -> Config:
     """The config without the model, or without one version; raises `ModelNotFound` or `Forbidden`."""
-    model = _required(config, operation.model)
+    model = required(config, operation.model, known)
     version, versions = operation.version, versions_of(model)
     index = None if version is None else _required_version(model, version, known)
     if len(versions) == 1 or (index is None and not operation.default_version):
@@ -61,19 +74,19 @@ def unload(config: Config, operation: UnloadModel, known: Known) -> Config:
             "one the default first",
             model=operation.model,
         )
-    return _with_model(config, {**model, "versions": versions[:index] + versions[index + 1 :]})
+    return with_model(config, {**model, "versions": versions[:index] + versions[index + 1 :]})
 
 
 def scale(config: Config, operation: ScaleModel, known: Known) -> Config:
     """The config with so many replicas of the model, or with these bounds of them where it has bounds; raises
     `ModelNotFound` or `ConfigError`. All versions of a model are run alike."""
-    model = _required(config, operation.model)
+    listed = required(config, operation.model, known)
     if operation.version is not None:
-        _required_version(model, operation.version, known)
-    settings: dict[str, Any] = {"replicas": _replicas(model["serve"]["replicas"], operation)}
+        _required_version(listed, operation.version, known)
+    settings: dict[str, Any] = {"replicas": _replicas(listed["serve"]["replicas"], operation)}
     if operation.replicas > 1:
         settings["executor"] = "replicas"
-    return _with_model(config, merged(model, {"serve": settings}))
+    return with_model(config, merged(_by_name(config)[operation.model] or listed, {"serve": settings}))
 
 
 def _replicas(present: int | Document, operation: ScaleModel) -> int | Document:
@@ -85,13 +98,13 @@ def _replicas(present: int | Document, operation: ScaleModel) -> int | Document:
 
 def set_default(config: Config, operation: SetDefault, known: Known) -> Config:
     """The config with all of the model's traffic on one version; raises `ModelNotFound`."""
-    model = _required(config, operation.model)
+    model = required(config, operation.model, known)
     index = _required_version(model, operation.version, known)
     versions = [
         {**version, "traffic": ALL_TRAFFIC if position == index else 0}
         for position, version in enumerate(versions_of(model))
     ]
-    return _with_model(config, _with_versions(model, versions)) if len(versions) > 1 else config
+    return with_model(config, with_versions(model, versions)) if len(versions) > 1 else config
 
 
 def replace_all(config: Config, operation: ReplaceModels) -> Config:
@@ -144,14 +157,18 @@ def _find(config: Config, name: str) -> Document | None:
     return _by_name(config).get(name)
 
 
-def _required(config: Config, name: str) -> Document:
+def required(config: Config, name: str, known: Known) -> Document:
+    """The model, raises `ModelNotFound`. One that takes what the store has stands there with what that is now: an edit
+    of its versions ends the following."""
     model = _find(config, name)
     if model is None:
         raise ModelNotFound(f"model {name!r} is not loaded", model=name)
-    return model
+    listed = isinstance(model.get("versions") or [], list)
+    return model if listed else with_versions(model, known.following(name))
 
 
-def _with_versions(model: Document, versions: Sequence[Document]) -> Document:
+def with_versions(model: Document, versions: Sequence[Document]) -> Document:
+    """The model with these versions instead of its own, or of its source."""
     return {key: value for key, value in model.items() if key != "source"} | {"versions": list(versions)}
 
 
@@ -192,7 +209,7 @@ def _again(before: Document | None, operation: LoadModel, known: Known) -> Docum
             model=name,
         )
     entry = {"version": int(number)}
-    return {"name": name, "versions": [entry]} if model is None else _with_versions(model, [*versions_of(model), entry])
+    return {"name": name, "versions": [entry]} if model is None else with_versions(model, [*versions_of(model), entry])
 
 
 def _made(before: Document | None, operation: LoadModel, known: Known, made: Document) -> Document:
@@ -204,14 +221,14 @@ def _made(before: Document | None, operation: LoadModel, known: Known, made: Doc
             _refuse_if_there(operation)
         if version is None and "source" in made:
             return {key: value for key, value in model.items() if key != "versions"} | dict(made)
-        return _with_versions(model, [made if version is None else {**made, "as_version": version}])
+        return with_versions(model, [made if version is None else {**made, "as_version": version}])
     entry = {**made, "as_version": version}
     versions, index = versions_of(model), _index(model, version, known)
     if index is None:
-        return _with_versions(model, [*versions, entry])
+        return with_versions(model, [*versions, entry])
     _refuse_if_there(operation)
     kept = {key: value for key, value in versions[index].items() if key in ("label", "traffic")}
-    return _with_versions(model, [*versions[:index], {**kept, **entry}, *versions[index + 1 :]])
+    return with_versions(model, [*versions[:index], {**kept, **entry}, *versions[index + 1 :]])
 
 
 def _refuse_if_there(operation: LoadModel) -> None:
@@ -224,6 +241,7 @@ def _refuse_if_there(operation: LoadModel) -> None:
         )
 
 
-def _with_model(config: Config, model: Document) -> Config:
+def with_model(config: Config, model: Document) -> Config:
+    """The config with the model, in the place of the one of its name; raises `ConfigError`."""
     models = _by_name(config) | {str(model["name"]): model}
     return config_of({**config.document(), "models": list(models.values())}, NAME)

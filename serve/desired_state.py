@@ -8,25 +8,28 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 
 from converters.base import ConversionOptions
 from model_store import generations
-from model_store.errors import ConfigError, Conflict, IntegrityError
+from model_store.errors import ConfigError, Conflict
 from model_store.generations import Generation
 from model_store.manifest import Manifest
 from model_store.store import Store
+from serve.caller import CALLER
 from serve.config import Config
 from serve.config_model import ModelConfig
-from serve.desired import Change, plan
+from serve.desired import Change, Lookup, Present, plan
 from serve.desired_edits import changed
+from serve.earlier_models import EarlierModels
 from serve.errors import presentable
 from serve.fleet import Fleet
 from serve.model_documents import Document
+from serve.pinning import Prepared, pinned
 from serve.preparation import Preparer, conversion_options, stored_version
 from serve.routing import BEING_PREPARED
 from serve.state import Gathered
+from serve.version_policies import asked_versions
 
 CONVERSIONS_AT_ONCE = 2
 
@@ -38,6 +41,7 @@ class Edit:
     former: Config
     written: Config
     models: frozenset[str]
+    why: str = ""
 
 
 class DesiredState:
@@ -46,11 +50,13 @@ class DesiredState:
     def __init__(self, store: Store, fleet: Fleet, generation: Generation, on_change: Callable[[], None]) -> None:
         self.store = store
         self.fleet = fleet
-        self.number = generation.number
+        self.generation = generation
         self.config = Config.model_validate(generation.config)
         self.gathered = Gathered()
+        self.prepared: dict[str, Prepared] = {}
+        """Models as they were last prepared; what is under way or failed since is in `gathered`."""
         self.preparer = Preparer(store, CONVERSIONS_AT_ONCE)
-        self._earlier = _EarlierModels(store, generation)
+        self._earlier = EarlierModels(store, generation)
         self._on_change = on_change
         self._turn = asyncio.Lock()
         self._preparing: dict[str, asyncio.Task[None]] = {}
@@ -61,19 +67,26 @@ class DesiredState:
         self._stepped = asyncio.Event()
         self._take_over(self.config, {model.name for model in self.config.models})
 
+    @property
+    def number(self) -> int:
+        """The number of the generation in force."""
+        return self.generation.number
+
     async def plan(self, config: Config) -> list[Change]:
         """What `apply` of `config` would change; raises `ConfigError` as it would."""
         self._refuse_fixed_changes(config)
-        serving: dict[str, set[int]] = {}
-        for name, version in self.fleet.versions:
-            serving.setdefault(name, set()).add(version)
-        return await asyncio.to_thread(
-            plan,
-            self.config,
-            config,
-            serving,
+        lookup = Lookup(
+            lambda model: asked_versions(self.store, model),
             lambda model, version: stored_version(self.store, model, version, config.allowed_sources),
         )
+        return await asyncio.to_thread(plan, self.config, config, self._present(), lookup)
+
+    def _present(self) -> Present:
+        loaded: dict[str, set[int]] = {}
+        for (name, version), state in self.fleet.versions.items():
+            if state.phase in ("LOADING", "READY"):
+                loaded.setdefault(name, set()).add(version)
+        return Present(loaded, {name: dict(route.split) for name, route in self.fleet.table.routes.items()})
 
     async def apply(self, config: Config, generation: int | None = None) -> list[Change]:
         """Makes `config` the desired state and prepares all its models; returns what that changes, before it is done.
@@ -85,10 +98,11 @@ class DesiredState:
         async with self._turn:
             if generation not in (None, self.number):
                 raise Conflict(
-                    f"the config was made from generation {generation}, and generation {self.number} came since; make "
-                    "it anew from that"
+                    f"the config was made from generation {generation}, and {_described(self.generation)} came since; "
+                    "make it anew from that",
+                    newest=self.number,
                 )
-            await self._write(config)
+            await self._write(config, "apply")
             self._earlier.note(config.document()["models"])
             self._take_over(config, {model.name for model in config.models})
         return changes
@@ -98,10 +112,12 @@ class DesiredState:
         change: Callable[[Config], Config],
         again: Iterable[str] = (),
         read: Collection[str] | None = (),
+        why: str = "",
     ) -> Edit:
         """Makes what `change` makes of the config the desired state and prepares the models that differ, and those of
         `again`. `change` runs in a thread and may look into the store; what it raises is raised here. A source that a
-        version has been made of stays that version, unless it is one of `read`; None reads all again.
+        version has been made of stays that version, unless it is one of `read`; None reads all again. `why` is what the
+        generation says of it.
 
         Nothing is written when nothing differs. One that is not `keep`t is not what `earlier` gives: it may be taken
         back. Raises `Conflict` when another controller wrote.
@@ -111,10 +127,20 @@ class DesiredState:
             config = await asyncio.to_thread(change, former)
             models = changed(former, config)
             if models:
-                await self._write(config)
+                await self._write(config, why)
             models |= set(again)
             self._take_over(config, models, read)
-        return Edit(former, config, frozenset(models))
+        return Edit(former, config, frozenset(models), why)
+
+    def in_force(self, model: str) -> Prepared | None:
+        """The model as it is served, None where that is not (or not yet) what is desired."""
+        unsettled = model in self.gathered.progress or model in self.gathered.failures
+        return self.prepared.get(model) if not unsettled and self.fleet.is_served(model) else None
+
+    def prepare_again(self, model: ModelConfig) -> None:
+        """Prepares a model of the config once more: what it takes from the store has changed."""
+        self._start_preparing(model, ())
+        self._on_change()
 
     def keep(self, edit: Edit) -> None:
         """Says that an edit has come off."""
@@ -141,9 +167,21 @@ class DesiredState:
             if old != new:
                 raise ConfigError(f"{key}: expected {old!r} as running, got {new!r}; restart `onegate up` to change it")
 
-    async def _write(self, config: Config) -> None:
-        generation = await asyncio.to_thread(generations.append, self.store, self.number + 1, config.document())
-        self.number = generation.number
+    async def _write(self, config: Config, why: str) -> None:
+        self.generation = await asyncio.to_thread(self._append, config.document(), CALLER.get(), why)
+
+    def _append(self, document: Document, by: str, why: str) -> Generation:
+        number = self.number + 1
+        try:
+            return generations.append(self.store, number, dict(document), by, why)
+        except Conflict as error:
+            newest = generations.newest(self.store)
+            assert newest is not None, "whoever was first wrote one"
+            raise Conflict(
+                f"generation {number} can't be written: another controller wrote {_described(newest)} to store "
+                f"{self.store.url!r}; look at that one and repeat the change",
+                **error.details,
+            ) from error
 
     def _take_over(self, config: Config, models: set[str], read: Collection[str] | None = None) -> None:
         wanted = {model.name: model for model in config.models}
@@ -152,6 +190,7 @@ class DesiredState:
             self.gathered.forget(gone)
             self._options.pop(gone, None)
             self._read.pop(gone, None)
+            self.prepared.pop(gone, None)
             if task := self._preparing.pop(gone, None):
                 task.cancel()
         self.config = config
@@ -169,7 +208,7 @@ class DesiredState:
         self.gathered.begin(name)
         self.fleet.name(name)
         self.fleet.unavailable.setdefault(name, BEING_PREPARED)
-        self._preparing[name] = asyncio.get_running_loop().create_task(self._prepare(model))
+        self._preparing[name] = asyncio.get_running_loop().create_task(self._prepare(model, self.generation))
 
     def _made(self, model: ModelConfig) -> dict[str, Manifest]:
         """Source -> the version that was made of it, of the sources that are not to be read again."""
@@ -179,7 +218,7 @@ class DesiredState:
         wanted = self.fleet.wanted(model.name)
         return {w.source: w.entry.manifest for w in wanted if w.source is not None and w.source not in read}
 
-    async def _prepare(self, model: ModelConfig) -> None:
+    async def _prepare(self, model: ModelConfig, generation: Generation) -> None:
         def on_progress(text: str) -> None:
             self.gathered.note_progress(model.name, text)
 
@@ -192,33 +231,13 @@ class DesiredState:
         else:
             self.gathered.forget(model.name)
             self._options[model.name] = conversion_options(model)
-            self.fleet.want(model.name, wanted)
+            self.fleet.want(model.name, wanted, model.keep_previous_s)
+            self.prepared[model.name] = Prepared(pinned(model, wanted), generation.number, generation.by)
         self._on_change()
 
 
-class _EarlierModels:
-    """Models as they were last desired. Generations are read, newest first, only as far as somebody asks."""
-
-    def __init__(self, store: Store, newest: Generation) -> None:
-        self._store = store
-        self._models: dict[str, Document] = {}
-        self._unread_below = newest.number
-        self.note(newest.config["models"])
-
-    def note(self, models: Iterable[Document]) -> None:
-        """Models as they are desired now."""
-        self._models.update({model["name"]: model for model in models})
-
-    def find(self, name: str) -> Document | None:
-        """The model, None where no generation names it. Blocks; raises `StoreError`."""
-        unread = [n for n in generations.numbers(self._store) if n < self._unread_below] if self._lacks(name) else []
-        while self._lacks(name) and unread:
-            number = unread.pop()
-            with suppress(IntegrityError):
-                for model in generations.read(self._store, number).config["models"]:
-                    self._models.setdefault(model["name"], model)
-            self._unread_below = number
-        return self._models.get(name)
-
-    def _lacks(self, name: str) -> bool:
-        return name not in self._models
+def _described(generation: Generation) -> str:
+    """`generation 7 (rollback of ranker to 3, by user:ada at 2026-01-02T03:04:05+00:00)`."""
+    by = f"by {generation.by} " if generation.by else ""
+    why = f"{generation.why}, " if generation.why else ""
+    return f"generation {generation.number} ({why}{by}at {generation.created})"

@@ -4,12 +4,13 @@ Pure logic: no Ray, no clock of its own, no input or output. The controller feed
 keeps the Ray Serve applications as `deployments` says.
 
 The life of a version: LOADING until every live gateway holds it ready, then READY; when the desired state no longer
-names it and no route leads to it, DRAINING until no gateway holds it any more; then it is forgotten.
+names it and no route leads to it, it may be kept for a while, so that going back to it is quick; then it is DRAINING
+until no gateway holds it any more, and forgotten.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -65,6 +66,8 @@ class VersionState:
     error: OnegateError | None = None
     since_table: int = 0
     fallback: VersionEntry | None = None
+    spare_since: float | None = None
+    """Since when nobody wants it and no route leads to it, by the controller's clock."""
 
 
 class Fleet:
@@ -79,6 +82,7 @@ class Fleet:
         """Of callers, for the next table; None leaves those of the table before, an earlier controller's perhaps."""
         self._named: set[str] = set()
         self._wanted: dict[str, tuple[Wanted, ...]] = {}
+        self._keep_s: dict[str, float] = {}
         self._gateways: dict[str, tuple[float, GatewayReport]] = {}
         self._replicas: dict[str, tuple[float, ReplicaReport]] = {}
         self._settled = False
@@ -86,10 +90,12 @@ class Fleet:
 
     # -- what comes in ---------------------------------------------------------------------------------------------
 
-    def want(self, model: str, versions: Iterable[Wanted]) -> None:
-        """The versions of a model from now on. A version that had failed is tried again."""
+    def want(self, model: str, versions: Iterable[Wanted], keep_previous_s: float = 0.0) -> None:
+        """The versions of a model from now on; those that they replace stay loaded for `keep_previous_s`. A version
+        that had failed is tried again."""
         self._named.add(model)
         self._wanted[model] = tuple(versions)
+        self._keep_s[model] = keep_previous_s
         self.unavailable.pop(model, None)
         for wanted in self._wanted[model]:
             self._want_version(wanted.entry)
@@ -117,7 +123,15 @@ class Fleet:
         """The desired state no longer names the model."""
         self._named.discard(model)
         self._wanted.pop(model, None)
+        self._keep_s.pop(model, None)
         self.unavailable.pop(model, None)
+
+    def release(self, model: str) -> None:
+        """Versions of the model that are only kept in case somebody goes back to them are kept no longer."""
+        wanted = {each.entry.key for each in self.wanted(model)}
+        for key, state in self.versions.items():
+            if key[0] == model and key not in wanted:
+                state.spare_since = float("-inf")
 
     def adopt(self, table: RoutingTable, report: GatewayReport) -> None:
         """Takes over what a gateway still serves from an earlier controller: nothing that answers is dropped."""
@@ -176,6 +190,13 @@ class Fleet:
         """What `want` last said of the model; none where nothing was said yet."""
         return self._wanted.get(model, ())
 
+    def is_served(self, model: str) -> bool:
+        """Whether the model's route leads to what `want` last said, run as it said."""
+        wanted = self.wanted(model)
+        states = [self.versions[each.entry.key] for each in wanted]
+        settled = all(state.phase == "READY" and state.fallback is None and not state.reason for state in states)
+        return bool(wanted) and settled and self.table.routes.get(model) == _wanted_route(wanted)
+
     def is_followed(self, number: int) -> bool:
         """Whether there are gateways and all of them follow table `number` or a newer one."""
         return bool(self._gateways) and all(report.table >= number for _, report in self._gateways.values())
@@ -194,7 +215,7 @@ class Fleet:
             self._advance(key, state)
         # A model that is still being prepared keeps what it had: its adopted route, until `want` tells more.
         routes = {model: route for model in sorted(self._named) if (route := self._route(model))}
-        self._start_draining(routes)
+        self._start_draining(routes, now)
         self._publish(routes)
         self._forget_drained()
 
@@ -253,32 +274,40 @@ class Fleet:
     def _route(self, model: str) -> ModelRoute | None:
         """The wanted route once all its versions are ready, the present one until then."""
         wanted = self._wanted.get(model)
-        if wanted is not None and all(self.versions[w.entry.key].phase == "READY" for w in wanted):
-            return ModelRoute(
-                split=tuple((w.entry.key[1], w.traffic) for w in wanted if w.traffic),
-                labels={label: w.entry.key[1] for w in wanted for label in w.labels},
-                aliases={w.alias: w.entry.key[1] for w in wanted if w.alias is not None},
-            )
+        if wanted is not None and self._are_ready(wanted):
+            return _wanted_route(wanted)
         present = self.table.routes.get(model)
         # An adopted route may lead to what then turns out not to load: callers are told so, instead of waiting for it.
         if present is not None and all(self._has_failed((model, version)) for version, _ in present.split):
             return None
         return present
 
+    def _are_ready(self, wanted: Iterable[Wanted]) -> bool:
+        return all(self.versions[each.entry.key].phase == "READY" for each in wanted)
+
     def _has_failed(self, key: VersionKey) -> bool:
         state = self.versions.get(key)
         return state is not None and state.phase == "FAILED"
 
-    def _start_draining(self, routes: dict[str, ModelRoute]) -> None:
+    def _start_draining(self, routes: dict[str, ModelRoute], now: float) -> None:
         keep = {w.entry.key for wanted in self._wanted.values() for w in wanted}
         # Of a model that is still being prepared nobody knows yet which versions it will be.
         unprepared = self._named - self._wanted.keys()
         keep |= {key for key in self.versions if key[0] in unprepared}
         keep |= {(m, v) for m, route in routes.items() for v, _ in route.split}
         keep |= {(m, v) for m, route in routes.items() for v in route.labels.values()}
+        # Until the route switches, what was callable by its number stays so.
+        switching = {model for model, wanted in self._wanted.items() if not self._are_ready(wanted)}
+        keep |= {key for key, state in self.versions.items() if key[0] in switching and state.phase == "READY"}
         for key, state in self.versions.items():
-            if key not in keep and state.phase != "DRAINING":
+            if key in keep:
+                state.spare_since = None
+            elif state.phase != "DRAINING" and not self._is_kept(key, state, now):
                 state.phase, state.since_table = "DRAINING", self.table.number + 1
+
+    def _is_kept(self, key: VersionKey, state: VersionState, now: float) -> bool:
+        state.spare_since = now if state.spare_since is None else state.spare_since
+        return state.phase == "READY" and now - state.spare_since < self._keep_s.get(key[0], 0.0)
 
     def _publish(self, routes: dict[str, ModelRoute]) -> None:
         held = [s for s in self.versions.values() if s.phase in ("LOADING", "READY")]
@@ -312,3 +341,11 @@ class Fleet:
         return state.phase == "DRAINING" and all(
             report.table >= state.since_table and key not in report.states for _, report in self._gateways.values()
         )
+
+
+def _wanted_route(wanted: Sequence[Wanted]) -> ModelRoute:
+    return ModelRoute(
+        split=tuple((w.entry.key[1], w.traffic) for w in wanted if w.traffic),
+        labels={label: w.entry.key[1] for w in wanted for label in w.labels},
+        aliases={w.alias: w.entry.key[1] for w in wanted if w.alias is not None},
+    )

@@ -26,6 +26,7 @@ from model_store import generations
 from model_store.errors import OnegateError
 from model_store.filesystems import local_path
 from model_store.store import Store
+from serve.caller import os_user
 from serve.config import Config
 from serve.config_gateway import port_url
 from serve.tls_files import server_files
@@ -103,7 +104,8 @@ def write_generation(config: Config) -> int:
     newest = generations.newest(store)
     if newest is not None and newest.config == config.document():
         return newest.number
-    return generations.append(store, newest.number + 1 if newest else 1, config.document()).number
+    number = newest.number + 1 if newest else 1
+    return generations.append(store, number, config.document(), os_user(), "up").number
 
 
 @contextmanager

@@ -241,7 +241,9 @@ class VersionLoader:
     async def _load_inline(self, entry: VersionEntry) -> InlineExecutor:
         runtime = await asyncio.to_thread(load_version, self._store_url, entry, self._folder)
         batching = entry.serve.batching
-        return await asyncio.to_thread(build_inline_executor, runtime, entry.manifest, batching.max_batch_size)
+        return await asyncio.to_thread(
+            build_inline_executor, runtime, entry.manifest, batching.max_batch_size, batching.preferred
+        )
 
     # -- what is not loaded all the time -----------------------------------------------------------------------------
 

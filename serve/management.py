@@ -1,5 +1,5 @@
-"""The management port's HTTP interface: state, plan, apply, shutdown under `/api`, JSON both ways; everything else is
-for the dialects whose management calls it takes.
+"""The management port's HTTP interface: state, plan, apply, rollouts, history and shutdown under `/api`, JSON both
+ways; everything else is for the dialects whose management calls it takes.
 
 Errors of `/api` are `{"error": text, "kind": name}` under the kind's status.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import parse_qs, urlsplit
@@ -18,14 +19,17 @@ import msgspec
 from model_store.errors import ERROR_KINDS, ConfigError, Forbidden, InternalError, InvalidInput, OnegateError
 from serve.access.guard import Guard
 from serve.access.scopes import route_need
-from serve.caller import CALLER
+from serve.caller import CALLER, USER_HEADER, claimed_user
 from serve.config import Config, parse_config
 from serve.desired import Change
 from serve.dialects.base import HttpReply, HttpRequest, own_error
 from serve.errors import presentable
 from serve.front_doors.http import challenge
 from serve.front_doors.http_connection import HttpApplication
+from serve.history import LIMIT, History
 from serve.in_place import InPlace, InPlaceBytes
+from serve.operations import ModelList, Operation
+from serve.rollout_calls import MODEL_CALLS, model_route
 
 MAX_CONFIG_BYTES = 8 * 1024 * 1024
 
@@ -44,11 +48,18 @@ class Authority(Protocol):
     async def apply(self, config: Config, generation: int | None = None) -> list[Change]:
         """Makes the config the desired state, in place of that `generation` where one is given."""
 
+    async def change(self, operation: Operation) -> ModelList:
+        """What the operation has made of its models."""
+
+    async def history(self, model: str | None, limit: int) -> History:
+        """Who changed what."""
+
     def request_shutdown(self) -> None:
         """Ends the gateway."""
 
 
-Handler = Callable[[bytes, dict[str, list[str]]], Awaitable[Any]]
+Handler = Callable[[str, bytes, dict[str, list[str]]], Awaitable[Any]]
+"""Takes the model that the path names, empty where it names none, the body and the query."""
 
 
 class Management:
@@ -62,7 +73,9 @@ class Management:
         self.routes: dict[tuple[str, str], Handler] = {
             ("GET", "/api/state"): self._state,
             ("PUT", "/api/config"): self._config,
+            ("GET", "/api/history"): self._history,
             ("POST", "/api/shutdown"): self._shutdown,
+            **{route: partial(self._change, decode) for route, decode in MODEL_CALLS.items()},
         }
 
     def admit(self, request: HttpRequest, under_way: int) -> int:
@@ -87,16 +100,16 @@ class Management:
         """The reply, to errors too."""
         if not _is_own(request):
             return await self._dialects.answer(request)
-        handler = self.routes.get((request.method, request.path))
+        model, route = model_route(request.path)
+        handler = self.routes.get((request.method, route))
         if handler is None:
-            known = any(path == request.path for _, path in self.routes)
+            known = any(route == path for _, path in self.routes)
             return _reply(405, {"error": "Method Not Allowed"}) if known else _reply(404, {"error": "Not Found"})
         caller = request.caller
-        if caller is not None:
-            CALLER.set(caller.name)
+        CALLER.set((caller and caller.name) or claimed_user(request.header(USER_HEADER)))
         try:
             with nullcontext() if caller is None or caller.limits is None else caller.limits:
-                return _reply(200, await handler(request.body, parse_qs(request.query)))
+                return _reply(200, await handler(model, request.body, parse_qs(request.query)))
         except Exception as error:
             return self.refuse(request, error)
 
@@ -109,36 +122,48 @@ class Management:
             return reply
         return self._dialects.refuse(request, error)
 
-    async def _state(self, body: bytes, query: dict[str, list[str]]) -> Any:
+    async def _state(self, model: str, body: bytes, query: dict[str, list[str]]) -> Any:
         return self._authority.state()
 
-    async def _config(self, body: bytes, query: dict[str, list[str]]) -> Any:
+    async def _config(self, model: str, body: bytes, query: dict[str, list[str]]) -> Any:
         try:
             text = body.decode()
         except UnicodeDecodeError as error:
             raise ConfigError(f"the config is not UTF-8 text: {error.reason}") from error
         config = parse_config(text, "the config sent", Path("/"))
         only_plan = query.get("plan", ["false"])[-1] == "true"
-        generation = _generation(query)
-        changes = await (self._authority.plan(config) if only_plan else self._authority.apply(config, generation))
-        return {
-            "applied": not only_plan,
-            "changes": changes,
-            "generation": self._authority.state()["generation"],
-        }
+        generation = _number(query, "generation")
+        if only_plan:
+            # From before the plan: what comes while it is made is not in it.
+            made_from = self._generation()
+            return {"applied": False, "changes": await self._authority.plan(config), "generation": made_from}
+        changes = await self._authority.apply(config, generation)
+        return {"applied": True, "changes": changes, "generation": self._generation()}
 
-    async def _shutdown(self, body: bytes, query: dict[str, list[str]]) -> Any:
+    def _generation(self) -> int:
+        return int(self._authority.state()["generation"])
+
+    async def _change(
+        self, decode: Callable[[str, bytes], Operation], model: str, body: bytes, query: dict[str, list[str]]
+    ) -> Any:
+        changed = await self._authority.change(decode(model, body))
+        return {"generation": self._generation(), "models": changed.models}
+
+    async def _history(self, model: str, body: bytes, query: dict[str, list[str]]) -> Any:
+        limit = _number(query, "limit")
+        return await self._authority.history(query.get("model", [None])[-1], LIMIT if limit is None else limit)
+
+    async def _shutdown(self, model: str, body: bytes, query: dict[str, list[str]]) -> Any:
         self._authority.request_shutdown()
         return {"stopping": True}
 
 
-def _generation(query: dict[str, list[str]]) -> int | None:
-    """The generation that a config was made from, of callers who want to be refused where that is not the newest."""
-    text = query.get("generation", [""])[-1]
+def _number(query: dict[str, list[str]], name: str) -> int | None:
+    text = query.get(name, [""])[-1]
     if not text:
         return None
     if not (text.isascii() and text.isdigit() and len(text) < 19):
-        raise InvalidInput(f"generation: expected a whole number, got {text!r:.40}")
+        raise InvalidInput(f"{name}: expected a whole number, got {text!r:.40}")
     return int(text)
 
 

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import urllib.error
+import urllib.parse
 import urllib.request
+from collections.abc import Mapping
 from typing import Any
 
 from serve.access.callers import bearer
+from serve.caller import USER_HEADER, os_user
 from serve.https_calls import opened, unreachable
 from serve.management import error_from
 from serve.tls_files import NO_FILES, ClientFiles
 
 TIMEOUT_S = 30.0
+CHANGE_S = 600.0
+"""For changes of models, which are answered when they have come about: a version may have to be loaded first."""
 
 
 class ManagementClient:
@@ -35,17 +40,38 @@ class ManagementClient:
         """Applies the whole desired state, or only plans it. With `generation`, from which `document` was made, raises
         `Conflict` where that is not the newest."""
         query = "?plan=true" if only_plan else "" if generation is None else f"?generation={generation}"
-        return self._call("PUT", f"/api/config{query}", document, timeout_s=10 * TIMEOUT_S)
+        return self._call("PUT", f"/api/config{query}", document, timeout_s=CHANGE_S)
+
+    def history(self, model: str | None = None, limit: int | None = None) -> dict[str, Any]:
+        """Who changed what, newest first; with `model` what was served of it too."""
+        asked = {key: value for key, value in (("model", model), ("limit", limit)) if value is not None}
+        return self._call("GET", f"/api/history?{urllib.parse.urlencode(asked)}")
+
+    def set_traffic(self, model: str, traffic: Mapping[str, int]) -> dict[str, Any]:
+        """Percent by version; returns when gateways route so."""
+        return self._on_model("PUT", model, "traffic", traffic)
+
+    def set_labels(self, model: str, labels: Mapping[str, str | None]) -> dict[str, Any]:
+        """Versions by label, None for one that is to go; returns when gateways route so."""
+        return self._on_model("PUT", model, "labels", labels)
+
+    def roll_back(self, model: str, to: int | None = None) -> dict[str, Any]:
+        """Back to what was served before, or to that record of it; returns when gateways route so."""
+        return self._on_model("POST", model, "rollback", {} if to is None else {"to": to})
+
+    def _on_model(self, method: str, model: str, call: str, document: Mapping[str, Any]) -> dict[str, Any]:
+        path = f"/api/models/{urllib.parse.quote(model, safe='')}/{call}"
+        return self._call(method, path, document, timeout_s=CHANGE_S)
 
     def shutdown(self) -> None:
         """Asks the gateway to end."""
         self._call("POST", "/api/shutdown")
 
     def _call(
-        self, method: str, path: str, document: dict[str, Any] | None = None, timeout_s: float = TIMEOUT_S
+        self, method: str, path: str, document: Mapping[str, Any] | None = None, timeout_s: float = TIMEOUT_S
     ) -> dict[str, Any]:
         body = None if document is None else json.dumps(document).encode()
-        headers = bearer(self.key)
+        headers = {USER_HEADER: os_user()} | bearer(self.key)
         request = urllib.request.Request(self.url + path, data=body, method=method, headers=headers)
         try:
             with opened(request, timeout_s, self.tls) as reply:

@@ -20,9 +20,17 @@ wrote the config decides about those."""
 
 
 def versions_of(model: Document) -> list[Document]:
-    """Its versions as mappings; a model with `source` has one."""
-    listed: list[Document] = model.get("versions") or []
-    return listed or ([{"source": model["source"]}] if "source" in model else [])
+    """Its versions as mappings; a model with `source` has one, one that takes what the store has lists none."""
+    listed = model.get("versions")
+    if isinstance(listed, list):
+        return listed
+    return [{"source": model["source"]}] if "source" in model else []
+
+
+def labels_of(version: Document) -> list[str]:
+    """The labels of a version as written: one may stand alone."""
+    written = version.get("label") or []
+    return [written] if isinstance(written, str) else list(written)
 
 
 def with_settings(model: Document, settings: Document) -> Document:

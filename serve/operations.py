@@ -97,6 +97,30 @@ class ReplaceModels(Operation, frozen=True, kw_only=True):
     wait: bool = True
 
 
+class SetTraffic(Operation, frozen=True, kw_only=True):
+    """Shares the calls of a model that name no version out: percent by version, which add up to 100. Its other versions
+    get none; one that is only in the store is loaded. Raises `ModelNotFound` and `ConfigError`."""
+
+    model: str
+    traffic: Mapping[str, int]
+
+
+class SetLabels(Operation, frozen=True, kw_only=True):
+    """Moves labels of a model to versions, and takes those away that have None; others stay. A version that is only in
+    the store is loaded. Raises `ModelNotFound` and `ConfigError`."""
+
+    model: str
+    labels: Mapping[str, str | None]
+
+
+class RollBack(Operation, frozen=True, kw_only=True):
+    """Makes a model what was served of it before what is desired now, or as record `to` of that says; a model that was
+    retired comes back. Raises `ModelNotFound` where there is no such record, and what loading raised."""
+
+    model: str
+    to: int | None = None
+
+
 class VersionStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One version, or a model that has none yet (`version` is empty then).
 

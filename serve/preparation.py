@@ -30,6 +30,7 @@ from serve.config_serve import BatchingConfig, ServeConfig
 from serve.fleet import Wanted
 from serve.routing import Batching, Scaling, ServeOptions, UpstreamOptions, VersionEntry
 from serve.upstreams import UPSTREAM, is_upstream, publish_upstream, stored_upstream
+from serve.version_policies import asked_versions
 
 TARGET_BATCHES = 2
 """Batches that each replica is to have where the config does not say how many rows: one that runs, one that waits."""
@@ -90,7 +91,7 @@ def prepare_model(
             alias=version.as_version,
             source=version.source,
         )
-        for version in model.wanted_versions()
+        for version in asked_versions(store, model)
     )
 
 

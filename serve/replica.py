@@ -75,7 +75,7 @@ class Model:
         with tempfile.TemporaryDirectory(prefix="onegate-model-") as folder:
             runtime = await asyncio.to_thread(load_version, self._settings.store, entry, Path(folder))
         executor = self._executor = await asyncio.to_thread(
-            build_inline_executor, runtime, entry.manifest, batching.max_batch_size
+            build_inline_executor, runtime, entry.manifest, batching.max_batch_size, batching.preferred
         )
         name, version = entry.key
         table = RoutingTable(1, self._settings.store, (entry,), {name: ModelRoute(((version, 100),))})

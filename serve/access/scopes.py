@@ -22,10 +22,14 @@ from serve.operations import (
     ListModels,
     LoadModel,
     ReplaceModels,
+    RollBack,
     ScaleModel,
     SetDefault,
+    SetLabels,
+    SetTraffic,
     UnloadModel,
 )
+from serve.rollout_calls import model_route
 
 
 class Need(Enum):
@@ -54,13 +58,20 @@ QUERIES: Mapping[type, Need] = {
     ScaleModel: Need.MANAGE,
     SetDefault: Need.MANAGE,
     ReplaceModels: Need.MANAGE,
+    SetTraffic: Need.MANAGE,
+    SetLabels: Need.MANAGE,
+    RollBack: Need.MANAGE,
 }
 """What dialects ask, over HTTP and gRPC, on the endpoint and on the management port."""
 
 MANAGEMENT_ROUTES: Mapping[tuple[str, str], Need] = {
     ("GET", "/api/state"): Need.VIEW,
+    ("GET", "/api/history"): Need.VIEW,
     ("PUT", "/api/config"): Need.MANAGE,
     ("POST", "/api/shutdown"): Need.MANAGE,
+    ("PUT", "/api/models/{model}/traffic"): Need.MANAGE,
+    ("PUT", "/api/models/{model}/labels"): Need.MANAGE,
+    ("POST", "/api/models/{model}/rollback"): Need.MANAGE,
 }
 """Routes that are the management port's own, of no dialect."""
 
@@ -134,7 +145,7 @@ def method_need(service: str, method: str) -> Need:
 
 def route_need(method: str, path: str) -> Need:
     """What one of the management port's own routes needs."""
-    return MANAGEMENT_ROUTES.get((method, path), Need.MANAGE)
+    return MANAGEMENT_ROUTES.get((method, model_route(path)[1]), Need.MANAGE)
 
 
 class Grants:

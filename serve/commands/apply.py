@@ -10,17 +10,20 @@ from typing import Any
 import click
 
 from serve.commands.options import config_argument, fail, json_option, management_option, port_options
+from serve.commands.plan_report import changes_something, print_plan
 from serve.commands.progress import progress, unsettled
 from serve.config import load_config
 from serve.management_client import ManagementClient
 
-_SIGNS = {"add": "+", "change": "~", "retire": "-", "keep": "="}
 POLL_S = 0.2
+DIFFERS = 3
+"""Exit code of a plan that would change something, for those who ask for one."""
 
 
 @click.command()
 @config_argument
 @click.option("--plan", "only_plan", is_flag=True, help="Only print what would change.")
+@click.option("--exit-code", is_flag=True, help=f"With --plan: exit {DIFFERS} where something would change.")
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Return when all models are ready or failed.")
 @click.option("--store", help="Instead of the config's store.")
 @port_options
@@ -29,6 +32,7 @@ POLL_S = 0.2
 def command(
     config: Path,
     only_plan: bool,
+    exit_code: bool,
     wait: bool,
     client: ManagementClient,
     as_json: bool,
@@ -37,30 +41,33 @@ def command(
 ) -> None:
     """Make CONFIG the desired state of the running gateway: plan, then change what differs.
 
+    Desired state that somebody else changed between the plan and the change is left alone. Exits 1 when a model could
+    not be prepared or loaded; what it served before goes on.
+
     \b
     Example:
       onegate apply configs/quickstart.yaml --plan
     """
+    if exit_code and not only_plan:
+        raise click.UsageError("--exit-code goes with --plan")
     overrides = {"store": store, **{f"gateway.{name}": port for name, port in ports.items()}}
-    answer = client.put_config(load_config(config, overrides=overrides).document(), only_plan=only_plan)
+    document = load_config(config, overrides=overrides).document()
+    answer = client.put_config(document, only_plan=True)
     if not as_json:
-        _print_changes(answer["changes"])
-    failed = [] if only_plan or not wait else _wait_until_settled(client)
+        print_plan(answer["changes"])
+    failed = []
+    if not only_plan:
+        # Somebody who changed desired state since the plan was made goes first: it isn't the plan that was shown.
+        answer = client.put_config(document, generation=answer["generation"])
+        failed = _wait_until_settled(client) if wait else []
     if as_json:
         click.echo(json.dumps(answer))
     for row in failed:
         click.echo(f"onegate: model {row['name']!r}: {row['reason']}", err=True)
     if failed:
         fail()
-
-
-def _print_changes(changes: list[dict[str, Any]]) -> None:
-    for change in changes:
-        click.echo(f"{_SIGNS[change['action']]} {change['model']}")
-        for line in change["details"]:
-            click.echo(f"    {line}")
-    if all(change["action"] == "keep" for change in changes):
-        click.echo("nothing changes")
+    if exit_code and changes_something(answer["changes"]):
+        fail(DIFFERS)
 
 
 def _wait_until_settled(client: ManagementClient) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -91,18 +91,21 @@ class InlineExecutor:
         self._thread.shutdown(wait=False)
 
 
-def build_inline_executor(runtime: Runtime, manifest: Manifest, max_batch_size: int) -> InlineExecutor:
-    """Warms the runtime up at the batch sizes in use and decides, by what it measures, where batches run.
+def build_inline_executor(
+    runtime: Runtime, manifest: Manifest, max_batch_size: int, preferred: Iterable[int] = ()
+) -> InlineExecutor:
+    """Warms the runtime up at the batch sizes in use, one row, `preferred` and the largest, and decides, by what it
+    measures, where batches run.
 
     Zeros are no body that a processor or a handler could read: what stands behind the processor is warmed up instead,
     and a handler, which has nothing else, gets its thread.
     """
-    largest = max_batch_size if manifest.row_independent else 1
+    sizes = {1, max_batch_size, *(size for size in preferred if size <= max_batch_size)}
     measured = [
         _measure_ms(runtime, zero_inputs(signature, rows), name)
         for name, signature in manifest.signatures.items()
         if name != PAYLOAD
-        for rows in (1, largest)
+        for rows in (sorted(sizes) if manifest.row_independent else (1,))
     ]
     longest_ms = max(measured, default=float("inf"))
     return InlineExecutor(runtime, on_loop=longest_ms < LOOP_LIMIT_MS and not may_loop(runtime))

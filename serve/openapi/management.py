@@ -23,6 +23,12 @@ from serve.openapi.parts import (
 SCHEMAS: dict[str, Schema] = {
     "State": object_of({"gateway": {"type": "object"}, "models": list_of({"type": "object"})}, ["gateway", "models"]),
     "Changes": object_of({"applied": YES_NO, "changes": list_of({"type": "object"})}, ["applied", "changes"]),
+    "ChangedModels": object_of(
+        {"generation": {"type": "integer"}, "models": list_of({"type": "object"})}, ["generation", "models"]
+    ),
+    "History": object_of(
+        {"generations": list_of({"type": "object"}), "served": list_of({"type": "object"})}, ["generations", "served"]
+    ),
 }
 _ERRORS = errors(CHANGE_ERRORS, ref("Error"))
 
@@ -51,8 +57,42 @@ def management_paths() -> Paths:
                     request=body({"application/yaml": TEXT, **json_of({"type": "object"})}),
                 )
             },
+            "/api/history": {
+                "get": operation(
+                    "Who changed desired state, when, why and what",
+                    {200: answer("Newest first; with `model` what was served of it too.", json_of(ref("History")))},
+                    _ERRORS,
+                    parameters=[
+                        parameter("model", "query", TEXT, "Only what changed this model."),
+                        parameter("limit", "query", {"type": "integer"}, "Most entries."),
+                    ],
+                )
+            },
+            "/api/models/{model}/traffic": {
+                "put": _change("Share the calls of a model out over its versions, in percent", {"type": "integer"})
+            },
+            "/api/models/{model}/labels": {
+                "put": _change(
+                    "Move labels of a model to versions; null takes one away", {"type": ["integer", "string", "null"]}
+                )
+            },
+            "/api/models/{model}/rollback": {
+                "post": _on_model(
+                    "Go back to what was served before, or to that record of it",
+                    object_of({"to": {"type": ["integer", "null"]}}, []),
+                )
+            },
             "/api/shutdown": {
                 "post": operation("Drain and end", {200: answer("It begins.", json_of(stopping))}, _ERRORS)
             },
         },
     )
+
+
+def _change(what: str, values: Schema) -> Schema:
+    return _on_model(what, {"type": "object", "additionalProperties": values})
+
+
+def _on_model(what: str, asked: Schema) -> Schema:
+    changed = {200: answer("Gateways route so.", json_of(ref("ChangedModels")))}
+    return operation(what, changed, _ERRORS, request=body(json_of(asked)))

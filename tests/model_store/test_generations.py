@@ -107,3 +107,16 @@ def test_store_that_cannot_be_written_is_a_store_error(store: Store) -> None:
 
 def test_generations_compare_by_value() -> None:
     assert Generation(1, "now", {"a": 1}) == Generation(1, "now", {"a": 1})
+
+
+def test_a_generation_says_whose_it_is_and_why(store: Store) -> None:
+    generations.append(store, 1, CONFIG, "user:ada", "apply")
+    first = generations.read(store, 1)
+    assert (first.by, first.why) == ("user:ada", "apply")
+
+
+def test_a_generation_of_a_release_that_did_not_say_whose_it_is_can_be_read(store: Store) -> None:
+    old = b'{"number": 1, "created": "2026-01-02T03:04:05+00:00", "config": {"models": []}}'
+    store.filesystem.create("generations/1.json", old)
+    newest = generations.newest(store)
+    assert newest == Generation(1, "2026-01-02T03:04:05+00:00", {"models": []}, "", "")

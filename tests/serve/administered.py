@@ -32,6 +32,7 @@ from serve.operations import ModelList, Operation
 from serve.preparation import conversion_options
 from serve.reports import GatewayReport
 from serve.routing import Router
+from serve.serving_record import ServingRecord
 from tests.serve.tiny_versions import manifest
 
 X = np.ones((1, 2), np.float32)
@@ -71,6 +72,7 @@ class Administered:
         self._changed = asyncio.Event()
         self.desired = DesiredState(self.store, self.fleet, generation, self._changed.set)
         self.administration = Administration(self.desired)
+        self.record = ServingRecord(self.store, self.desired.prepared, self.fleet.is_served)
         self.dispatcher = Dispatcher(Router())
         self.loader = VersionLoader(self.dispatcher, folder / "loaded", "here", "secret")
         self.going = asyncio.Event()
@@ -107,6 +109,7 @@ class Administered:
             )
             self.fleet.step(time.monotonic())
             self.desired.note_step()
+            self.record.note_step()
             if self.follows and self.fleet.table.number > self.dispatcher.router.table.number:
                 self.loader.follow(self.fleet.table)
             await asyncio.sleep(0.005)
@@ -121,5 +124,6 @@ async def administered(folder: Path, *models: dict[str, Any], **keys: Any) -> As
         yield served
     finally:
         running.cancel()
+        await served.record.written()
         for version in list(served.dispatcher.loaded.values()):
             await version.executor.close()

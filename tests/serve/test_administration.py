@@ -539,7 +539,7 @@ async def test_a_config_of_an_older_generation_is_not_applied(tmp_path: Path, tw
     async with administered(tmp_path, {"name": "m", "source": two}) as served:
         config = served.desired.config
         await served.do(LoadModel(model="n", source=three))
-        with pytest.raises(Conflict, match="made from generation 1, and generation 2 came since"):
+        with pytest.raises(Conflict, match=r"made from generation 1, and generation 2 \(load of n, at .*\) came since"):
             await served.desired.apply(config, 1)
         assert served.names() == ["m", "n"]
         await served.desired.apply(config, 2)

@@ -79,6 +79,7 @@ def test_defaults_fill_what_is_not_written(tmp_path: Path) -> None:
         "inputs": None,
         "examples": None,
         "trust": False,
+        "keep_previous_s": 0.0,
         "module": None,
         "custom_objects": {},
         "code_folder": None,

@@ -115,6 +115,12 @@ async def test_a_batch_shorter_than_a_thread_hop_runs_on_the_loop() -> None:
     assert set(runtime.batches) == {1, 64}
 
 
+async def test_a_version_is_warmed_up_at_the_sizes_that_its_batches_will_have() -> None:
+    runtime = FunctionRuntime()
+    build_inline_executor(runtime, manifest(), 32, (8, 16, 64))
+    assert set(runtime.batches) == {1, 8, 16, 32}
+
+
 async def test_a_longer_batch_runs_in_a_thread() -> None:
     def slow(inputs: Tensors) -> Tensors:
         time.sleep(0.001 * len(inputs["x"]))

@@ -846,3 +846,98 @@ def test_a_ready_version_whose_replica_can_not_start_tells_why_until_one_does() 
     cluster.fleet.hear_replica(ReplicaReport(replica, V1, "m-1/1/64"), 0.0)
     cluster.step()
     assert cluster.fleet.versions[V1].reason is None
+
+
+# -- kept for a rollback ---------------------------------------------------------------------------------------------
+
+
+def replaced(keep_previous_s: float) -> Cluster:
+    """A cluster that serves version 2, which has just replaced version 1."""
+    cluster = serving(1)
+    cluster.fleet.want("m", [wanted(2)], keep_previous_s)
+    cluster.step()
+    cluster.say({V1: READY, V2: READY})
+    assert cluster.fleet.table.routes == ROUTE_2
+    return cluster
+
+
+def test_a_replaced_version_drains_at_once_unless_somebody_wants_it_kept() -> None:
+    assert replaced(0.0).phases() == {V1: "DRAINING", V2: "READY"}
+
+
+def test_a_replaced_version_stays_loaded_for_as_long_as_it_is_to_be_kept() -> None:
+    cluster = replaced(60.0)
+    cluster.now = 59.0
+    cluster.say({V1: READY, V2: READY})
+    assert (cluster.phases(), cluster.held()) == ({V1: "READY", V2: "READY"}, [V1, V2])
+    cluster.now = 60.0
+    cluster.step()
+    assert (cluster.phases(), cluster.held()) == ({V1: "DRAINING", V2: "READY"}, [V2])
+
+
+def test_a_version_without_traffic_stays_until_what_comes_in_its_place_is_ready() -> None:
+    cluster = Cluster("a")
+    cluster.fleet.want("m", [wanted(1, 0), wanted(2, 100)])
+    cluster.step()
+    cluster.say({V1: READY, V2: READY})
+    cluster.fleet.want("m", [wanted(2, 0), wanted(3, 100)])
+    cluster.step()
+    cluster.say({V1: READY, V2: READY, ("m", 3): LOADING})
+    assert cluster.held() == [V1, V2, ("m", 3)]
+    cluster.say({V1: READY, V2: READY, ("m", 3): READY})
+    assert (cluster.held(), cluster.fleet.table.routes) == ([V2, ("m", 3)], {"m": ModelRoute(((3, 100),))})
+
+
+def test_a_kept_version_is_routed_to_in_one_step() -> None:
+    cluster = replaced(60.0)
+    cluster.fleet.want("m", [wanted(1)], 60.0)
+    cluster.step()
+    assert (cluster.fleet.table.routes, cluster.phases()) == (ROUTE_1, {V1: "READY", V2: "READY"})
+    cluster.now = 61.0
+    cluster.say({V1: READY, V2: READY})
+    assert cluster.phases() == {V1: "READY", V2: "DRAINING"}
+
+
+def test_a_kept_version_that_is_released_drains() -> None:
+    cluster = replaced(60.0)
+    cluster.fleet.release("m")
+    cluster.step()
+    assert cluster.phases() == {V1: "DRAINING", V2: "READY"}
+
+
+def test_a_retired_model_keeps_nothing() -> None:
+    cluster = replaced(60.0)
+    cluster.fleet.retire("m")
+    cluster.step()
+    assert cluster.phases() == {V1: "DRAINING", V2: "DRAINING"}
+
+
+def test_a_version_that_failed_is_not_kept() -> None:
+    cluster = serving(1)
+    cluster.fleet.want("m", [wanted(2)], 60.0)
+    cluster.step()
+    cluster.say({V1: READY, V2: "it is damaged"})
+    cluster.fleet.want("m", [wanted(1)], 60.0)
+    cluster.step()
+    assert cluster.phases() == {V1: "READY", V2: "DRAINING"}
+
+
+def test_a_model_is_served_when_its_route_leads_to_what_is_wanted() -> None:
+    cluster = serving(1)
+    assert cluster.fleet.is_served("m")
+    assert not cluster.fleet.is_served("other")
+    cluster.fleet.want("m", [wanted(2)])
+    assert not cluster.fleet.is_served("m")
+    cluster.step()
+    cluster.say({V1: READY, V2: LOADING})
+    assert not cluster.fleet.is_served("m")
+    cluster.say({V1: READY, V2: READY})
+    assert cluster.fleet.is_served("m")
+
+
+def test_a_model_whose_change_of_traffic_has_not_reached_the_route_is_not_served() -> None:
+    cluster = serving(1)
+    cluster.fleet.want("m", [wanted(1, labels=("stable",))])
+    assert not cluster.fleet.is_served("m")
+    cluster.step()
+    assert cluster.fleet.is_served("m")

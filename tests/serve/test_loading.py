@@ -36,7 +36,7 @@ from serve.routing import (
     with_replicas,
 )
 from serve.runtimes.base import Runtime
-from tests.serve.tiny_versions import GatedExecutor, dispatcher_of, entry, manifest
+from tests.serve.tiny_versions import FunctionRuntime, GatedExecutor, dispatcher_of, entry, manifest
 from tests.serve.waiting import eventually
 
 SECRET = "the cluster's own"
@@ -128,6 +128,24 @@ async def gateway(tmp_path: Path) -> AsyncIterator[Gateway]:
 
 
 V1, V2 = ("times", 1), ("times", 2)
+
+
+async def test_a_version_is_ready_when_it_was_warmed_up_at_the_sizes_in_use(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime = FunctionRuntime()
+    seen: list[tuple[str | None, list[int]]] = []
+    monkeypatch.setattr("serve.loading.load_version", lambda *words: runtime)
+    entry = gateway.publish(2)
+    sizes = Batching(max_batch_size=16, preferred=(4, 8))
+    options = msgspec.structs.replace(entry.serve, batching=sizes)
+    gateway.loader._on_change = lambda: seen.append(
+        (gateway.loader.states.get(entry.key), sorted(set(runtime.batches)))
+    )
+    gateway.follow(msgspec.structs.replace(entry, serve=options), route=1)
+    await gateway.states({entry.key: READY})
+    assert seen[0] == (LOADING, [])
+    assert next(batches for state, batches in seen if state == READY) == [1, 4, 8, 16]
 
 
 async def test_a_version_is_loaded_from_the_store_and_answers(gateway: Gateway) -> None:

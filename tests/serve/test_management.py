@@ -12,14 +12,25 @@ from typing import Any
 import pytest
 
 from model_store.errors import ConfigError, Conflict, Forbidden, InternalError
+from serve.caller import CALLER
 from serve.config import Config
 from serve.desired import Change
 from serve.dialects.open_inference_http import OpenInferenceHttp
 from serve.front_doors.http import HttpFrontDoor
 from serve.front_doors.http_listener import HttpListener
+from serve.history import Entry, History
 from serve.inference import Answer, Query
 from serve.management import MAX_CONFIG_BYTES, Management, error_from
-from serve.operations import ListModels, ModelList, ModelStatus, VersionStatus
+from serve.operations import (
+    ListModels,
+    ModelList,
+    ModelStatus,
+    Operation,
+    RollBack,
+    SetLabels,
+    SetTraffic,
+    VersionStatus,
+)
 from tests.serve.waiting import eventually
 
 CHANGES = [Change("digits", "add", ("/exports/digits.onnx: will be converted to a new version",))]
@@ -35,6 +46,8 @@ class Desired:
         self.applied: list[Config] = []
         self.made_from: int | None = None
         self.asked: list[Query] = []
+        self.callers: list[str] = []
+        self.histories: list[tuple[str | None, int]] = []
         self.stopping = False
         self.refusal: Exception | None = None
 
@@ -52,6 +65,16 @@ class Desired:
         self.applied.append(config)
         self.generation += 1
         return CHANGES
+
+    async def change(self, operation: Operation) -> ModelList:
+        self._refuse()
+        self.callers.append(CALLER.get())
+        self.asked.append(operation)
+        return ModelList((ModelStatus("m", (VersionStatus(version="2", state="READY", traffic=100),)),))
+
+    async def history(self, model: str | None, limit: int) -> History:
+        self.histories.append((model, limit))
+        return History((Entry(4, "2026-01-02T03:04:05+00:00", "key:ada", "apply", ()),))
 
     def request_shutdown(self) -> None:
         self.stopping = True
@@ -128,6 +151,9 @@ async def test_a_config_is_applied(port: Port) -> None:
                     "model": "digits",
                     "action": "add",
                     "details": ["/exports/digits.onnx: will be converted to a new version"],
+                    "differences": [],
+                    "versions": [],
+                    "traffic": None,
                 }
             ],
             "generation": 5,
@@ -166,6 +192,72 @@ async def test_a_config_may_be_yaml(port: Port) -> None:
     assert (status, port.desired.applied[0].models[0].source) == (200, "/exports/zürich.onnx")
 
 
+@pytest.mark.parametrize(
+    ("method", "call", "body", "operation"),
+    [
+        ("PUT", "traffic", b'{"2": 90, "3.0": 10}', SetTraffic(model="m", traffic={"2": 90, "3.0": 10})),
+        ("PUT", "labels", b'{"stable": 2, "old": null}', SetLabels(model="m", labels={"stable": "2", "old": None})),
+        ("PUT", "labels", b'{"stable": "2.0"}', SetLabels(model="m", labels={"stable": "2.0"})),
+        ("POST", "rollback", b"", RollBack(model="m")),
+        ("POST", "rollback", b"{}", RollBack(model="m")),
+        ("POST", "rollback", b'{"to": 3}', RollBack(model="m", to=3)),
+    ],
+)
+async def test_a_call_on_a_model_is_passed_on(
+    port: Port, method: str, call: str, body: bytes, operation: Operation
+) -> None:
+    status, answer = await port.call(method, f"/api/models/m/{call}", body)
+    assert (status, answer["generation"]) == (200, 4)
+    assert [(v["version"], v["traffic"]) for v in answer["models"][0]["versions"]] == [("2", 100)]
+    assert port.desired.asked == [operation]
+
+
+@pytest.mark.parametrize(
+    ("method", "call", "body", "told"),
+    [
+        ("PUT", "traffic", b"", 'expected a JSON object with percent by version, as {"2": 90, "3": 10}; got: '),
+        ("PUT", "traffic", b'{"2": 101}', "percent by version"),
+        ("PUT", "traffic", b'{"2": "90"}', "percent by version"),
+        ("PUT", "traffic", b"[90, 10]", "percent by version"),
+        ("PUT", "labels", b'{"stable": true}', "versions by label"),
+        ("PUT", "labels", b"\xff", "versions by label"),
+        ("PUT", "labels", b"[" * 100_000, "versions by label"),
+        ("POST", "rollback", b'{"too": 3}', "the record to go to"),
+        ("POST", "rollback", b"3", "the record to go to"),
+    ],
+)
+async def test_a_body_that_is_no_such_call_is_told(port: Port, method: str, call: str, body: bytes, told: str) -> None:
+    status, answer = await port.call(method, f"/api/models/m/{call}", body)
+    assert (status, answer["kind"], port.desired.asked) == (400, "InvalidInput", [])
+    assert told in answer["error"]
+
+
+async def test_history_is_answered_of_all_models_or_one(port: Port) -> None:
+    status, answer = await port.call("GET", "/api/history")
+    assert (status, answer["served"]) == (200, [])
+    assert [(e["number"], e["by"], e["why"]) for e in answer["generations"]] == [(4, "key:ada", "apply")]
+    await port.call("GET", "/api/history?model=m&limit=7")
+    assert port.desired.histories == [(None, 20), ("m", 7)]
+    assert (await port.call("GET", "/api/history?limit=x"))[0] == 400
+
+
+@pytest.mark.parametrize(
+    ("header", "caller"),
+    [
+        ("user:ada", "user:ada"),
+        (None, ""),
+        ("key:ada", ""),
+        ("user:a b", ""),
+        ("user:" + "a" * 65, ""),
+        ("user:<script>", ""),
+    ],
+)
+async def test_who_asks_is_believed_as_a_user_s_name_only(port: Port, header: str | None, caller: str) -> None:
+    headers = {} if header is None else {"onegate-user": header}
+    await port.call("POST", "/api/models/m/rollback", b"", **headers)
+    assert port.desired.callers == [caller]
+
+
 async def test_shutdown_is_passed_on(port: Port) -> None:
     assert await port.call("POST", "/api/shutdown") == (200, {"stopping": True})
     assert port.desired.stopping is True
@@ -188,14 +280,32 @@ async def test_an_error_of_a_dialect_is_told_in_its_own_form(port: Port) -> None
 # -- what is refused -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", ["/", "/api", "/api/state/", "/api/nothing", "/nothing", "/apiary"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/api",
+        "/api/state/",
+        "/api/nothing",
+        "/nothing",
+        "/apiary",
+        "/api/models/m/nothing",
+        "/api/models//rollback",
+    ],
+)
 async def test_an_unknown_path_is_not_found(port: Port, path: str) -> None:
     assert await port.call("GET", path) == (404, {"error": "Not Found"})
 
 
 @pytest.mark.parametrize(
     ("method", "path"),
-    [("POST", "/api/state"), ("GET", "/api/config"), ("POST", "/api/config"), ("GET", "/api/shutdown")],
+    [
+        ("POST", "/api/state"),
+        ("GET", "/api/config"),
+        ("POST", "/api/config"),
+        ("GET", "/api/shutdown"),
+        ("GET", "/api/models/m/rollback"),
+    ],
 )
 async def test_a_wrong_method_is_told(port: Port, method: str, path: str) -> None:
     assert await port.call(method, path) == (405, {"error": "Method Not Allowed"})

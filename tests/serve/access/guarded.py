@@ -21,8 +21,10 @@ from serve.dialects.registry import grpc_services, http_dialects, management_dia
 from serve.front_doors.grpc import GrpcFrontDoor
 from serve.front_doors.http import HttpFrontDoor
 from serve.front_doors.http_listener import HttpListener
+from serve.history import History
 from serve.inference import Answer, Query
 from serve.management import Management
+from serve.operations import ModelList, Operation
 from tests.e2e.running import free_ports
 
 REACHED = "the call was let in"
@@ -47,6 +49,12 @@ class Nobody:
         raise Unsupported(REACHED)
 
     async def apply(self, config: Config, generation: int | None = None) -> list[Change]:
+        raise Unsupported(REACHED)
+
+    async def change(self, operation: Operation) -> ModelList:
+        raise Unsupported(REACHED)
+
+    async def history(self, model: str | None, limit: int) -> History:
         raise Unsupported(REACHED)
 
     def request_shutdown(self) -> None:

@@ -1,0 +1,33 @@
+"""`onegate label MODEL LABEL=VERSION ..`."""
+
+from __future__ import annotations
+
+import click
+
+from serve.commands.changed_model import pairs, print_changed
+from serve.commands.options import json_option, management_option
+from serve.management_client import ManagementClient
+
+
+@click.command()
+@click.argument("model")
+@click.argument("labels", nargs=-1, metavar="LABEL=VERSION...")
+@click.option("--remove", "removed", multiple=True, metavar="LABEL", help="Take this label away.")
+@management_option
+@json_option
+def command(
+    model: str, labels: tuple[str, ...], removed: tuple[str, ...], client: ManagementClient, as_json: bool
+) -> None:
+    """Move labels of MODEL to versions, or take them away.
+
+    A version that is only in the store is loaded first. Returns when the gateways route so.
+
+    \b
+    Example:
+      onegate label ranker stable=2 canary=3
+      onegate label ranker --remove canary
+    """
+    moved: dict[str, str | None] = dict(pairs(labels))
+    if not moved and not removed:
+        raise click.UsageError("expected LABEL=VERSION, or --remove LABEL")
+    print_changed(client.set_labels(model, moved | dict.fromkeys(removed)), as_json)

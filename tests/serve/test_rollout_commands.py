@@ -1,0 +1,259 @@
+"""`apply`, `rollback`, `traffic`, `label` and `history` against a management port that answers as a test says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from model_store.errors import Conflict
+from serve.cli import main
+from serve.commands.plan_report import summary
+from serve.management_client import ManagementClient
+
+ADD = {
+    "model": "digits",
+    "action": "add",
+    "details": [],
+    "differences": [],
+    "versions": [{"action": "convert", "place": "/digits.onnx", "version": None, "reason": None}],
+    "traffic": {"before": {}, "after": {"new": 100}},
+}
+CHANGE = {
+    "model": "ranker",
+    "action": "change",
+    "details": [],
+    "differences": [
+        {"path": "serve.cpus", "old": 1, "new": 2},
+        {"path": "serve.batching.max_delay_ms", "old": 0.0, "new": 5.0},
+        {"path": "versions[1].label", "old": None, "new": "canary"},
+    ],
+    "versions": [
+        {"action": "keep", "place": "version 2", "version": 2, "reason": None},
+        {"action": "load", "place": "/b.onnx", "version": 3, "reason": None},
+        {"action": "drop", "place": "version 1", "version": 1, "reason": None},
+        {"action": "drop", "place": "version 4", "version": 4, "reason": " after 60 s"},
+        {"action": "fail", "place": "/c.onnx", "version": None, "reason": "no such file"},
+    ],
+    "traffic": {"before": {"1": 100}, "after": {"2": 90, "3": 10}},
+}
+RETIRE = {"model": "old", "action": "retire", "details": [], "differences": [], "versions": [], "traffic": None}
+KEEP = {"model": "same", "action": "keep", "details": [], "differences": [], "versions": [], "traffic": None}
+
+PLAN = """\
++ digits
+    + /digits.onnx will be converted to a new version
+    ~ traffic: none -> new 100%
+~ ranker
+      serve
+    ~   cpus: 1 -> 2
+        batching
+    ~     max_delay_ms: 0.0 -> 5.0
+      versions[1]
+    ~   label: unset -> canary
+    = version 2 stays loaded
+    + version 3 will be loaded (from /b.onnx)
+    - version 1 will be dropped
+    - version 4 will be dropped after 60 s
+    ! /c.onnx: no such file
+    ~ traffic: 1 100% -> 2 90%, 3 10%
+- old
+= same
+Plan: 1 to add, 1 to change, 1 to retire, 1 unchanged
+"""
+
+
+class Port:
+    """Stands for the management port: keeps what it is asked, with the path, and answers the next answer."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str, Any]] = []
+        self.answers: list[Any] = []
+
+    def call(self, method: str, path: str, document: Any = None, timeout_s: float = 0) -> Any:
+        self.asked.append((method, path, document))
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+@pytest.fixture
+def port(monkeypatch: pytest.MonkeyPatch) -> Port:
+    port = Port()
+    monkeypatch.setattr(ManagementClient, "_call", lambda self, *words, **options: port.call(*words, **options))
+    return port
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    (tmp_path / "onegate.yaml").write_text("models: []")
+    return tmp_path / "onegate.yaml"
+
+
+def run(*words: object, **options: Any) -> Result:
+    return CliRunner().invoke(main, [*map(str, words)], **options)
+
+
+def changes(*found: dict[str, Any], generation: int = 4) -> dict[str, Any]:
+    return {"applied": True, "changes": list(found), "generation": generation}
+
+
+SETTLED = {"models": [], "followed": True}
+CHANGED = {
+    "generation": 5,
+    "models": [
+        {
+            "model": "m",
+            "versions": [
+                {"version": "2", "labels": ["stable"], "traffic": 90, "state": "READY"},
+                {"version": "3", "labels": [], "traffic": 10, "state": "READY"},
+            ],
+        }
+    ],
+}
+CHANGED_TEXT = "m version 2 (stable): 90% of the traffic, READY\nm version 3: 10% of the traffic, READY\n"
+
+
+# -- apply -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_plan_is_nested_and_summed_up(port: Port, config: Path) -> None:
+    port.answers = [changes(ADD, CHANGE, RETIRE, KEEP)]
+    result = run("apply", config, "--plan")
+    assert (result.output, result.exit_code) == (PLAN, 0)
+    assert [(method, path) for method, path, _ in port.asked] == [("PUT", "/api/config?plan=true")]
+
+
+def test_a_plan_is_in_colour_on_a_terminal_only(port: Port, config: Path) -> None:
+    port.answers = [changes(ADD)] * 2
+    assert "\x1b[" not in run("apply", config, "--plan").output
+    assert "\x1b[32m" in run("apply", config, "--plan", color=True).output
+
+
+@pytest.mark.parametrize(("change", "code"), [(KEEP, 0), (ADD, 3), (RETIRE, 3)])
+def test_a_plan_says_by_its_exit_code_whether_something_would_change(
+    port: Port, config: Path, change: dict[str, Any], code: int
+) -> None:
+    port.answers = [changes(change)] * 2
+    assert run("apply", config, "--plan", "--exit-code").exit_code == code
+    assert run("apply", config, "--plan").exit_code == 0
+
+
+def test_the_exit_code_of_a_plan_goes_with_a_plan(config: Path) -> None:
+    result = run("apply", config, "--exit-code")
+    assert (result.exit_code, "--exit-code goes with --plan" in result.output) == (2, True)
+
+
+def test_an_apply_sends_the_generation_of_its_plan(port: Port, config: Path) -> None:
+    port.answers = [changes(ADD, generation=4), changes(ADD, generation=5), SETTLED]
+    result = run("apply", config)
+    assert (result.exit_code, result.output.splitlines()[-1]) == (0, "Plan: 1 to add")
+    assert [path for _, path, _ in port.asked] == ["/api/config?plan=true", "/api/config?generation=4", "/api/state"]
+
+
+def test_who_was_not_first_is_told(port: Port, config: Path) -> None:
+    port.answers = [changes(ADD), Conflict("generation 5 (apply, by user:ada at 2026) came since")]
+    result = run("apply", config)
+    assert result.exit_code == 1
+    assert "onegate: generation 5 (apply, by user:ada at 2026) came since" in result.output
+
+
+def test_a_model_that_failed_is_told_and_the_exit_code_is_1(port: Port, config: Path) -> None:
+    row = {"name": "digits", "state": "FAILED", "reason": "no such file", "executor": None}
+    port.answers = [changes(ADD), changes(ADD), {"models": [row], "followed": True}]
+    result = run("apply", config, "--json")
+    assert result.exit_code == 1
+    assert "onegate: model 'digits': no such file" in result.output
+
+
+def test_a_plan_of_nothing_says_so() -> None:
+    assert summary([]) == "Plan: no models"
+
+
+# -- rollback, traffic, label ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "asked"),
+    [
+        (["rollback", "m"], ("POST", "/api/models/m/rollback", {})),
+        (["rollback", "m", "--to", 3], ("POST", "/api/models/m/rollback", {"to": 3})),
+        (["traffic", "m", "2=90", "3=10%"], ("PUT", "/api/models/m/traffic", {"2": 90, "3": 10})),
+        (["label", "m", "stable=2"], ("PUT", "/api/models/m/labels", {"stable": "2"})),
+        (["label", "m", "--remove", "old"], ("PUT", "/api/models/m/labels", {"old": None})),
+        (["label", "a/b", "x=1"], ("PUT", "/api/models/a%2Fb/labels", {"x": "1"})),
+    ],
+)
+def test_a_command_asks_and_tells_the_versions(port: Port, words: list[Any], asked: tuple[str, str, Any]) -> None:
+    port.answers = [CHANGED, CHANGED]
+    result = run(*words)
+    assert (result.output, result.exit_code) == (CHANGED_TEXT, 0)
+    assert port.asked == [asked]
+    assert json.loads(run(*words, "--json").output) == CHANGED
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["traffic", "m"],
+        ["traffic", "m", "2"],
+        ["traffic", "m", "2=x"],
+        ["traffic", "m", "2=-1"],
+        ["traffic", "m", "2=50", "2=50"],
+        ["label", "m"],
+        ["label", "m", "=2"],
+        ["rollback", "m", "--to", "0"],
+    ],
+)
+def test_wrong_usage_asks_nothing(port: Port, words: list[str]) -> None:
+    assert (run(*words).exit_code, port.asked) == (2, [])
+
+
+# -- history ---------------------------------------------------------------------------------------------------------
+
+HISTORY = {
+    "generations": [
+        {
+            "number": 2,
+            "created": "2026-01-02T03:04:05.678+00:00",
+            "by": "user:ada",
+            "why": "traffic of m",
+            "changes": [
+                {
+                    "model": "m",
+                    "action": "change",
+                    "differences": [{"path": "versions[0].traffic", "old": 100, "new": 90}],
+                },
+                {"model": "n", "action": "add", "differences": []},
+            ],
+            "settings": [{"path": "allowed_sources", "old": [], "new": ["file://*"]}],
+        }
+    ],
+    "served": [
+        {
+            "number": 1,
+            "since": "2026-01-02T03:04:06+00:00",
+            "by": "user:ada",
+            "generation": 2,
+            "text": "version 2 90%, version 3 10%",
+            "document": {},
+        }
+    ],
+}
+
+
+def test_history_tells_who_changed_what_and_what_was_served(port: Port) -> None:
+    port.answers = [HISTORY, HISTORY]
+    lines = [line.split() for line in run("history", "m").output.splitlines()]
+    assert lines[1] == [
+        *("2", "2026-01-02", "03:04:05", "user:ada", "traffic", "of", "m"),
+        *("m:", "versions[0].traffic:", "100", "->", "90"),
+    ]
+    assert lines[2:4] == [["n:", "added"], ["allowed_sources:", "[]", "->", "[file://*]"]]
+    assert lines[-1][:6] == ["1", "2026-01-02", "03:04:06", "user:ada", "2", "version"]
+    assert json.loads(run("history", "--json", "--limit", 5).output) == HISTORY
+    assert [path for _, path, _ in port.asked] == ["/api/history?model=m&limit=20", "/api/history?limit=5"]
