@@ -22,6 +22,7 @@ COMMANDS = {
     "up": "Start a gateway with the models of a config.",
     "apply": "Make a config the desired state of a running gateway.",
     "status": "Show the models of a running gateway.",
+    "compare": "Show how far a model's versions are from each other.",
     "infer": "Call a model with a file.",
     "convert": "Convert a source to ONNX, prove it equal, and store it.",
     "import": "Write the config that serves what another server serves.",

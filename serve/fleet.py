@@ -37,17 +37,21 @@ from serve.routing import (
     runs_differently,
     with_replicas,
 )
+from serve.sticky import Sticky
 
 
 class Wanted(msgspec.Struct, frozen=True):
     """A version that the desired state names. `alias` is what clients call it by instead of its number, `source` what
-    the config says it is made from."""
+    the config says it is made from, `shadow_percent` of how many calls it gets copies."""
 
     entry: VersionEntry
     traffic: int
     labels: tuple[str, ...] = ()
     alias: str | None = None
     source: str | None = None
+    shadow_percent: float = 0.0
+    sticky: Sticky | None = None
+    """The model's, the same for each of its versions."""
 
 
 @dataclass
@@ -258,6 +262,8 @@ class Fleet:
                 split=tuple((w.entry.key[1], w.traffic) for w in wanted if w.traffic),
                 labels={label: w.entry.key[1] for w in wanted for label in w.labels},
                 aliases={w.alias: w.entry.key[1] for w in wanted if w.alias is not None},
+                shadows=tuple((w.entry.key[1], w.shadow_percent) for w in wanted if w.shadow_percent),
+                sticky=next((w.sticky for w in wanted), None),
             )
         present = self.table.routes.get(model)
         # An adopted route may lead to what then turns out not to load: callers are told so, instead of waiting for it.
@@ -276,6 +282,7 @@ class Fleet:
         keep |= {key for key in self.versions if key[0] in unprepared}
         keep |= {(m, v) for m, route in routes.items() for v, _ in route.split}
         keep |= {(m, v) for m, route in routes.items() for v in route.labels.values()}
+        keep |= {(m, v) for m, route in routes.items() for v, _ in route.shadows}
         for key, state in self.versions.items():
             if key not in keep and state.phase != "DRAINING":
                 state.phase, state.since_table = "DRAINING", self.table.number + 1

@@ -1,5 +1,5 @@
-"""The management port's HTTP interface: state, plan, apply, shutdown under `/api`, JSON both ways; everything else is
-for the dialects whose management calls it takes.
+"""The management port's HTTP interface: state, plan, apply, comparisons, shutdown under `/api`, JSON both ways;
+everything else is for the dialects whose management calls it takes.
 
 Errors of `/api` are `{"error": text, "kind": name}` under the kind's status.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import parse_qs, urlsplit
@@ -26,10 +27,12 @@ from serve.errors import presentable
 from serve.front_doors.http import challenge
 from serve.front_doors.http_connection import HttpApplication
 from serve.in_place import InPlace, InPlaceBytes
+from serve.management_paths import route_of
 
 MAX_CONFIG_BYTES = 8 * 1024 * 1024
 
 _JSON = [("content-type", "application/json")]
+_METHODS = ("GET", "PUT", "POST")
 
 
 class Authority(Protocol):
@@ -37,6 +40,9 @@ class Authority(Protocol):
 
     def state(self) -> dict[str, Any]:
         """The whole state."""
+
+    def comparison(self, model: str) -> dict[str, Any]:
+        """How the versions of a model do beside each other; raises `ModelNotFound`."""
 
     async def plan(self, config: Config) -> list[Change]:
         """What applying would change."""
@@ -48,7 +54,8 @@ class Authority(Protocol):
         """Ends the gateway."""
 
 
-Handler = Callable[[bytes, dict[str, list[str]]], Awaitable[Any]]
+Handler = Callable[..., Awaitable[Any]]
+"""Takes a body and the query's parameters, and `model` where the route names one."""
 
 
 class Management:
@@ -61,6 +68,7 @@ class Management:
         self._guard = guard
         self.routes: dict[tuple[str, str], Handler] = {
             ("GET", "/api/state"): self._state,
+            ("GET", "/api/models/{model}/comparison"): self._comparison,
             ("PUT", "/api/config"): self._config,
             ("POST", "/api/shutdown"): self._shutdown,
         }
@@ -87,9 +95,9 @@ class Management:
         """The reply, to errors too."""
         if not _is_own(request):
             return await self._dialects.answer(request)
-        handler = self.routes.get((request.method, request.path))
+        handler = self._handler(request.method, request.path)
         if handler is None:
-            known = any(path == request.path for _, path in self.routes)
+            known = any(self._handler(method, request.path) for method in _METHODS)
             return _reply(405, {"error": "Method Not Allowed"}) if known else _reply(404, {"error": "Not Found"})
         caller = request.caller
         if caller is not None:
@@ -99,6 +107,11 @@ class Management:
                 return _reply(200, await handler(request.body, parse_qs(request.query)))
         except Exception as error:
             return self.refuse(request, error)
+
+    def _handler(self, method: str, path: str) -> Handler | None:
+        route, model = route_of(path)
+        handler = self.routes.get((method, route))
+        return partial(handler, model=model) if handler is not None and model else handler
 
     def refuse(self, request: HttpRequest, error: Exception) -> HttpReply:
         """The reply to an error; what was forbidden gets this port's own, whatever the path."""
@@ -111,6 +124,9 @@ class Management:
 
     async def _state(self, body: bytes, query: dict[str, list[str]]) -> Any:
         return self._authority.state()
+
+    async def _comparison(self, body: bytes, query: dict[str, list[str]], model: str) -> Any:
+        return self._authority.comparison(model)
 
     async def _config(self, body: bytes, query: dict[str, list[str]]) -> Any:
         try:

@@ -6,6 +6,7 @@ import json
 import urllib.error
 import urllib.request
 from typing import Any
+from urllib.parse import quote
 
 from serve.access.callers import bearer
 from serve.https_calls import opened, unreachable
@@ -36,6 +37,10 @@ class ManagementClient:
         `Conflict` where that is not the newest."""
         query = "?plan=true" if only_plan else "" if generation is None else f"?generation={generation}"
         return self._call("PUT", f"/api/config{query}", document, timeout_s=10 * TIMEOUT_S)
+
+    def comparison(self, model: str) -> dict[str, Any]:
+        """How the versions of a model do beside each other."""
+        return self._call("GET", f"/api/models/{quote(model, safe='')}/comparison")
 
     def shutdown(self) -> None:
         """Asks the gateway to end."""
