@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import ml_dtypes
 import numpy as np
 
-from converters.precision import Tolerance
 from model_store.datatypes import DTYPES, is_floating
 from model_store.manifest import OutputParity, TensorSpec
+
+if TYPE_CHECKING:
+    # Gateways compare too, and load nothing that converts.
+    from converters.precision import Tolerance
 
 ROUNDINGS = 8
 """How many units in the last place of a narrow output (FP16, BF16) may differ: it can't be held to less."""

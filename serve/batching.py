@@ -121,6 +121,11 @@ class BatchQueue:
         return self._waiting.rows + sum(batch.rows for batch in self._under_way)
 
     @property
+    def crowded(self) -> bool:
+        """Whether half of the rows wait that may: what nobody waits for is not to take the rest."""
+        return 2 * self._waiting.rows >= self._max_queue
+
+    @property
     def running_batches(self) -> int:
         """Batches that the executor has now."""
         return len(self._under_way)
@@ -128,9 +133,9 @@ class BatchQueue:
     async def run(self, inputs: Tensors, rows: int, deadline: float, priority: int = 0) -> Tensors:
         """The outputs for `inputs`, whose first dimension has `rows` rows (1 where there is no batch dimension).
 
-        `priority` 1 goes before 2, and so on; 0 comes last. Raises `Overloaded` when `max_queue` rows wait already or
-        the turn would come after `deadline` (event loop time), `DeadlineExceeded` when `deadline` passes before the
-        answer, and what the executor raises.
+        `priority` 1 goes before 2, and so on; 0 comes last, and `BACKGROUND` behind it. Raises `Overloaded` when
+        `max_queue` rows wait already or the turn would come after `deadline` (event loop time), `DeadlineExceeded` when
+        `deadline` passes before the answer, and what the executor raises.
         """
         now = self._loop.time()
         if self._waiting.rows + rows > self._max_queue and self._waiting.rows:

@@ -26,6 +26,7 @@ COMMANDS = {
     "rollback": "Go back to what was served of a model before.",
     "traffic": "Share the calls of a model out over its versions.",
     "label": "Move labels of a model to versions.",
+    "compare": "Show how far a model's versions are from each other.",
     "infer": "Call a model with a file.",
     "convert": "Convert a source to ONNX, prove it equal, and store it.",
     "import": "Write the config that serves what another server serves.",

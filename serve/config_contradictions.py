@@ -98,6 +98,9 @@ def _model(path: KeyPath, model: Mapping[str, Any], defaults: Mapping[str, Any])
         found = [place for version_path, version in versions for place in _places((*version_path, name), version)]
         yield from _repeated(found, name, f"versions of a model need different {name}s")
     yield from _traffic((*path, "versions"), [version for _, version in versions])
+    yield from _shadows((*path, "versions"), versions)
+    if isinstance(model.get("sticky"), Mapping):
+        yield from _either((*path, "sticky"), model["sticky"], "header", "request_id")
     inputs = [((*at, "name"), one.get("name")) for at, one in _mappings(model, "inputs", path)]
     yield from _repeated(inputs, "name", "inputs need different names")
     yield from _processor((*path, "processor"), _mapping(model, "processor"), defaults)
@@ -129,6 +132,17 @@ def _traffic(path: KeyPath, versions: list[Mapping[str, Any]]) -> Iterator[Findi
         spelled = " + ".join(map(str, shares))
         total = spelled if len(shares) == 1 else f"{spelled} = {sum(shares)}"
         yield path, f"expected traffic that adds up to {ALL_TRAFFIC} percent, got {total}"
+
+
+def _shadows(path: KeyPath, versions: list[tuple[KeyPath, Mapping[str, Any]]]) -> Iterator[Finding]:
+    for version_path, version in versions:
+        if version.get("shadow") is not True:
+            if version.get("shadow_percent") is not None:
+                yield (*version_path, "shadow_percent"), "is for a version with `shadow: true`"
+        elif version.get("traffic") is not None:
+            yield (*version_path, "traffic"), "a shadow answers nobody; keep either 'traffic' or 'shadow'"
+    if versions and all(version.get("shadow") is True for _, version in versions):
+        yield path, "expected a version that is no shadow: somebody must answer"
 
 
 def _serve(path: KeyPath, serve: Mapping[str, Any], defaults: Mapping[str, Any]) -> Iterator[Finding]:

@@ -12,6 +12,7 @@ from model_store.manifest import TensorSpec
 from serve.config_contradictions import ALL_TRAFFIC
 from serve.config_convert import ConvertConfig
 from serve.config_processor import ProcessorConfig
+from serve.config_rollout import Sticky
 from serve.config_rules import Alias, Datatype, Dimension, Filled, Framework, Labels, ModelName
 from serve.config_section import Section
 from serve.config_serve import ServeConfig
@@ -39,6 +40,17 @@ class VersionConfig(Section):
         le=ALL_TRAFFIC,
         description="Percent of the calls that name no version. The model's versions add up to 100; "
         "where none says anything, the first gets all.",
+    )
+    shadow: bool = Field(
+        default=False,
+        description="Whether the version only gets copies of calls, whose answers are compared and never returned. "
+        "Excludes `traffic`.",
+    )
+    shadow_percent: float | None = Field(
+        default=None,
+        gt=0,
+        le=100,
+        description="Percent of the calls that name no version of which a shadow gets copies; by default all.",
     )
 
 
@@ -85,6 +97,11 @@ class ModelConfig(Section):
         default=None,
         description="Several versions side by side, or those that the store has: `all`, or `{latest: N}`; the newest "
         "then gets the traffic, and one that is published later joins. Excludes `source`.",
+    )
+    sticky: Sticky | None = Field(
+        default=None,
+        description="Who gets the same version again while `traffic` is shared out; by default nobody: each call is "
+        "drawn anew.",
     )
     framework: Framework | None = Field(
         default=None, description="Framework of the source, where its content does not tell."
@@ -134,7 +151,7 @@ class ModelConfig(Section):
         versions = self.versions or [VersionConfig(source=self.source)]
         shares = [version.traffic for version in versions]
         if all(share is None for share in shares):
-            shares[0] = ALL_TRAFFIC
+            shares[next((i for i, version in enumerate(versions) if not version.shadow), 0)] = ALL_TRAFFIC
         return [
             version.model_copy(update={"traffic": share or 0}) for version, share in zip(versions, shares, strict=True)
         ]

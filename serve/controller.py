@@ -25,6 +25,7 @@ from serve.access.guard import guard_of
 from serve.access.stored_keys import StoredKeys
 from serve.administration import Administration
 from serve.caller import CALLER
+from serve.comparison_report import describe_comparison
 from serve.config import Config
 from serve.controller_link import LONG_POLL_S
 from serve.deployer import Deployer
@@ -40,10 +41,11 @@ from serve.history import History, history
 from serve.logs import log_to_file
 from serve.management import Management
 from serve.management_queries import Administers, ManagementQueries
+from serve.observations import Observatory, decoded
 from serve.operations import ModelList, Operation
 from serve.replica import ModelSettings
 from serve.reports import GatewayReport, ReplicaReport
-from serve.routing import RoutingTable, VersionEntry, VersionKey
+from serve.routing import Router, RoutingTable, VersionEntry, VersionKey
 from serve.scaling import Scaler, scaled_versions
 from serve.serving_record import ServingRecord
 from serve.state import describe_state
@@ -77,6 +79,7 @@ class Controller:
         self._epoch = time.time_ns() // 1_000_000
         self._fleet = Fleet(settings.store, self._epoch)
         self._scaler = Scaler()
+        self._observatory = Observatory()
         self._first_report: float | None = None
         self._wake = asyncio.Event()
         self._table_changed = asyncio.Condition()
@@ -139,6 +142,7 @@ class Controller:
             self._fleet.adopt(table, report)
             self._first_report = self._first_report or time.monotonic()
         self._fleet.hear_gateway(report, time.monotonic())
+        self._observatory.hear(report.id, report.table, decoded(report.seen))
         self._wake.set()
         return self._epoch
 
@@ -178,6 +182,10 @@ class Controller:
         """The state as `GET /api/state` answers it (DESIGN: output that programs read)."""
         desired = self._desired
         return describe_state(desired.config, desired.number, self._fleet, desired.gathered)
+
+    def comparison(self, model: str) -> dict[str, Any]:
+        """How the versions of a model do beside each other, over all gateways; raises `ModelNotFound`."""
+        return describe_comparison(model, Router(self._fleet.table), self._observatory.total())
 
     async def plan(self, config: Config) -> list[Change]:
         """What `apply` of `config` would change; raises `ConfigError` as it would."""
@@ -228,6 +236,7 @@ class Controller:
             self._deployer.note_change()
             if self._fleet.table.number != self._table_told:
                 self._table_told = self._fleet.table.number
+                self._observatory.follow(self._fleet.table.number, self._fleet.table.routes)
                 self._first_table.set()
                 async with self._table_changed:
                     self._table_changed.notify_all()

@@ -38,11 +38,17 @@ def differences(old: Any, new: Any, path: str = "") -> Iterator[Difference]:
 
 
 def told(value: Any) -> str:
-    """A value for people: lists and mappings without what is not set in them."""
+    """A value for people: lists and mappings without what is not set, or not so, in them."""
     if value is None:
         return UNSET
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key}: {told(inner)}" for key, inner in value.items() if inner is not None) + "}"
+        return (
+            "{"
+            + ", ".join(
+                f"{key}: {told(inner)}" for key, inner in value.items() if inner is not None and inner is not False
+            )
+            + "}"
+        )
     return f"[{', '.join(map(told, value))}]" if isinstance(value, list) else str(value)
 
 

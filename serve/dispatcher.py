@@ -7,6 +7,7 @@ versions that this process holds loaded; `serve/loading.py` brings them in and t
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable
 
 from model_store.errors import DeadlineExceeded, ModelNotReady, Overloaded, Unsupported
@@ -26,6 +27,7 @@ from serve.inference import (
     StatusQuery,
 )
 from serve.lanes import LoadedVersion
+from serve.observing import Observer
 from serve.operations import ModelList, ModelStatus
 from serve.payloads import from_tensors
 from serve.routing import Router, VersionKey
@@ -48,6 +50,7 @@ class Dispatcher:
         self.loaded: dict[VersionKey, LoadedVersion] = {}
         self.states: dict[VersionKey, str] = {}
         """How far the versions of the table are, as `serve/loading.py` tells."""
+        self.observer = Observer(router, self.loaded)
         self.draining = False
         self._loop = asyncio.get_running_loop()
         self._news = asyncio.Event()
@@ -83,7 +86,9 @@ class Dispatcher:
         """
         now = self._loop.time()
         router = self.router
-        key = router.resolve(request.model, request.version, request.label) if router.table.number else None
+        # The clock of uvloop's loops has whole milliseconds.
+        begin_ns = time.perf_counter_ns() if router.watched else 0
+        key = router.resolve(request.model, request.version, request.label, request) if router.table.number else None
         version = self.loaded.get(key) if key is not None else None
         if version is None:
             version = await self._until_loaded(request, now)
@@ -104,13 +109,11 @@ class Dispatcher:
                 outputs = await lane.queue.run(inputs, rows, deadline, request.priority)
             else:
                 outputs = await version.infer_cached(lane, inputs, rows, deadline, request.priority)
-            if wanted is not None:
-                outputs = {name: outputs[name] for name in wanted}
             response = InferenceResponse(
                 version.name,
                 router.name_of(version.key),
                 request.id,
-                outputs,
+                outputs if wanted is None else {name: outputs[name] for name in wanted},
                 labels=version.labels,
                 batched=lane.check.batched,
             )
@@ -120,12 +123,18 @@ class Dispatcher:
         except asyncio.CancelledError:
             statistics.cancelled.add(self._ns_since(now))
             raise
-        except Exception:
+        except Exception as error:
             statistics.fail.add(self._ns_since(now))
+            if version.name in router.watched:
+                self.observer.note_failure(request, version.key, error)
             raise
         success = statistics.success
         success.count += 1
         success.ns += int((self._loop.time() - now) * 1e9)
+        if begin_ns and version.name in router.watched:
+            ns = time.perf_counter_ns() - begin_ns
+            # In the loop's next turn: by then the front door has written the answer.
+            self._loop.call_soon(self.observer.note_answer, request, response, version.key, inputs, outputs, ns)
         return response
 
     def _ns_since(self, begin: float) -> int:
@@ -196,7 +205,7 @@ class Dispatcher:
         try:
             while True:
                 if self.router.table.number:
-                    key = self.router.resolve(request.model, request.version, request.label)
+                    key = self.router.resolve(request.model, request.version, request.label, request)
                     if key in self.loaded:
                         return self.loaded[key]
                 await asyncio.wait_for(self._news.wait(), deadline - self._loop.time())

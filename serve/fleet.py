@@ -38,17 +38,21 @@ from serve.routing import (
     runs_differently,
     with_replicas,
 )
+from serve.sticky import Sticky
 
 
 class Wanted(msgspec.Struct, frozen=True):
     """A version that the desired state names. `alias` is what clients call it by instead of its number, `source` what
-    the config says it is made from."""
+    the config says it is made from, `shadow_percent` of how many calls it gets copies."""
 
     entry: VersionEntry
     traffic: int
     labels: tuple[str, ...] = ()
     alias: str | None = None
     source: str | None = None
+    shadow_percent: float = 0.0
+    sticky: Sticky | None = None
+    """The model's, the same for each of its versions."""
 
 
 @dataclass
@@ -299,6 +303,7 @@ class Fleet:
         # Until the route switches, what was callable by its number stays so.
         switching = {model for model, wanted in self._wanted.items() if not self._are_ready(wanted)}
         keep |= {key for key, state in self.versions.items() if key[0] in switching and state.phase == "READY"}
+        keep |= {(m, v) for m, route in routes.items() for v, _ in route.shadows}
         for key, state in self.versions.items():
             if key in keep:
                 state.spare_since = None
@@ -348,4 +353,6 @@ def _wanted_route(wanted: Sequence[Wanted]) -> ModelRoute:
         split=tuple((w.entry.key[1], w.traffic) for w in wanted if w.traffic),
         labels={label: w.entry.key[1] for w in wanted for label in w.labels},
         aliases={w.alias: w.entry.key[1] for w in wanted if w.alias is not None},
+        shadows=tuple((w.entry.key[1], w.shadow_percent) for w in wanted if w.shadow_percent),
+        sticky=next((w.sticky for w in wanted), None),
     )

@@ -154,7 +154,13 @@ class Gateway:
         await self._heartbeat.due(len(self._loader.states))
         table: RoutingTable | None = self._dispatcher.router.table
         loader = self._loader
-        report = GatewayReport(self._id, self._dispatcher.router.table.number, dict(loader.states), loader.loads())
+        report = GatewayReport(
+            self._id,
+            self._dispatcher.router.table.number,
+            dict(loader.states),
+            loader.loads(),
+            self._dispatcher.observer.report(),
+        )
         # The whole table goes only to a controller that does not know this gateway yet.
         epoch = await self._link.report_gateway(report, table if self._epoch < 0 else None)
         if epoch != self._epoch:

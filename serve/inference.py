@@ -77,6 +77,8 @@ class InferenceRequest(msgspec.Struct):
     read_inputs: Callable[[Signature], Tensors] | None = None
     reply_form: object = None
     """What the dialect that decoded the request wants to know again when it encodes the answer."""
+    header: Callable[[str], str | None] | None = None
+    """Looks up a header of the call, or metadata of gRPC, by lower-case name; set by the front door."""
 
 
 class InferenceResponse(msgspec.Struct):

@@ -67,6 +67,7 @@ class VersionLoader:
     def follow(self, table: RoutingTable) -> None:
         """Takes over `table`: routes at once, loads and unloads in the background."""
         self._dispatcher.router.update(table)
+        self._dispatcher.observer.follow()
         self._dispatcher.note_change()
         before, self._store_url = self._wanted, table.store
         entries = self._wanted = {entry.key: entry for entry in table.versions}

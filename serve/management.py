@@ -1,5 +1,5 @@
-"""The management port's HTTP interface: state, plan, apply, rollouts, history and shutdown under `/api`, JSON both
-ways; everything else is for the dialects whose management calls it takes.
+"""The management port's HTTP interface: state, plan, apply, rollouts, comparisons, history and shutdown under `/api`,
+JSON both ways; everything else is for the dialects whose management calls it takes.
 
 Errors of `/api` are `{"error": text, "kind": name}` under the kind's status.
 """
@@ -28,8 +28,9 @@ from serve.front_doors.http import challenge
 from serve.front_doors.http_connection import HttpApplication
 from serve.history import LIMIT, History
 from serve.in_place import InPlace, InPlaceBytes
+from serve.management_paths import route_of
 from serve.operations import ModelList, Operation
-from serve.rollout_calls import MODEL_CALLS, model_route
+from serve.rollout_calls import MODEL_CALLS
 
 MAX_CONFIG_BYTES = 8 * 1024 * 1024
 
@@ -41,6 +42,9 @@ class Authority(Protocol):
 
     def state(self) -> dict[str, Any]:
         """The whole state."""
+
+    def comparison(self, model: str) -> dict[str, Any]:
+        """How the versions of a model do beside each other; raises `ModelNotFound`."""
 
     async def plan(self, config: Config) -> list[Change]:
         """What applying would change."""
@@ -72,6 +76,7 @@ class Management:
         self._guard = guard
         self.routes: dict[tuple[str, str], Handler] = {
             ("GET", "/api/state"): self._state,
+            ("GET", "/api/models/{model}/comparison"): self._comparison,
             ("PUT", "/api/config"): self._config,
             ("GET", "/api/history"): self._history,
             ("POST", "/api/shutdown"): self._shutdown,
@@ -100,7 +105,7 @@ class Management:
         """The reply, to errors too."""
         if not _is_own(request):
             return await self._dialects.answer(request)
-        model, route = model_route(request.path)
+        route, model = route_of(request.path)
         handler = self.routes.get((request.method, route))
         if handler is None:
             known = any(route == path for _, path in self.routes)
@@ -124,6 +129,9 @@ class Management:
 
     async def _state(self, model: str, body: bytes, query: dict[str, list[str]]) -> Any:
         return self._authority.state()
+
+    async def _comparison(self, model: str, body: bytes, query: dict[str, list[str]]) -> Any:
+        return self._authority.comparison(model)
 
     async def _config(self, model: str, body: bytes, query: dict[str, list[str]]) -> Any:
         try:

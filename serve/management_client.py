@@ -8,6 +8,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 from serve.access.callers import bearer
 from serve.caller import USER_HEADER, os_user
@@ -62,6 +63,10 @@ class ManagementClient:
     def _on_model(self, method: str, model: str, call: str, document: Mapping[str, Any]) -> dict[str, Any]:
         path = f"/api/models/{urllib.parse.quote(model, safe='')}/{call}"
         return self._call(method, path, document, timeout_s=CHANGE_S)
+
+    def comparison(self, model: str) -> dict[str, Any]:
+        """How the versions of a model do beside each other."""
+        return self._call("GET", f"/api/models/{quote(model, safe='')}/comparison")
 
     def shutdown(self) -> None:
         """Asks the gateway to end."""

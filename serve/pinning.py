@@ -25,9 +25,14 @@ def pinned(model: ModelConfig, wanted: Iterable[Wanted]) -> dict[str, Any]:
     one there."""
     document = model.model_dump(mode="json", exclude_none=True, exclude={"source", "versions"})
     versions: dict[int, dict[str, Any]] = {}
-    for each in wanted:
-        entry = versions.setdefault(each.entry.key[1], {"version": each.entry.key[1], "traffic": 0})
-        entry["traffic"] += each.traffic
+    # A shadow of what answers anyway is none.
+    for each in sorted(wanted, key=lambda each: each.shadow_percent > 0):
+        number = each.entry.key[1]
+        if each.shadow_percent and number not in versions:
+            entry = versions[number] = {"version": number, "shadow": True, "shadow_percent": each.shadow_percent}
+        else:
+            entry = versions.setdefault(number, {"version": number, "traffic": 0})
+            entry["traffic"] = entry.get("traffic", 0) + each.traffic
         if each.labels:
             entry["label"] = [*entry.get("label", []), *each.labels]
         if each.alias is not None:
@@ -43,4 +48,5 @@ def summary(document: Document) -> str:
 def _version_text(version: Document) -> str:
     labels = f" ({', '.join(labels_of(version))})" if labels_of(version) else ""
     called = f" as {version['as_version']}" if "as_version" in version else ""
-    return f"version {version['version']}{called}{labels} {version.get('traffic', 0)}%"
+    share = f"{version['shadow_percent']}% copied" if version.get("shadow") else f"{version.get('traffic', 0)}%"
+    return f"version {version['version']}{called}{labels} {share}"

@@ -29,11 +29,15 @@ from serve.config_scaling import ScalingConfig
 from serve.config_serve import BatchingConfig, ServeConfig
 from serve.fleet import Wanted
 from serve.routing import Batching, Scaling, ServeOptions, UpstreamOptions, VersionEntry
+from serve.sticky import Sticky
 from serve.upstreams import UPSTREAM, is_upstream, publish_upstream, stored_upstream
 from serve.version_policies import asked_versions
 
 TARGET_BATCHES = 2
 """Batches that each replica is to have where the config does not say how many rows: one that runs, one that waits."""
+
+ALL_COPIES = 100.0
+"""Percent of the calls of which a shadow gets copies, unless the config says less."""
 
 INLINE_LIMIT_MS = 5.0
 """`executor: auto` keeps a model inline when a batch of one takes less than this on one CPU."""
@@ -90,9 +94,18 @@ def prepare_model(
             labels=tuple(version.label or ()),
             alias=version.as_version,
             source=version.source,
+            shadow_percent=(version.shadow_percent or ALL_COPIES) if version.shadow else 0.0,
+            sticky=_sticky(model),
         )
         for version in asked_versions(store, model)
     )
+
+
+def _sticky(model: ModelConfig) -> Sticky | None:
+    asked = model.sticky
+    if asked is None or not (asked.header or asked.request_id):
+        return None
+    return Sticky(asked.header and asked.header.lower())
 
 
 class Preparer:

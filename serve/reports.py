@@ -31,12 +31,14 @@ class VersionLoad(msgspec.Struct, frozen=True):
 
 class GatewayReport(msgspec.Struct, frozen=True):
     """`table` is the number of the routing table that it follows; `states` is `VersionLoader.states`. `loads` are those
-    of the versions whose number of replicas moves."""
+    of the versions whose number of replicas moves, `seen` what was counted and compared of models that are watched
+    (`Observer.report`)."""
 
     id: str
     table: int
     states: dict[VersionKey, str]
     loads: dict[VersionKey, VersionLoad] = {}
+    seen: bytes = b""
 
 
 class ReplicaReport(msgspec.Struct, frozen=True):

@@ -41,14 +41,6 @@ MODEL_CALLS: dict[tuple[str, str], Callable[[str, bytes], Operation]] = {
 """Method and route -> the operation that model and body ask for, or `InvalidInput`."""
 
 
-def model_route(path: str) -> tuple[str, str]:
-    """The model that a path names, and the route with `{model}` in its place; empty and the path if there is none."""
-    parts = path.split("/")
-    if len(parts) == 5 and parts[:3] == ["", "api", "models"] and parts[3]:
-        return parts[3], "/".join([*parts[:3], "{model}", parts[4]])
-    return "", path
-
-
 def _decoded(body: bytes, kind: Any, expected: str) -> Any:
     try:
         return msgspec.json.decode(body, type=kind)

@@ -15,6 +15,7 @@ import msgspec
 from model_store.access_keys import AccessKey
 from model_store.errors import InvalidInput, ModelNotFound, ModelNotReady
 from model_store.manifest import Manifest
+from serve.sticky import Asker, Sticky, sticky_value, sticky_version
 
 VersionKey = tuple[str, int]
 """Model name and version number."""
@@ -123,12 +124,20 @@ def _run_by(serve: ServeOptions) -> tuple[object, ...]:
 class ModelRoute(msgspec.Struct, frozen=True):
     """How calls of a model are shared out: (version, percent) pairs that add up to 100, and names of versions.
 
-    `aliases` are what the config says under `as_version`: text that clients have for a version.
+    `aliases` are what the config says under `as_version`: text that clients have for a version. `shadows` are (version,
+    percent) pairs too: of so many of the calls the version gets copies.
     """
 
     split: tuple[tuple[int, int], ...]
     labels: dict[str, int] = {}
     aliases: dict[str, int] = {}
+    shadows: tuple[tuple[int, float], ...] = ()
+    sticky: Sticky | None = None
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether there is something to compare: several versions share the calls, or get copies."""
+        return len(self.split) > 1 or bool(self.shadows)
 
 
 class RoutingTable(msgspec.Struct, frozen=True):
@@ -174,6 +183,8 @@ class Router:
         self._weights = {
             name: list(accumulate(percent for _, percent in route.split)) for name, route in table.routes.items()
         }
+        self.watched = {name: route for name, route in table.routes.items() if route.is_watched}
+        """The routes of which calls are counted and compared (`serve/observing.py`)."""
 
     def name_of(self, key: VersionKey) -> str:
         """The text that clients have for a version: its alias where it has one, else its number in the store."""
@@ -188,9 +199,11 @@ class Router:
         route = self.table.routes.get(model)
         return {label: self.name_of((model, number)) for label, number in route.labels.items()} if route else {}
 
-    def resolve(self, model: str, version: str | None = None, label: str | None = None) -> VersionKey:
+    def resolve(
+        self, model: str, version: str | None = None, label: str | None = None, asker: Asker | None = None
+    ) -> VersionKey:
         """The version to call. `version` is an alias, else a number of the store: an alias goes first. `model` is empty
-        for the only model that there is.
+        for the only model that there is. `asker` is looked at only where the model's route is sticky.
 
         Raises `ModelNotFound` for an unknown model, version or label, `ModelNotReady` for a model of the config that
         has no version to call yet, `InvalidInput` for an empty name where there is not one model.
@@ -198,7 +211,7 @@ class Router:
         model = model or self._only_model()
         if version is None and label is None:
             single = self._single.get(model)
-            return (model, single) if single is not None else (model, self._by_traffic(model))
+            return (model, single) if single is not None else (model, self._by_traffic(model, asker))
         if label is not None:
             return (model, self._by_label(model, label))
         assert version is not None
@@ -225,10 +238,12 @@ class Router:
             self._raise_absent(model)
         return self._callable[model]
 
-    def _by_traffic(self, model: str) -> int:
+    def _by_traffic(self, model: str, asker: Asker | None) -> int:
         route = self.table.routes.get(model)
         if route is None:
             self._raise_absent(model)
+        if route.sticky is not None and asker is not None and (value := sticky_value(route.sticky, asker)):
+            return sticky_version(model, value, route.split)
         point = self._pick() * 100
         for (version, _), bound in zip(route.split, self._weights[model], strict=True):
             if point < bound:

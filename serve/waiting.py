@@ -19,6 +19,9 @@ from serve.inference import Tensors
 LAST = 1 << 62
 """The rank of priority 0, the default: behind every priority that a client can name."""
 
+BACKGROUND = -1
+"""The priority of what nobody waits for: behind everything else."""
+
 
 class Waiting(msgspec.Struct, eq=False):
     """A request, or the rest of a large one, that waits for its batch. Its rows are `rows` of every input.
@@ -118,7 +121,7 @@ class WaitingLines:
 
     def line_for(self, inputs: Tensors, priority: int) -> Line:
         """The line of requests like this one, to be appended to at once: no line stays empty."""
-        rank = priority if priority > 0 else LAST
+        rank = priority if priority > 0 else LAST - priority
         shape = tuple((name, t.shape[1:]) for name, t in inputs.items()) if self._ragged else None
         line = self.lines.get((rank, shape))
         if line is None:
@@ -158,7 +161,7 @@ class WaitingLines:
 
     def rows_ahead(self, priority: int) -> int:
         """Rows that are taken before those of a request of `priority` that comes now; of a large one, a batch."""
-        rank = priority if priority > 0 else LAST
+        rank = priority if priority > 0 else LAST - priority
         return sum(line.share for line in self.lines.values() if line.rank <= rank)
 
     def take(self, limit: int, now: float) -> list[Waiting]:

@@ -17,6 +17,7 @@ from serve.inference import (
     StatisticsQuery,
     StatusQuery,
 )
+from serve.management_paths import route_of
 from serve.operations import (
     InspectModel,
     ListModels,
@@ -29,7 +30,6 @@ from serve.operations import (
     SetTraffic,
     UnloadModel,
 )
-from serve.rollout_calls import model_route
 
 
 class Need(Enum):
@@ -67,6 +67,7 @@ QUERIES: Mapping[type, Need] = {
 MANAGEMENT_ROUTES: Mapping[tuple[str, str], Need] = {
     ("GET", "/api/state"): Need.VIEW,
     ("GET", "/api/history"): Need.VIEW,
+    ("GET", "/api/models/{model}/comparison"): Need.VIEW,
     ("PUT", "/api/config"): Need.MANAGE,
     ("POST", "/api/shutdown"): Need.MANAGE,
     ("PUT", "/api/models/{model}/traffic"): Need.MANAGE,
@@ -145,7 +146,7 @@ def method_need(service: str, method: str) -> Need:
 
 def route_need(method: str, path: str) -> Need:
     """What one of the management port's own routes needs."""
-    return MANAGEMENT_ROUTES.get((method, model_route(path)[1]), Need.MANAGE)
+    return MANAGEMENT_ROUTES.get((method, route_of(path)[0]), Need.MANAGE)
 
 
 class Grants:

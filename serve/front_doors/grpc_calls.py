@@ -17,7 +17,7 @@ from serve.dialects.grpc_base import GrpcMethod, GrpcService, Streaming, Unary, 
 from serve.errors import presentable
 from serve.front_doors.grpc_streams import Readers
 from serve.front_doors.grpc_wire import Refusal
-from serve.inference import Answer, Query
+from serve.inference import Answer, InferenceRequest, Query
 
 MAX_TEXT_BYTES = 2048
 """UTF-8 bytes of an error's text. It travels in the trailers, each byte outside of ASCII as three, and clients refuse
@@ -39,6 +39,9 @@ class Exchange(Protocol):
     def caller(self) -> Caller | None:
         """Who calls, where a guard has let them in."""
 
+    def header(self, name: str) -> str | None:
+        """A header, or metadata, that the client sent, by lower-case name."""
+
     def answer(self, message: bytes) -> None:
         """Sends the only message, and that the call has succeeded."""
 
@@ -59,9 +62,20 @@ ManyMessages = Callable[[AsyncIterator[bytes], Exchange], Awaitable[None]]
 class Call(msgspec.Struct):
     """A call under way (`GrpcCall`)."""
 
-    deadline: float | None
-    answer: Answerer
+    exchange: Exchange
+    answerer: Answerer
     stopping: asyncio.Event
+
+    @property
+    def deadline(self) -> float | None:
+        """When the client gives up, on the event loop's clock."""
+        return self.exchange.deadline
+
+    def answer(self, query: Query) -> Awaitable[Answer]:
+        """The answer to a query, which is told who asks."""
+        if type(query) is InferenceRequest:
+            query.header = self.exchange.header
+        return self.answerer(query)
 
     async def watch(self, query: Query) -> AsyncIterator[Answer]:
         """The answer now, again after each pause, and once more when the server stops."""
@@ -189,7 +203,7 @@ class Calls:
         answer = self._answer
         if self._guard is not None:
             answer = self._guard.answerer(exchange.caller or self._guard.anonymous, answer)
-        return Call(exchange.deadline, answer, self._stopping)
+        return Call(exchange, answer, self._stopping)
 
 
 def refusal_of(service: GrpcService, error: Exception) -> Refusal:

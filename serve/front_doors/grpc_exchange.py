@@ -77,6 +77,10 @@ class GrpcExchange(Stream):
         self._begun = False
         """The task has had a turn."""
 
+    def header(self, name: str) -> str | None:
+        """A header, or metadata, that the client sent, by lower-case name."""
+        return self._head.header(name)
+
     # -- the stream's side: in -------------------------------------------------------------------------------------
 
     def opened(self) -> None:

@@ -28,6 +28,12 @@ class CallHead(msgspec.Struct, frozen=True):
     """Of messages that are compressed."""
     refusal: Refusal | None = None
     status: int = 200
+    fields: Mapping[bytes, bytes] = {}
+
+    def header(self, name: str) -> str | None:
+        """A header, or metadata of the call, by lower-case name."""
+        value = self.fields.get(name.encode())
+        return None if value is None else value.decode("latin-1")
 
 
 def read_head(head: RequestHead, methods: Mapping[bytes, Method]) -> CallHead:
@@ -49,4 +55,4 @@ def read_head(head: RequestHead, methods: Mapping[bytes, Method]) -> CallHead:
         limit_s = None if timeout is None else timeout_s(timeout)
     except InvalidInput as error:
         return CallHead(refusal=Refusal("INTERNAL", error.message))
-    return CallHead(method, limit_s, encoding if encoding in ENCODINGS else None)
+    return CallHead(method, limit_s, encoding if encoding in ENCODINGS else None, fields=fields)

@@ -11,7 +11,7 @@ from serve.errors import presentable
 from serve.front_doors.compression import COMPRESSED_FROM_BYTES, compressed, inflated
 from serve.front_doors.http_bodies import BodyTimeout
 from serve.in_place import InPlace, InPlaceBytes
-from serve.inference import Answer, Query
+from serve.inference import Answer, InferenceRequest, Query
 from serve.shared_memory import SHARED_FROM_BYTES, RegionPool
 
 _NOT_FOUND = HttpReply(404, b'{"error":"Not Found"}', [("content-type", "application/json")])
@@ -90,6 +90,8 @@ class HttpFrontDoor:
             if encoding is not None:
                 request.content = await inflated(request.body, encoding, self._max_body_bytes)
             query = dialect.decode(request)
+            if type(query) is InferenceRequest:
+                query.header = request.header
             if self._guard is None:
                 answer = await self._answer(query)
             else:

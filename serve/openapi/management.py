@@ -22,6 +22,10 @@ from serve.openapi.parts import (
 
 SCHEMAS: dict[str, Schema] = {
     "State": object_of({"gateway": {"type": "object"}, "models": list_of({"type": "object"})}, ["gateway", "models"]),
+    "Comparison": object_of(
+        {"model": TEXT, "versions": list_of({"type": "object"}), "comparisons": list_of({"type": "object"})},
+        ["model", "versions", "comparisons"],
+    ),
     "Changes": object_of({"applied": YES_NO, "changes": list_of({"type": "object"})}, ["applied", "changes"]),
     "ChangedModels": object_of(
         {"generation": {"type": "integer"}, "models": list_of({"type": "object"})}, ["generation", "models"]
@@ -46,6 +50,13 @@ def management_paths() -> Paths:
             "/api/state": {
                 "get": operation(
                     "What `onegate status` shows", {200: answer("The state.", json_of(ref("State")))}, _ERRORS
+                )
+            },
+            "/api/models/{model}/comparison": {
+                "get": operation(
+                    "How the versions of a model do beside each other, and how far a shadow is from them",
+                    {200: answer("The report.", json_of(ref("Comparison")))},
+                    _ERRORS,
                 )
             },
             "/api/config": {

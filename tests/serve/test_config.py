@@ -33,10 +33,12 @@ models:
     trust: true
     convert: {precision: float32, parity: {rtol: 1e-3}}
   - name: ranker
+    sticky: {header: X-User}
     versions:
       - {source: exports/a.txt, label: stable, traffic: 90}
       - {source: /exports/b.txt, label: [canary, next], traffic: 10}
       - {version: 7}
+      - {version: 8, shadow: true, shadow_percent: 0.5}
 """
 
 
@@ -75,6 +77,7 @@ def test_defaults_fill_what_is_not_written(tmp_path: Path) -> None:
         "name": "a",
         "source": str(tmp_path / "a.onnx"),
         "versions": None,
+        "sticky": None,
         "framework": None,
         "inputs": None,
         "examples": None,
@@ -151,7 +154,11 @@ def test_every_key_is_read_from_the_file(tmp_path: Path) -> None:
         (None, ["stable"], 90),
         (None, ["canary", "next"], 10),
         (7, None, None),
+        (8, None, None),
     ]
+    assert [(v.shadow, v.shadow_percent) for v in ranker.versions[2:]] == [(False, None), (True, 0.5)]
+    assert ranker.sticky is not None
+    assert ranker.sticky.header == "X-User"
 
 
 def test_a_processor_of_json_has_a_type_only() -> None:
@@ -269,7 +276,7 @@ def test_the_document_is_json_and_reads_back_equal(tmp_path: Path) -> None:
     assert Config.model_validate(document) == config
     assert parse_config(json.dumps(document), "generation 1", Path("/elsewhere")) == config
     assert document["models"][0]["source"] == str(tmp_path / "exports/digits.pt2")
-    assert document["models"][2]["versions"][2] == {"version": 7}
+    assert document["models"][2]["versions"][2] == {"version": 7, "shadow": False}
 
 
 def test_json_over_the_wire_is_read_with_its_escapes() -> None:

@@ -242,7 +242,20 @@ def test_a_mistake_in_a_model_is_told_with_its_line(text: str, message: str) -> 
         ("[{version: 1, traffic: 50}, {version: 2, traffic: 40}]", ": expected traffic that adds up to 100 percent, got 50 + 40 = 90"),
         ("[{version: 1, traffic: 50.0}]", "[0].traffic: expected a whole number from 0 to 100, got 50.0"),
         ("[{version: 1, traffic: 50%}]", "[0].traffic: expected a whole number from 0 to 100, got '50%'"),
-        ("[{version: 1, shadow: true}]", "[0].shadow: unknown key; known here: source, version, label, as_version, traffic"),
+        (
+            "[{version: 1, copies: true}]",
+            "[0].copies: unknown key; known here: source, version, label, as_version, traffic, shadow, shadow_percent",
+        ),
+        ("[{version: 1, shadow: true}]", ": expected a version that is no shadow: somebody must answer"),
+        ("[{version: 1}, {version: 2, shadow_percent: 5}]", "[1].shadow_percent: is for a version with `shadow: true`"),
+        (
+            "[{version: 1, traffic: 100}, {version: 2, shadow: true, traffic: 0}]",
+            "[1].traffic: a shadow answers nobody; keep either 'traffic' or 'shadow'",
+        ),
+        (
+            "[{version: 1}, {version: 2, shadow: true, shadow_percent: 0}]",
+            "[1].shadow_percent: expected a number above 0 and at most 100, got 0",
+        ),
     ],
 )  # fmt: skip
 def test_a_mistake_in_versions_is_told_with_its_line(versions: str, message: str) -> None:
@@ -262,6 +275,14 @@ def test_a_mistake_in_versions_is_told_with_its_line(versions: str, message: str
         (
             in_model("versions: [{version: 1}]"),
             "c.yaml:4: models[0].versions: 'source' and 'versions' exclude each other; keep one",
+        ),
+        (
+            "models:\n  - name: a\n    source: x\n    sticky: {header: x-user, request_id: true}",
+            "c.yaml:4: models[0].sticky.request_id: 'header' and 'request_id' exclude each other; keep one",
+        ),
+        (
+            "models:\n  - name: a\n    source: x\n    sticky: user",
+            "c.yaml:4: models[0].sticky: expected a mapping, got 'user'",
         ),
         (
             "models:\n  - {name: a, source: x}\n  - name: a\n    source: y",

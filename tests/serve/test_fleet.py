@@ -10,6 +10,7 @@ import pytest
 from serve.fleet import Fleet, Wanted
 from serve.reports import DRAINING, IDLE, LEASE_S, LOADING, READY, GatewayReport, ReplicaReport
 from serve.routing import Batching, ModelRoute, Replica, RoutingTable, Scaling, ServeOptions, VersionKey
+from serve.sticky import Sticky
 from tests.serve.tiny_versions import entry
 
 
@@ -601,6 +602,43 @@ def test_while_the_replicas_of_a_version_change_the_new_ones_are_needed() -> Non
     assert (cluster.phases(), cluster.deployed()) == ({V1: "LOADING"}, {V1: (1, 2)})
     cluster.fleet.fail(V1, "no node has 2 CPUs")
     assert (cluster.phases(), cluster.deployed()) == ({V1: "READY"}, {V1: (1, 1)})
+
+
+# -- shadows ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_shadow_is_in_the_route_without_a_share_of_it() -> None:
+    cluster = Cluster("a")
+    sticky = Sticky("x-user")
+    shadow = Wanted(entry("m", 2), 0, shadow_percent=25.0, sticky=sticky)
+    cluster.fleet.want("m", [Wanted(entry("m", 1), 100, sticky=sticky), shadow])
+    cluster.step()
+    cluster.say({V1: READY})
+    assert cluster.fleet.table.routes == {}
+    cluster.say({V1: READY, V2: READY})
+    assert cluster.fleet.table.routes == {"m": ModelRoute(((1, 100),), shadows=((2, 25.0),), sticky=sticky)}
+
+
+def test_a_shadow_that_is_no_longer_wanted_drains_after_its_route() -> None:
+    cluster = Cluster("a")
+    cluster.fleet.want("m", [wanted(1), Wanted(entry("m", 2), 0, shadow_percent=100.0)])
+    cluster.step()
+    cluster.say({V1: READY, V2: READY})
+    cluster.fleet.want("m", [wanted(1)])
+    cluster.step()
+    assert cluster.fleet.table.routes == ROUTE_1
+    assert cluster.phases() == {V1: "READY", V2: "DRAINING"}
+
+
+def test_an_adopted_route_keeps_its_shadow_until_the_model_is_prepared() -> None:
+    cluster = Cluster("a")
+    route = ModelRoute(((1, 100),), shadows=((2, 100.0),))
+    cluster.fleet.name("m")
+    adopt(cluster, RoutingTable(50, "./store", (entry("m", 1), entry("m", 2)), {"m": route}), V1, V2)
+    cluster.states["a"] = {V1: READY, V2: READY}
+    cluster.step()
+    assert cluster.fleet.table.routes == {"m": route}
+    assert cluster.phases() == {V1: "READY", V2: "READY"}
 
 
 # -- a new controller ------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from model_store.errors import ConfigError, Conflict, Forbidden, InternalError
+from model_store.errors import ConfigError, Conflict, Forbidden, InternalError, ModelNotFound
 from serve.caller import CALLER
 from serve.config import Config
 from serve.desired import Change
@@ -53,6 +53,11 @@ class Desired:
 
     def state(self) -> dict[str, Any]:
         return {"generation": self.generation, "models": []}
+
+    def comparison(self, model: str) -> dict[str, Any]:
+        if model != "digits":
+            raise ModelNotFound(f"model {model!r} is not served here")
+        return {"model": model, "versions": [], "comparisons": []}
 
     async def plan(self, config: Config) -> list[Change]:
         self._refuse()
@@ -139,6 +144,14 @@ def answers(number: int) -> bool:
 
 async def test_the_state_is_answered(port: Port) -> None:
     assert await port.call("GET", "/api/state") == (200, {"generation": 4, "models": []})
+
+
+async def test_a_comparison_is_answered(port: Port) -> None:
+    answer = {"model": "digits", "versions": [], "comparisons": []}
+    assert await port.call("GET", "/api/models/digits/comparison") == (200, answer)
+    status, answer = await port.call("GET", "/api/models/nobody/comparison")
+    assert (status, answer["kind"]) == (404, "ModelNotFound")
+    assert (await port.call("PUT", "/api/models/digits/comparison"))[0] == 405
 
 
 async def test_a_config_is_applied(port: Port) -> None:

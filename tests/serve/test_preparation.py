@@ -30,6 +30,7 @@ from serve.preparation import (
     stored_version,
 )
 from serve.routing import Batching, Scaling, ServeOptions
+from serve.sticky import Sticky
 from tests.model_store.web import FILE, SENDS_ON, web_server
 from tests.serve.tiny_versions import entry, manifest
 from tests.serve.waiting import eventually
@@ -250,6 +251,30 @@ def test_versions_of_the_store_are_taken_with_their_traffic_and_labels(tmp_path:
     assert [(each.entry.key, each.traffic, each.labels) for each in wanted] == [
         (("m", 2), 90, ("stable", "best")),
         (("m", 1), 10, ("old",)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sticky", "means"),
+    [
+        (None, None),
+        ({"header": "X-User"}, Sticky("x-user")),
+        ("request_id", Sticky()),
+        ({"request_id": True}, Sticky()),
+        ({"request_id": False}, None),
+    ],
+)
+def test_a_shadow_and_stickiness_come_with_the_versions(tmp_path: Path, sticky: Any, means: Sticky | None) -> None:
+    store = Store.open(str(tmp_path / "store"))
+    file = export_linear(tmp_path / "m.onnx", 2.0)
+    for key in ("first", "second", "third"):
+        store.publish(msgspec.structs.replace(manifest("m", 0), key=key), {"model.onnx": file})
+    listed = [{"version": 3, "shadow": True}, {"version": 1}, {"version": 2, "shadow": True, "shadow_percent": 2.5}]
+    found = prepare_model(store, model(versions=listed, sticky=sticky), (), {}, unheard)
+    assert [(each.entry.key[1], each.traffic, each.shadow_percent, each.sticky) for each in found] == [
+        (3, 0, 100.0, means),
+        (1, 100, 0.0, means),
+        (2, 0, 2.5, means),
     ]
 
 

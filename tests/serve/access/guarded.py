@@ -45,6 +45,9 @@ class Nobody:
     def state(self) -> dict[str, Any]:
         raise Unsupported(REACHED)
 
+    def comparison(self, model: str) -> dict[str, Any]:
+        raise Unsupported(REACHED)
+
     async def plan(self, config: Config) -> list[Change]:
         raise Unsupported(REACHED)
 

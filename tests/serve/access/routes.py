@@ -91,6 +91,7 @@ MANAGEMENT: dict[Route, tuple[Need, bytes | None]] = {
     # The document of this port says nothing of what is served.
     **dict.fromkeys(DOCUMENTS, (Need.NOTHING, None)),
     ("GET", "/api/state"): (Need.VIEW, None),
+    ("GET", "/api/models/{model}/comparison"): (Need.VIEW, None),
     ("PUT", "/api/config"): (Need.MANAGE, CONFIG),
     ("GET", "/api/history"): (Need.VIEW, None),
     ("PUT", "/api/models/{model}/traffic"): (Need.MANAGE, b'{"3": 100}'),

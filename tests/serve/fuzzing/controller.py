@@ -9,10 +9,12 @@ from typing import Any
 from model_store.errors import InvalidInput, ModelNotFound
 from serve import desired_edits as edits
 from serve.allowed_sources import admitted
+from serve.comparison_report import describe_comparison
 from serve.config import Config
 from serve.desired import Change
 from serve.desired_edits import Known
 from serve.model_documents import Document
+from serve.observations import Observations
 from serve.operations import (
     InspectModel,
     ListModels,
@@ -26,6 +28,8 @@ from serve.operations import (
     UnloadModel,
     VersionStatus,
 )
+from serve.routing import ModelRoute, Router, RoutingTable
+from tests.serve.tiny_versions import entry
 
 MODELS: list[dict[str, Any]] = [
     {"name": "double", "versions": [{"version": 3, "label": "stable", "traffic": 100}, {"version": 4, "traffic": 0}]},
@@ -111,6 +115,11 @@ class Authority:
 
     def state(self) -> dict[str, Any]:
         return {"generation": 1, "models": []}
+
+    def comparison(self, model: str) -> dict[str, Any]:
+        routes = {"double": ModelRoute(((1, 90), (2, 10)))}
+        table = RoutingTable(1, "./store", (entry(version=1), entry(version=2)), routes)
+        return describe_comparison(model, Router(table), Observations())
 
     async def plan(self, config: Config) -> list[Change]:
         return []

@@ -143,6 +143,9 @@ class _Exchange:
     def __init__(self) -> None:
         self.sent = GrpcSent()
 
+    def header(self, name: str) -> str | None:
+        return None
+
     def answer(self, message: bytes) -> None:
         self.sent.messages.append(message)
 

@@ -287,6 +287,7 @@ MANAGEMENT = [
     _post("/api/config", CONFIG, query="plan=true&generation=3", method="PUT"),
     _post("/api/config", {"store": "/store", "models": []}, method="PUT"),
     _get("/api/state"),
+    _get("/api/models/double/comparison"),
     _get("/api/shutdown", method="POST"),
     _get("/openapi.json"),
     *(request for request in V2 if request.path.startswith("/v2/repository")),
