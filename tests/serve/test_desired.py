@@ -50,7 +50,7 @@ def test_a_model_that_the_new_config_lacks_is_retired() -> None:
 def test_changed_options_are_named_with_old_and_new_value() -> None:
     changed = DIGITS | {"serve": {"cpus": 2, "batching": {"max_delay_ms": 5.0}}}
     assert plan(config(DIGITS), config(changed), {"digits": {3}}, stored_as(3)) == [
-        Change("digits", "change", ("serve.cpus: 1 -> 2", "serve.batching.max_delay_ms: 0.0 -> 5.0"))
+        Change("digits", "change", ("serve.cpus: 1.0 -> 2.0", "serve.batching.max_delay_ms: 0.0 -> 5.0"))
     ]
 
 
