@@ -34,13 +34,23 @@ NATIVE_RUNTIMES: dict[str, str] = {
 
 
 def load_native(
-    runtime: str, folder: Path, signatures: Mapping[str, Signature], *, threads: int = 0, trusted: bool = False
+    runtime: str,
+    folder: Path,
+    signatures: Mapping[str, Signature],
+    *,
+    threads: int = 0,
+    trusted: bool = False,
+    device: str = "cpu",
 ) -> NativeModel:
-    """The version whose files lie in `folder`, on `threads` CPU threads (0: the framework's own choice).
+    """The version whose files lie in `folder`, on `threads` CPU threads (0: the framework's own choice) and `device`,
+    in the framework's words; only PyTorch knows others than `cpu`.
 
     `trusted` says that whoever published the version allowed its pickles to be loaded. Raises `TrustRequired` for a
     pickle without that, `ModuleNotFoundError` when the framework is not installed.
     """
     module, name = NATIVE_RUNTIMES[runtime].split(":")
-    model: NativeModel = getattr(import_module(module), name)(folder, signatures, threads=threads, trusted=trusted)
+    elsewhere = {} if device == "cpu" else {"device": device}
+    model: NativeModel = getattr(import_module(module), name)(
+        folder, signatures, threads=threads, trusted=trusted, **elsewhere
+    )
     return model

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import combinations
-from typing import Any, TypeGuard
+from typing import Any
 
+from serve.config_devices_contradictions import device_contradictions
 from serve.config_mistakes import Finding
-from serve.config_rules import is_loopback
+from serve.config_rules import is_loopback, is_number
 from serve.config_source import KeyPath, render_path
 from serve.upstreams import is_upstream
 
@@ -107,6 +108,7 @@ def _model(path: KeyPath, model: Mapping[str, Any], defaults: Mapping[str, Any])
     yield from _serve((*path, "serve"), _mapping(model, "serve"), defaults)
     sources = [model.get("source"), *(version.get("source") for _, version in versions)]
     yield from _upstream((*path, "serve"), _mapping(model, "serve"), sources)
+    yield from device_contradictions((*path, "serve"), _mapping(model, "serve"))
 
 
 def _processor(path: KeyPath, processor: Mapping[str, Any], defaults: Mapping[str, Any]) -> Iterator[Finding]:
@@ -155,7 +157,7 @@ def _serve(path: KeyPath, serve: Mapping[str, Any], defaults: Mapping[str, Any])
     yield from _scaling((*path, "replicas"), serve)
     delay_ms = _mapping(serve, "batching").get("max_delay_ms")
     deadline_ms = serve.get("deadline_ms", defaults["models[].serve.deadline_ms"])
-    if _is_number(delay_ms) and _is_number(deadline_ms) and deadline_ms <= delay_ms:
+    if is_number(delay_ms) and is_number(deadline_ms) and deadline_ms <= delay_ms:
         yield (
             (*path, "batching", "max_delay_ms"),
             f"expected less than the deadline of {deadline_ms} ms, got {delay_ms}",
@@ -180,9 +182,5 @@ def _scaling(path: KeyPath, serve: Mapping[str, Any]) -> Iterator[Finding]:
     if bounds and serve.get("executor") == "inline":
         yield path, "bounds of replicas need executor 'replicas' or 'auto', got 'inline'"
     least, most = bounds.get("min"), bounds.get("max")
-    if _is_number(least) and _is_number(most) and least > most:
+    if is_number(least) and is_number(most) and least > most:
         yield (*path, "min"), f"expected at most max, which is {most}, got {least}"
-
-
-def _is_number(value: Any) -> TypeGuard[int | float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -33,6 +33,11 @@ class GatewayConfig(Section):
         "every page.",
     )
     replicas: int = Field(default=1, ge=1, le=64, description="Gateway processes that share the ports.")
+    every_node: bool = Field(
+        default=False,
+        description="Whether so many run on each node of a joined Ray cluster, on those too that join it later; else "
+        "all run on the node where `onegate up` does.",
+    )
     max_body_bytes: int = Field(
         default=64 * 1024 * 1024,
         ge=1024,

@@ -29,7 +29,8 @@ class ConfigKey:
     path: str
     item: str
     """The value, or each value of the list: `text`, `whole number`, `number`, `true or false`, `mapping of
-    text to text`, `mapping` for a section, or `whole number or mapping` for one that a number may stand for."""
+    text to text` (or to numbers), `mapping` for a section, or `whole number or mapping` for one that a number may stand
+    for."""
     is_list: bool
     """Whether a list stands there, or may: `is_single` is for one that may be written without its brackets."""
     default: Any
@@ -131,6 +132,8 @@ _ITEMS = {
     float: "number",
     bool: "true or false",
     dict[str, str]: "mapping of text to text",
+    dict[str, float]: "mapping of text to number",
+    dict[str, str | int | float | bool]: "mapping of text to text, number, true or false",
 }
 
 

@@ -68,12 +68,12 @@ def unknown_key(path: str, keys: Keys) -> str:
 
 
 def _translated(detail: ErrorDetails, source: ConfigSource, keys: Keys) -> Mistake:
-    path = _written(detail["loc"], source.value)
+    path = _written(detail["loc"], source.value, absent=detail["type"] == "missing")
     if detail["type"] == "extra_forbidden":
         return source.mistake(path, unknown_key(_general(path), keys))
     key = _key_at(path, keys)
     rule: Rule | None = detail.get("ctx", {}).get("rule")
-    expected = rule.text if rule else key.expectation(of_item=isinstance(path[-1], int))
+    expected = rule.text if rule else _expected(path, key)
     if detail["type"] == "missing":
         return source.mistake(path, f"missing; expected {expected}")
     if detail["type"] == "too_short":
@@ -83,21 +83,31 @@ def _translated(detail: ErrorDetails, source: ConfigSource, keys: Keys) -> Mista
     return source.mistake(path, f"expected {expected}, got {came}{hint}")
 
 
-def _written(path: KeyPath, value: Any) -> KeyPath:
-    """`path` without the place in a list that was written as one text, and without the tags of forms."""
+def _expected(path: KeyPath, key: ConfigKey) -> str:
+    """What may stand at `path`, which leads to the key or to a place inside of its list or mapping."""
+    _, _, inner = key.item.partition(" of text to ")
+    if inner and not _general(path).endswith(key.name):
+        return f"a {inner}" if inner == "number" else inner
+    return key.expectation(of_item=isinstance(path[-1], int))
+
+
+def _written(path: KeyPath, value: Any, absent: bool) -> KeyPath:
+    """`path` as far as something is written there: not the place in a list that was written as one text, nor which of
+    several kinds a value was taken for, nor the tags of forms. The last key of what is `absent` stands nowhere."""
     path = tuple(part for part in path if part not in (NUMBER, MAPPING))
     for depth, part in enumerate(path):
-        if isinstance(value, str):
-            return path[:depth]
         known = isinstance(value, list) if isinstance(part, int) else isinstance(value, dict) and part in value
+        if not known and not absent:
+            return path[:depth]
         value = value[part] if known else None
     return path
 
 
 def _key_at(path: KeyPath, keys: Keys) -> ConfigKey:
-    """The key of a list stands for the list and for each of its places."""
+    """The key of a list, or of a mapping of names that users choose, stands for each of its places too."""
     general = _general(path)
-    return keys.get(general) or keys.get(f"{general}[]") or keys[general.removesuffix("[]")]
+    found = keys.get(general) or keys.get(f"{general}[]") or keys.get(general.removesuffix("[]"))
+    return found or _key_at(path[:-1], keys)
 
 
 def _general(path: KeyPath) -> str:

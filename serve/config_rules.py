@@ -9,7 +9,7 @@ import ipaddress
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeGuard
 
 from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
@@ -53,6 +53,11 @@ class OneOrMore:
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         several = handler(schema)
         return {"anyOf": [several["items"], several]}
+
+
+def is_number(value: Any) -> TypeGuard[int | float]:
+    """Whether it is a number as YAML has them; true and false are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _listed(value: Any) -> Any:

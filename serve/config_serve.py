@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from serve.config_devices import DevicesConfig
 from serve.config_scaling import ReplicaNumber
 from serve.config_section import Section
 from serve.config_upstream import UpstreamConfig
@@ -33,14 +34,13 @@ class BatchingConfig(Section):
     )
 
 
-class ServeConfig(Section):
+class ServeConfig(DevicesConfig):
     """How a model runs."""
 
     executor: Literal["auto", "inline", "replicas"] = Field(
         default="auto",
         description="inline: in the gateway; replicas: in processes of its own; auto: by measured speed.",
     )
-    cpus: int = Field(default=1, ge=1, le=256, description="Processor cores of each replica.")
     replicas: ReplicaNumber = Field(
         default=1, description="Processes that run the model: so many, or between bounds as its load asks for."
     )

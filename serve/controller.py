@@ -12,6 +12,7 @@ import asyncio
 import logging
 import time
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -20,6 +21,7 @@ from model_store import generations
 from model_store.access_keys import AccessKey
 from model_store.errors import OnegateError
 from model_store.store import Store
+from serve import deployments
 from serve.access.audit import AuditedAdministration, AuditLog
 from serve.access.guard import guard_of
 from serve.access.stored_keys import StoredKeys
@@ -27,7 +29,7 @@ from serve.administration import Administration
 from serve.caller import CALLER
 from serve.comparison_report import describe_comparison
 from serve.config import Config
-from serve.controller_link import LONG_POLL_S
+from serve.controller_link import CONTROLLER_APP, LONG_POLL_S
 from serve.deployer import Deployer
 from serve.desired import Change
 from serve.desired_state import DesiredState
@@ -37,6 +39,7 @@ from serve.fleet import Fleet
 from serve.front_doors.http import HttpFrontDoor
 from serve.front_doors.http_listener import HttpListener
 from serve.front_doors.tls import HTTP, Tls
+from serve.gateways import GATEWAY_APP, GATEWAY_DEPLOYMENT, follow_nodes
 from serve.history import History, history
 from serve.logs import log_to_file
 from serve.management import Management
@@ -60,12 +63,16 @@ ADOPTION_S = 1.2
 
 
 class ControllerSettings(msgspec.Struct, frozen=True):
-    """What the controller is started with. `replica_host` is where model replicas listen for other nodes."""
+    """What the controller is started with. `nodes_may_join` says that Ray has, or may get, several nodes."""
 
     store: str
     secret: str
-    replica_host: str
+    nodes_may_join: bool = False
     log_file: str | None = None
+    gateways_per_node: int = 0
+    """0 where gateways do not follow the nodes."""
+    app: str = CONTROLLER_APP
+    """The application that it runs in."""
 
 
 class Controller:
@@ -86,7 +93,11 @@ class Controller:
         self._table_told = 0
         self._first_table = asyncio.Event()
         self._deployer = Deployer(
-            self._fleet.deployments, self._fleet.deployments_of, self._model_settings, self._on_trouble
+            self._fleet.deployments,
+            self._fleet.deployments_of,
+            self._model_settings,
+            self._on_trouble,
+            self._fleet.wait,
         )
         generation = await asyncio.to_thread(generations.newest, store)
         assert generation is not None, "the store has a generation before a controller starts"
@@ -112,6 +123,10 @@ class Controller:
             loop.create_task(self._deploy()),
             loop.create_task(StoreFollowing(self._desired).run()),
         ]
+        if settings.gateways_per_node:
+            scale = partial(deployments.scale_deployment, GATEWAY_APP, GATEWAY_DEPLOYMENT)
+            following = follow_nodes(settings.gateways_per_node, lambda: len(deployments.nodes()), scale)
+            self._loops.append(loop.create_task(following))
 
     def _open_management(self, config: Config) -> HttpListener:
         gateway, guard = config.gateway, self._guard
@@ -252,7 +267,15 @@ class Controller:
         # Without what may change while replicas run.
         serve = msgspec.structs.replace(entry.serve, replicas=1, scaling=None)
         alone = msgspec.structs.replace(entry, serve=serve, replicas=())
-        return ModelSettings(settings.store, alone, settings.secret, settings.replica_host, grace_s, settings.log_file)
+        return ModelSettings(
+            settings.store,
+            alone,
+            settings.secret,
+            grace_s,
+            settings.log_file,
+            nodes_may_join=settings.nodes_may_join,
+            controller_app=settings.app,
+        )
 
     def _on_trouble(self, key: VersionKey, reason: str) -> None:
         self._fleet.fail(key, reason)

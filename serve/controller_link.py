@@ -39,11 +39,12 @@ _RETRY_S = 2.0
 class ControllerLink:
     """The controller's calls. Each raises whatever Ray raises while the controller is away, but for `administer`.
 
-    `handle` stands in for Ray Serve's, and `silence_s` for `SILENCE_S`.
+    `app` is the application that has the controller. `handle` stands in for Ray Serve's, and `silence_s` for
+    `SILENCE_S`.
     """
 
-    def __init__(self, handle: Any = None, silence_s: float = SILENCE_S) -> None:
-        self._handle = handle or serve.get_deployment_handle(CONTROLLER_DEPLOYMENT, CONTROLLER_APP)
+    def __init__(self, handle: Any = None, silence_s: float = SILENCE_S, app: str = CONTROLLER_APP) -> None:
+        self._handle = handle or serve.get_deployment_handle(CONTROLLER_DEPLOYMENT, app)
         self._silence_s = silence_s
         self._heard = time.monotonic()
 

@@ -11,9 +11,10 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 
+from model_store.errors import OnegateError
 from serve import deployments
 from serve.replica import ModelSettings
-from serve.reports import deployment_text
+from serve.reports import deployment_text, failure_text
 from serve.routing import VersionEntry, VersionKey
 
 log = logging.getLogger("onegate")
@@ -31,7 +32,7 @@ class Deployer:
     """Makes passes until it is cancelled.
 
     `wanted` gives the versions that need replicas, `reported` the deployment texts of a version's live replicas,
-    `on_trouble` hears of versions that can't be deployed.
+    `on_trouble` hears of versions that can't be deployed, `on_wait` of those that Ray has no room for yet.
     """
 
     def __init__(
@@ -40,11 +41,13 @@ class Deployer:
         reported: Callable[[VersionKey], set[str]],
         settings: Callable[[VersionEntry], ModelSettings],
         on_trouble: Callable[[VersionKey, str], None],
+        on_wait: Callable[[VersionKey, str], None],
     ) -> None:
         self._wanted = wanted
         self._reported = reported
         self._settings = settings
         self._on_trouble = on_trouble
+        self._on_wait = on_wait
         self._known: dict[VersionKey, tuple[str, int]] = {}
         """What this controller has deployed: deployment text and number of replicas."""
         self._hurry = asyncio.Event()
@@ -81,8 +84,10 @@ class Deployer:
                 continue
             if found is not None and found.trouble is not None and self._known.get(key) == _described(entry):
                 self._on_trouble(key, found.trouble)
-            else:
-                await self._bring_about(key, entry, found is not None)
+                continue
+            await self._bring_about(key, entry, found is not None)
+            if found is not None and found.waiting is not None:
+                self._on_wait(key, found.waiting)
         for key in running.keys() - wanted.keys():
             self._known.pop(key, None)
             if not running[key].deleting:
@@ -106,6 +111,9 @@ class Deployer:
         else:
             try:
                 await asyncio.to_thread(deployments.deploy_version, self._settings(entry), replicas)
+            except OnegateError as error:
+                self._on_trouble(key, failure_text(error))
+                return
             except (ValueError, TypeError, RuntimeError) as error:
                 self._on_trouble(key, " ".join(str(error).split())[:500])
                 return

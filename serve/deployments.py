@@ -9,6 +9,7 @@ import msgspec
 import ray
 from ray import serve
 
+from serve.placement import place
 from serve.replica import Model, ModelSettings
 from serve.routing import VersionKey
 
@@ -24,17 +25,22 @@ whose event loop is. Ray Serve gives it 30 s each time by default."""
 SERVE_LOGGING = {"log_level": "WARNING", "enable_access_log": False}
 
 _TROUBLE = ("DEPLOY_FAILED", "UNHEALTHY")
+_UNPLACED = re.compile(r"Resources required for each replica: (\{.*?\}), total resources available: (\{.*?\})")
 _APP_NAME = re.compile(r"(.+)-v([1-9][0-9]*)")
 
 
 def deploy_version(settings: ModelSettings, replicas: int) -> None:
-    """Creates the application of a version, or replaces its replicas by ones with other settings; does not wait."""
+    """Creates the application of a version, or replaces its replicas by ones with other settings; does not wait.
+
+    Raises `ModelNotReady` when no node of a Ray that stays as it is can hold a replica.
+    """
     entry = settings.entry
+    placement = place(entry.serve, None if settings.nodes_may_join else nodes())
     app = serve.deployment(
         Model,
         name=MODEL_DEPLOYMENT,
-        **deployment_options(cpus=entry.serve.cpus, replicas=replicas, grace_s=settings.grace_s + 5),
-    ).bind(settings)
+        **deployment_options(placement.options, replicas=replicas, grace_s=settings.grace_s + 5),
+    ).bind(msgspec.structs.replace(settings, no_gpu=placement.no_gpu))
     target = serve.RunTarget(
         app,
         name=app_name(entry.key),
@@ -47,12 +53,17 @@ def deploy_version(settings: ModelSettings, replicas: int) -> None:
 
 def scale_version(key: VersionKey, replicas: int) -> None:
     """Sets the number of replicas of a running application. Deploying again would replace them all."""
+    scale_deployment(app_name(key), MODEL_DEPLOYMENT, replicas)
+
+
+def scale_deployment(app: str, deployment: str, replicas: int) -> None:
+    """The same for any deployment of an application that was started with `external_scaler_enabled`."""
     # What Ray Serve's own REST call for external scalers does; there is no public function for it.
     from ray.serve._private.common import DeploymentID
     from ray.serve.context import _get_global_client
 
-    deployment = DeploymentID(name=MODEL_DEPLOYMENT, app_name=app_name(key))
-    ray.get(_get_global_client()._controller.update_deployment_replicas.remote(deployment, replicas))
+    deployment_id = DeploymentID(name=deployment, app_name=app)
+    ray.get(_get_global_client()._controller.update_deployment_replicas.remote(deployment_id, replicas))
 
 
 def delete_version(key: VersionKey) -> None:
@@ -61,10 +72,12 @@ def delete_version(key: VersionKey) -> None:
 
 
 class RunningVersion(msgspec.Struct, frozen=True):
-    """What Ray Serve says of a version's application: whether it is being deleted, and why it can't run, if so."""
+    """What Ray Serve says of a version's application: whether it is being deleted, why it can't run, if so, and what it
+    has been waiting for."""
 
     deleting: bool
     trouble: str | None
+    waiting: str | None = None
 
 
 def running_versions() -> dict[VersionKey, RunningVersion]:
@@ -73,7 +86,7 @@ def running_versions() -> dict[VersionKey, RunningVersion]:
     for name, app in serve.status().applications.items():
         parts = _APP_NAME.fullmatch(name)
         if parts and set(app.deployments) <= {MODEL_DEPLOYMENT}:
-            found[(parts[1], int(parts[2]))] = RunningVersion(app.status == "DELETING", _trouble(app))
+            found[(parts[1], int(parts[2]))] = RunningVersion(app.status == "DELETING", _trouble(app), _waiting(app))
     return found
 
 
@@ -82,11 +95,17 @@ def app_name(key: VersionKey) -> str:
     return f"{key[0]}-v{key[1]}"
 
 
-def deployment_options(cpus: int, replicas: int, grace_s: float) -> dict[str, Any]:
-    """Options that every deployment of onegate has; `grace_s` is how long one may take to stop."""
+def nodes() -> list[dict[str, float]]:
+    """What each living node of Ray has in all, by the names of its resources."""
+    return [dict(node["Resources"]) for node in ray.nodes() if node["Alive"]]
+
+
+def deployment_options(actor: dict[str, Any], replicas: int, grace_s: float) -> dict[str, Any]:
+    """Options that every deployment of onegate has; `actor` are Ray's for each replica, `grace_s` is how long one may
+    take to stop."""
     return {
         "num_replicas": replicas,
-        "ray_actor_options": {"num_cpus": cpus},
+        "ray_actor_options": actor,
         "health_check_period_s": HEALTH_CHECK_S,
         "health_check_timeout_s": HEALTH_TIMEOUT_S,
         "graceful_shutdown_timeout_s": grace_s,
@@ -97,5 +116,16 @@ def deployment_options(cpus: int, replicas: int, grace_s: float) -> dict[str, An
 def _trouble(app: Any) -> str | None:
     if app.status not in _TROUBLE:
         return None
+    return _told(app) or " ".join(app.message.split())[:500]
+
+
+def _waiting(app: Any) -> str | None:
+    """Said of replicas that Ray has found no node for in half a minute."""
+    told = _told(app) if app.status == "DEPLOYING" else ""
+    found = _UNPLACED.search(told)
+    return f"waits for a node with {found[1]}; free in all Ray: {found[2]}" if found else None
+
+
+def _told(app: Any) -> str:
     messages = [deployment.message for deployment in app.deployments.values() if deployment.message]
-    return " ".join(" ".join(messages or [app.message]).split())[:500]
+    return " ".join(" ".join(messages).split())[:500]

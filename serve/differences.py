@@ -49,7 +49,9 @@ def told(value: Any) -> str:
             )
             + "}"
         )
-    return f"[{', '.join(map(told, value))}]" if isinstance(value, list) else str(value)
+    if isinstance(value, list):
+        return f"[{', '.join(map(told, value))}]"
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _are_mappings(value: Any) -> bool:

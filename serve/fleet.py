@@ -17,6 +17,7 @@ import msgspec
 
 from model_store.access_keys import AccessKey
 from model_store.errors import OnegateError
+from serve.devices import Device
 from serve.reports import (
     DRAINING,
     IDLE,
@@ -190,6 +191,12 @@ class Fleet:
         state = self.versions[key]
         state.entry = with_replicas(state.entry, replicas)
 
+    def wait(self, key: VersionKey, reason: str) -> None:
+        """A version that loads waits for what Ray does not have yet."""
+        state = self.versions.get(key)
+        if state is not None and state.phase == "LOADING":
+            state.reason = reason
+
     def wanted(self, model: str) -> tuple[Wanted, ...]:
         """What `want` last said of the model; none where nothing was said yet."""
         return self._wanted.get(model, ())
@@ -255,6 +262,11 @@ class Fleet:
         found = [report.replica for _, report in self._replicas.values() if report.key == key]
         return tuple(sorted(found, key=lambda replica: replica.id))
 
+    def devices_of(self, key: VersionKey) -> tuple[Device, ...]:
+        """Where these replicas compute, in the same order."""
+        found = [(report.replica.id, report.device) for _, report in self._replicas.values() if report.key == key]
+        return tuple(device for _, device in sorted(found, key=lambda each: each[0]))
+
     def _drop_silent(self, now: float) -> None:
         self._gateways = {i: seen for i, seen in self._gateways.items() if now - seen[0] <= LEASE_S}
         self._replicas = {i: seen for i, seen in self._replicas.items() if now - seen[0] <= LEASE_S}
@@ -273,7 +285,7 @@ class Fleet:
         if failures:
             self.fail(key, failures[0])
         elif all(text in (READY, IDLE) for text in seen):
-            state.phase, state.fallback = "READY", None
+            state.phase, state.fallback, state.reason = "READY", None, None
 
     def _route(self, model: str) -> ModelRoute | None:
         """The wanted route once all its versions are ready, the present one until then."""

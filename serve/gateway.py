@@ -20,7 +20,7 @@ import ray
 from model_store.errors import Forbidden
 from serve.access.guard import guard_of
 from serve.config_access import AccessConfig
-from serve.controller_link import ControllerLink, repeat
+from serve.controller_link import CONTROLLER_APP, ControllerLink, repeat
 from serve.dialects.registry import ModelServer, grpc_services, http_dialects
 from serve.dispatcher import Dispatcher
 from serve.front_doors.cors import Cors
@@ -66,6 +66,7 @@ class GatewaySettings(msgspec.Struct, frozen=True):
     model_memory_mib: int = 0
     log_file: str | None = None
     access: AccessConfig = AccessConfig()
+    controller_app: str = CONTROLLER_APP
 
 
 class Gateway:
@@ -87,7 +88,7 @@ class Gateway:
             self._heartbeat.note_news,
             settings.model_memory_mib * 2**20,
         )
-        self._link = ControllerLink()
+        self._link = ControllerLink(app=settings.controller_app)
         self._epoch = -1
         self._guard = guard_of(settings.access)
         self._has_table = asyncio.Event()
@@ -107,18 +108,8 @@ class Gateway:
     async def _open_doors(self) -> None:
         settings = self._settings
         tls = settings.tls
-        door: HttpApplication = HttpFrontDoor(
-            http_dialects(settings.model_server),
-            self._answer,
-            settings.max_body_bytes,
-            max_requests=settings.max_requests,
-            regions=self._loader.regions,
-            guard=self._guard,
-        )
-        if settings.cors_origins:
-            door = Cors(door, settings.cors_origins)
         self._http = HttpListener(
-            door,
+            self._http_door(),
             settings.host,
             settings.http_port,
             max_connections=settings.max_connections,
@@ -138,6 +129,27 @@ class Gateway:
             tls=None if tls is None else Tls(tls, GRPC),
         )
         await self._grpc.start([f"{settings.host}:{settings.grpc_port}"])
+
+    def _http_door(self) -> HttpApplication:
+        settings = self._settings
+        door = HttpFrontDoor(
+            http_dialects(settings.model_server),
+            self._answer,
+            settings.max_body_bytes,
+            max_requests=settings.max_requests,
+            regions=self._loader.regions,
+            guard=self._guard,
+        )
+        return Cors(door, settings.cors_origins) if settings.cors_origins else door
+
+    def _check_doors(self) -> None:
+        """Raises when a listener has ended."""
+        self._http.check()
+        self._grpc.check()
+
+    async def _close_doors(self, timeout_s: float) -> None:
+        """Accepts nothing any more, and returns when what came in is answered."""
+        await asyncio.gather(self._http.stop(), self._grpc.stop(timeout_s))
 
     def _answer(self, query: Query) -> Awaitable[Answer]:
         return self._administer(query) if isinstance(query, Operation) else self._dispatcher.answer(query)
@@ -181,8 +193,7 @@ class Gateway:
 
     async def check_health(self) -> None:
         """Ray Serve's health check: raises, and the replica is replaced, when the listener or a loop has ended."""
-        self._http.check()
-        self._grpc.check()
+        self._check_doors()
         for loop in self._loops:
             if loop.done():
                 loop.result()
@@ -193,7 +204,7 @@ class Gateway:
         timeout_s = self._settings.drain_timeout_s
         try:
             async with asyncio.timeout(timeout_s):
-                await asyncio.gather(self._http.stop(), self._grpc.stop(timeout_s), self._loader.drain())
+                await asyncio.gather(self._close_doors(timeout_s), self._loader.drain())
         except TimeoutError:
             log.warning("requests were still under way after %s s of draining", timeout_s)
         for loop in self._loops:

@@ -29,7 +29,6 @@ from model_store.store import Store
 from serve.caller import os_user
 from serve.config import Config
 from serve.config_gateway import port_url
-from serve.tls_files import server_files
 
 log = logging.getLogger("onegate")
 
@@ -216,41 +215,34 @@ def start_applications(config: Config, log_file: Path | None, secret: str) -> No
     `log_file` collects the log lines of a local Ray's processes; None stands for a cluster of several nodes. `secret`
     is what they know each other by.
     """
-    import ray
-
-    from serve.app import refuse_second, start_front
+    from serve.app import gateway_settings, refuse_second, start_front
     from serve.controller import ControllerSettings
-    from serve.gateway import GatewaySettings
+    from serve.gateways import Gateways
 
     gateway = config.gateway
-    replica_host = "127.0.0.1" if log_file else ray.util.get_node_ip_address()
     log_path = str(log_file) if log_file else None
     refuse_second()
     try:
         start_front(
-            ControllerSettings(config.store, secret, replica_host, log_path),
-            GatewaySettings(
-                host=gateway.host,
-                http_port=gateway.http_port,
-                grpc_port=gateway.grpc_port,
-                max_body_bytes=gateway.max_body_bytes,
-                drain_timeout_s=gateway.drain_timeout_s,
-                secret=secret,
-                management_on_endpoint=gateway.management_on_endpoint,
-                model_server=gateway.model_server,
-                max_requests=gateway.max_requests,
-                max_connections=gateway.max_connections,
-                body_timeout_s=gateway.body_timeout_s,
-                tls=server_files("gateway.tls", gateway.tls),
-                cors_origins=tuple(gateway.cors_origins),
-                model_memory_mib=gateway.model_memory_mib,
+            ControllerSettings(
+                config.store,
+                secret,
+                nodes_may_join=log_file is None,
                 log_file=log_path,
-                access=config.access,
+                gateways_per_node=gateway.replicas if gateway.every_node else 0,
             ),
-            gateway.replicas,
+            gateway_settings(config, secret, log_path),
+            Gateways(gateway.replicas, gateway.every_node, None if log_file else own_node()),
         )
     except RuntimeError as error:
         raise LaunchError(f"the gateway did not start: {' '.join(str(error).split())[:500]}") from error
+
+
+def own_node() -> str:
+    """Ray's id of the node where this process runs. Management, which listens on loopback, has to be there."""
+    import ray
+
+    return str(ray.get_runtime_context().get_node_id())
 
 
 def stop_applications(config: Config, *, local: bool) -> None:

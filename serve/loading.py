@@ -15,6 +15,7 @@ from pathlib import Path
 
 from model_store.errors import ModelNotReady
 from model_store.store import Store
+from serve.devices import CPU, Device
 from serve.dispatcher import Dispatcher
 from serve.errors import presentable
 from serve.executors.inline import InlineExecutor, build_inline_executor
@@ -305,8 +306,8 @@ async def _upstream(entry: VersionEntry) -> ClosableExecutor:
     return executor
 
 
-def load_version(store_url: str, entry: VersionEntry, folder: Path) -> Runtime:
-    """The runtime of a version in the store, loaded from files that were checked against their digests.
+def load_version(store_url: str, entry: VersionEntry, folder: Path, device: Device = CPU) -> Runtime:
+    """The runtime of a version in the store, on the device, loaded from files that were checked against their digests.
 
     Raises `StoreError`, `IntegrityError`, `ModelNotReady` or `OutOfMemory`.
     """
@@ -317,7 +318,7 @@ def load_version(store_url: str, entry: VersionEntry, folder: Path) -> Runtime:
     try:
         store.checkout(entry.manifest, place)
         with telling_of_memory(f"model {entry.key[0]!r} version {entry.key[1]} can't be loaded, unload another first"):
-            return load_runtime(place, entry.manifest, threads=entry.serve.cpus)
+            return load_runtime(place, entry.manifest, entry.serve.cpu_threads, device)
     finally:
         # ONNX Runtime has mapped or copied what it needs; nothing is left behind if the process is killed later.
         shutil.rmtree(place, ignore_errors=True)

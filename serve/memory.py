@@ -26,7 +26,8 @@ _GROUP_FILES = (
 
 # ONNX Runtime and PyTorch have no kind of exception for it.
 _NO_MEMORY = re.compile(
-    r"failed to allocate memory|bad_alloc|bad allocation|can't allocate memory|cannot allocate memory|out of memory",
+    r"failed to allocate memory|bad_alloc|bad allocation|can't allocate memory|cannot allocate memory|out of memory"
+    r"|is smaller than requested bytes",  # of ONNX Runtime's arena on a GPU, at its limit
     re.IGNORECASE,
 )
 

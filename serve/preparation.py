@@ -24,9 +24,11 @@ from model_store.manifest import HandlerSpec, Manifest
 from model_store.sources import digest_source, resolve_source
 from model_store.store import Store
 from serve.allowed_sources import redirects
+from serve.config_devices import DevicesConfig
 from serve.config_model import ModelConfig, VersionConfig
 from serve.config_scaling import ScalingConfig
 from serve.config_serve import BatchingConfig, ServeConfig
+from serve.devices import DeviceOptions, Provider
 from serve.fleet import Wanted
 from serve.routing import Batching, Scaling, ServeOptions, UpstreamOptions, VersionEntry
 from serve.sticky import Sticky
@@ -210,13 +212,14 @@ def stored_version(store: Store, model: ModelConfig, version: VersionConfig, all
 
 def serve_options(serve: ServeConfig, manifest: Manifest) -> ServeOptions:
     """How the version is run; `executor: auto` is decided by the profile that was measured when it was published."""
+    devices = _devices(serve)
     if manifest.runtime == UPSTREAM:
         executor = UPSTREAM
     elif (executor := serve.executor) == "auto":
         profile = manifest.profile
         # A framework's own runtime stays out of the gateway: it takes threads and memory of its own, and may crash.
         light = manifest.runtime == "onnx" and profile is not None and profile.batch_one_ms < INLINE_LIMIT_MS
-        executor = "inline" if light else "replicas"
+        executor = "inline" if light and not _needs_a_place(devices) else "replicas"
     batching, scaling = _batching(serve.batching, manifest.handler), None
     if executor == "replicas" and isinstance(serve.replicas, ScalingConfig):
         scaling = _scaling(serve.replicas, batching.max_batch_size if manifest.row_independent else 1)
@@ -231,6 +234,8 @@ def serve_options(serve: ServeConfig, manifest: Manifest) -> ServeOptions:
         hang_timeout_s=serve.hang_timeout_s,
         upstream=upstream_options(serve) if executor == UPSTREAM else None,
         scaling=scaling,
+        threads=serve.threads,
+        devices=devices,
     )
 
 
@@ -247,6 +252,22 @@ def _first_replicas(asked: int | ScalingConfig) -> int:
 def _scaling(asked: ScalingConfig, rows_at_once: int) -> Scaling:
     target_rows = asked.target_queue or TARGET_BATCHES * rows_at_once
     return Scaling(asked.min, asked.max, target_rows, asked.up_delay_s, asked.down_delay_s)
+
+
+def _devices(serve: DevicesConfig) -> DeviceOptions:
+    return DeviceOptions(
+        device=serve.device,
+        gpus=serve.gpus if serve.gpus is not None else 1 if serve.device == "cuda" else 0,
+        providers=tuple(Provider(each.name, each.options) for each in serve.providers or ()),
+        gpu_memory_mib=serve.gpu_memory_mib,
+        resources=serve.resources,
+        accelerator_type=serve.accelerator_type,
+    )
+
+
+def _needs_a_place(devices: DeviceOptions) -> bool:
+    """Gateways have no GPU, and run where Ray puts them."""
+    return bool(devices.gpus or devices.resources or devices.accelerator_type)
 
 
 def _batching(asked: BatchingConfig, handler: HandlerSpec | None) -> Batching:

@@ -11,13 +11,16 @@ import logging
 import os
 import tempfile
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import msgspec
 import ray
 
-from model_store.errors import InternalError
-from serve.controller_link import ControllerLink, repeat
+from model_store.errors import InternalError, ModelNotReady
+from serve.controller_link import CONTROLLER_APP, ControllerLink, repeat
+from serve.cuda import find_gpus
+from serve.devices import CPU, Device, Gpu, choose_device
 from serve.dialects.open_inference_replica import ReplicaService
 from serve.dispatcher import Dispatcher
 from serve.errors import presentable
@@ -28,9 +31,15 @@ from serve.loading import load_version
 from serve.logs import log_to_file
 from serve.reports import ReplicaReport, deployment_text, failure_text
 from serve.routing import ModelRoute, Replica, Router, RoutingTable, VersionEntry
+from serve.runtimes.base import try_device
 from serve.watchdog import hang_of
 
 log = logging.getLogger("onegate")
+
+LOOPBACK = "127.0.0.1"
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+"""By which Ray tells a process of its GPUs, and CUDA sees no others."""
 
 FAREWELL_S = 0.5
 """From the farewell to the end of accepting calls: time for gateways to hear of it. A call that still comes is sent
@@ -38,14 +47,17 @@ elsewhere by the gateway."""
 
 
 class ModelSettings(msgspec.Struct, frozen=True):
-    """What a replica is started with. `host` is the address for other nodes: loopback when there are none."""
+    """What a replica is started with. `nodes_may_join` says that Ray has, or may get, several nodes: where it has not,
+    replicas listen on loopback only. `no_gpu` says why it was placed without the GPU that was asked for, if so."""
 
     store: str
     entry: VersionEntry
     secret: str
-    host: str
     grace_s: float
     log_file: str | None = None
+    nodes_may_join: bool = False
+    no_gpu: str | None = None
+    controller_app: str = CONTROLLER_APP
 
 
 class Model:
@@ -55,10 +67,11 @@ class Model:
         log_to_file(settings.log_file, f"{settings.entry.key[0]}-v{settings.entry.key[1]}")
         self._settings = settings
         self._hung = False
-        self._link = ControllerLink()
+        self._link = ControllerLink(app=settings.controller_app)
         context = ray.get_runtime_context()
         replica_id = f"{context.get_actor_id()}-{os.getpid()}"
         self._replica = Replica(replica_id, context.get_node_id(), f"unix-abstract:onegate-{replica_id}", "")
+        self._device = CPU
         try:
             await self._load()
         except Exception as error:
@@ -72,8 +85,9 @@ class Model:
         batching = msgspec.structs.replace(self._settings.entry.serve.batching, max_delay_ms=0)
         serve = msgspec.structs.replace(self._settings.entry.serve, executor="inline", batching=batching, cache_mib=0)
         entry = msgspec.structs.replace(self._settings.entry, serve=serve)
+        self._device = await asyncio.to_thread(self._choose_device)
         with tempfile.TemporaryDirectory(prefix="onegate-model-") as folder:
-            runtime = await asyncio.to_thread(load_version, self._settings.store, entry, Path(folder))
+            runtime = await asyncio.to_thread(load_version, self._settings.store, entry, Path(folder), self._device)
         executor = self._executor = await asyncio.to_thread(
             build_inline_executor, runtime, entry.manifest, batching.max_batch_size, batching.preferred
         )
@@ -84,8 +98,25 @@ class Model:
         # An abstract socket leaves no file behind when the process is killed; the secret guards it.
         self._service = ReplicaService(dispatcher.answer)
         self._door = ReplicaFrontDoor(self._service, self._settings.secret)
-        _, port = await self._door.start([self._replica.local, f"{self._settings.host}:0"])
-        self._replica = msgspec.structs.replace(self._replica, remote=f"{self._settings.host}:{port}")
+        host = ray.util.get_node_ip_address() if self._settings.nodes_may_join else LOOPBACK
+        _, port = await self._door.start([self._replica.local, f"{host}:0"])
+        self._replica = msgspec.structs.replace(self._replica, remote=f"{host}:{port}")
+
+    def _choose_device(self) -> Device:
+        """Before any framework is loaded, which would take the GPUs that it sees."""
+        entry = self._settings.entry
+        asked, runtime = entry.serve.devices, entry.manifest.runtime
+        # Ray leaves the variable alone where no GPU was asked for: all of the node's would be seen.
+        visible = os.environ.get(VISIBLE, "") if asked.gpus and self._settings.no_gpu is None else ""
+        device = choose_device(asked, runtime, self._find_gpus, partial(try_device, runtime), visible)
+        if device.kind == "cpu":
+            os.environ[VISIBLE] = ""
+        return device
+
+    def _find_gpus(self) -> tuple[Gpu, ...]:
+        if self._settings.no_gpu is not None:
+            raise ModelNotReady(self._settings.no_gpu)
+        return find_gpus()
 
     async def _beat(self) -> None:
         self._service.forget_dropped()
@@ -94,7 +125,7 @@ class Model:
     async def _tell(self, failure: str | None = None, leaving: bool = False) -> None:
         entry = self._settings.entry
         await self._link.report_replica(
-            ReplicaReport(self._replica, entry.key, deployment_text(entry), failure, leaving)
+            ReplicaReport(self._replica, entry.key, deployment_text(entry), failure, leaving, self._device)
         )
 
     async def check_health(self) -> None:

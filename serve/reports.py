@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from model_store.errors import ERROR_KINDS, ModelNotReady, OnegateError
+from serve.devices import CPU, Device, unlike_default
 from serve.routing import Replica, VersionEntry, VersionKey
 
 READY = "ready"
@@ -43,13 +44,14 @@ class GatewayReport(msgspec.Struct, frozen=True):
 
 class ReplicaReport(msgspec.Struct, frozen=True):
     """`deployment` tells what it was started as (`deployment_text`). `failure` says why the replica can't serve,
-    `leaving` that it takes no more calls."""
+    `leaving` that it takes no more calls, `device` where it computes."""
 
     replica: Replica
     key: VersionKey
     deployment: str
     failure: str | None = None
     leaving: bool = False
+    device: Device = CPU
 
 
 def failure_text(error: OnegateError) -> str:
@@ -66,7 +68,10 @@ def told_failure(text: str) -> OnegateError:
 
 def deployment_text(entry: VersionEntry) -> str:
     """What of an entry a replica is started with: when it differs, replicas have to be started anew."""
-    batching = entry.serve.batching
+    serve, batching = entry.serve, entry.serve.batching
     sizes = "".join(f"/{size}" for size in batching.preferred)
-    hang = "" if entry.serve.hang_timeout_s is None else f"/hang{entry.serve.hang_timeout_s:g}"
-    return f"{entry.manifest.key}/{entry.serve.cpus}/{batching.max_batch_size}{sizes}{hang}"
+    hang = "" if serve.hang_timeout_s is None else f"/hang{serve.hang_timeout_s:g}"
+    # What is as by default is left out, so that replicas of an earlier release stay.
+    threads = f"/threads={serve.threads}" if serve.threads else ""
+    devices = unlike_default(serve.devices)
+    return f"{entry.manifest.key}/{serve.cpus:g}/{batching.max_batch_size}{sizes}{hang}{threads}{devices}"

@@ -5,6 +5,7 @@ The controller writes tables, gateways read them. A table is whole: a gateway ne
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 from itertools import accumulate
@@ -15,6 +16,7 @@ import msgspec
 from model_store.access_keys import AccessKey
 from model_store.errors import InvalidInput, ModelNotFound, ModelNotReady
 from model_store.manifest import Manifest
+from serve.devices import DeviceOptions
 from serve.sticky import Asker, Sticky, sticky_value, sticky_version
 
 VersionKey = tuple[str, int]
@@ -70,7 +72,7 @@ class ServeOptions(msgspec.Struct, frozen=True):
     number that is wanted now; with `scaling` it moves."""
 
     executor: str
-    cpus: int = 1
+    cpus: float = 1
     replicas: int = 1
     batching: Batching = Batching()
     deadline_ms: int = 30_000
@@ -83,6 +85,14 @@ class ServeOptions(msgspec.Struct, frozen=True):
     upstream: UpstreamOptions | None = None
     """For the executor `upstream` only."""
     scaling: Scaling | None = None
+    threads: int | None = None
+    """In which a batch is computed; None is `cpus`, rounded up."""
+    devices: DeviceOptions = DeviceOptions()
+
+    @property
+    def cpu_threads(self) -> int:
+        """In which a batch is computed."""
+        return self.threads or math.ceil(self.cpus)
 
 
 class Replica(msgspec.Struct, frozen=True):
@@ -118,7 +128,7 @@ def runs_differently(old: VersionEntry, new: VersionEntry) -> bool:
 
 
 def _run_by(serve: ServeOptions) -> tuple[object, ...]:
-    return serve.executor, serve.cpus, serve.upstream
+    return serve.executor, serve.cpus, serve.cpu_threads, serve.devices, serve.upstream
 
 
 class ModelRoute(msgspec.Struct, frozen=True):

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from model_store.errors import OnegateError
 from model_store.manifest import Manifest
 from serve.config import Config
+from serve.devices import CPU, UNASKED, Device
 from serve.fleet import Fleet, VersionState
 from serve.operations import ModelStatus, VersionStatus
 from serve.routing import ModelRoute
-
-DEVICE = "cpu"
 
 
 @dataclass
@@ -61,7 +62,7 @@ def describe_state(config: Config, generation: int, fleet: Fleet, gathered: Gath
         "followed": fleet.is_followed(fleet.table.number),
         "stopping": gathered.stopping,
         "models": [
-            _row(name, manifest, status)
+            _row(name, manifest, status, _devices_of(manifest, status, fleet))
             for name in model_names(config, fleet)
             for manifest, status in _statuses(name, states.get(name, ()), fleet, gathered)
         ],
@@ -155,7 +156,18 @@ def _size_bytes(manifest: Manifest) -> int:
     return sum(entry.size for entry in manifest.files.values())
 
 
-def _row(name: str, manifest: Manifest | None, status: VersionStatus) -> dict[str, Any]:
+def _devices_of(manifest: Manifest | None, status: VersionStatus, fleet: Fleet) -> Sequence[Device]:
+    """Of each replica that is heard of; gateways compute on CPUs."""
+    if manifest is None:
+        return ()
+    key = (manifest.name, manifest.version)
+    if status.executor == "inline":
+        asked = fleet.versions[key].entry.serve.devices
+        return (msgspec.structs.replace(CPU, reason=UNASKED if asked.device == "auto" else None),)
+    return fleet.devices_of(key)
+
+
+def _row(name: str, manifest: Manifest | None, status: VersionStatus, devices: Sequence[Device]) -> dict[str, Any]:
     """DESIGN: output that programs read. `version` is the store's number, `called` what clients call it by."""
     return {
         "name": name,
@@ -167,7 +179,10 @@ def _row(name: str, manifest: Manifest | None, status: VersionStatus) -> dict[st
         "traffic": status.traffic,
         "executor": status.executor,
         "runtime": status.runtime,
-        "device": DEVICE if manifest else None,
+        # Several while replicas take over from others, or where one could not use its GPU.
+        "device": ", ".join(sorted({device.kind for device in devices})) or None,
+        "device_reason": next((device.reason for device in devices if device.reason), None),
+        "gpus": [device.visible for device in devices if device.visible],
         "replicas": {
             "ready": status.replicas_ready,
             "wanted": status.replicas_wanted,

@@ -1,4 +1,4 @@
-"""PyTorch as a runtime: programs of torch.export and TorchScript, on the CPU.
+"""PyTorch as a runtime: programs of torch.export and TorchScript.
 
 The same class answers for the source in the parity gate and for the version in a replica.
 """
@@ -36,11 +36,18 @@ def use_threads(threads: int) -> None:
 class PyTorchModel:
     """A version whose folder holds `model.pt2` or `model.ts`.
 
-    Both are vetted again when they are loaded, unless `trusted`. Raises `TrustRequired` and `SourceError`.
+    Both are vetted again when they are loaded, unless `trusted`. `device` is PyTorch's word for where it computes.
+    Raises `TrustRequired` and `SourceError`.
     """
 
     def __init__(
-        self, folder: Path, signatures: Mapping[str, Signature], *, threads: int = 0, trusted: bool = False
+        self,
+        folder: Path,
+        signatures: Mapping[str, Signature],
+        *,
+        threads: int = 0,
+        trusted: bool = False,
+        device: str = "cpu",
     ) -> None:
         from converters.pytorch.loading import load_program, load_script
         from converters.pytorch.program import ProgramCall
@@ -59,12 +66,13 @@ class PyTorchModel:
             # A program made of a module numbers its inputs; their order is the signature's.
             names = [spec.name for spec in next(iter(signatures.values())).inputs]
             self._names = dict(zip(loaded.inputs, names, strict=True)) if set(names) != set(loaded.inputs) else {}
-            self._call = ProgramCall(loaded)
+            self._call = ProgramCall(loaded, device)
         elif script.is_file():
             if not trusted:
                 check_script(script)
             signature = next(iter(signatures.values()))
-            self._call = ScriptCall(load_script(script, script.name), [spec.name for spec in signature.inputs])
+            names = [spec.name for spec in signature.inputs]
+            self._call = ScriptCall(load_script(script, script.name), names, device)
         else:
             raise SourceError(f"a PyTorch version holds {PROGRAM_FILE} or {SCRIPT_FILE}; this one has neither")
         self._outputs = {name: [spec.name for spec in each.outputs] for name, each in signatures.items()}

@@ -99,11 +99,12 @@ class ProgramCall:
     """A program as a function from arrays to arrays. May be called from several threads.
 
     A program that changes its own buffers is put back to what was saved after each call: an answer depends on its
-    request alone.
+    request alone. It computes on `device`, in PyTorch's words.
     """
 
-    def __init__(self, program: Program) -> None:
-        self._program = program
+    def __init__(self, program: Program, device: str = "cpu") -> None:
+        self._program = program = _moved(program, device)
+        self._device = device
         self.keeps_state = program.keeps_state
         # Guards repeat what the signature says, and refuse a batch of one where two were seen.
         self._module = program.exported.module(check_guards=False)
@@ -133,7 +134,16 @@ class ProgramCall:
         if not _is_public(arg):
             return arg.value
         tensor = to_tensor(arrays[arg.name])
-        return tensor if type(arg).__name__ == "TensorArgument" else tensor.item()
+        return tensor.to(self._device) if type(arg).__name__ == "TensorArgument" else tensor.item()
+
+
+def _moved(program: Program, device: str) -> Program:
+    """The program with its weights, and the devices that its operators name, on `device`."""
+    if device == "cpu":
+        return program
+    from torch.export.passes import move_to_device_pass
+
+    return Program(move_to_device_pass(program.exported, device))
 
 
 def without_constants(program: Program) -> Any:

@@ -69,10 +69,12 @@ class ScriptCall:
     """A TorchScript module as a function from arrays to arrays. May be called from several threads.
 
     A module that keeps state answers each call as if it had just been loaded: an answer depends on its request alone.
+    It computes on `device`, in PyTorch's words.
     """
 
-    def __init__(self, script: Any, inputs: Sequence[str]) -> None:
-        self._script = script
+    def __init__(self, script: Any, inputs: Sequence[str], device: str = "cpu") -> None:
+        self._script = script if device == "cpu" else script.to(device)
+        self._device = device
         self.arrangement: Arrangement = arrange(parameters_of(script), inputs)
         self.keeps_state = keeps_state(script)
 
@@ -97,7 +99,7 @@ class ScriptCall:
 
     def __call__(self, arrays: Arrays) -> dict[str, np.ndarray]:
         """The module's outputs for arrays by input name."""
-        result = self.result({name: to_tensor(arrays[name]) for name in self.arrangement.inputs})
+        result = self.result({name: to_tensor(arrays[name]).to(self._device) for name in self.arrangement.inputs})
         return {name: to_array(leaf) for name, leaf in self.named(result).items()}
 
 

@@ -24,6 +24,8 @@ def command(client: ManagementClient, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(state))
         return
-    from serve.commands.tables import console, model_table
+    from serve.commands.tables import console, device_lines, model_table
 
     console().print(model_table(state))
+    for line in device_lines(state):
+        click.echo(f"onegate: {line}", err=True)

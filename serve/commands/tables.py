@@ -14,6 +14,7 @@ from rich.table import Table
 
 from model_store.errors import OnegateError
 from serve.config import Config
+from serve.devices import UNASKED
 
 MAX_PASTED_VALUES = 1024
 """A longer input does not go into a command line."""
@@ -55,9 +56,20 @@ def _version_text(row: dict[str, Any]) -> str:
 
 
 def _executor_text(row: dict[str, Any]) -> str:
+    """With the device where it is a GPU, or was to be."""
     if row["executor"] != "replicas":
         return row["executor"] or ""
-    return f"replicas {row['replicas']['ready']}/{row['replicas']['wanted']}"
+    text = f"replicas {row['replicas']['ready']}/{row['replicas']['wanted']}"
+    return f"{text} on {row['device']}" if row["gpus"] or row["device"] not in (None, "cpu") else text
+
+
+def device_lines(state: dict[str, Any]) -> list[str]:
+    """A line for each version that asked for a GPU and computes on the CPU, and why."""
+    return [
+        f"model {row['name']!r} computes on the CPU: {row['device_reason']}"
+        for row in state["models"]
+        if row["device_reason"] not in (None, UNASKED)
+    ]
 
 
 def curl_line(config: Config, state: dict[str, Any]) -> str | None:

@@ -16,7 +16,7 @@ from serve import launch
 from serve.access.guard import check_access
 from serve.commands.options import client_files, fail, own_files_options, port_options
 from serve.commands.progress import Progress, unsettled
-from serve.commands.tables import console, curl_line, model_table
+from serve.commands.tables import console, curl_line, device_lines, model_table
 from serve.config import Config, load_config
 from serve.logs import followed
 from serve.management_client import ManagementClient
@@ -186,6 +186,8 @@ def _greet(desired: Config, state: dict[str, Any]) -> None:
     for row in state["models"]:
         if row["state"] == "FAILED":
             click.echo(f"onegate: model {row['name']!r} is not served: {row['reason']}", err=True)
+    for told in device_lines(state):
+        click.echo(f"onegate: {told}", err=True)
     line = curl_line(desired, state)
     if line is not None:
         out.print("\nTry it:", style="bold")

@@ -11,6 +11,7 @@ import msgspec
 from converters.native import NATIVE_RUNTIMES
 from model_store.errors import ModelNotReady
 from model_store.manifest import PAYLOAD, Manifest
+from serve.devices import CPU, Device
 from serve.inference import Tensors
 
 
@@ -32,11 +33,23 @@ RUNTIMES = {
     **dict.fromkeys(NATIVE_RUNTIMES, "serve.runtimes.native:NativeRuntime"),
     "handler": "serve.runtimes.handler:HandlerRuntime",
 }
-"""Name in a manifest -> where its class is. The class takes (folder, manifest, threads)."""
+"""Name in a manifest -> where its class is. The class takes (folder, manifest, threads, device)."""
+
+DEVICE_TRIALS = {
+    "onnx": "serve.runtimes.onnx_providers:try_device",
+    "pytorch": "serve.runtimes.torch_device:try_device",
+}
+"""Name -> a function of a `Device` that raises `ModelNotReady` where the runtime can't compute there."""
 
 
-def load_runtime(folder: Path, manifest: Manifest, threads: int) -> Runtime:
-    """The version whose files lie in `folder`, ready to run on `threads` CPU threads.
+def try_device(runtime: str, device: Device) -> None:
+    """Raises `ModelNotReady` with what is missing when the runtime can't compute on the device."""
+    if runtime in DEVICE_TRIALS:
+        _class(DEVICE_TRIALS[runtime])(device)
+
+
+def load_runtime(folder: Path, manifest: Manifest, threads: int, device: Device = CPU) -> Runtime:
+    """The version whose files lie in `folder`, ready to run on `threads` CPU threads, and the device.
 
     Raises `ModelNotReady` when this release does not have the runtime that the manifest names, or its library is not
     installed.
@@ -44,7 +57,7 @@ def load_runtime(folder: Path, manifest: Manifest, threads: int) -> Runtime:
     if manifest.runtime not in RUNTIMES:
         known = ", ".join(sorted(RUNTIMES))
         raise ModelNotReady(f"version needs the runtime {manifest.runtime!r}; this release has: {known}")
-    found: Runtime = _class(RUNTIMES[manifest.runtime])(folder, _of_tensors(manifest), threads)
+    found: Runtime = _class(RUNTIMES[manifest.runtime])(folder, _of_tensors(manifest), threads, device)
     if manifest.runtime == "handler":
         return found
     if manifest.fixed_batch:

@@ -18,6 +18,7 @@ from typing import Any
 
 from model_store.errors import DeadlineExceeded, InternalError, ModelNotReady, OnegateError, SourceError
 from model_store.manifest import Manifest
+from serve.devices import CPU, Device
 from serve.inference import Payload, Tensors
 from serve.payloads import ERROR_KIND, answers_to_tensors, requests_of
 from serve.runtimes.handler_command import handler_command
@@ -32,14 +33,14 @@ class HandlerRuntime:
     refers to it.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, threads: int) -> None:
+    def __init__(self, folder: Path, manifest: Manifest, threads: int, device: Device = CPU) -> None:
         if manifest.handler is None:
             raise SourceError(f"version {manifest.version} of {manifest.name!r} names no handler; publish it again")
         self._spec = manifest.handler
         self._name = manifest.name
         private = HandlerFolder(folder)
         try:
-            self._supervisor = HandlerSupervisor(handler_command(private, manifest, self._spec, threads))
+            self._supervisor = HandlerSupervisor(handler_command(private, manifest, self._spec, threads, device))
         except BaseException:
             private.close()
             raise

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from converters.handlers.environment import environment_for
 from model_store.archive_files import read_config
 from model_store.errors import ModelNotReady, SourceError, first_line
 from model_store.manifest import HandlerSpec, Manifest
+from serve.devices import CPU, Device
 from serve.runtimes.handler_folder import HandlerFolder
 from serve.runtimes.handler_process import HandlerCommand
 
@@ -29,7 +29,9 @@ MANIFEST_KEYS = {
 """Property of the version -> key of the archive's manifest."""
 
 
-def handler_command(private: HandlerFolder, manifest: Manifest, spec: HandlerSpec, threads: int) -> HandlerCommand:
+def handler_command(
+    private: HandlerFolder, manifest: Manifest, spec: HandlerSpec, threads: int, device: Device = CPU
+) -> HandlerCommand:
     """The command for the archive in `private`, whose environment is built first where there is none yet.
 
     Raises `ModelNotReady` when the archive's manifest or config can't be read, and what `environment_for` raises.
@@ -53,7 +55,7 @@ def handler_command(private: HandlerFolder, manifest: Manifest, spec: HandlerSpe
             "manifest": archive,
             "config": config,
             "batch_size": spec.batch_size,
-            "gpu_id": 0 if os.environ.get("CUDA_VISIBLE_DEVICES") else None,
+            "gpu_id": 0 if device.kind == "cuda" else None,
         },
         label=label,
         threads=threads,

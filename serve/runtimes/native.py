@@ -10,6 +10,7 @@ from pathlib import Path
 from converters.native import load_native
 from model_store.errors import InvalidInput, ModelNotReady, first_line
 from model_store.manifest import Manifest
+from serve.devices import CPU, Device
 from serve.inference import Tensors
 
 EXTRAS = {"pytorch": "torch"}
@@ -19,13 +20,18 @@ VALUES_REFUSED = ("InvalidArgumentError", "NotFittedError")
 
 
 class NativeRuntime:
-    """A version in its source's own framework, on `threads` CPU threads."""
+    """A version in its source's own framework, on `threads` CPU threads and the device."""
 
-    def __init__(self, folder: Path, manifest: Manifest, threads: int) -> None:
+    def __init__(self, folder: Path, manifest: Manifest, threads: int, device: Device = CPU) -> None:
         self._default = manifest.default_signature
         try:
             self._model = load_native(
-                manifest.runtime, folder, manifest.signatures, threads=threads, trusted=manifest.trusted
+                manifest.runtime,
+                folder,
+                manifest.signatures,
+                threads=threads,
+                trusted=manifest.trusted,
+                device=device.kind,
             )
         except ModuleNotFoundError as error:
             extra = EXTRAS.get(manifest.runtime, manifest.runtime)

@@ -1,4 +1,4 @@
-"""The `onnx` runtime: ONNX Runtime on the CPUs that were given.
+"""The `onnx` runtime: ONNX Runtime on the CPUs, or the GPU, that were given.
 
 Strings: ONNX Runtime's Python binding takes `bytes` in a string tensor as the text "b'..'" without an error, so BYTES
 tensors become text on the way in and bytes on the way out.
@@ -19,8 +19,10 @@ from converters.graph import session_options
 from model_store.datatypes import DTYPES
 from model_store.errors import InvalidInput, first_line
 from model_store.manifest import Manifest, Signature
+from serve.devices import CPU, Device
 from serve.inference import InputsWithRoom, Tensors
 from serve.memory import telling_of_memory
+from serve.runtimes.onnx_providers import load_cuda_libraries, require_providers, session_providers
 
 MODEL_FILE = "model.onnx"
 
@@ -38,16 +40,20 @@ class OnnxRuntime:
     """Sessions on `threads` intra-op threads, one for each signature.
 
     Graph optimisation is ONNX Runtime's default, all of it; where the version brings a graph that this very release has
-    optimised, that one is loaded, and only what is specific to the processor is left to do.
+    optimised, that one is loaded, and only what is specific to the processor is left to do. That graph is for CPUs: a
+    GPU has the plain one.
+
+    Raises `ModelNotReady` when a session lacks a provider that the device has.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, threads: int) -> None:
+    def __init__(self, folder: Path, manifest: Manifest, threads: int, device: Device = CPU) -> None:
         self._default = manifest.default_signature
-        files = {folder / _graph_file(manifest, name) for name in manifest.signatures}
+        files = {folder / _graph_file(manifest, name, device) for name in manifest.signatures}
         self.may_loop = any(_loops(file) for file in files)
         """Whether a graph has a loop, whose values may decide how long it runs."""
+        sessions = len(manifest.signatures)
         self._graphs = {
-            name: _Graph(_session(folder / _graph_file(manifest, name), threads), signature)
+            name: _Graph(_session(folder / _graph_file(manifest, name, device), threads, device, sessions), signature)
             for name, signature in manifest.signatures.items()
         }
 
@@ -138,9 +144,9 @@ class _Graph:
         return dict(zip(self._output_names, outputs, strict=True))
 
 
-def _graph_file(manifest: Manifest, signature: str) -> str:
+def _graph_file(manifest: Manifest, signature: str, device: Device) -> str:
     plain = manifest.graphs.get(signature, MODEL_FILE)
-    if manifest.libraries.get("onnxruntime") != onnxruntime.__version__:
+    if device.kind != "cpu" or manifest.libraries.get("onnxruntime") != onnxruntime.__version__:
         return plain
     return manifest.optimised.get(plain, plain)
 
@@ -161,17 +167,26 @@ def _share_memory() -> None:
     onnxruntime.create_and_register_allocator(cpu, None)
 
 
-def _session(model: Path, threads: int) -> onnxruntime.InferenceSession:
+def _session(model: Path, threads: int, device: Device, sessions: int) -> onnxruntime.InferenceSession:
     options = session_options(threads=threads)
     options.inter_op_num_threads = 1
     # Threads that go on spinning after a run take the CPU from whatever prepares the next batch.
     options.add_session_config_entry("session.force_spinning_stop", "1")
-    with _registering:
-        _share_memory()
-    options.add_session_config_entry("session.use_env_allocators", "1")
-    # Weights come and go with their session; between what is shared they would leave holes.
-    options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
-    return onnxruntime.InferenceSession(str(model), sess_options=options, providers=["CPUExecutionProvider"])
+    if device.kind == "cpu":
+        with _registering:
+            _share_memory()
+        options.add_session_config_entry("session.use_env_allocators", "1")
+        # Weights come and go with their session; between what is shared they would leave holes.
+        options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
+    else:
+        # Everything, weights too, stays in the session's own arena, whose limit counts it.
+        load_cuda_libraries()
+    # By itself a session would go on with the CPU where the GPU fails, at the start and later.
+    session = onnxruntime.InferenceSession(
+        str(model), sess_options=options, providers=session_providers(device, sessions), enable_fallback=0
+    )
+    require_providers(session, device)
+    return session
 
 
 def _to_text(name: str, tensor: np.ndarray) -> np.ndarray:

@@ -62,6 +62,7 @@ def test_defaults_fill_what_is_not_written(tmp_path: Path) -> None:
         "management_tls": None,
         "cors_origins": [],
         "replicas": 1,
+        "every_node": False,
         "max_body_bytes": 67_108_864,
         "max_requests": 4096,
         "max_connections": 4096,
@@ -102,6 +103,13 @@ def test_defaults_fill_what_is_not_written(tmp_path: Path) -> None:
         "serve": {
             "executor": "auto",
             "cpus": 1,
+            "threads": None,
+            "gpus": None,
+            "device": "auto",
+            "providers": None,
+            "gpu_memory_mib": None,
+            "resources": {},
+            "accelerator_type": None,
             "replicas": 1,
             "batching": {
                 "max_batch_size": 64,

@@ -6,10 +6,12 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import msgspec
 import pytest
 
+from model_store.errors import ModelNotReady
 from serve import deployments
 from serve.deployer import Deployer
 from serve.deployments import RunningVersion
@@ -30,6 +32,7 @@ class Application:
     replicas: int
     deleting: bool = False
     trouble: str | None = None
+    waiting: str | None = None
 
 
 class RayServe:
@@ -47,7 +50,7 @@ class RayServe:
     def running_versions(self) -> dict[VersionKey, RunningVersion]:
         self.looks += 1
         self._reach()
-        return {key: RunningVersion(app.deleting, app.trouble) for key, app in self.applications.items()}
+        return {key: RunningVersion(app.deleting, app.trouble, app.waiting) for key, app in self.applications.items()}
 
     def deploy_version(self, settings: ModelSettings, replicas: int) -> None:
         self._reach()
@@ -81,6 +84,7 @@ class Cluster:
         self.wanted: dict[VersionKey, VersionEntry] = {}
         self.reported: dict[VersionKey, set[str]] = {}
         self.troubles: list[tuple[VersionKey, str]] = []
+        self.waits: list[tuple[VersionKey, str]] = []
         self.deployer: Deployer
         self._running: asyncio.Task[None] | None = None
 
@@ -95,8 +99,9 @@ class Cluster:
         self.deployer = Deployer(
             lambda: dict(self.wanted),
             lambda key: self.reported.get(key, set()),
-            lambda entry: ModelSettings("./store", entry, "secret", "127.0.0.1", 30.0),
+            lambda entry: ModelSettings("./store", entry, "secret", 30.0),
             lambda key, reason: self.troubles.append((key, reason)),
+            lambda key, reason: self.waits.append((key, reason)),
         )
         self._running = asyncio.get_running_loop().create_task(self.deployer.run())
 
@@ -388,3 +393,39 @@ async def test_passes_are_rare_only_when_all_replicas_are_what_is_wanted(
     cluster.start()
     await asyncio.sleep(0.2)
     assert (cluster.ray.looks == 1) is idle
+
+
+async def test_a_version_that_waits_for_room_is_told_and_left_alone(cluster: Cluster) -> None:
+    cluster.want(on_replicas())
+    await cluster.told()
+    cluster.ray.applications[V1].waiting = "waits for a node with {'GPU': 1.0}"
+    assert await cluster.told() == []
+    assert set(cluster.waits) == {(V1, "waits for a node with {'GPU': 1.0}")}
+    assert cluster.troubles == []
+
+
+async def test_what_no_node_can_hold_is_told_with_its_kind(cluster: Cluster) -> None:
+    cluster.ray.refusal = ModelNotReady("no node of Ray has 8 CPU")
+    cluster.want(on_replicas(cpus=8))
+    await cluster.pass_made()
+    assert set(cluster.troubles) == {(V1, "ModelNotReady: no node of Ray has 8 CPU")}
+
+
+UNPLACED = (
+    "Deployment 'Model' in application 'm-v1' has 1 replicas that have taken more than 30s to be scheduled. This may "
+    "be due to waiting for the cluster to auto-scale or for a runtime environment to be installed. Resources required "
+    "for each replica: {'CPU': 1, 'GPU': 1}, total resources available: {'CPU': 3.0}."
+)
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "waiting"),
+    [
+        ("DEPLOYING", UNPLACED, "waits for a node with {'CPU': 1, 'GPU': 1}; free in all Ray: {'CPU': 3.0}"),
+        ("DEPLOYING", "", None),
+        ("RUNNING", UNPLACED, None),
+    ],
+)
+def test_ray_serve_s_words_on_missing_room_are_read(status: str, message: str, waiting: str | None) -> None:
+    app = SimpleNamespace(status=status, message="", deployments={"Model": SimpleNamespace(message=message)})
+    assert deployments._waiting(app) == waiting

@@ -99,7 +99,7 @@ def test_changed_options_are_named_with_old_and_new_value() -> None:
         Change(
             "digits",
             "change",
-            ("serve.cpus: 1 -> 2", "serve.batching.max_delay_ms: 0.0 -> 5.0"),
+            ("serve.cpus: 1 -> 2", "serve.batching.max_delay_ms: 0 -> 5"),
             (Difference("serve.cpus", 1, 2), Difference("serve.batching.max_delay_ms", 0.0, 5.0)),
             (VersionStep("keep", "/exports/digits.onnx", 3),),
         )

@@ -138,7 +138,7 @@ def test_settings_are_merged_into_the_model() -> None:
 
 
 def test_settings_that_can_not_be_are_told_as_in_a_config() -> None:
-    with pytest.raises(ConfigError, match=r"models\[0\].serve.cpus: expected a whole number from 1 to 256, got 0"):
+    with pytest.raises(ConfigError, match=r"models\[0\].serve.cpus: expected a number above 0 and at most 256, got 0"):
         load(config(M), LoadModel(model="m", settings={"serve": {"cpus": 0}}), known())
 
 

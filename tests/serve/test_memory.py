@@ -95,6 +95,7 @@ def runtime_exception(text: str) -> Exception:
         runtime_exception(
             "[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Failed to allocate memory for requested buffer"
         ),
+        runtime_exception("Available memory of 1048576 is smaller than requested bytes of 4194304"),
     ],
 )
 def test_a_failed_allocation_is_out_of_memory(error: Exception) -> None:

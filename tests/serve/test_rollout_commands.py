@@ -51,7 +51,7 @@ PLAN = """\
       serve
     ~   cpus: 1 -> 2
         batching
-    ~     max_delay_ms: 0.0 -> 5.0
+    ~     max_delay_ms: 0 -> 5
       versions[1]
     ~   label: unset -> canary
     = version 2 stays loaded

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+import pytest
 
 from model_store.errors import ConversionError
 from model_store.manifest import ParityReport
 from serve.commands.progress import unsettled
-from serve.commands.tables import model_table
+from serve.commands.tables import device_lines, model_table
 from serve.config import Config
+from serve.devices import Device, DeviceOptions
 from serve.fleet import Fleet, Wanted
 from serve.reports import IDLE, READY, GatewayReport, ReplicaReport
 from serve.routing import Replica, Scaling, ServeOptions, VersionEntry, VersionKey
@@ -40,6 +42,8 @@ WAITING = {
     "executor": None,
     "runtime": None,
     "device": None,
+    "device_reason": None,
+    "gpus": [],
     "replicas": {"ready": 0, "wanted": 0, "min": 0, "max": 0},
     "reason": "waiting for its turn",
     "framework": None,
@@ -125,6 +129,8 @@ def test_a_version_that_serves_is_told_with_all_that_is_known() -> None:
             "executor": "inline",
             "runtime": "onnx",
             "device": "cpu",
+            "device_reason": "serve.gpus is 0",
+            "gpus": [],
             "replicas": {"ready": 1, "wanted": 1, "min": 1, "max": 1},
             "reason": None,
             "framework": "onnx",
@@ -275,3 +281,34 @@ def test_a_model_that_nobody_wants_any_more_has_no_rows() -> None:
     controlled.gathered.fail("digits", ConversionError("outputs differ by 3%"))
     controlled.gathered.forget("digits")
     assert (controlled.rows("name"), controlled.gathered) == ([], Gathered())
+
+
+def test_where_replicas_compute_is_told_of_those_that_are_heard_of() -> None:
+    controlled = Controlled("digits")
+    controlled.want("digits", Wanted(on_replicas(1, 2), 100))
+    columns = ("device", "device_reason", "gpus")
+    assert controlled.rows(*columns) == [(None, None, [])]
+    for number, device in enumerate((Device("cuda", visible="0"), Device("cpu", "no driver", "1"))):
+        replica = Replica(f"r{number}", "n", "", "")
+        controlled.fleet.hear_replica(ReplicaReport(replica, ("digits", 1), "", device=device), 0.0)
+    assert controlled.rows(*columns) == [("cpu, cuda", "no driver", ["0", "1"])]
+    assert list(model_table(controlled.state()).columns[4].cells) == ["replicas 2/2 on cpu, cuda"]
+    assert device_lines(controlled.state()) == ["model 'digits' computes on the CPU: no driver"]
+
+
+@pytest.mark.parametrize(("device", "reason"), [("auto", "serve.gpus is 0"), ("cpu", None)])
+def test_gateways_compute_on_the_cpu(device: str, reason: str | None) -> None:
+    controlled = Controlled("digits")
+    asked = ServeOptions("inline", devices=DeviceOptions(device))
+    controlled.want("digits", Wanted(msgspec.structs.replace(entry("digits", 1), serve=asked), 100))
+    assert controlled.rows("device", "device_reason") == [("cpu", reason)]
+    assert device_lines(controlled.state()) == []
+
+
+def test_what_a_version_waits_for_is_told_until_it_is_there() -> None:
+    controlled = Controlled("digits")
+    controlled.want("digits", Wanted(entry("digits", 1), 100))
+    controlled.fleet.wait(("digits", 1), "waits for a node with {'GPU': 1.0}")
+    assert controlled.rows("state", "reason") == [("LOADING", "waits for a node with {'GPU': 1.0}")]
+    controlled.all_ready()
+    assert controlled.rows("state", "reason") == [("READY", None)]

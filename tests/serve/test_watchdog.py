@@ -13,6 +13,7 @@ import pytest
 
 from model_store.errors import InternalError, ModelNotReady
 from model_store.manifest import HandlerSpec
+from serve.devices import CPU
 from serve.dialects.open_inference_replica import ReplicaService
 from serve.dispatcher import Dispatcher
 from serve.executors.inline import InlineExecutor, build_inline_executor
@@ -197,8 +198,9 @@ class Told:
 
 async def started(model: Model, described: VersionEntry, stuck: Stuck) -> Replica:
     """`Model.__init__` without Ray and a store."""
-    model._settings = ModelSettings("./store", described, SECRET, "127.0.0.1", 30.0)
+    model._settings = ModelSettings("./store", described, SECRET, 30.0)
     model._hung = False
+    model._device = CPU
     model._link = Told()  # type: ignore[assignment]
     model._heartbeat = asyncio.get_running_loop().create_task(asyncio.sleep(30))
     model._executor = InlineExecutor(FunctionRuntime(stuck), on_loop=False)
