@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
 
-from model_store.filesystems import FileSystem, verified_chunks
+from model_store.filesystems import FileSystem, StoredFile, verified_chunks
 
 LEFTOVER_AGE_S = 24 * 3600.0
 """Temporary files untouched for so long belong to a writer that was killed."""
@@ -47,6 +48,24 @@ class LocalFileSystem(FileSystem):
         found = self.root / path
         try:
             return found.stat().st_size if found.is_file() else None
+        except FileNotFoundError:
+            return None
+
+    def files(self, folder: str) -> list[StoredFile]:
+        """The files directly inside `folder`, by name."""
+        found = []
+        for name in self.names(folder):
+            # A rival may remove one meanwhile.
+            with suppress(FileNotFoundError):
+                status = (self.root / folder / name).stat()
+                if stat.S_ISREG(status.st_mode):
+                    found.append(StoredFile(name, status.st_size, status.st_mtime))
+        return found
+
+    def modified_s(self, path: str) -> float | None:
+        """When the file was written, or None."""
+        try:
+            return (self.root / path).stat().st_mtime
         except FileNotFoundError:
             return None
 
@@ -85,6 +104,20 @@ class LocalFileSystem(FileSystem):
             # Another file system, one without hard links, or a file of another user (fs.protected_hardlinks).
             return False
         return True
+
+    def remove(self, path: str) -> None:
+        """Removes the file, if it is there."""
+        target = self.root / path
+        try:
+            os.unlink(target)
+        except FileNotFoundError:
+            return
+        sync_folder(target.parent)
+
+    def remove_folder(self, path: str) -> None:
+        """Removes the folder if it is there and empty."""
+        with suppress(OSError):
+            os.rmdir(self.root / path)
 
     def _rename_if_absent(self, temporary: Path, target: Path) -> None:
         """`os.link` for mounts without hard links (FAT, some of SMB); the lock dies with its holder."""

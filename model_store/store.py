@@ -25,7 +25,6 @@ from model_store.blobs import Blobs
 from model_store.errors import ConfigError, IntegrityError, ModelNotFound, StoreError
 from model_store.filesystems import (
     FileSystem,
-    RemoteFileSystem,
     digest_file,
     is_inside,
     local_path,
@@ -34,6 +33,7 @@ from model_store.filesystems import (
 )
 from model_store.local import LocalFileSystem
 from model_store.manifest import FileEntry, Manifest, decode_manifest, encode_manifest
+from model_store.remote import RemoteFileSystem
 
 MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
