@@ -259,7 +259,7 @@ def test_digest_that_is_a_path_is_refused(store: Store, tmp_path: Path) -> None:
     [
         (b"", "not a manifest"),
         (b'{"format": 1, "name"', "not a manifest"),
-        (encode_manifest(msgspec.structs.replace(manifest(), version=1, format=2)), "manifest format 2"),
+        (encode_manifest(msgspec.structs.replace(manifest(), version=1, format=3)), "manifest format 3"),
         (encode_manifest(msgspec.structs.replace(manifest(), version=7)), "it says digits v7"),
         (encode_manifest(msgspec.structs.replace(manifest("other"), version=1)), "it says other v1"),
     ],
