@@ -22,6 +22,7 @@ from model_store.filesystems import (
 )
 from model_store.local import write_file
 from model_store.manifest import FileEntry
+from model_store.node_cache import NodeCache
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -29,8 +30,9 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 class Blobs:
     """The blobs of one store. Methods raise `StoreError` when it can't be read or written."""
 
-    def __init__(self, filesystem: FileSystem) -> None:
+    def __init__(self, filesystem: FileSystem, cache: NodeCache | None = None) -> None:
         self._filesystem = filesystem
+        self._cache = cache
 
     def put(self, source: Path, entry: FileEntry) -> None:
         """Stores the file's bytes; a blob that is there already and right is kept, a damaged one replaced."""
@@ -66,13 +68,16 @@ class Blobs:
             return
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(f".{uuid4().hex}.tmp")
-        content = self.chunks(f"file {name!r}", entry)
+
+        def content() -> Iterator[bytes]:
+            return self.chunks(f"file {name!r}", entry)
+
         try:
             if self._filesystem.link(path, temporary):
-                for _ in content:
+                for _ in content():
                     pass
-            else:
-                write_file(temporary, content)
+            elif self._cache is None or not self._cache.place(entry, temporary, content):
+                write_file(temporary, content())
             os.replace(temporary, target)
         finally:
             # Renaming onto another link of the same file does nothing: it happens when two check out at once.

@@ -27,6 +27,8 @@ COMMANDS = {
     "import": "Write the config that serves what another server serves.",
     "versions": "List the stored versions of a model.",
     "keys": "Make, list, revoke and rotate the keys of callers.",
+    "sign": "Sign a stored version, or make a pair of keys for that.",
+    "verify": "Verify that a trusted key signed a stored version.",
     "archive": "Pack, unpack and show archives of MXNet Model Server and TorchServe.",
     "down": "Drain and end a running gateway.",
     "schema": "Print the JSON schema or the reference page of the config.",

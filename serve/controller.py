@@ -45,6 +45,7 @@ from serve.reports import GatewayReport, ReplicaReport
 from serve.routing import RoutingTable, VersionEntry, VersionKey
 from serve.scaling import Scaler, scaled_versions
 from serve.state import describe_state
+from serve.store_policy import NO_POLICY, StorePolicy
 from serve.tls_files import server_files
 
 log = logging.getLogger("onegate")
@@ -61,6 +62,7 @@ class ControllerSettings(msgspec.Struct, frozen=True):
     secret: str
     replica_host: str
     log_file: str | None = None
+    policy: StorePolicy = NO_POLICY
 
 
 class Controller:
@@ -84,7 +86,7 @@ class Controller:
         )
         generation = await asyncio.to_thread(generations.newest, store)
         assert generation is not None, "the store has a generation before a controller starts"
-        self._desired = DesiredState(store, self._fleet, generation, self._wake.set)
+        self._desired = DesiredState(store, self._fleet, generation, self._wake.set, settings.policy)
         access = self._desired.config.access
         self._audit = None if access.audit_log is None else AuditLog(access.audit_log, lambda: self._desired.number)
         administration = Administration(self._desired)
@@ -229,7 +231,15 @@ class Controller:
         # Without what may change while replicas run.
         serve = msgspec.structs.replace(entry.serve, replicas=1, scaling=None)
         alone = msgspec.structs.replace(entry, serve=serve, replicas=())
-        return ModelSettings(settings.store, alone, settings.secret, settings.replica_host, grace_s, settings.log_file)
+        return ModelSettings(
+            settings.store,
+            alone,
+            settings.secret,
+            settings.replica_host,
+            grace_s,
+            settings.log_file,
+            settings.policy,
+        )
 
     def _on_trouble(self, key: VersionKey, reason: str) -> None:
         self._fleet.fail(key, reason)

@@ -24,9 +24,10 @@ from serve.desired_edits import changed
 from serve.errors import presentable
 from serve.fleet import Fleet
 from serve.model_documents import Document
-from serve.preparation import Preparer, conversion_options, stored_version
+from serve.preparation import Preparer, conversion_options
 from serve.routing import BEING_PREPARED
 from serve.state import Gathered
+from serve.store_policy import NO_POLICY, StorePolicy
 
 CONVERSIONS_AT_ONCE = 2
 
@@ -43,13 +44,20 @@ class Edit:
 class DesiredState:
     """The config in force. `on_change` is called when there is something new for the fleet's next step."""
 
-    def __init__(self, store: Store, fleet: Fleet, generation: Generation, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        fleet: Fleet,
+        generation: Generation,
+        on_change: Callable[[], None],
+        policy: StorePolicy = NO_POLICY,
+    ) -> None:
         self.store = store
         self.fleet = fleet
         self.number = generation.number
         self.config = Config.model_validate(generation.config)
         self.gathered = Gathered()
-        self.preparer = Preparer(store, CONVERSIONS_AT_ONCE)
+        self.preparer = Preparer(store, CONVERSIONS_AT_ONCE, policy)
         self._earlier = _EarlierModels(store, generation)
         self._on_change = on_change
         self._turn = asyncio.Lock()
@@ -72,7 +80,7 @@ class DesiredState:
             self.config,
             config,
             serving,
-            lambda model, version: stored_version(self.store, model, version, config.allowed_sources),
+            lambda model, version: self.preparer.stored(model, version, config.allowed_sources),
         )
 
     async def apply(self, config: Config, generation: int | None = None) -> list[Change]:
@@ -136,7 +144,7 @@ class DesiredState:
         await self._stepped.wait()
 
     def _refuse_fixed_changes(self, config: Config) -> None:
-        for key in ("store", "gateway", "access"):
+        for key in ("store", "store_cache", "signing", "gateway", "access"):
             old, new = getattr(self.config, key), getattr(config, key)
             if old != new:
                 raise ConfigError(f"{key}: expected {old!r} as running, got {new!r}; restart `onegate up` to change it")

@@ -28,6 +28,7 @@ from model_store.filesystems import local_path
 from model_store.store import Store
 from serve.config import Config
 from serve.config_gateway import port_url
+from serve.store_policy import StorePolicy
 from serve.tls_files import server_files
 
 log = logging.getLogger("onegate")
@@ -208,11 +209,11 @@ def _end_unneeded_processes() -> None:
         log.info("Ray keeps its monitors: %s", error)
 
 
-def start_applications(config: Config, log_file: Path | None, secret: str) -> None:
+def start_applications(config: Config, policy: StorePolicy, log_file: Path | None, secret: str) -> None:
     """Starts controller and gateway in the Ray that is connected, and returns when they run.
 
-    `log_file` collects the log lines of a local Ray's processes; None stands for a cluster of several nodes. `secret`
-    is what they know each other by.
+    `policy` is the config's. `log_file` collects the log lines of a local Ray's processes; None stands for a cluster of
+    several nodes. `secret` is what they know each other by.
     """
     import ray
 
@@ -226,7 +227,7 @@ def start_applications(config: Config, log_file: Path | None, secret: str) -> No
     refuse_second()
     try:
         start_front(
-            ControllerSettings(config.store, secret, replica_host, log_path),
+            ControllerSettings(config.store, secret, replica_host, log_path, policy),
             GatewaySettings(
                 host=gateway.host,
                 http_port=gateway.http_port,
@@ -244,6 +245,7 @@ def start_applications(config: Config, log_file: Path | None, secret: str) -> No
                 model_memory_mib=gateway.model_memory_mib,
                 log_file=log_path,
                 access=config.access,
+                policy=policy,
             ),
             gateway.replicas,
         )

@@ -10,11 +10,11 @@ import asyncio
 import logging
 import shutil
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 from model_store.errors import ModelNotReady
-from model_store.store import Store
 from serve.dispatcher import Dispatcher
 from serve.errors import presentable
 from serve.executors.inline import InlineExecutor, build_inline_executor
@@ -27,6 +27,7 @@ from serve.residency import Residency, is_parked
 from serve.routing import RoutingTable, VersionEntry, VersionKey, runs_differently
 from serve.runtimes.base import Runtime, load_runtime
 from serve.shared_memory import RegionPool
+from serve.store_policy import NO_POLICY, StorePolicy
 from serve.watchdog import hang_of
 
 log = logging.getLogger("onegate")
@@ -48,8 +49,12 @@ class VersionLoader:
         secret: str,
         on_change: Callable[[], None] = lambda: None,
         memory_bytes: int = 0,
+        policy: StorePolicy = NO_POLICY,
     ) -> None:
         self._dispatcher = dispatcher
+        self._policy = policy
+        # Of their own: a store that is slow must keep no request waiting for a thread.
+        self._threads = ThreadPoolExecutor(thread_name_prefix="load")
         self._folder = folder
         self._node = node
         self._secret = secret
@@ -239,9 +244,11 @@ class VersionLoader:
         return await self._residency.executor(entry)
 
     async def _load_inline(self, entry: VersionEntry) -> InlineExecutor:
-        runtime = await asyncio.to_thread(load_version, self._store_url, entry, self._folder)
-        batching = entry.serve.batching
-        return await asyncio.to_thread(build_inline_executor, runtime, entry.manifest, batching.max_batch_size)
+        loop, size = asyncio.get_running_loop(), entry.serve.batching.max_batch_size
+        runtime = await loop.run_in_executor(
+            self._threads, load_version, self._store_url, entry, self._folder, self._policy
+        )
+        return await loop.run_in_executor(self._threads, build_inline_executor, runtime, entry.manifest, size)
 
     # -- what is not loaded all the time -----------------------------------------------------------------------------
 
@@ -302,13 +309,14 @@ async def _upstream(entry: VersionEntry) -> ClosableExecutor:
     return executor
 
 
-def load_version(store_url: str, entry: VersionEntry, folder: Path) -> Runtime:
+def load_version(store_url: str, entry: VersionEntry, folder: Path, policy: StorePolicy = NO_POLICY) -> Runtime:
     """The runtime of a version in the store, loaded from files that were checked against their digests.
 
-    Raises `StoreError`, `IntegrityError`, `ModelNotReady` or `OutOfMemory`.
+    Raises `StoreError`, `IntegrityError`, `NotSigned`, `ModelNotReady` or `OutOfMemory`.
     """
     require_memory(entry.manifest, available_bytes())
-    store = Store(store_url)
+    store = policy.open(store_url)
+    policy.check(store, entry.manifest)
     place = folder / f"{entry.key[0]}-v{entry.key[1]}"
     shutil.rmtree(place, ignore_errors=True)
     try:

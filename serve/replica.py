@@ -28,6 +28,7 @@ from serve.loading import load_version
 from serve.logs import log_to_file
 from serve.reports import ReplicaReport, deployment_text, failure_text
 from serve.routing import ModelRoute, Replica, Router, RoutingTable, VersionEntry
+from serve.store_policy import NO_POLICY, StorePolicy
 from serve.watchdog import hang_of
 
 log = logging.getLogger("onegate")
@@ -46,6 +47,7 @@ class ModelSettings(msgspec.Struct, frozen=True):
     host: str
     grace_s: float
     log_file: str | None = None
+    policy: StorePolicy = NO_POLICY
 
 
 class Model:
@@ -73,7 +75,8 @@ class Model:
         serve = msgspec.structs.replace(self._settings.entry.serve, executor="inline", batching=batching, cache_mib=0)
         entry = msgspec.structs.replace(self._settings.entry, serve=serve)
         with tempfile.TemporaryDirectory(prefix="onegate-model-") as folder:
-            runtime = await asyncio.to_thread(load_version, self._settings.store, entry, Path(folder))
+            settings = self._settings
+            runtime = await asyncio.to_thread(load_version, settings.store, entry, Path(folder), settings.policy)
         executor = self._executor = await asyncio.to_thread(
             build_inline_executor, runtime, entry.manifest, batching.max_batch_size
         )
