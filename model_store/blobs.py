@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -24,6 +25,9 @@ from model_store.local import write_file
 from model_store.manifest import FileEntry
 from model_store.node_cache import NodeCache
 
+GRACE_S = 24 * 3600.0
+"""How old a blob that nothing names must be before it is removed: its publisher may still be at work."""
+
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -35,10 +39,22 @@ class Blobs:
         self._cache = cache
 
     def put(self, source: Path, entry: FileEntry) -> None:
-        """Stores the file's bytes; a blob that is there already and right is kept, a damaged one replaced."""
+        """Stores the file's bytes; a blob that is there already and right is kept, a damaged one replaced.
+
+        One that is old is written anew: it may be about to be removed, as nothing needed it before.
+        """
         path = self._path("a file to publish", entry)
         with store_access(self._filesystem, "written"):
-            if self._filesystem.size_bytes(path) != entry.size or not self._is_right(path, entry):
+            written_s = self._filesystem.modified_s(path)
+            young = written_s is not None and time.time() - written_s < GRACE_S / 2
+            if not young or self._filesystem.size_bytes(path) != entry.size or not self._is_right(path, entry):
+                self._filesystem.upload(source, path, entry.sha256)
+
+    def restore(self, source: Path, entry: FileEntry) -> None:
+        """Stores the file's bytes again if the blob has been removed since it was put."""
+        path = self._path("a file to publish", entry)
+        with store_access(self._filesystem, "written"):
+            if self._filesystem.size_bytes(path) is None:
                 self._filesystem.upload(source, path, entry.sha256)
 
     def chunks(self, label: str, entry: FileEntry) -> Iterator[bytes]:

@@ -56,7 +56,7 @@ class FileSystem(ABC):
 
     @abstractmethod
     def modified_s(self, path: str) -> float | None:
-        """When the file was written, as `StoredFile.modified_s`; None when there is no such file."""
+        """When the file was written, as `StoredFile.modified_s`; None when there is no such file, or nobody knows."""
 
     @abstractmethod
     def open(self, path: str) -> BinaryIO:

@@ -22,6 +22,10 @@ LEFTOVER_AGE_S = 24 * 3600.0
 """Temporary files untouched for so long belong to a writer that was killed."""
 
 
+LOCK = "lock"
+"""File in `tmp/` that serialises renames; it stays."""
+
+
 class LocalFileSystem(FileSystem):
     """All writes go through `tmp/` below the root, so that leftovers of killed writers lie in one place."""
 
@@ -108,11 +112,10 @@ class LocalFileSystem(FileSystem):
     def remove(self, path: str) -> None:
         """Removes the file, if it is there."""
         target = self.root / path
-        try:
+        # A rival may remove the file, and then its folder.
+        with suppress(FileNotFoundError):
             os.unlink(target)
-        except FileNotFoundError:
-            return
-        sync_folder(target.parent)
+            sync_folder(target.parent)
 
     def remove_folder(self, path: str) -> None:
         """Removes the folder if it is there and empty."""
@@ -123,7 +126,7 @@ class LocalFileSystem(FileSystem):
         """`os.link` for mounts without hard links (FAT, some of SMB); the lock dies with its holder."""
         import fcntl
 
-        lock = os.open(self.root / "tmp" / "lock", os.O_CREAT | os.O_RDWR, 0o666)
+        lock = os.open(self.root / "tmp" / LOCK, os.O_CREAT | os.O_RDWR, 0o666)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if target.exists():
@@ -150,7 +153,7 @@ class LocalFileSystem(FileSystem):
         for name in self.names("tmp"):
             leftover = self.root / "tmp" / name
             with suppress(OSError):
-                if name != "lock" and leftover.stat().st_mtime < oldest_kept:
+                if name != LOCK and leftover.stat().st_mtime < oldest_kept:
                     os.unlink(leftover)
 
 

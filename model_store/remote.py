@@ -7,7 +7,10 @@ it for ever.
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
 from uuid import uuid4
@@ -67,9 +70,12 @@ class RemoteFileSystem(FileSystem):
     def files(self, folder: str) -> list[StoredFile]:
         """The files directly inside `folder`, by name."""
         found = [child for child in self._children(folder) if child["type"] == "file"]
-        files = [
-            StoredFile(PurePosixPath(child["name"]).name, int(child["size"]), _modified_s(child)) for child in found
-        ]
+        files = []
+        for child in found:
+            modified_s = _modified_s(child)
+            # What nobody dates counts as new, and is never removed for its age.
+            modified_s = math.inf if modified_s is None else modified_s
+            files.append(StoredFile(PurePosixPath(child["name"]).name, int(child["size"]), modified_s))
         return sorted(files, key=lambda file: file.name)
 
     def size_bytes(self, path: str) -> int | None:
@@ -222,23 +228,16 @@ def open_url(url: str, follow: Follow | None = None) -> tuple[Any, str]:
     return filesystem, path
 
 
-def _modified_s(info: Any) -> float:
-    """Drivers disagree on the key: S3 and its like, Google Cloud Storage, Azure, and those of fsspec itself."""
+def _modified_s(info: Any) -> float | None:
+    """When the driver says that the file was written; None where it does not. They disagree on the key: S3 and its
+    like, SFTP, Google Cloud Storage, Azure, and those of fsspec itself."""
     for key in ("LastModified", "mtime", "updated", "last_modified", "modified", "created"):
         value = info.get(key)
-        if hasattr(value, "timestamp"):
-            return float(value.timestamp())
+        if isinstance(value, str):
+            with suppress(ValueError):
+                value = datetime.fromisoformat(value)
+        if isinstance(value, datetime):
+            return value.timestamp()
         if isinstance(value, int | float):
             return float(value)
-        if isinstance(value, str) and (found := _iso_s(value)) is not None:
-            return found
-    raise OSError("the driver does not say when files were written")
-
-
-def _iso_s(text: str) -> float | None:
-    from datetime import datetime
-
-    try:
-        return datetime.fromisoformat(text).timestamp()
-    except ValueError:
-        return None
+    return None

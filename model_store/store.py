@@ -103,7 +103,12 @@ class Store:
         for name, entry in entries.items():
             if known is None or known.files.get(name) == entry:
                 self._blobs.put(files[name], entry)
-        return known or self._commit(msgspec.structs.replace(manifest, files=entries), taken)
+        published = known or self._commit(msgspec.structs.replace(manifest, files=entries), taken)
+        for name, entry in entries.items():
+            if published.files.get(name) == entry:
+                # From now on nobody prunes it; who had looked before may have done so.
+                self._blobs.restore(files[name], entry)
+        return published
 
     def read(self, entry: FileEntry) -> bytes:
         """The bytes of a file; `IntegrityError` when they are lost or differ from the entry's digest."""

@@ -29,6 +29,7 @@ COMMANDS = {
     "keys": "Make, list, revoke and rotate the keys of callers.",
     "sign": "Sign a stored version, or make a pair of keys for that.",
     "verify": "Verify that a trusted key signed a stored version.",
+    "prune": "Remove from a store what nothing needs.",
     "archive": "Pack, unpack and show archives of MXNet Model Server and TorchServe.",
     "down": "Drain and end a running gateway.",
     "schema": "Print the JSON schema or the reference page of the config.",

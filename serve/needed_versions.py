@@ -1,0 +1,72 @@
+"""Which stored versions desired state needs, for pruning: those that generations name, and those that are served."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+
+from model_store import generations
+from model_store.errors import IntegrityError, OnegateError
+from model_store.store import Store
+from serve.config import Config
+from serve.config_model import ModelConfig
+from serve.management_client import ManagementClient
+from serve.preparation import stored_version
+
+PATIENCE_S = 5.0
+"""How long a gateway may take to say what it serves; usually none runs, and that is told at once."""
+
+
+class NeededVersions:
+    """Answers for one model after the other; `tell` hears what is kept because nobody can say more of it."""
+
+    def __init__(self, store: Store, tell: Callable[[str], None]) -> None:
+        self._store = store
+        self._tell = tell
+        newest = generations.newest(store)
+        self._config = Config.model_validate(newest.config) if newest else None
+        self._named: dict[str, set[int]] = {}
+        for number in generations.numbers(store):
+            # One that is damaged can't be gone back to.
+            with suppress(IntegrityError):
+                self._note_named(generations.read(store, number).config)
+        if self._config is not None:
+            self._note_served(self._config)
+
+    def __call__(self, model: str) -> set[int]:
+        """Numbers of the versions of `model` that are needed."""
+        needed = set(self._named.get(model, ()))
+        for config in self._config.models if self._config else ():
+            if config.name == model:
+                needed |= self._of_sources(config)
+        return needed
+
+    def _note_named(self, document: dict[str, object]) -> None:
+        models = document.get("models")
+        for model in models if isinstance(models, list) else ():
+            for version in model.get("versions") or ():
+                if version.get("version") is not None:
+                    self._named.setdefault(model["name"], set()).add(version["version"])
+
+    def _note_served(self, config: Config) -> None:
+        gateway = config.gateway
+        client = ManagementClient(f"http://{gateway.management_host}:{gateway.management_port}")
+        with suppress(OnegateError):
+            for row in client.state(timeout_s=PATIENCE_S)["models"]:
+                if row["version"] is not None:
+                    self._named.setdefault(row["name"], set()).add(row["version"])
+
+    def _of_sources(self, model: ModelConfig) -> set[int]:
+        """The versions made of the model's sources as they are now; all, where a source can't be read here."""
+        needed = set()
+        for version in model.wanted_versions():
+            if version.source is None:
+                continue
+            try:
+                manifest = stored_version(self._store, model, version, ())
+            except OnegateError as error:
+                self._tell(f"all versions of {model.name!r} are kept: {error.message}")
+                return set(self._store.versions(model.name))
+            if manifest is not None:
+                needed.add(manifest.version)
+        return needed
