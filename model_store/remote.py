@@ -38,9 +38,12 @@ SLOWEST_BYTES_PER_S = 256 << 10
 _S3_PATIENCE = {
     "connect_timeout": 5,
     "read_timeout": 10,
-    "retries": {"mode": "standard", "total_max_attempts": 3},
+    "retries": {"mode": "standard", "total_max_attempts": 2},
 }
 """Of botocore, for one request. Its own defaults, times those of s3fs around it, add up to six minutes of silence."""
+
+_S3_TRIES = 2
+"""Of s3fs: botocore repeats requests that fail, s3fs also those whose answer is cut off."""
 
 
 class RemoteFileSystem(FileSystem):
@@ -95,7 +98,7 @@ class RemoteFileSystem(FileSystem):
                 return cast(BinaryIO, self._fs.open(self._path(path), "rb"))
         size_bytes = int(self._call("info", self._path(path))["size"])
         blocks = _Blocks(lambda start, end: self._call("cat_file", self._path(path), start=start, end=end), size_bytes)
-        return io.BufferedReader(blocks, BLOCK_BYTES)
+        return io.BufferedReader(blocks, max(1, min(BLOCK_BYTES, size_bytes)))
 
     def read(self, path: str) -> bytes:
         """The whole file, in one call."""
@@ -223,8 +226,7 @@ def open_url(url: str, follow: Follow | None = None) -> tuple[Any, str]:
         package = f"pip install 'onegate[{EXTRAS[scheme]}]'" if scheme in EXTRAS else first_line(error)
         raise OSError(f"the package for {scheme}:// is not installed; {package}") from error
     if "config_kwargs" in options:
-        # s3fs repeats what botocore has repeated already.
-        filesystem.retries = 1
+        filesystem.retries = _S3_TRIES
     return filesystem, path
 
 

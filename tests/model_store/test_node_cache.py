@@ -1,6 +1,7 @@
 import hashlib
 import logging
 import os
+import resource
 import signal
 import stat
 import subprocess
@@ -123,6 +124,22 @@ def test_failed_download_leaves_nothing_and_tells_its_own_reason(tmp_path: Path)
         NodeCache(tmp_path / "cache", 1000).place(entry(b"model"), tmp_path / "a", fails)
     assert [path.name for path in (tmp_path / "cache").rglob("*") if path.is_file()] == [entry(b"model").sha256[:2]]
     assert not (tmp_path / "a").exists()
+
+
+def test_cache_that_takes_no_more_is_gone_without_and_keeps_nothing_half(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    content = b"m" * (2 << 20)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, hard))
+    try:
+        assert not NodeCache(tmp_path / "cache", 1 << 30).place(entry(content), tmp_path / "a", Source(content))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list((tmp_path / "cache" / "partial").iterdir()) == []
+    assert kept(tmp_path / "cache") == set()
+    assert not (tmp_path / "a").exists()
+    assert caplog.messages[-1].endswith(f"can't be used for {entry(content).sha256}: File too large")
 
 
 def test_folder_that_can_not_be_written_gives_way_to_the_temporary_one(

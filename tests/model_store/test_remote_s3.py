@@ -30,6 +30,7 @@ def server() -> Iterator[Way]:
 def way(server: Way) -> Iterator[Way]:
     yield server
     server.spoil("none")
+    server.most_cuts = 1_000_000
 
 
 @pytest.fixture
@@ -226,6 +227,15 @@ def test_download_that_is_cut_off_leaves_no_file(way: Way, url: str, files: dict
     assert [path.name for path in (tmp_path / "out").rglob("*") if path.name != "external"] == []
     way.spoil("none")
     assert (store.checkout(published, tmp_path / "out") / "model.onnx").read_bytes() == MODEL_BYTES
+
+
+def test_answer_that_is_cut_off_once_is_asked_for_again(way: Way, url: str, files: dict[str, Path]) -> None:
+    published = Store(url).publish(manifest(), files)
+    way.cuts, way.most_cuts = 0, 1
+    way.spoil("cut")
+
+    assert Store(url).read(published.files["model.onnx"]) == MODEL_BYTES
+    assert way.cuts == 1
 
 
 @pytest.mark.usefixtures("impatient")
