@@ -49,8 +49,8 @@ def command(keep: int | None, dry_run: bool, store: str, as_json: bool) -> None:
 def _print(pruned: Pruned, verb: str) -> None:
     for name, version in pruned.versions:
         click.echo(f"{verb} {name} version {version}")
-    click.echo(f"{verb} {pruned.blobs} files of versions, {pruned.blob_bytes / 2**20:.1f} MiB")
+    click.echo(f"{verb} files that no version needs: {pruned.blobs}, {pruned.blob_bytes / 2**20:.1f} MiB")
     if pruned.leftovers:
-        click.echo(f"{verb} {pruned.leftovers} leftovers of writers that were killed")
+        click.echo(f"{verb} leftovers of killed writers: {pruned.leftovers}")
     if pruned.young:
-        click.echo(f"{pruned.young} files that no version needs are younger than 24 hours and stay")
+        click.echo(f"files that no version needs and that are younger than 24 hours stay: {pruned.young}")

@@ -43,4 +43,4 @@ def command(model: str, version: int | None, public_keys: tuple[Path, ...], stor
     if as_json:
         click.echo(json.dumps({"name": model, "version": manifest.version, "key": key, "files": len(manifest.files)}))
     else:
-        click.echo(f"{model} version {manifest.version}: signed by key {key}, {len(manifest.files)} files as signed")
+        click.echo(f"{model} version {manifest.version}: signed by key {key}; files as signed: {len(manifest.files)}")

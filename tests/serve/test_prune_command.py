@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +37,10 @@ def onegate(tmp_path: Path, *words: object) -> Result:
     return CliRunner().invoke(main, ["prune", *map(str, words), "--store", str(tmp_path / "store")])
 
 
-def desire(store: Store, *models: dict[str, Any]) -> None:
-    """A generation with these models, of a gateway that does not run."""
+def desire(store: Store, *models: dict[str, Any], management_port: int | None = None) -> None:
+    """A generation with these models, of a gateway that does not run, or of which the management port answers."""
     ports = dict(zip(("http_port", "grpc_port", "management_port"), free_ports(3), strict=True))
+    ports["management_port"] = management_port or ports["management_port"]
     config = config_of({"store": store.url, "gateway": ports, "models": list(models)}, "a test")
     generations.append(store, max(generations.numbers(store), default=0) + 1, config.document())
 
@@ -47,12 +50,15 @@ def test_what_is_removed_is_told(store: Store, tmp_path: Path) -> None:
     young = onegate(tmp_path)
     assert (young.exit_code, young.stdout) == (
         0,
-        "removed 0 files of versions, 0.0 MiB\n1 files that no version needs are younger than 24 hours and stay\n",
+        "removed files that no version needs: 0, 0.0 MiB\n"
+        "files that no version needs and that are younger than 24 hours stay: 1\n",
     )
     make_old(store)
 
-    assert onegate(tmp_path, "--dry-run").stdout == "would remove 1 files of versions, 1.0 MiB\n"
-    assert onegate(tmp_path, "--keep", 4).stdout == ("removed digits version 1\nremoved 1 files of versions, 1.0 MiB\n")
+    assert onegate(tmp_path, "--dry-run").stdout == "would remove files that no version needs: 1, 1.0 MiB\n"
+    assert onegate(tmp_path, "--keep", 4).stdout == (
+        "removed digits version 1\nremoved files that no version needs: 1, 1.0 MiB\n"
+    )
     assert store.versions("digits") == [2, 3, 4, 5]
 
 
@@ -77,6 +83,31 @@ def test_versions_that_any_generation_names_stay(store: Store, tmp_path: Path) -
 
     assert onegate(tmp_path, "--keep", 1).exit_code == 0
     assert store.versions("digits") == [1, 3, 4, 5]
+
+
+class _State(BaseHTTPRequestHandler):
+    """A management port where version 2 of `digits` is served."""
+
+    def do_GET(self) -> None:
+        body = json.dumps({"models": [{"name": "digits", "version": 2}, {"name": "new", "version": None}]}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None: ...
+
+
+def test_version_that_a_running_gateway_serves_stays(store: Store, tmp_path: Path) -> None:
+    make_old(store)
+    with ThreadingHTTPServer(("127.0.0.1", 0), _State) as server:
+        threading.Thread(target=server.serve_forever).start()
+        desire(store, {"name": "digits", "versions": [{"version": 4}]}, management_port=server.server_port)
+        result = onegate(tmp_path, "--keep", 1)
+        server.shutdown()
+
+    assert result.exit_code == 0
+    assert store.versions("digits") == [2, 4, 5]
 
 
 def test_version_of_the_source_as_it_is_now_stays(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def test_newest_version_is_signed_and_verified(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "key.pem").stat().st_mode) == 0o600
     key = signed.stdout.split()[-1]
     assert signed.stdout == f"digits version 2: signed by key {key}\n"
-    assert verified.stdout == f"digits version 2: signed by key {key}, 2 files as signed\n"
+    assert verified.stdout == f"digits version 2: signed by key {key}; files as signed: 2\n"
     refused = onegate(tmp_path, "verify", "digits", 1, "--public-key", tmp_path / "key.pem.pub")
     assert refused.exit_code == 1
     assert refused.stderr == (
