@@ -6,7 +6,7 @@ The number is the fence between writers: of two that append the same one, one ge
 from __future__ import annotations
 
 import re
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar, cast
 
 import msgspec
 
@@ -52,7 +52,7 @@ class Numbered(Generic[D]):
             raise self._conflict(store, document.number, last)
         try:
             with store_access(store.filesystem, "written"):
-                store.filesystem.create(self._path(document.number), seal(document))
+                store.filesystem.create(self._path(document.number), seal(cast(msgspec.Struct, document)))
         except StoreError as error:
             if isinstance(error.__cause__, FileExistsError):
                 raise self._conflict(store, document.number, document.number) from error

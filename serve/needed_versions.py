@@ -6,10 +6,11 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from model_store import generations
-from model_store.errors import IntegrityError, OnegateError
+from model_store.errors import IntegrityError, ModelNotReady, OnegateError
 from model_store.store import Store
 from serve.config import Config
 from serve.config_model import ModelConfig
+from serve.launch import management_url
 from serve.management_client import ManagementClient
 from serve.preparation import stored_version
 
@@ -18,9 +19,17 @@ PATIENCE_S = 5.0
 
 
 class NeededVersions:
-    """Answers for one model after the other; `tell` hears what is kept because nobody can say more of it."""
+    """Answers for one model after the other; `tell` hears what is kept because nobody can say more of it.
 
-    def __init__(self, store: Store, tell: Callable[[str], None]) -> None:
+    `connect` gives the client of a gateway that may run. Raises what that answers when it does not say what it serves.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        tell: Callable[[str], None],
+        connect: Callable[[str], ManagementClient] = ManagementClient,
+    ) -> None:
         self._store = store
         self._tell = tell
         newest = generations.newest(store)
@@ -31,7 +40,7 @@ class NeededVersions:
             with suppress(IntegrityError):
                 self._note_named(generations.read(store, number).config)
         if self._config is not None:
-            self._note_served(self._config)
+            self._note_served(connect(management_url(self._config)))
 
     def __call__(self, model: str) -> set[int]:
         """Numbers of the versions of `model` that are needed."""
@@ -48,13 +57,16 @@ class NeededVersions:
                 if version.get("version") is not None:
                     self._named.setdefault(model["name"], set()).add(version["version"])
 
-    def _note_served(self, config: Config) -> None:
-        gateway = config.gateway
-        client = ManagementClient(f"http://{gateway.management_host}:{gateway.management_port}")
-        with suppress(OnegateError):
-            for row in client.state(timeout_s=PATIENCE_S)["models"]:
-                if row["version"] is not None:
-                    self._named.setdefault(row["name"], set()).add(row["version"])
+    def _note_served(self, client: ManagementClient) -> None:
+        try:
+            state = client.state(timeout_s=PATIENCE_S)
+        except ModelNotReady as error:
+            if isinstance(getattr(error.__cause__, "reason", None), ConnectionRefusedError):
+                return  # none runs
+            raise
+        for row in state["models"]:
+            if row["version"] is not None:
+                self._named.setdefault(row["name"], set()).add(row["version"])
 
     def _of_sources(self, model: ModelConfig) -> set[int]:
         """The versions made of the model's sources as they are now; all, where a source can't be read here."""

@@ -98,7 +98,18 @@ def client_files(ctx: click.Context) -> ClientFiles:
 
 def management_option(function: Any) -> Any:
     """`--management`, `--key` and the options for TLS; the command gets the `client` of them all."""
-    return _address_option(_key_option(_ca_option(own_files_options(function))))
+    return _address_option(credential_options(function))
+
+
+def credential_options(function: Any) -> Any:
+    """`--key` and the options for TLS, for a command that finds the gateway by itself; see `client_for`."""
+    return _key_option(_ca_option(own_files_options(function)))
+
+
+def client_for(url: str) -> ManagementClient:
+    """A client with the credentials of the command that runs."""
+    context = click.get_current_context()
+    return ManagementClient(url, context.meta.get(_KEY), client_files(context))
 
 
 def newest_version(store: Store, model: str) -> int:

@@ -8,7 +8,7 @@ import click
 
 from model_store.pruning import Pruned, prune
 from model_store.store import Store
-from serve.commands.options import json_option, store_option
+from serve.commands.options import client_for, credential_options, json_option, store_option
 from serve.needed_versions import NeededVersions
 
 
@@ -21,6 +21,7 @@ from serve.needed_versions import NeededVersions
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
 @store_option
+@credential_options
 @json_option
 def command(keep: int | None, dry_run: bool, store: str, as_json: bool) -> None:
     """Remove from a store the files that no version needs, and nothing that was written in the last 24 hours.
@@ -36,7 +37,7 @@ def command(keep: int | None, dry_run: bool, store: str, as_json: bool) -> None:
     if keep is None:
         pruned = prune(opened, dry_run=dry_run)
     else:
-        needed = NeededVersions(opened, lambda text: click.echo(f"onegate: {text}", err=True))
+        needed = NeededVersions(opened, lambda text: click.echo(f"onegate: {text}", err=True), client_for)
         pruned = prune(opened, keep=keep, needed=needed, dry_run=dry_run)
     if as_json:
         versions = [{"name": name, "version": version} for name, version in pruned.versions]

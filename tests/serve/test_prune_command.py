@@ -89,6 +89,9 @@ class _State(BaseHTTPRequestHandler):
     """A management port where version 2 of `digits` is served."""
 
     def do_GET(self) -> None:
+        if self.headers["Authorization"] != "Bearer the-key":
+            self.send_error(401)
+            return
         body = json.dumps({"models": [{"name": "digits", "version": 2}, {"name": "new", "version": None}]}).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
@@ -103,9 +106,12 @@ def test_version_that_a_running_gateway_serves_stays(store: Store, tmp_path: Pat
     with ThreadingHTTPServer(("127.0.0.1", 0), _State) as server:
         threading.Thread(target=server.serve_forever).start()
         desire(store, {"name": "digits", "versions": [{"version": 4}]}, management_port=server.server_port)
-        result = onegate(tmp_path, "--keep", 1)
+        refused = onegate(tmp_path, "--keep", 1)
+        unchanged = store.versions("digits")
+        result = onegate(tmp_path, "--keep", 1, "--key", "the-key")
         server.shutdown()
 
+    assert (refused.exit_code, unchanged) == (1, [1, 2, 3, 4, 5])
     assert result.exit_code == 0
     assert store.versions("digits") == [2, 4, 5]
 
