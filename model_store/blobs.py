@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -22,6 +23,10 @@ from model_store.filesystems import (
 )
 from model_store.local import write_file
 from model_store.manifest import FileEntry
+from model_store.node_cache import NodeCache
+
+GRACE_S = 24 * 3600.0
+"""How old a blob that nothing names must be before it is removed: its publisher may still be at work."""
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -29,14 +34,27 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 class Blobs:
     """The blobs of one store. Methods raise `StoreError` when it can't be read or written."""
 
-    def __init__(self, filesystem: FileSystem) -> None:
+    def __init__(self, filesystem: FileSystem, cache: NodeCache | None = None) -> None:
         self._filesystem = filesystem
+        self._cache = cache
 
     def put(self, source: Path, entry: FileEntry) -> None:
-        """Stores the file's bytes; a blob that is there already and right is kept, a damaged one replaced."""
+        """Stores the file's bytes; a blob that is there already and right is kept, a damaged one replaced.
+
+        One that is old is written anew: it may be about to be removed, as nothing needed it before.
+        """
         path = self._path("a file to publish", entry)
         with store_access(self._filesystem, "written"):
-            if self._filesystem.size_bytes(path) != entry.size or not self._is_right(path, entry):
+            written_s = self._filesystem.modified_s(path)
+            young = written_s is not None and time.time() - written_s < GRACE_S / 2
+            if not young or self._filesystem.size_bytes(path) != entry.size or not self._is_right(path, entry):
+                self._filesystem.upload(source, path, entry.sha256)
+
+    def restore(self, source: Path, entry: FileEntry) -> None:
+        """Stores the file's bytes again if the blob has been removed since it was put."""
+        path = self._path("a file to publish", entry)
+        with store_access(self._filesystem, "written"):
+            if self._filesystem.size_bytes(path) is None:
                 self._filesystem.upload(source, path, entry.sha256)
 
     def chunks(self, label: str, entry: FileEntry) -> Iterator[bytes]:
@@ -66,13 +84,16 @@ class Blobs:
             return
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(f".{uuid4().hex}.tmp")
-        content = self.chunks(f"file {name!r}", entry)
+
+        def content() -> Iterator[bytes]:
+            return self.chunks(f"file {name!r}", entry)
+
         try:
             if self._filesystem.link(path, temporary):
-                for _ in content:
+                for _ in content():
                     pass
-            else:
-                write_file(temporary, content)
+            elif self._cache is None or not self._cache.place(entry, temporary, content):
+                write_file(temporary, content())
             os.replace(temporary, target)
         finally:
             # Renaming onto another link of the same file does nothing: it happens when two check out at once.

@@ -14,7 +14,8 @@
     |   `-- TrustRequired     reading it would run code, and nobody said `trust: true`
     |-- ConversionError       no ONNX model that computes the same could be made
     |-- StoreError            the store can't be read or written
-    |   `-- IntegrityError    bytes differ from the digest they are stored under
+    |   |-- IntegrityError    bytes differ from the digest they are stored under
+    |   `-- NotSigned         no trusted key vouches for the version as it is
     |-- Unauthenticated       the call brings no credentials where some are needed, or wrong ones
     |-- Forbidden             the caller may not ask this
     |-- RateLimited           the caller asks more often, or more at once, than its key admits
@@ -120,6 +121,10 @@ class StoreError(OnegateError):
 
 class IntegrityError(StoreError):
     """Bytes in the store differ from the digest that they are stored under."""
+
+
+class NotSigned(StoreError):
+    """The config asks for signed versions, and no trusted key has signed this one as it is."""
 
 
 class Unauthenticated(OnegateError):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -15,10 +16,14 @@ from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
 
-from model_store.filesystems import FileSystem, verified_chunks
+from model_store.filesystems import FileSystem, StoredFile, verified_chunks
 
 LEFTOVER_AGE_S = 24 * 3600.0
 """Temporary files untouched for so long belong to a writer that was killed."""
+
+
+LOCK = "lock"
+"""File in `tmp/` that serialises renames; it stays."""
 
 
 class LocalFileSystem(FileSystem):
@@ -47,6 +52,24 @@ class LocalFileSystem(FileSystem):
         found = self.root / path
         try:
             return found.stat().st_size if found.is_file() else None
+        except FileNotFoundError:
+            return None
+
+    def files(self, folder: str) -> list[StoredFile]:
+        """The files directly inside `folder`, by name."""
+        found = []
+        for name in self.names(folder):
+            # A rival may remove one meanwhile.
+            with suppress(FileNotFoundError):
+                status = (self.root / folder / name).stat()
+                if stat.S_ISREG(status.st_mode):
+                    found.append(StoredFile(name, status.st_size, status.st_mtime))
+        return found
+
+    def modified_s(self, path: str) -> float | None:
+        """When the file was written, or None."""
+        try:
+            return (self.root / path).stat().st_mtime
         except FileNotFoundError:
             return None
 
@@ -86,11 +109,24 @@ class LocalFileSystem(FileSystem):
             return False
         return True
 
+    def remove(self, path: str) -> None:
+        """Removes the file, if it is there."""
+        target = self.root / path
+        # A rival may remove the file, and then its folder.
+        with suppress(FileNotFoundError):
+            os.unlink(target)
+            sync_folder(target.parent)
+
+    def remove_folder(self, path: str) -> None:
+        """Removes the folder if it is there and empty."""
+        with suppress(OSError):
+            os.rmdir(self.root / path)
+
     def _rename_if_absent(self, temporary: Path, target: Path) -> None:
         """`os.link` for mounts without hard links (FAT, some of SMB); the lock dies with its holder."""
         import fcntl
 
-        lock = os.open(self.root / "tmp" / "lock", os.O_CREAT | os.O_RDWR, 0o666)
+        lock = os.open(self.root / "tmp" / LOCK, os.O_CREAT | os.O_RDWR, 0o666)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if target.exists():
@@ -117,7 +153,7 @@ class LocalFileSystem(FileSystem):
         for name in self.names("tmp"):
             leftover = self.root / "tmp" / name
             with suppress(OSError):
-                if name != "lock" and leftover.stat().st_mtime < oldest_kept:
+                if name != LOCK and leftover.stat().st_mtime < oldest_kept:
                     os.unlink(leftover)
 
 

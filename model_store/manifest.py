@@ -1,6 +1,6 @@
 """What is known of one version: the manifest that lies beside its files in the store.
 
-Manifests are JSON, written once. A reader must refuse a `format` that it does not know.
+Manifests are JSON, sealed (`seal.py`) and written once. A reader must refuse a `format` that it does not know.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from typing import Literal
 
 import msgspec
 
-MANIFEST_FORMAT = 1
+from model_store.seal import SEALED_FORMAT, check_format, is_sealed, seal
+
+MANIFEST_FORMAT = SEALED_FORMAT
 
 DATATYPES = (
     "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64",
@@ -216,16 +218,16 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
-    """The manifest as indented JSON, for people who look into a store."""
-    return msgspec.json.format(msgspec.json.encode(manifest), indent=2)
+    """The manifest as sealed, indented JSON, for people who look into a store."""
+    return seal(manifest)
 
 
 def decode_manifest(data: bytes) -> Manifest:
-    """The manifest in `data`; raises `ValueError` when it is not one that this release can read."""
+    """The manifest in `data`; raises `ValueError` when it is damaged, or not one that this release can read."""
+    sealed = is_sealed(data)
     try:
         manifest = msgspec.json.decode(data, type=Manifest)
     except (msgspec.DecodeError, RecursionError) as error:
         raise ValueError(f"not a manifest: {error}") from error
-    if manifest.format != MANIFEST_FORMAT:
-        raise ValueError(f"manifest format {manifest.format}; this release reads {MANIFEST_FORMAT}")
+    check_format(sealed, manifest.format, "manifest")
     return manifest

@@ -6,12 +6,13 @@ The number is the fence between writers: of two that append the same one, one ge
 from __future__ import annotations
 
 import re
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar, cast
 
 import msgspec
 
 from model_store.errors import Conflict, IntegrityError, StoreError
 from model_store.filesystems import store_access
+from model_store.seal import check_seal, seal
 from model_store.store import Store
 
 _FILE_NAME = re.compile(r"([1-9][0-9]*)\.json")
@@ -49,10 +50,9 @@ class Numbered(Generic[D]):
         last = max(self.numbers(store), default=0)
         if document.number <= last:
             raise self._conflict(store, document.number, last)
-        data = msgspec.json.format(msgspec.json.encode(document), indent=2)
         try:
             with store_access(store.filesystem, "written"):
-                store.filesystem.create(self._path(document.number), data)
+                store.filesystem.create(self._path(document.number), seal(cast(msgspec.Struct, document)))
         except StoreError as error:
             if isinstance(error.__cause__, FileExistsError):
                 raise self._conflict(store, document.number, document.number) from error
@@ -68,6 +68,7 @@ class Numbered(Generic[D]):
         with store_access(store.filesystem, "read"):
             data = store.filesystem.read(self._path(number))
         try:
+            check_seal(data, self._what)
             document = msgspec.json.decode(data, type=self._kind)
             if document.number != number:
                 raise ValueError(f"it says number {document.number}")

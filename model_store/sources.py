@@ -19,8 +19,9 @@ from urllib.parse import urlsplit
 
 from model_store.companions import companion, companion_name, may_have_companion, meant_by_prefix
 from model_store.errors import SourceError
-from model_store.filesystems import as_os_error, chunks, is_inside, local_path, open_url, reason
+from model_store.filesystems import as_os_error, chunks, is_inside, local_path, reason
 from model_store.redirects import Follow, RedirectRefusedError
+from model_store.remote import open_url
 
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/v1"
 _LFS_POINTER_MAX_BYTES = 1024

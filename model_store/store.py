@@ -25,7 +25,6 @@ from model_store.blobs import Blobs
 from model_store.errors import ConfigError, IntegrityError, ModelNotFound, StoreError
 from model_store.filesystems import (
     FileSystem,
-    RemoteFileSystem,
     digest_file,
     is_inside,
     local_path,
@@ -34,6 +33,8 @@ from model_store.filesystems import (
 )
 from model_store.local import LocalFileSystem
 from model_store.manifest import FileEntry, Manifest, decode_manifest, encode_manifest
+from model_store.node_cache import NodeCache
+from model_store.remote import RemoteFileSystem
 
 MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
@@ -41,13 +42,14 @@ MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 class Store:
     """The versions at `url`: a path, or any URL that fsspec knows. Creating one makes no access.
 
-    Every method raises `StoreError` when the store can't be read or written.
+    `cache` keeps what is checked out of a remote store; a local one needs none. Every method raises `StoreError` when
+    the store can't be read or written.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, cache: NodeCache | None = None) -> None:
         self.filesystem = _filesystem(url)
         self.url = self.filesystem.url
-        self._blobs = Blobs(self.filesystem)
+        self._blobs = Blobs(self.filesystem, cache if isinstance(self.filesystem, RemoteFileSystem) else None)
 
     @classmethod
     def open(cls, url: str) -> Self:
@@ -77,10 +79,11 @@ class Store:
         Raises `ModelNotFound`, which names the versions that exist, and `IntegrityError` for a manifest that
         can't be decoded or is of another version.
         """
-        manifest = self._manifest_if_present(name, version) if MODEL_NAME.fullmatch(name) else None
-        if manifest is None:
-            raise self._not_found(name, version)
-        return manifest
+        return self._found(name, version)[0]
+
+    def manifest_bytes(self, name: str, version: int) -> bytes:
+        """The manifest as it is stored; raises as `manifest` does."""
+        return self._found(name, version)[1]
 
     def find(self, name: str, key: str) -> Manifest | None:
         """The version of `name` that was made with `key`, None when there is none."""
@@ -100,11 +103,22 @@ class Store:
         for name, entry in entries.items():
             if known is None or known.files.get(name) == entry:
                 self._blobs.put(files[name], entry)
-        return known or self._commit(msgspec.structs.replace(manifest, files=entries), taken)
+        published = known or self._commit(msgspec.structs.replace(manifest, files=entries), taken)
+        for name, entry in entries.items():
+            if published.files.get(name) == entry:
+                # From now on nobody prunes it; who had looked before may have done so.
+                self._blobs.restore(files[name], entry)
+        return published
 
     def read(self, entry: FileEntry) -> bytes:
         """The bytes of a file; `IntegrityError` when they are lost or differ from the entry's digest."""
         return b"".join(self._blobs.chunks("a file", entry))
+
+    def check(self, manifest: Manifest) -> None:
+        """Reads every file of the version; `IntegrityError` names the first that is lost or differs."""
+        for name, entry in manifest.files.items():
+            for _ in self._blobs.chunks(f"file {name!r}", entry):
+                pass
 
     def checkout(self, manifest: Manifest, folder: Path) -> Path:
         """Puts the version's files under their own names in `folder`, creating it, and returns it.
@@ -132,7 +146,13 @@ class Store:
             ) from error
         return folder
 
-    def _manifest_if_present(self, name: str, version: int) -> Manifest | None:
+    def _found(self, name: str, version: int) -> tuple[Manifest, bytes]:
+        found = self._found_if_present(name, version) if MODEL_NAME.fullmatch(name) else None
+        if found is None:
+            raise self._not_found(name, version)
+        return found
+
+    def _found_if_present(self, name: str, version: int) -> tuple[Manifest, bytes] | None:
         try:
             with store_access(self.filesystem, "read"):
                 data = self.filesystem.read(_manifest_path(name, version))
@@ -150,7 +170,7 @@ class Store:
                 model=name,
                 version=version,
             ) from error
-        return manifest
+        return manifest, data
 
     def _not_found(self, name: str, version: int) -> ModelNotFound:
         versions = self.versions(name)
@@ -171,9 +191,9 @@ class Store:
         """Newest first. A manifest that can't be decoded has no key that could match."""
         for version in reversed(versions):
             with suppress(IntegrityError):
-                manifest = self._manifest_if_present(name, version)
-                if manifest is not None and manifest.key == key:
-                    return manifest
+                found = self._found_if_present(name, version)
+                if found is not None and found[0].key == key:
+                    return found[0]
         return None
 
     def _commit(self, manifest: Manifest, taken: list[int]) -> Manifest:

@@ -23,6 +23,7 @@ from serve.gateway import Gateway, GatewaySettings
 from serve.gateways import GATEWAY_APP, GATEWAY_DEPLOYMENT, Gateways, on_head, on_node
 from serve.launch import write_generation
 from serve.proxied_gateway import ProxiedGateway
+from serve.store_policy import StorePolicy, store_policy
 from serve.tls_files import server_files
 
 POLL_S = 0.1
@@ -75,6 +76,7 @@ def build(arguments: dict[str, Any]) -> Application:
             f"serve.app:build: expected args 'config' and 'listen', got {', '.join(sorted(arguments)) or 'none'}"
         )
     config = load_config(Path(arguments["config"]))
+    policy = store_policy(config)
     write_generation(config)
     gateway, secret = config.gateway, secrets.token_hex(32)
     placed = Gateways(gateway.replicas, gateway.every_node)
@@ -84,8 +86,9 @@ def build(arguments: dict[str, Any]) -> Application:
         nodes_may_join=True,
         gateways_per_node=gateway.replicas if gateway.every_node else 0,
         app=GATEWAY_APP,
+        policy=policy,
     )
-    settings = msgspec.structs.replace(gateway_settings(config, secret), controller_app=GATEWAY_APP)
+    settings = msgspec.structs.replace(gateway_settings(config, policy, secret), controller_app=GATEWAY_APP)
     # On Ray's head a port-forward finds management, and nothing is lost with it that is not lost with the head.
     beside = _controller(controller, on_head())
     return serve.deployment(
@@ -107,8 +110,8 @@ def _controller(settings: ControllerSettings, actor: dict[str, Any]) -> Applicat
     ).bind(settings)
 
 
-def gateway_settings(config: Config, secret: str, log_file: str | None = None) -> GatewaySettings:
-    """What a gateway is started with, as the config says."""
+def gateway_settings(config: Config, policy: StorePolicy, secret: str, log_file: str | None = None) -> GatewaySettings:
+    """What a gateway is started with, as the config says; `policy` is the config's too."""
     gateway = config.gateway
     return GatewaySettings(
         host=gateway.host,
@@ -127,6 +130,7 @@ def gateway_settings(config: Config, secret: str, log_file: str | None = None) -
         model_memory_mib=gateway.model_memory_mib,
         log_file=log_file,
         access=config.access,
+        policy=policy,
     )
 
 

@@ -24,7 +24,9 @@ from serve.config_mistakes import CONTRADICTION, config_error, translate
 from serve.config_model import ModelConfig
 from serve.config_rules import Filled
 from serve.config_section import Section
+from serve.config_signing import SigningConfig
 from serve.config_source import ConfigSource, read_config_text, render_path
+from serve.config_store import StoreCacheConfig
 
 
 class Config(Section):
@@ -33,6 +35,10 @@ class Config(Section):
     PATHS = ("store",)
 
     store: Filled = Field(default="./store", description="Folder or URL of the model store.")
+    store_cache: StoreCacheConfig = Field(
+        default=StoreCacheConfig(), description="Files of a remote store that are kept on each node."
+    )
+    signing: SigningConfig = Field(default=SigningConfig(), description="Which versions may be served at all.")
     gateway: GatewayConfig = Field(
         default=GatewayConfig(), description="Where the endpoint listens and what it admits."
     )

@@ -25,6 +25,9 @@ def contradictions(document: Any, defaults: Mapping[str, Any]) -> Iterator[Findi
     yield from _equal_ports(_mapping(document, "gateway"), defaults)
     yield from _open_management(document, defaults)
     yield from _origins(_mapping(document, "gateway"))
+    signing = _mapping(document, "signing")
+    if signing.get("required") is True and not signing.get("public_keys"):
+        yield ("signing", "required"), "needs `public_keys`: without one no version could be served"
     models = _mappings(document, "models")
     names = [((*path, "name"), model.get("name")) for path, model in models]
     yield from _repeated(names, "name", "models need different names")

@@ -23,7 +23,7 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
     PATHS: ClassVar[tuple[str, ...]] = ()
-    """Keys that hold the path of a file or folder, or a URL."""
+    """Keys that hold the path of a file or folder, or a URL, or a list of them."""
     COMMANDS: ClassVar[tuple[str, ...]] = ()
     """Keys that hold a command: by its path, or by a bare name, which is looked up where it runs."""
 
@@ -35,7 +35,7 @@ class Section(BaseModel):
         if isinstance(value, Section):
             return value.resolved(folder)
         if isinstance(value, list):
-            return [self._resolved("", item, folder) for item in value]
+            return [self._resolved(key, item, folder) for item in value]
         if value is not None and (key in self.PATHS or (key in self.COMMANDS and "/" in value)):
             return absolute_path(value, folder)
         return value

@@ -53,6 +53,7 @@ from serve.scaling import Scaler, scaled_versions
 from serve.serving_record import ServingRecord
 from serve.state import describe_state
 from serve.store_following import StoreFollowing
+from serve.store_policy import NO_POLICY, StorePolicy
 from serve.tls_files import server_files
 
 log = logging.getLogger("onegate")
@@ -73,6 +74,7 @@ class ControllerSettings(msgspec.Struct, frozen=True):
     """0 where gateways do not follow the nodes."""
     app: str = CONTROLLER_APP
     """The application that it runs in."""
+    policy: StorePolicy = NO_POLICY
 
 
 class Controller:
@@ -101,7 +103,7 @@ class Controller:
         )
         generation = await asyncio.to_thread(generations.newest, store)
         assert generation is not None, "the store has a generation before a controller starts"
-        self._desired = DesiredState(store, self._fleet, generation, self._wake.set)
+        self._desired = DesiredState(store, self._fleet, generation, self._wake.set, settings.policy)
         access = self._desired.config.access
         self._audit = None if access.audit_log is None else AuditLog(access.audit_log, lambda: self._desired.number)
         administration = Administration(self._desired)
@@ -275,6 +277,7 @@ class Controller:
             settings.log_file,
             nodes_may_join=settings.nodes_may_join,
             controller_app=settings.app,
+            policy=settings.policy,
         )
 
     def _on_trouble(self, key: VersionKey, reason: str) -> None:

@@ -26,9 +26,10 @@ from serve.errors import presentable
 from serve.fleet import Fleet
 from serve.model_documents import Document
 from serve.pinning import Prepared, pinned
-from serve.preparation import Preparer, conversion_options, stored_version
+from serve.preparation import Preparer, conversion_options
 from serve.routing import BEING_PREPARED
 from serve.state import Gathered
+from serve.store_policy import NO_POLICY, StorePolicy
 from serve.version_policies import asked_versions
 
 CONVERSIONS_AT_ONCE = 2
@@ -47,7 +48,14 @@ class Edit:
 class DesiredState:
     """The config in force. `on_change` is called when there is something new for the fleet's next step."""
 
-    def __init__(self, store: Store, fleet: Fleet, generation: Generation, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        fleet: Fleet,
+        generation: Generation,
+        on_change: Callable[[], None],
+        policy: StorePolicy = NO_POLICY,
+    ) -> None:
         self.store = store
         self.fleet = fleet
         self.generation = generation
@@ -55,7 +63,7 @@ class DesiredState:
         self.gathered = Gathered()
         self.prepared: dict[str, Prepared] = {}
         """Models as they were last prepared; what is under way or failed since is in `gathered`."""
-        self.preparer = Preparer(store, CONVERSIONS_AT_ONCE)
+        self.preparer = Preparer(store, CONVERSIONS_AT_ONCE, policy)
         self._earlier = EarlierModels(store, generation)
         self._on_change = on_change
         self._turn = asyncio.Lock()
@@ -77,7 +85,7 @@ class DesiredState:
         self._refuse_fixed_changes(config)
         lookup = Lookup(
             lambda model: asked_versions(self.store, model),
-            lambda model, version: stored_version(self.store, model, version, config.allowed_sources),
+            lambda model, version: self.preparer.stored(model, version, config.allowed_sources),
         )
         return await asyncio.to_thread(plan, self.config, config, self._present(), lookup)
 
@@ -162,7 +170,7 @@ class DesiredState:
         await self._stepped.wait()
 
     def _refuse_fixed_changes(self, config: Config) -> None:
-        for key in ("store", "gateway", "access"):
+        for key in ("store", "store_cache", "signing", "gateway", "access"):
             old, new = getattr(self.config, key), getattr(config, key)
             if old != new:
                 raise ConfigError(f"{key}: expected {old!r} as running, got {new!r}; restart `onegate up` to change it")

@@ -21,6 +21,7 @@ from model_store.errors import (
     InvalidInput,
     ModelNotFound,
     ModelNotReady,
+    NotSigned,
     OnegateError,
     OutOfMemory,
     Overloaded,
@@ -60,6 +61,7 @@ STATUSES: dict[type[OnegateError], Status] = {
     RateLimited: Status(429, "RESOURCE_EXHAUSTED"),
     Conflict: Status(409, "ABORTED"),
     IntegrityError: Status(500, "DATA_LOSS"),
+    NotSigned: Status(403, "PERMISSION_DENIED"),
     StoreError: Status(500, "INTERNAL"),
     InternalError: Status(500, "INTERNAL"),
 }

@@ -37,6 +37,7 @@ from serve.logs import log_to_file
 from serve.operations import Operation
 from serve.reports import GatewayReport
 from serve.routing import Router, RoutingTable
+from serve.store_policy import NO_POLICY, StorePolicy
 from serve.tls_files import ServerFiles
 
 log = logging.getLogger("onegate")
@@ -67,6 +68,7 @@ class GatewaySettings(msgspec.Struct, frozen=True):
     log_file: str | None = None
     access: AccessConfig = AccessConfig()
     controller_app: str = CONTROLLER_APP
+    policy: StorePolicy = NO_POLICY
 
 
 class Gateway:
@@ -87,6 +89,7 @@ class Gateway:
             settings.secret,
             self._heartbeat.note_news,
             settings.model_memory_mib * 2**20,
+            settings.policy,
         )
         self._link = ControllerLink(app=settings.controller_app)
         self._epoch = -1

@@ -29,6 +29,7 @@ from model_store.store import Store
 from serve.caller import os_user
 from serve.config import Config
 from serve.config_gateway import port_url
+from serve.store_policy import StorePolicy
 
 log = logging.getLogger("onegate")
 
@@ -209,11 +210,11 @@ def _end_unneeded_processes() -> None:
         log.info("Ray keeps its monitors: %s", error)
 
 
-def start_applications(config: Config, log_file: Path | None, secret: str) -> None:
+def start_applications(config: Config, policy: StorePolicy, log_file: Path | None, secret: str) -> None:
     """Starts controller and gateway in the Ray that is connected, and returns when they run.
 
-    `log_file` collects the log lines of a local Ray's processes; None stands for a cluster of several nodes. `secret`
-    is what they know each other by.
+    `policy` is the config's. `log_file` collects the log lines of a local Ray's processes; None stands for a cluster of
+    several nodes. `secret` is what they know each other by.
     """
     from serve.app import gateway_settings, refuse_second, start_front
     from serve.controller import ControllerSettings
@@ -230,8 +231,9 @@ def start_applications(config: Config, log_file: Path | None, secret: str) -> No
                 nodes_may_join=log_file is None,
                 log_file=log_path,
                 gateways_per_node=gateway.replicas if gateway.every_node else 0,
+                policy=policy,
             ),
-            gateway_settings(config, secret, log_path),
+            gateway_settings(config, policy, secret, log_path),
             Gateways(gateway.replicas, gateway.every_node, None if log_file else own_node()),
         )
     except RuntimeError as error:

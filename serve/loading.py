@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
+import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from model_store.errors import ModelNotReady
-from model_store.store import Store
+from model_store.errors import ModelNotReady, StoreError
 from serve.devices import CPU, Device
 from serve.dispatcher import Dispatcher
 from serve.errors import presentable
@@ -28,9 +29,13 @@ from serve.residency import Residency, is_parked
 from serve.routing import RoutingTable, VersionEntry, VersionKey, runs_differently
 from serve.runtimes.base import Runtime, load_runtime
 from serve.shared_memory import RegionPool
+from serve.store_policy import NO_POLICY, StorePolicy
 from serve.watchdog import hang_of
 
 log = logging.getLogger("onegate")
+
+RETRY_S = 10.0
+"""Between two tries to load a version that the store could not give; it may have been away."""
 
 
 class VersionLoader:
@@ -49,8 +54,12 @@ class VersionLoader:
         secret: str,
         on_change: Callable[[], None] = lambda: None,
         memory_bytes: int = 0,
+        policy: StorePolicy = NO_POLICY,
     ) -> None:
         self._dispatcher = dispatcher
+        self._policy = policy
+        # Of their own: a store that is slow must keep no request waiting for a thread.
+        self._threads = ThreadPoolExecutor(thread_name_prefix="load")
         self._folder = folder
         self._node = node
         self._secret = secret
@@ -59,6 +68,8 @@ class VersionLoader:
         self._wanted: dict[VersionKey, VersionEntry] = {}
         self._tasks: dict[VersionKey, asyncio.Task[None]] = {}
         self._closing: set[asyncio.Task[None]] = set()
+        self._failed_at: dict[VersionKey, float] = {}
+        """Versions that the store could not give, and when."""
         self.states = dispatcher.states
         self._store_url = ""
         self._residency = Residency(memory_bytes, dispatcher.loaded, self._load_inline, self._note_residency)
@@ -101,9 +112,11 @@ class VersionLoader:
             self._replace_task(key, partial(self._bring_in, entry))
 
     async def reconnect(self) -> None:
-        """Asks replicas that are listed and not in use whether they answer; to be called every second or so."""
+        """Asks replicas that are listed and not in use whether they answer, and a store that failed; to be called every
+        second or so."""
         self.regions.trim()
         self._look_for_hangs()
+        self._try_again()
         # Not those that only this process runs: a gateway may hold a thousand, with nothing to ask of any.
         versions = [
             version
@@ -124,6 +137,16 @@ class VersionLoader:
             elif version.trouble is not None:
                 version.trouble = None
                 self._note_state(key, READY)
+
+    def _try_again(self) -> None:
+        """Of a version that answers elsewhere the controller sends no new entry: a gateway that could not load it when
+        it started would stay without it."""
+        now = time.monotonic()
+        for key in [key for key, failed_at in self._failed_at.items() if now - failed_at >= RETRY_S]:
+            del self._failed_at[key]
+            entry = self._wanted.get(key)
+            if entry is not None and key not in self._tasks and self.states.get(key) not in (READY, IDLE):
+                self._replace_task(key, partial(self._bring_in, entry, again=True))
 
     async def _reconnect(self, version: LoadedVersion) -> None:
         for executor in (version.executor, version.successor):
@@ -178,22 +201,29 @@ class VersionLoader:
         self._tasks[key] = task
         task.add_done_callback(lambda done: self._tasks.pop(key) if self._tasks.get(key) is done else None)
 
-    async def _bring_in(self, entry: VersionEntry) -> None:
+    async def _bring_in(self, entry: VersionEntry, again: bool = False) -> None:
+        """Loads the version, or changes how it runs. `again`, it is loading only when that has come off: requests would
+        wait for it where they are told why it is not there."""
         key = entry.key
         if self._wanted.get(key) != entry:
             return  # a newer table has come while this waited for its turn
         try:
             loaded = self._dispatcher.loaded.get(key)
             if loaded is None:
-                self._note_state(key, LOADING)
+                if not again:
+                    self._note_state(key, LOADING)
                 loaded = await self._load(entry)
+                self._note_state(key, LOADING)
             else:
                 await self._adjust(loaded, entry)
             await self._succeed(loaded)
         except Exception as error:
             told = presentable(error)
+            if isinstance(told, StoreError):
+                self._failed_at[key] = time.monotonic()
+            if self.states.get(key) != failure_text(told):
+                log.warning("version %s of %s can't be loaded: %s", key[1], key[0], told.message)
             self._note_state(key, failure_text(told))
-            log.warning("version %s of %s can't be loaded: %s", key[1], key[0], told.message)
 
     async def _load(self, entry: VersionEntry) -> LoadedVersion:
         executor = await self._executor(entry)
@@ -241,10 +271,16 @@ class VersionLoader:
         return await self._residency.executor(entry)
 
     async def _load_inline(self, entry: VersionEntry) -> InlineExecutor:
-        runtime = await asyncio.to_thread(load_version, self._store_url, entry, self._folder)
-        batching = entry.serve.batching
-        return await asyncio.to_thread(
-            build_inline_executor, runtime, entry.manifest, batching.max_batch_size, batching.preferred
+        loop, batching = asyncio.get_running_loop(), entry.serve.batching
+        load = partial(load_version, self._store_url, entry, self._folder, policy=self._policy)
+        runtime = await loop.run_in_executor(self._threads, load)
+        return await loop.run_in_executor(
+            self._threads,
+            build_inline_executor,
+            runtime,
+            entry.manifest,
+            batching.max_batch_size,
+            batching.preferred,
         )
 
     # -- what is not loaded all the time -----------------------------------------------------------------------------
@@ -306,13 +342,16 @@ async def _upstream(entry: VersionEntry) -> ClosableExecutor:
     return executor
 
 
-def load_version(store_url: str, entry: VersionEntry, folder: Path, device: Device = CPU) -> Runtime:
+def load_version(
+    store_url: str, entry: VersionEntry, folder: Path, device: Device = CPU, policy: StorePolicy = NO_POLICY
+) -> Runtime:
     """The runtime of a version in the store, on the device, loaded from files that were checked against their digests.
 
-    Raises `StoreError`, `IntegrityError`, `ModelNotReady` or `OutOfMemory`.
+    Raises `StoreError`, `IntegrityError`, `NotSigned`, `ModelNotReady` or `OutOfMemory`.
     """
     require_memory(entry.manifest, available_bytes())
-    store = Store(store_url)
+    store = policy.open(store_url)
+    policy.check(store, entry.manifest)
     place = folder / f"{entry.key[0]}-v{entry.key[1]}"
     shutil.rmtree(place, ignore_errors=True)
     try:

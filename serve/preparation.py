@@ -32,6 +32,7 @@ from serve.devices import DeviceOptions, Provider
 from serve.fleet import Wanted
 from serve.routing import Batching, Scaling, ServeOptions, UpstreamOptions, VersionEntry
 from serve.sticky import Sticky
+from serve.store_policy import NO_POLICY, StorePolicy
 from serve.upstreams import UPSTREAM, is_upstream, publish_upstream, stored_upstream
 from serve.version_policies import asked_versions
 
@@ -114,15 +115,16 @@ class Preparer:
     """Prepares models in threads of its own, `at_once` at the most: a conversion may take minutes, and nothing else of
     the process must wait for a thread meanwhile."""
 
-    def __init__(self, store: Store, at_once: int) -> None:
+    def __init__(self, store: Store, at_once: int, policy: StorePolicy = NO_POLICY) -> None:
         self._store = store
+        self._policy = policy
         self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="prepare")
         self._last: dict[str, asyncio.Future[tuple[Wanted, ...]]] = {}
 
     async def prepare(
         self, model: ModelConfig, allowed: Sequence[str], made: Made, on_progress: Callable[[str], None]
     ) -> tuple[Wanted, ...]:
-        """As `prepare_model`, with `on_progress` called on the event loop.
+        """As `prepare_model`, with `on_progress` called on the event loop; `NotSigned` too, by the policy.
 
         A thread can't be stopped: when the caller is cancelled its work goes on unheard, and the next preparation of
         the model waits for its end instead of taking a second thread.
@@ -139,7 +141,7 @@ class Preparer:
 
         if earlier := self._last.get(model.name):
             await asyncio.wait([earlier])
-        work = loop.run_in_executor(self._threads, prepare_model, self._store, model, allowed, made, tell)
+        work = loop.run_in_executor(self._threads, self._prepare, model, allowed, made, tell)
         self._last[model.name] = work
         try:
             return await asyncio.shield(work)
@@ -147,6 +149,21 @@ class Preparer:
             heard = False
             work.add_done_callback(_take_outcome)
             raise
+
+    def _prepare(
+        self, model: ModelConfig, allowed: Sequence[str], made: Made, on_progress: Callable[[str], None]
+    ) -> tuple[Wanted, ...]:
+        wanted = prepare_model(self._store, model, allowed, made, on_progress)
+        for each in wanted:
+            self._policy.check(self._store, each.entry.manifest)
+        return wanted
+
+    def stored(self, model: ModelConfig, version: VersionConfig, allowed: Sequence[str]) -> Manifest | None:
+        """As `stored_version`; `NotSigned` too, by the policy. Blocks."""
+        manifest = stored_version(self._store, model, version, allowed)
+        if manifest is not None:
+            self._policy.check(self._store, manifest)
+        return manifest
 
     async def publish_files(self, model: ModelConfig, files: Mapping[str, bytes]) -> Manifest:
         """As `publish_files`, in one of the threads."""

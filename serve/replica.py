@@ -32,6 +32,7 @@ from serve.logs import log_to_file
 from serve.reports import ReplicaReport, deployment_text, failure_text
 from serve.routing import ModelRoute, Replica, Router, RoutingTable, VersionEntry
 from serve.runtimes.base import try_device
+from serve.store_policy import NO_POLICY, StorePolicy
 from serve.watchdog import hang_of
 
 log = logging.getLogger("onegate")
@@ -58,6 +59,7 @@ class ModelSettings(msgspec.Struct, frozen=True):
     nodes_may_join: bool = False
     no_gpu: str | None = None
     controller_app: str = CONTROLLER_APP
+    policy: StorePolicy = NO_POLICY
 
 
 class Model:
@@ -87,7 +89,10 @@ class Model:
         entry = msgspec.structs.replace(self._settings.entry, serve=serve)
         self._device = await asyncio.to_thread(self._choose_device)
         with tempfile.TemporaryDirectory(prefix="onegate-model-") as folder:
-            runtime = await asyncio.to_thread(load_version, self._settings.store, entry, Path(folder), self._device)
+            settings = self._settings
+            runtime = await asyncio.to_thread(
+                load_version, settings.store, entry, Path(folder), self._device, settings.policy
+            )
         executor = self._executor = await asyncio.to_thread(
             build_inline_executor, runtime, entry.manifest, batching.max_batch_size, batching.preferred
         )

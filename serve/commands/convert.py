@@ -15,6 +15,8 @@ from converters.base import ConversionOptions
 from converters.publish import Published, convert_and_publish
 from model_store.errors import ConfigError, OnegateError
 from model_store.manifest import DATATYPES, TensorSpec
+from model_store.signing import sign
+from model_store.signing_keys import read_private_key
 from model_store.sources import resolve_source
 from model_store.store import Store
 from serve.commands.options import fail, json_option, store_option
@@ -65,6 +67,9 @@ def _choices(key: str) -> click.Choice[str]:
 @click.option("--precision", type=_choices("precision"), help="Number format of the converted model.")
 @click.option("--against-mxnet", metavar="PYTHON", help="A Python that has MXNet: compare with MXNet itself.")
 @click.option("--config", type=click.Path(path_type=Path), help="Take the options of model --name from this config.")
+@click.option(
+    "--sign-with", metavar="FILE", type=click.Path(path_type=Path), help="Sign the version with the key in this file."
+)
 @json_option
 def command(
     source: str,
@@ -72,6 +77,7 @@ def command(
     store: str,
     trust: bool,
     config: Path | None,
+    sign_with: Path | None,
     as_json: bool,
     **asked: Any,
 ) -> None:
@@ -88,11 +94,15 @@ def command(
     model = _model(config, name)
     options = _options(model, trust, asked)
     try:
+        private_key = read_private_key(sign_with) if sign_with else None
+        opened = Store.open(store)
         with tempfile.TemporaryDirectory(prefix="onegate-source-") as folder, progress() as line:
             path = resolve_source(source, Path.cwd(), Path(folder))
             published = convert_and_publish(
-                Store.open(store), name, path, options, on_progress=line.show, limits=conversion_limits(model)
+                opened, name, path, options, on_progress=line.show, limits=conversion_limits(model)
             )
+            if private_key is not None:
+                sign(opened, name, published.manifest.version, private_key)
     except OnegateError as error:
         if not as_json:
             raise

@@ -7,6 +7,8 @@ from typing import Any, NoReturn
 
 import click
 
+from model_store.errors import ModelNotFound
+from model_store.store import Store
 from serve.management_client import ManagementClient
 from serve.tls_files import ClientFiles
 
@@ -96,7 +98,27 @@ def client_files(ctx: click.Context) -> ClientFiles:
 
 def management_option(function: Any) -> Any:
     """`--management`, `--key` and the options for TLS; the command gets the `client` of them all."""
-    return _address_option(_key_option(_ca_option(own_files_options(function))))
+    return _address_option(credential_options(function))
+
+
+def credential_options(function: Any) -> Any:
+    """`--key` and the options for TLS, for a command that finds the gateway by itself; see `client_for`."""
+    return _key_option(_ca_option(own_files_options(function)))
+
+
+def client_for(url: str) -> ManagementClient:
+    """A client with the credentials of the command that runs."""
+    context = click.get_current_context()
+    return ManagementClient(url, context.meta.get(_KEY), client_files(context))
+
+
+def newest_version(store: Store, model: str) -> int:
+    """The number of the newest stored version; raises `ModelNotFound` where there is none."""
+    numbers = store.versions(model)
+    if not numbers:
+        known = ", ".join(store.models()) or "none"
+        raise ModelNotFound(f"store {store.url!r} has no model {model!r}; models: {known}", model=model)
+    return numbers[-1]
 
 
 def port_options(function: Any) -> Any:

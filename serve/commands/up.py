@@ -20,6 +20,7 @@ from serve.commands.tables import console, curl_line, device_lines, model_table
 from serve.config import Config, load_config
 from serve.logs import followed
 from serve.management_client import ManagementClient
+from serve.store_policy import StorePolicy, store_policy
 from serve.tls_files import ClientFiles, check_ports
 from serve.watched_models import WatchedModels, newest_generation
 from serve.watching import FolderWatch
@@ -80,11 +81,12 @@ def command(
     check_ports(desired.gateway, client.tls)
     watched = None if watch is None else _watched(watch, desired, client)
     stop = launch.StopSignal()
+    policy = store_policy(desired)
     launch.check_ports(desired)
     with launch.store_lease(desired), launch.private_folder() as folder:
         launch.write_generation(desired)
         try:
-            _serve(desired, watched, folder, address, stop, client)
+            _serve(desired, policy, watched, folder, address, stop, client)
         except KeyboardInterrupt:
             click.echo("onegate: ended without draining", err=True)
             fail(1)
@@ -118,6 +120,7 @@ def _client(desired: Config, own: ClientFiles) -> ManagementClient:
 
 def _serve(
     desired: Config,
+    policy: StorePolicy,
     watched: WatchedModels | None,
     folder: Path,
     address: str | None,
@@ -136,7 +139,7 @@ def _serve(
         if stop.came:
             return
         progress.show("starting the gateway")
-        launch.start_applications(desired, None if address else log_file, client.key or "")
+        launch.start_applications(desired, policy, None if address else log_file, client.key or "")
         try:
             state = _wait_until_settled(client, watched, stop, progress)
             progress.end()

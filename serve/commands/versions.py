@@ -8,10 +8,9 @@ import click
 import msgspec
 from rich.table import Table
 
-from model_store.errors import ModelNotFound
 from model_store.manifest import Manifest
 from model_store.store import Store
-from serve.commands.options import json_option, store_option
+from serve.commands.options import json_option, newest_version, store_option
 from serve.commands.parity_report import print_report
 from serve.commands.tables import console
 
@@ -35,10 +34,8 @@ def command(model: str, version: int | None, store: str, as_json: bool) -> None:
         click.echo(f"{model} version {version}: {manifest.framework} {manifest.source_name}, {manifest.created}")
         print_report(manifest)
         return
+    newest_version(opened, model)
     numbers = opened.versions(model)
-    if not numbers:
-        known = ", ".join(opened.models()) or "none"
-        raise ModelNotFound(f"store {store!r} has no model {model!r}; models: {known}")
     manifests = [opened.manifest(model, number) for number in (numbers if version is None else [version])]
     if as_json:
         click.echo(json.dumps([msgspec.to_builtins(manifest) for manifest in manifests]))

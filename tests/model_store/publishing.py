@@ -15,7 +15,7 @@ from model_store.store import Store
 MODEL_BYTES = bytes(range(256)) * 12_000
 """3,072,000 bytes: three chunks, the last one not full."""
 
-WRITE_CALLS = ("mkdir", "open", "write", "fsync", "link", "replace", "unlink", "close")
+WRITE_CALLS = ("mkdir", "open", "write", "fsync", "link", "replace", "unlink", "rmdir", "close")
 
 
 def manifest(name: str = "digits", key: str = "key-1") -> Manifest:

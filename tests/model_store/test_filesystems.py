@@ -13,7 +13,8 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from model_store import generations
 from model_store.errors import Conflict, IntegrityError, ModelNotFound, StoreError
-from model_store.filesystems import RemoteFileSystem, is_inside, local_path
+from model_store.filesystems import is_inside, local_path
+from model_store.remote import RemoteFileSystem
 from model_store.store import Store
 from tests.model_store.publishing import MODEL_BYTES, manifest, write_model
 

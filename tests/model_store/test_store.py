@@ -190,6 +190,27 @@ def test_flipped_bit_is_found_on_read_and_checkout(
     assert not (tmp_path / "out" / "model.onnx").exists()
 
 
+def test_every_flipped_bit_of_a_small_file_and_samples_of_a_large_one_are_found(
+    store: Store, files: dict[str, Path]
+) -> None:
+    published = store.publish(manifest(), files)
+    for name, bits in {"external/weights.bin": range(7 * 8), "model.onnx": range(0, 3_072_000 * 8, 999_983)}.items():
+        path = blob(store, published, name)
+        path.chmod(0o644)
+        for bit in bits:
+            with path.open("r+b") as file:
+                file.seek(bit // 8)
+                right = file.read(1)[0]
+                file.seek(bit // 8)
+                file.write(bytes([right ^ 1 << bit % 8]))
+                file.flush()
+                with pytest.raises(IntegrityError):
+                    store.read(published.files[name])
+                file.seek(bit // 8)
+                file.write(bytes([right]))
+    assert store.read(published.files["model.onnx"]) == MODEL_BYTES
+
+
 @pytest.mark.parametrize("size_bytes", [0, 1000])
 def test_truncated_blob_is_found(store: Store, files: dict[str, Path], tmp_path: Path, size_bytes: int) -> None:
     published = store.publish(manifest(), files)
@@ -259,7 +280,7 @@ def test_digest_that_is_a_path_is_refused(store: Store, tmp_path: Path) -> None:
     [
         (b"", "not a manifest"),
         (b'{"format": 1, "name"', "not a manifest"),
-        (encode_manifest(msgspec.structs.replace(manifest(), version=1, format=2)), "manifest format 2"),
+        (encode_manifest(msgspec.structs.replace(manifest(), version=1, format=3)), "manifest format 3"),
         (encode_manifest(msgspec.structs.replace(manifest(), version=7)), "it says digits v7"),
         (encode_manifest(msgspec.structs.replace(manifest("other"), version=1)), "it says other v1"),
     ],

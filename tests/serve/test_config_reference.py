@@ -42,9 +42,12 @@ def test_a_row_tells_type_default_bounds_variable_and_description() -> None:
     assert row in render_reference().splitlines()
 
 
-def test_variables_are_those_of_store_gateway_and_access() -> None:
+def test_variables_are_those_of_single_values_outside_of_models() -> None:
     assert [key.environment for key in config_keys().values() if key.environment] == [
         "ONEGATE_STORE",
+        "ONEGATE_STORE_CACHE_FOLDER",
+        "ONEGATE_STORE_CACHE_MAX_GIB",
+        "ONEGATE_SIGNING_REQUIRED",
         "ONEGATE_GATEWAY_HOST",
         "ONEGATE_GATEWAY_HTTP_PORT",
         "ONEGATE_GATEWAY_GRPC_PORT",

@@ -30,6 +30,7 @@ STATUSES = {
     "IntegrityError": Status(500, "DATA_LOSS"),
     "Unauthenticated": Status(401, "UNAUTHENTICATED"),
     "RateLimited": Status(429, "RESOURCE_EXHAUSTED"),
+    "NotSigned": Status(403, "PERMISSION_DENIED"),
     "Forbidden": Status(403, "PERMISSION_DENIED"),
     "Conflict": Status(409, "ABORTED"),
     "InternalError": Status(500, "INTERNAL"),

@@ -36,6 +36,7 @@ from serve.routing import (
     with_replicas,
 )
 from serve.runtimes.base import Runtime
+from serve.store_policy import StorePolicy
 from tests.serve.tiny_versions import FunctionRuntime, GatedExecutor, dispatcher_of, entry, manifest
 from tests.serve.waiting import eventually
 
@@ -101,11 +102,11 @@ class Gateway:
 def held_up(allowed: threading.Event, loads: list[int] | None = None) -> Callable[..., Runtime]:
     """`load_version` that waits to be allowed, and notes the CPUs of what it loads."""
 
-    def load(store_url: str, entry: VersionEntry, folder: Path) -> Runtime:
+    def load(store_url: str, entry: VersionEntry, folder: Path, policy: StorePolicy) -> Runtime:
         if loads is not None:
             loads.append(entry.serve.cpus)
         assert allowed.wait(5)
-        return load_version(store_url, entry, folder)
+        return load_version(store_url, entry, folder, policy)
 
     return load
 

@@ -1,0 +1,144 @@
+"""`onegate prune`: what it says, and what desired state keeps."""
+
+from __future__ import annotations
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from converters.publish import convert_and_publish
+from model_store import generations
+from model_store.store import Store
+from serve.cli import main
+from serve.config import config_of
+from serve.needed_versions import NeededVersions
+from serve.preparation import conversion_options
+from tests.e2e.running import free_ports
+from tests.model_store.publishing import manifest, write_model
+from tests.model_store.test_pruning import make_old, orphan
+from tests.serve.test_preparation import export_linear, model
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """Five versions of `digits` that share their files."""
+    store = Store.open(str(tmp_path / "store"))
+    for number in range(1, 6):
+        store.publish(manifest(key=f"key-{number}"), write_model(tmp_path / "made"))
+    return store
+
+
+def onegate(tmp_path: Path, *words: object) -> Result:
+    return CliRunner().invoke(main, ["prune", *map(str, words), "--store", str(tmp_path / "store")])
+
+
+def desire(store: Store, *models: dict[str, Any], management_port: int | None = None) -> None:
+    """A generation with these models, of a gateway that does not run, or of which the management port answers."""
+    ports = dict(zip(("http_port", "grpc_port", "management_port"), free_ports(3), strict=True))
+    ports["management_port"] = management_port or ports["management_port"]
+    config = config_of({"store": store.url, "gateway": ports, "models": list(models)}, "a test")
+    generations.append(store, max(generations.numbers(store), default=0) + 1, config.document())
+
+
+def test_what_is_removed_is_told(store: Store, tmp_path: Path) -> None:
+    orphan(store, b"x" * 2**20)
+    young = onegate(tmp_path)
+    assert (young.exit_code, young.stdout) == (
+        0,
+        "removed files that no version needs: 0, 0.0 MiB\n"
+        "files that no version needs and that are younger than 24 hours stay: 1\n",
+    )
+    make_old(store)
+
+    assert onegate(tmp_path, "--dry-run").stdout == "would remove files that no version needs: 1, 1.0 MiB\n"
+    assert onegate(tmp_path, "--keep", 4).stdout == (
+        "removed digits version 1\nremoved files that no version needs: 1, 1.0 MiB\n"
+    )
+    assert store.versions("digits") == [2, 3, 4, 5]
+
+
+def test_json_is_for_programs(store: Store, tmp_path: Path) -> None:
+    orphan(store)
+    make_old(store)
+
+    assert json.loads(onegate(tmp_path, "--keep", 4, "--dry-run", "--json").stdout) == {
+        "dry_run": True,
+        "versions": [{"name": "digits", "version": 1}],
+        "blobs": 1,
+        "bytes": 6,
+        "leftovers": 0,
+        "young": 0,
+    }
+
+
+def test_versions_that_any_generation_names_stay(store: Store, tmp_path: Path) -> None:
+    desire(store, {"name": "digits", "versions": [{"version": 1}]})
+    desire(store, {"name": "digits", "versions": [{"version": 3, "traffic": 100}, {"version": 4, "traffic": 0}]})
+    make_old(store)
+
+    assert onegate(tmp_path, "--keep", 1).exit_code == 0
+    assert store.versions("digits") == [1, 3, 4, 5]
+
+
+class _State(BaseHTTPRequestHandler):
+    """A management port where version 2 of `digits` is served."""
+
+    def do_GET(self) -> None:
+        if self.headers["Authorization"] != "Bearer the-key":
+            self.send_error(401)
+            return
+        body = json.dumps({"models": [{"name": "digits", "version": 2}, {"name": "new", "version": None}]}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None: ...
+
+
+def test_version_that_a_running_gateway_serves_stays(store: Store, tmp_path: Path) -> None:
+    make_old(store)
+    with ThreadingHTTPServer(("127.0.0.1", 0), _State) as server:
+        threading.Thread(target=server.serve_forever).start()
+        desire(store, {"name": "digits", "versions": [{"version": 4}]}, management_port=server.server_port)
+        refused = onegate(tmp_path, "--keep", 1)
+        unchanged = store.versions("digits")
+        result = onegate(tmp_path, "--keep", 1, "--key", "the-key")
+        server.shutdown()
+
+    assert (refused.exit_code, unchanged) == (1, [1, 2, 3, 4, 5])
+    assert result.exit_code == 0
+    assert store.versions("digits") == [2, 4, 5]
+
+
+def test_version_of_the_source_as_it_is_now_stays(tmp_path: Path) -> None:
+    store = Store.open(str(tmp_path / "store"))
+    source = export_linear(tmp_path / "m.onnx", 2.0)
+    described = {"name": "m", "source": str(source)}
+    convert_and_publish(store, "m", source, conversion_options(model(source=str(source))))
+    for number in (2, 3):
+        store.publish(manifest("m", f"key-{number}"), write_model(tmp_path / "made"))
+    desire(store, described)
+
+    needed = NeededVersions(store, print)
+    assert needed("m") == {1}
+    assert needed("other") == set()
+
+
+def test_source_that_can_not_be_read_keeps_all_versions_and_says_so(store: Store, tmp_path: Path) -> None:
+    desire(store, {"name": "digits", "source": str(tmp_path / "absent.onnx")})
+    make_old(store)
+
+    result = onegate(tmp_path, "--keep", 1)
+    assert store.versions("digits") == [1, 2, 3, 4, 5]
+    assert result.stderr.startswith("onegate: all versions of 'digits' are kept: source ")
+    assert "absent.onnx" in result.stderr
+
+
+def test_keeping_none_is_wrong_usage(tmp_path: Path) -> None:
+    assert onegate(tmp_path, "--keep", 0).exit_code == 2
