@@ -101,8 +101,11 @@ class Running:
 
     def serve_processes(self, application: str, deployment: str) -> list[psutil.Process]:
         """The processes of a Ray Serve deployment."""
-        title = f"ray::ServeReplica:{application}:{deployment}"
-        return [process for process in self.processes() if _title(process).startswith(title)]
+        return self.titled(f"ray::ServeReplica:{application}:{deployment}")
+
+    def titled(self, beginning: str) -> list[psutil.Process]:
+        """The processes whose title begins so; Ray gives its workers titles."""
+        return [process for process in self.processes() if _title(process).startswith(beginning)]
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Ends it and returns its exit code."""
