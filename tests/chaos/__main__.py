@@ -18,7 +18,7 @@ from tests.chaos.world import World
 from tests.e2e.running import running
 
 SERVE = {
-    "apart": {"executor": "replicas", "replicas": 2},
+    "apart": {"executor": "replicas", "replicas": 1},
     "inline": {"executor": "inline"},
     "guest": {"executor": "replicas"},
 }

@@ -66,6 +66,14 @@ class Timeline:
         return any(call.outcome in allowed for allowed in self._allowed[first:last])
 
 
+@dataclass(frozen=True)
+class Gap:
+    """Time between two answers to a steady load on one model, and the last thing that was done before its end."""
+
+    seconds: float
+    after: str
+
+
 @dataclass
 class Verdict:
     """What a run has shown. `wrong` are answers of a version that had no right to answer, or not the version's own."""
@@ -75,10 +83,8 @@ class Verdict:
     wrong: list[Call] = field(default_factory=list)
     retried: int = 0
     slowest_s: float = 0.0
-    longest_gap_s: float = 0.0
-    """Between two answers to a steady load: how long nobody was answered."""
-    gap_after: str = ""
-    """The last thing that was done before that gap ended."""
+    gaps: dict[str, Gap] = field(default_factory=dict)
+    """Of each model the longest."""
     versions: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -131,13 +137,11 @@ class Recorder:
             verdict.versions[f"{call.model} {call.told}"] += 1
             if not right or factors.setdefault((call.model, call.told), call.outcome) != call.outcome:
                 verdict.wrong.append(call)
-        self._find_gap(verdict)
+        verdict.gaps = {model: self._longest_gap(model) for model in sorted(self._timelines)}
         return verdict
 
-    def _find_gap(self, verdict: Verdict) -> None:
-        answered = sorted(call.answered for call in self._calls)
-        for before, after in pairwise(answered):
-            if after - before > verdict.longest_gap_s:
-                verdict.longest_gap_s = after - before
-                earlier = [text for when, text in self._events if when <= after]
-                verdict.gap_after = earlier[-1] if earlier else ""
+    def _longest_gap(self, model: str) -> Gap:
+        answered = sorted(call.answered for call in self._calls if call.model == model)
+        seconds, end = max(((after - before, after) for before, after in pairwise(answered)), default=(0.0, 0.0))
+        earlier = [text for when, text in self._events if when <= end]
+        return Gap(seconds, earlier[-1] if earlier else "nothing")

@@ -21,7 +21,8 @@ def tell(title: str, recorder: Recorder, *, as_json: bool, **facts: Any) -> bool
         click.echo(json.dumps({"title": title, **facts, **_plain(verdict)}, indent=2))
         return verdict.passed
     click.echo(f"{title}: {verdict.calls:,} requests, {len(verdict.failed)} failed, {len(verdict.wrong)} wrong answers")
-    click.echo(f"  longest gap between two answers {verdict.longest_gap_s:.3f} s ({verdict.gap_after or 'no event'})")
+    for model, gap in verdict.gaps.items():
+        click.echo(f"  longest gap between two answers of {model}: {gap.seconds:.3f} s, after: {gap.after}")
     click.echo(
         f"  slowest answer {verdict.slowest_s:.3f} s; {verdict.retried} requests sent again after a cut connection"
     )
@@ -43,8 +44,9 @@ def _plain(verdict: Verdict) -> dict[str, Any]:
         "failed": dict(Counter(map(_text, verdict.failed))),
         "wrong": dict(Counter(map(_text, verdict.wrong))),
         "retried": verdict.retried,
-        "longest_gap_s": round(verdict.longest_gap_s, 3),
-        "longest_gap_after": verdict.gap_after,
+        "longest_gaps": {
+            model: {"seconds": round(gap.seconds, 3), "after": gap.after} for model, gap in verdict.gaps.items()
+        },
         "slowest_s": round(verdict.slowest_s, 3),
         "answers_by_version": dict(verdict.versions),
     }

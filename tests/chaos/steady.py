@@ -20,7 +20,7 @@ from tests.chaos.world import World
 from tests.e2e.running import running
 
 SERVE = {
-    "apart": {"executor": "replicas", "replicas": 2},
+    "apart": {"executor": "replicas", "replicas": 1},
     "inline": {"executor": "inline"},
     "guest": {"executor": "inline"},
 }
@@ -39,7 +39,7 @@ STEPS: tuple[Step, ...] = (
     ("canary of inline at 50%", lambda world: world.shift("inline", 50)),
     ("rollback of apart", lambda world: world.rollback("apart")),
     ("rollback of inline", lambda world: world.rollback("inline")),
-    ("other batching for apart", lambda world: world.retune("apart", batching={"max_batch_size": 32})),
+    ("other batching for apart", lambda world: world.retune("apart", batching={"max_queue": 2048})),
     ("guest retired", lambda world: world.retire("guest")),
     ("a replica of apart killed", lambda world: world.kill_replica("apart")),
     ("onegate's controller killed", lambda world: world.kill_controller()),
