@@ -5,13 +5,14 @@ BIN := $(VENV)/bin
 # Each imports the frameworks anew: more of them need more memory, and two cores are kept busy by two.
 WORKERS ?= 2
 COUNT ?= 100000
+SEED ?= 1
 STAMP := $(VENV)/.installed
 PROTOS := $(basename $(notdir $(wildcard serve/protocols/*.proto)))
 PROTOC = $(BIN)/python -m grpc_tools.protoc -Iserve/protocols --include_imports
 EXTRAS := torch,tensorflow,sklearn,boosting,dev
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check e2e fuzz bench bench-peers docs proto models format clean
+.PHONY: help run test check e2e chaos gpu-check fuzz bench bench-peers docs proto models format clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +35,12 @@ test: $(STAMP) ## Run the tests, on two processes (WORKERS=)
 
 e2e: $(STAMP) ## Run the end-to-end tests: the real thing on free ports
 	@$(BIN)/python -m pytest tests/e2e
+
+chaos: $(STAMP) ## Change, kill and stall a running gateway for ten minutes under load, and check every answer (SEED=)
+	@$(BIN)/python -m tests.chaos --seed $(SEED)
+
+gpu-check: $(STAMP) ## Compare this machine's GPU with its CPU; without one it says that nothing was shown
+	@$(BIN)/python -m tests.gpu.check
 
 check: $(STAMP) ## Format, lint, types, generated files fresh
 	@$(BIN)/ruff format --check --quiet . || { echo "run: make format" >&2; exit 1; }

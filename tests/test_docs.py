@@ -89,11 +89,11 @@ def _check_options(name: str, words: list[str]) -> None:
 
 
 def test_every_make_target_in_the_docs_exists() -> None:
-    targets = set(re.findall(r"^([a-z0-9]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = {
         (_name(page), target)
         for page in PAGES
-        for target in re.findall(r"(?:`|\$ )make ([a-z0-9]+)", page.read_text(encoding="utf-8"))
+        for target in re.findall(r"(?:`|\$ )make ([a-z0-9-]+)", page.read_text(encoding="utf-8"))
     }
     assert {target for _, target in named} >= {"run", "test", "check", "e2e"}
     assert sorted((page, target) for page, target in named if target not in targets) == []
