@@ -1,4 +1,7 @@
-"""`python -m tests.chaos`: ten minutes of random changes, kills and stalls, in an order that a seed gives."""
+"""`python -m tests.chaos`: ten minutes of random changes, kills and stalls, in an order that a seed gives.
+
+The store is on an S3 server of this process, the way to which is spoilt now and then.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +19,13 @@ from tests.chaos.recorder import Recorder
 from tests.chaos.report import tell
 from tests.chaos.world import World
 from tests.e2e.running import running
+from tests.model_store.s3 import s3_way
 
 SERVE = {
-    "apart": {"executor": "replicas", "replicas": 1},
+    # A fraction, so that two cores hold the replicas of all versions that are there at once.
+    "apart": {"executor": "replicas", "replicas": 2, "cpus": 0.25},
     "inline": {"executor": "inline"},
-    "guest": {"executor": "replicas"},
+    "guest": {"executor": "replicas", "cpus": 0.25},
 }
 PAUSE_S = (0.2, 6.0)
 PERCENTS = (1, 10, 25, 50, 90)
@@ -53,6 +58,9 @@ DEEDS: dict[str, tuple[int, Deed]] = {
     "replica hangs": (1, lambda world, chance: world.hang_replica("apart", chance.uniform(0.5, 8.0))),
     "controller killed": (2, lambda world, chance: world.kill_controller()),
     "Ray Serve's controller killed": (1, lambda world, chance: world.kill_serve_controller()),
+    "store slow": (1, lambda world, chance: world.spoil_store("slow", chance.uniform(2.0, 10.0))),
+    "store silent": (1, lambda world, chance: world.spoil_store("silent", chance.uniform(1.0, 5.0))),
+    "store away": (1, lambda world, chance: world.spoil_store("away", chance.uniform(1.0, 5.0))),
 }
 """Name -> how often it is drawn, and what it does."""
 
@@ -68,8 +76,8 @@ def main(seconds: float, rate: int, seed: int, as_json: bool) -> None:
     Example: python -m tests.chaos --seconds 60 --seed 7
     """
     recorder, chance = Recorder(), random.Random(seed)
-    with tempfile.TemporaryDirectory(prefix="og-") as folder:
-        world = World(Path(folder), recorder, SERVE)
+    with tempfile.TemporaryDirectory(prefix="og-") as folder, s3_way() as way:
+        world = World(Path(folder), recorder, SERVE, way)
         with running(Path(folder), world.config()) as gateway:
             world.gateway = gateway
             gateway.wait_until_settled()

@@ -20,7 +20,8 @@ from tests.chaos.world import World
 from tests.e2e.running import running
 
 SERVE = {
-    "apart": {"executor": "replicas", "replicas": 1},
+    # A fraction, so that two cores hold the replicas of two versions.
+    "apart": {"executor": "replicas", "replicas": 2, "cpus": 0.5},
     "inline": {"executor": "inline"},
     "guest": {"executor": "inline"},
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import signal
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ import psutil
 from tests.chaos.recorder import ABSENT, NOT_YET, Recorder
 from tests.e2e.models import write_multiplier
 from tests.e2e.running import Running
+from tests.model_store.s3 import BUCKET, Trouble, Way
 
 AGAIN_S = 0.5
 PATIENCE_S = 60.0
@@ -38,9 +40,13 @@ class Served:
 
 
 class World:
-    """Models by name on one gateway; `serve` says how each is run."""
+    """Models by name on one gateway; `serve` says how each is run. `way` is the one to a store on S3."""
 
-    def __init__(self, folder: Path, recorder: Recorder, serve: dict[str, dict[str, Any]]) -> None:
+    def __init__(
+        self, folder: Path, recorder: Recorder, serve: dict[str, dict[str, Any]], way: Way | None = None
+    ) -> None:
+        self._way = way
+        self._spoilt: threading.Timer | None = None
         self._folder = folder
         self._recorder = recorder
         self._serve = serve
@@ -56,7 +62,9 @@ class World:
     def config(self) -> dict[str, Any]:
         """The file's content."""
         models = [self._document(model, served) for model, served in self.wanted.items()]
-        return {"store": "store", "models": models}
+        if self._way is None:
+            return {"store": "store", "models": models}
+        return {"store": f"s3://{BUCKET}/store", "store_cache": {"folder": "cache"}, "models": models}
 
     @property
     def running(self) -> Running:
@@ -89,11 +97,16 @@ class World:
         """The model as it was served before, by one command. The file then says so too, or the next change of it would
         bring back what was rolled back."""
         now, earlier = self.wanted[model], self._history[model]
-        before = next(served for served in reversed(earlier) if served.shares != now.shares)
+        before = next((served for served in reversed(earlier) if served != now), None)
+        if before is None:
+            return
+        # One that is repeated because its answer was lost would go forward again.
+        self.until_whole()
         timeline = self._recorder.timeline(model)
         timeline.allow(before.factors)
-        self._command("rollback", model)
-        self._want(model, replace(before, serve=now.serve))
+        done = self.running.command("rollback", model)
+        assert done.returncode == 0, done.stderr
+        self._want(model, before)
         timeline.settle(before.factors)
 
     def retune(self, model: str, **serve: Any) -> None:
@@ -143,6 +156,20 @@ class World:
         for victim in self.running.ray_processes("ray::ServeController"):
             self._kill(victim)
 
+    def spoil_store(self, trouble: Trouble, seconds: float) -> None:
+        """The way to the store is spoilt for so long, while other things go on; what was spoilt before is mended
+        first."""
+        assert self._way is not None, "only a store on S3 has a way"
+        self.mend_store()
+        self._way.spoil(trouble)
+        self._spoilt = threading.Timer(seconds, self._way.spoil, ("none",))
+        self._spoilt.start()
+
+    def mend_store(self) -> None:
+        """Returns when the way to the store is as it should be."""
+        if self._spoilt is not None:
+            self._spoilt.join()
+
     def kill_gateway(self) -> psutil.Process:
         """SIGKILL to one gateway replica; returns it."""
         victim = self.running.serve_processes("onegate", "Gateway")[0]
@@ -162,7 +189,8 @@ class World:
         raise AssertionError(f"{what}: not within {PATIENCE_S} s; state: {self.running.state()}")
 
     def until_whole(self) -> None:
-        """Waits until every model is served by as many replicas as are wanted."""
+        """Waits until the store is there and every model is served by as many replicas as are wanted."""
+        self.mend_store()
 
         def whole() -> bool:
             rows = [row for model in self.wanted for row in self.running.rows(model)]
