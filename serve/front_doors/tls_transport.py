@@ -180,7 +180,7 @@ class TlsTransport(asyncio.BufferedProtocol):
         if self._backlog or not self._writable or len(data) > RECORD_BYTES:
             self.writelines((data,))
         elif data and not (self._closing or self._ends):
-            self._ssl.write(data)
+            self._encrypted(data)
             self._flush()
 
     def writelines(self, parts: Iterable[Part]) -> None:
@@ -242,11 +242,25 @@ class TlsTransport(asyncio.BufferedProtocol):
         while self._backlog and left > 0:
             part = self._backlog.popleft()
             # A record of it.
-            count = self._ssl.write(part[:left])
+            count = self._encrypted(part[:left])
+            if self._raw.is_closing():
+                return
             if count < len(part):
                 self._backlog.appendleft(part[count:])
             left -= count
             self._backlog_bytes -= count
+
+    def _encrypted(self, part: Part) -> int:
+        """Encrypts the beginning of `part`; returns how much. Behind what was no TLS, or an alert, nothing can be said
+        any more: the connection ends."""
+        try:
+            return self._ssl.write(part)
+        except ssl.SSLError as error:
+            log.debug("a connection is ended that takes nothing more: %s", error)
+            self._backlog.clear()
+            self._backlog_bytes = 0
+            self._raw.abort()
+            return 0
 
     def _flush(self) -> None:
         if self._outgoing.pending and not self._raw.is_closing():

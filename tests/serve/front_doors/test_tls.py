@@ -9,8 +9,9 @@ import shutil
 import socket
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,6 +29,9 @@ from tests.serve.waiting import eventually
 
 LARGE = bytes(range(256)) * 30_000
 """7.7 MB."""
+
+NO_RECORD = b"\x17\x03\x03\x00\x20" + b"x" * 32
+"""It has the form of one, and can't be decrypted."""
 
 
 class Port:
@@ -402,10 +406,12 @@ async def test_a_client_that_leaves_in_its_body_is_not_answered(port: Port) -> N
     client.close()
 
 
-async def test_a_record_that_was_changed_on_its_way_ends_the_connection(port: Port) -> None:
+@asynccontextmanager
+async def by_hand(port: Port) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter, ssl.SSLObject, Any]]:
+    """Behind the handshake: the socket, TLS, and what TLS has to send."""
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     end = trusting(port.ca).wrap_bio(incoming, outgoing, server_hostname="localhost")
-    reader, writer = await asyncio.open_connection("127.0.0.1", port.port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port.port, limit=1024)
     async with asyncio.timeout(10):
         while True:
             try:
@@ -415,13 +421,44 @@ async def test_a_record_that_was_changed_on_its_way_ends_the_connection(port: Po
                 writer.write(outgoing.read())
                 incoming.write(await reader.read(65536))
         writer.write(outgoing.read())
+        yield reader, writer, end, outgoing
+    writer.close()
+
+
+@pytest.mark.parametrize("refused", [False, True])
+async def test_garbage_behind_a_request_ends_its_own_connection_alone(port: Port, refused: bool) -> None:
+    """In one piece, and so read at once: a refusal is written before the end is known."""
+    async with by_hand(port) as (reader, writer, end, outgoing):
+        end.write(GET.replace(b"HTTP/1.1", b"HTTP/x.1") if refused else GET)
+        writer.write(outgoing.read() + NO_RECORD)
+        with suppress(ConnectionError):
+            await reader.read()
+        await eventually(port.is_deserted)
+
+
+async def test_garbage_in_the_middle_of_an_answer_ends_its_own_connection_alone(port: Port) -> None:
+    """What is left of the answer can't be encrypted any more."""
+    port.echo.reply = HttpReply(200, LARGE)
+    async with by_hand(port) as (reader, writer, end, outgoing):
+        end.write(GET)
+        writer.write(outgoing.read())
+        await eventually(lambda: any(each._paused for each in _transports(port)))
+        writer.write(NO_RECORD)
+        await eventually(lambda: any(each._over for each in _transports(port)))
+        with suppress(ConnectionError):
+            while await reader.read(1 << 20):
+                pass
+        await eventually(port.is_deserted)
+
+
+async def test_a_record_that_was_changed_on_its_way_ends_the_connection(port: Port) -> None:
+    async with by_hand(port) as (reader, writer, end, outgoing):
         end.write(GET)
         record = bytearray(outgoing.read())
         record[-1] ^= 1
         writer.write(record)
         await reader.read()
     assert port.echo.asked == []
-    writer.close()
 
 
 async def test_connections_leave_nothing_for_the_collector(port: Port) -> None:
@@ -446,6 +483,10 @@ async def test_connections_leave_nothing_for_the_collector(port: Port) -> None:
         assert [type(each) for each in gc.get_objects() if type(each) in kinds] == []
     finally:
         gc.enable()
+
+
+def _transports(port: Port) -> list[TlsTransport]:
+    return [each._transport for each in port.listener._connections.open]  # type: ignore[misc]
 
 
 def _all_of(raw: socket.socket) -> bytes:
