@@ -142,6 +142,7 @@ class Gateway:
             max_requests=settings.max_requests,
             regions=self._loader.regions,
             guard=self._guard,
+            origins=settings.cors_origins,
         )
         return Cors(door, settings.cors_origins) if settings.cors_origins else door
 

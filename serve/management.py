@@ -24,6 +24,7 @@ from serve.config import Config, parse_config
 from serve.desired import Change
 from serve.dialects.base import HttpReply, HttpRequest, own_error
 from serve.errors import presentable
+from serve.front_doors.cors import is_of_own_page
 from serve.front_doors.http import challenge
 from serve.front_doors.http_connection import HttpApplication
 from serve.history import LIMIT, History
@@ -113,6 +114,9 @@ class Management:
         caller = request.caller
         CALLER.set((caller and caller.name) or claimed_user(request.header(USER_HEADER)))
         try:
+            if self._guard is not None and caller is not None:
+                # Once more: it may have ended while the body came.
+                self._guard.require(caller, route_need(request.method, request.path))
             with nullcontext() if caller is None or caller.limits is None else caller.limits:
                 return _reply(200, await handler(model, request.body, parse_qs(request.query)))
         except Exception as error:
@@ -189,10 +193,9 @@ def _refuse_foreign(request: HttpRequest) -> None:
     origin = request.header("origin")
     try:
         local = _is_loopback(urlsplit(f"//{host}").hostname or "")
-        own = origin is None or urlsplit(origin).netloc == host
     except ValueError:
-        local = own = False
-    if not (local and own):
+        local = False
+    if not (local and is_of_own_page(request)):
         raise Forbidden(f"management answers local programs only, got Host {host!r} and Origin {origin!r}")
 
 

@@ -6,13 +6,15 @@ use its own ports, where it opens them.
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from serve.dialects.base import HttpRequest
-from serve.front_doors.http_bodies import too_large
+from model_store.errors import InvalidInput
+from serve.dialects.base import HttpReply, HttpRequest
+from serve.front_doors.http_bodies import BodyTimeout, too_large
 from serve.front_doors.http_connection import HttpApplication
 from serve.gateway import Gateway, GatewaySettings
 
@@ -25,28 +27,12 @@ class ProxiedGateway(Gateway):
         self, settings: GatewaySettings, controller: Any = None, listen: bool = True
     ) -> None:
         self._listens = listen
-        self._under_way = 0
         await super().__init__(settings)
-        self._proxied: HttpApplication = self._http_door()
+        self._proxied = ProxiedDoor(self._http_door(), settings.body_timeout_s)
 
     async def __call__(self, request: Request) -> Response:
         """Ray Serve's proxy has received a request's headers; its body follows."""
-        self._under_way += 1
-        try:
-            asked = _without_body(request)
-            try:
-                limit = self._proxied.admit(asked, self._under_way - 1)
-                asked.content = await _body(request, limit)
-            except Exception as error:
-                reply = self._proxied.refuse(asked, error)
-            else:
-                reply = await self._proxied.answer(asked)
-        finally:
-            self._under_way -= 1
-        answer = Response(b"".join((reply.body, *reply.tail)), reply.status)
-        for name, value in reply.headers:
-            answer.headers.append(name, value)
-        return answer
+        return await self._proxied.answer(request)
 
     async def _open_doors(self) -> None:
         if self._listens:
@@ -62,23 +48,64 @@ class ProxiedGateway(Gateway):
             await super()._close_doors(timeout_s)
 
 
+class ProxiedDoor:
+    """Brings what Ray Serve's proxies send before the application of an HTTP port. A body has `body_timeout_s`."""
+
+    def __init__(self, application: HttpApplication, body_timeout_s: float) -> None:
+        self._application = application
+        self._body_timeout_s = body_timeout_s
+        self._under_way = 0
+
+    async def answer(self, request: Request) -> Response:
+        """The reply, to errors too."""
+        self._under_way += 1
+        try:
+            reply = await self._reply(_without_body(request), request)
+        finally:
+            self._under_way -= 1
+        answer = Response(b"".join((reply.body, *reply.tail)), reply.status)
+        for name, value in reply.headers:
+            answer.headers.append(name, value)
+        return answer
+
+    async def _reply(self, asked: HttpRequest, request: Request) -> HttpReply:
+        try:
+            limit = self._application.admit(asked, self._under_way - 1)
+            async with asyncio.timeout(self._body_timeout_s):
+                asked.content = await _body(request, limit)
+        except TimeoutError:
+            late = BodyTimeout(f"the body did not arrive within {self._body_timeout_s:g} s")
+            return self._application.refuse(asked, late)
+        except Exception as error:
+            return self._application.refuse(asked, error)
+        return await self._application.answer(asked)
+
+
 def _without_body(request: Request) -> HttpRequest:
+    # Of a header that comes twice the values stand side by side, as at the gateway's own port: two keys are none.
+    headers: dict[str, str] = {}
+    for name, value in request.headers.items():
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
     return HttpRequest(
         request.method,
         request.scope["path"],
         b"",
-        request.headers.get,
-        request.headers,
+        headers.get,
+        headers,
         request.scope["query_string"].decode("latin-1"),
     )
 
 
 async def _body(request: Request, limit: int) -> bytes:
-    """Raises `PayloadTooLarge` for more than `limit` bytes, before all of it is taken."""
+    """Raises `PayloadTooLarge` for more than `limit` bytes, before all of it is taken, and `InvalidInput` for less than
+    was announced."""
     parts, size = [], 0
-    async for part in request.stream():
-        parts.append(part)
-        size += len(part)
-        if size > limit:
-            raise too_large(limit, "more")
+    try:
+        async for part in request.stream():
+            parts.append(part)
+            size += len(part)
+            if size > limit:
+                raise too_large(limit, "more")
+    except ClientDisconnect:
+        raise InvalidInput("the client left before its body was there") from None
     return b"".join(parts)

@@ -100,7 +100,14 @@ class Guard:
         large = length is not None and int(length) > SMALL_BODY_BYTES
         if large or not (method in _QUESTIONS or caller.grants.scopes):
             raise denied(caller, Need.INFER)
-        return min(limit, SMALL_BODY_BYTES)
+        return self.message_limit(caller, limit)
+
+    def message_limit(self, caller: Caller, limit: int) -> int:
+        """How many bytes a body or message may have, of `limit`, unpacked where it came compressed; a negative `limit`
+        is none. Callers who may neither call models nor manage them need no large one."""
+        if caller.grants.may_send:
+            return limit
+        return min(limit, SMALL_BODY_BYTES) if limit >= 0 else SMALL_BODY_BYTES
 
     def _caller(self, token: str) -> Caller:
         if self._secret and hmac.compare_digest(token, self._secret):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from urllib.parse import urlsplit
 
 from model_store.errors import Forbidden
 from serve.dialects.base import HttpReply, HttpRequest, own_error
@@ -92,6 +93,28 @@ class Cors:
             # What is kept for one page is not for another.
             ("vary", "origin"),
         ]
+
+
+def is_of_own_page(request: HttpRequest) -> bool:
+    """Whether no page in a browser sent the request, or one of the same host."""
+    origin = request.header("origin")
+    try:
+        return origin is None or urlsplit(origin).netloc == (request.header("host") or "")
+    except ValueError:
+        return False
+
+
+def refuse_foreign_page(request: HttpRequest, origins: Collection[str]) -> None:
+    """Raises `Forbidden` for a call without credentials from a page that is of no listed origin, nor of the port's own.
+
+    Browsers send much for any page, though that page can't read what is answered; a key it can't add.
+    """
+    known = request.caller is not None and request.caller.name
+    if not (known or is_of_own_page(request) or request.header("origin") in origins):
+        raise Forbidden(
+            f"gateway.cors_origins does not list the origin {request.header('origin')!r:.200}, whose pages may manage "
+            "models with a key only"
+        )
 
 
 def _is_question(request: HttpRequest) -> bool:

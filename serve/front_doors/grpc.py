@@ -81,10 +81,13 @@ class GrpcFrontDoor:
         """The call in a request (`Http2Application`)."""
         if head.made is None:
             head.made = read_head(head, self._methods)
+        limit = self._max_message_bytes
         if self._access is None:
-            return GrpcExchange(connection, number, head.length, head.made, self._max_message_bytes)
+            return GrpcExchange(connection, number, head.length, head.made, limit)
         made, caller = self._access.admit(head)
-        return GrpcExchange(connection, number, head.length, made, self._max_message_bytes, caller)
+        if caller is not None:
+            limit = self._access.message_limit(caller, limit)
+        return GrpcExchange(connection, number, head.length, made, limit, caller)
 
     def _listener(self, address: str) -> Http2Listener:
         host, _, port = address.rpartition(":")

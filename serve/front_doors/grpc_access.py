@@ -45,3 +45,7 @@ class GrpcAccess:
         except Exception as error:
             return CallHead(refusal=refusal_of(made.method.service, error)), None
         return made, caller
+
+    def message_limit(self, caller: Caller, limit: int) -> int:
+        """How many bytes a message may have, of `limit`, as the guard says."""
+        return self._guard.message_limit(caller, limit)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 
 from model_store.errors import InvalidInput, Overloaded, Unauthenticated
 from serve.access.guard import Guard
 from serve.dialects.base import ANY_SEGMENT, HttpDialect, HttpReply, HttpRequest, own_error
 from serve.errors import presentable
 from serve.front_doors.compression import COMPRESSED_FROM_BYTES, compressed, inflated
+from serve.front_doors.cors import refuse_foreign_page
 from serve.front_doors.http_bodies import BodyTimeout
 from serve.in_place import InPlace, InPlaceBytes
 from serve.inference import Answer, InferenceRequest, Query
+from serve.operations import Operation
 from serve.shared_memory import SHARED_FROM_BYTES, RegionPool
 
 _NOT_FOUND = HttpReply(404, b'{"error":"Not Found"}', [("content-type", "application/json")])
@@ -28,7 +30,8 @@ class HttpFrontDoor:
     """The application of an HTTP endpoint: `dialects` in front of `answer`.
 
     Of more than `max_requests` under way only those that ask, as health checks do, are taken. Large tensors are
-    received in `regions`, where there are some. `guard` lets calls in; None is for everybody.
+    received in `regions`, where there are some. `guard` lets calls in; None is for everybody. Of pages in browsers only
+    those of `origins` and the port's own may manage models without credentials.
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class HttpFrontDoor:
         max_requests: int = 4096,
         regions: RegionPool | None = None,
         guard: Guard | None = None,
+        origins: Collection[str] = (),
     ) -> None:
         self._dialects = {segment: dialect for dialect in dialects for segment in dialect.segments}
         self._other = self._dialects.get(ANY_SEGMENT)
@@ -48,6 +52,7 @@ class HttpFrontDoor:
         self._max_requests = max_requests
         self._regions = regions
         self._guard = guard
+        self._origins = origins
 
     def admit(self, request: HttpRequest, under_way: int) -> int:
         """The largest body; raises `InvalidInput` for too long a URL, `Overloaded` for a request too many, and what the
@@ -80,6 +85,10 @@ class HttpFrontDoor:
     def _dialect(self, request: HttpRequest) -> HttpDialect | None:
         return self._dialects.get(request.path[1:].partition("/")[0], self._other)
 
+    def _unpacked_limit(self, request: HttpRequest) -> int:
+        limit, caller = self._max_body_bytes, request.caller
+        return limit if self._guard is None or caller is None else self._guard.message_limit(caller, limit)
+
     async def answer(self, request: HttpRequest) -> HttpReply:
         """The dialect's reply, to errors too."""
         dialect = self._dialect(request)
@@ -88,10 +97,12 @@ class HttpFrontDoor:
         try:
             encoding = request.header("content-encoding")
             if encoding is not None:
-                request.content = await inflated(request.body, encoding, self._max_body_bytes)
+                request.content = await inflated(request.body, encoding, self._unpacked_limit(request))
             query = dialect.decode(request)
             if type(query) is InferenceRequest:
                 query.header = request.header
+            elif isinstance(query, Operation):
+                refuse_foreign_page(request, self._origins)
             if self._guard is None:
                 answer = await self._answer(query)
             else:

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from model_store.errors import ConfigError
+from model_store.errors import ConfigError, Forbidden
 from serve.config import parse_config
-from serve.front_doors.cors import Cors
+from serve.dialects.base import HttpRequest
+from serve.front_doors.cors import Cors, refuse_foreign_page
 from serve.front_doors.http_listener import HttpListener
 from tests.serve.front_doors.test_http_connection import Echo
 from tests.serve.front_doors.test_http_front_door import call
@@ -126,3 +127,27 @@ async def test_the_config_takes_whole_origins_only(origin: str) -> None:
 async def test_every_origin_and_others_contradict_each_other() -> None:
     with pytest.raises(ConfigError, match="others beside it mean nothing"):
         parse_config(f'{{"gateway": {{"cors_origins": ["*", "{SHOP}"]}}, "models": []}}', "c", Path("/"))
+
+
+@pytest.mark.parametrize(
+    ("origin", "origins", "may"),
+    [
+        (None, [], True),
+        ("http://gateway:8080", [], True),
+        ("https://shop.example", ["https://shop.example"], True),
+        ("https://shop.example", [], False),
+        # Everybody's page may read, and manages nothing.
+        ("https://shop.example", ["*"], False),
+        ("http://[", [], False),
+    ],
+)
+def test_who_manages_models_without_a_key_is_listed_or_of_the_same_host(
+    origin: str | None, origins: list[str], may: bool
+) -> None:
+    headers = {"host": "gateway:8080"} | ({} if origin is None else {"origin": origin})
+    request = HttpRequest("POST", "/v2/repository/models/m/unload", b"", headers.get)
+    if may:
+        refuse_foreign_page(request, origins)
+    else:
+        with pytest.raises(Forbidden, match="does not list the origin"):
+            refuse_foreign_page(request, origins)
