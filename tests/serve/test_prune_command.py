@@ -12,7 +12,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from converters.publish import convert_and_publish
-from model_store import generations
+from model_store import generations, served
+from model_store.served import Served
 from model_store.store import Store
 from serve.cli import main
 from serve.config import config_of
@@ -142,3 +143,53 @@ def test_source_that_can_not_be_read_keeps_all_versions_and_says_so(store: Store
 
 def test_keeping_none_is_wrong_usage(tmp_path: Path) -> None:
     assert onegate(tmp_path, "--keep", 0).exit_code == 2
+
+
+def serve_record(store: Store, number: int, *versions: int) -> None:
+    document = {"name": "digits", "versions": [{"version": version} for version in versions]}
+    served.append(store, Served(number, "digits", "2026-01-02T03:04:05+00:00", number, document))
+
+
+def test_versions_of_the_newest_two_served_records_stay(store: Store, tmp_path: Path) -> None:
+    serve_record(store, 1, 1)
+    serve_record(store, 2, 2, 3)
+    serve_record(store, 3, 4)
+    make_old(store)
+
+    assert onegate(tmp_path, "--keep", 1).exit_code == 0
+    assert store.versions("digits") == [2, 3, 4, 5]
+
+
+def test_a_damaged_record_counts_for_none_and_the_one_before_it_does(store: Store, tmp_path: Path) -> None:
+    serve_record(store, 1, 1)
+    serve_record(store, 2, 2)
+    serve_record(store, 3, 3)
+    damaged = tmp_path / "store" / "served" / "digits" / "3.json"
+    damaged.chmod(0o644)
+    damaged.write_bytes(damaged.read_bytes()[:-3])
+    make_old(store)
+
+    assert onegate(tmp_path, "--keep", 1).exit_code == 0
+    assert store.versions("digits") == [1, 2, 5]
+
+
+@pytest.mark.parametrize(("policy", "left"), [("all", [1, 2, 3, 4, 5]), ({"latest": 3}, [3, 4, 5])])
+def test_versions_that_the_store_decides_about_stay(store: Store, tmp_path: Path, policy: Any, left: list[int]) -> None:
+    desire(store, {"name": "digits", "versions": [{"version": 5}]})
+    desire(store, {"name": "digits", "versions": policy})
+    make_old(store)
+
+    result = onegate(tmp_path, "--keep", 1)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert store.versions("digits") == left
+
+
+def test_a_policy_of_before_needs_what_was_served_by_it(store: Store, tmp_path: Path) -> None:
+    desire(store, {"name": "digits", "versions": "all"}, {"name": "other", "versions": {"latest": 1}})
+    serve_record(store, 1, 2, 3)
+    desire(store, {"name": "digits", "versions": [{"version": 4}]})
+    serve_record(store, 2, 4)
+    make_old(store)
+
+    assert onegate(tmp_path, "--keep", 1).exit_code == 0
+    assert store.versions("digits") == [2, 3, 4, 5]
