@@ -267,8 +267,14 @@ class VersionLoader:
             await _update(replicas, entry)
             return replicas
         if entry.serve.executor == "upstream":
+            if self._policy.public_keys is not None:
+                await asyncio.get_running_loop().run_in_executor(self._threads, self._check_signed, entry)
             return await _upstream(entry)
         return await self._residency.executor(entry)
+
+    def _check_signed(self, entry: VersionEntry) -> None:
+        """Of a version that has no files here, as `load_version` does of others."""
+        self._policy.check(self._policy.open(self._store_url), entry.manifest)
 
     async def _load_inline(self, entry: VersionEntry) -> InlineExecutor:
         loop, batching = asyncio.get_running_loop(), entry.serve.batching

@@ -24,7 +24,7 @@ from serve.config_model import ModelConfig
 from serve.dispatcher import Dispatcher
 from serve.loading import VersionLoader, load_version
 from serve.preparation import Preparer
-from serve.routing import ModelRoute, Router, RoutingTable, ServeOptions, VersionEntry
+from serve.routing import ModelRoute, Router, RoutingTable, ServeOptions, UpstreamOptions, VersionEntry
 from serve.store_policy import StorePolicy, store_policy
 from tests.serve.tiny_versions import manifest
 from tests.serve.waiting import eventually
@@ -137,6 +137,32 @@ async def test_gateway_tells_why_it_does_not_load_an_unsigned_version(
 
     await eventually(lambda: loader.states.get(V1, "").startswith("NotSigned: "))
     assert "no trusted key vouches for version 1 of 'm': nobody has signed it" in loader.states[V1]
+
+
+async def test_unsigned_version_of_an_upstream_is_refused_when_a_gateway_takes_it_up(
+    store: Store, entry: VersionEntry, policy: StorePolicy, key: Ed25519PrivateKey, tmp_path: Path, free_port: int
+) -> None:
+    """It has no files; its manifest says who is called."""
+    there = msgspec.structs.replace(
+        entry.manifest,
+        key="there",
+        framework="upstream",
+        runtime="upstream",
+        source_name=f"grpc://127.0.0.1:{free_port}/m",
+        files={},
+    )
+    published = store.publish(there, {})
+    elsewhere = VersionEntry(published, ServeOptions("upstream", upstream=UpstreamOptions()))
+    loader = VersionLoader(Dispatcher(Router()), tmp_path / "loaded", "here", "secret", policy=policy)
+    loader.follow(RoutingTable(1, store.url, (elsewhere,)))
+    await eventually(lambda: loader.states.get(elsewhere.key, "").startswith("NotSigned: "))
+
+    sign(store, "m", published.version, key)
+    loader.follow(RoutingTable(2, store.url, (elsewhere,)))
+    # Nobody listens there, which is found out only once somebody may be called.
+    await eventually(lambda: elsewhere.key in loader._dispatcher.loaded)
+    loader.follow(RoutingTable(3, store.url))
+    await eventually(lambda: not loader.states)
 
 
 async def test_loads_that_wait_for_a_store_leave_other_threads_to_requests(
