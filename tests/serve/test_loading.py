@@ -106,7 +106,7 @@ def held_up(allowed: threading.Event, loads: list[int] | None = None) -> Callabl
         if loads is not None:
             loads.append(entry.serve.cpus)
         assert allowed.wait(5)
-        return load_version(store_url, entry, folder, policy)
+        return load_version(store_url, entry, folder, policy=policy)
 
     return load
 
@@ -136,7 +136,7 @@ async def test_a_version_is_ready_when_it_was_warmed_up_at_the_sizes_in_use(
 ) -> None:
     runtime = FunctionRuntime()
     seen: list[tuple[str | None, list[int]]] = []
-    monkeypatch.setattr("serve.loading.load_version", lambda *words: runtime)
+    monkeypatch.setattr("serve.loading.load_version", lambda *_, **__: runtime)
     entry = gateway.publish(2)
     sizes = Batching(max_batch_size=16, preferred=(4, 8))
     options = msgspec.structs.replace(entry.serve, batching=sizes)

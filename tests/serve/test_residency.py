@@ -22,6 +22,7 @@ from serve.reports import IDLE, LOADING, READY
 from serve.residency import BESIDE_FILES_BYTES, is_parked, resident_bytes
 from serve.routing import ModelRoute, Router, RoutingTable, ServeOptions, VersionEntry, VersionKey
 from serve.runtimes.base import Runtime
+from serve.store_policy import StorePolicy
 from tests.e2e.models import write_large
 from tests.serve.test_idle_models import memory_bytes
 from tests.serve.tiny_versions import manifest
@@ -100,12 +101,12 @@ async def gateway(tmp_path: Path) -> AsyncIterator[Gateway]:
     await gateway.hold()
 
 
-def held_up(allowed: threading.Event) -> Callable[[str, VersionEntry, Path], Runtime]:
+def held_up(allowed: threading.Event) -> Callable[..., Runtime]:
     """`load_version` that waits to be allowed."""
 
-    def load(store_url: str, entry: VersionEntry, folder: Path) -> Runtime:
+    def load(store_url: str, entry: VersionEntry, folder: Path, policy: StorePolicy) -> Runtime:
         assert allowed.wait(5)
-        return load_version(store_url, entry, folder)
+        return load_version(store_url, entry, folder, policy=policy)
 
     return load
 
@@ -170,9 +171,9 @@ async def test_many_requests_for_an_unloaded_version_load_it_once(
     _, parked = await gateway.hold_six()
     loads: list[str] = []
 
-    def counted(store_url: str, entry: VersionEntry, folder: Path) -> Runtime:
+    def counted(store_url: str, entry: VersionEntry, folder: Path, policy: StorePolicy) -> Runtime:
         loads.append(entry.key[0])
-        return load_version(store_url, entry, folder)
+        return load_version(store_url, entry, folder, policy=policy)
 
     monkeypatch.setattr("serve.loading.load_version", counted)
     assert await asyncio.gather(*(gateway.answer(parked) for _ in range(100))) == [parked] * 100

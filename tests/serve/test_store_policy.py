@@ -124,9 +124,9 @@ def test_unsigned_version_is_refused_again_when_it_is_loaded(
     store: Store, entry: VersionEntry, policy: StorePolicy, key: Ed25519PrivateKey, tmp_path: Path
 ) -> None:
     with pytest.raises(NotSigned):
-        load_version(store.url, entry, tmp_path / "loaded", policy)
+        load_version(store.url, entry, tmp_path / "loaded", policy=policy)
     sign(store, "m", 1, key)
-    assert load_version(store.url, entry, tmp_path / "loaded", policy) is not None
+    assert load_version(store.url, entry, tmp_path / "loaded", policy=policy) is not None
 
 
 async def test_gateway_tells_why_it_does_not_load_an_unsigned_version(
@@ -171,7 +171,7 @@ async def test_loads_that_wait_for_a_store_leave_other_threads_to_requests(
     """Compressed bodies, for one, are unpacked in the loop's own threads."""
     end, begun = threading.Event(), threading.Semaphore(0)
 
-    def stalled(*_: Any) -> None:
+    def stalled(*_: Any, **__: Any) -> None:
         begun.release()
         end.wait(30)
         raise NotSigned("the test ends")
@@ -184,7 +184,7 @@ async def test_loads_that_wait_for_a_store_leave_other_threads_to_requests(
     )
     loader.follow(RoutingTable(1, store.url, many))
     try:
-        await asyncio.to_thread(begun.acquire)
+        assert await asyncio.to_thread(begun.acquire, timeout=30)
         async with asyncio.timeout(10):
             assert await asyncio.to_thread(lambda: "unpacked") == "unpacked"
     finally:
