@@ -76,6 +76,7 @@ def build(arguments: dict[str, Any]) -> Application:
             f"serve.app:build: expected args 'config' and 'listen', got {', '.join(sorted(arguments)) or 'none'}"
         )
     config = load_config(Path(arguments["config"]))
+    _refuse_open_management(config)
     policy = store_policy(config)
     write_generation(config)
     gateway, secret = config.gateway, secrets.token_hex(32)
@@ -98,6 +99,15 @@ def build(arguments: dict[str, Any]) -> Application:
         **deployment_options(on_node(None), replicas=gateway.replicas, grace_s=gateway.drain_timeout_s + STOP_MARGIN_S)
         | placed.options(len(nodes())),
     ).bind(settings, beside, arguments.get("listen", True))
+
+
+def _refuse_open_management(config: Config) -> None:
+    # Whoever reaches Ray Serve's proxies reaches what the endpoint answers, whatever the config has for a host.
+    if config.gateway.management_on_endpoint and "manage" in config.access.anonymous:
+        raise ConfigError(
+            "gateway.management_on_endpoint: management at Ray Serve's proxies needs a key; take 'manage' out of "
+            "access.anonymous, and make one with `onegate keys create`"
+        )
 
 
 def _controller(settings: ControllerSettings, actor: dict[str, Any]) -> Application:

@@ -133,3 +133,12 @@ def test_the_image_runs_ray_of_its_own_version_as_its_own_user() -> None:
 def test_the_builder_refuses_other_arguments(arguments: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=r"^serve\.app:build: expected args 'config' and 'listen'"):
         build(arguments)
+
+
+def test_management_through_ray_serve_s_proxies_needs_a_key(tmp_path: Path) -> None:
+    """They listen for everybody, though the gateway's own port would not."""
+    config = tmp_path / "onegate.yaml"
+    config.write_text("store: store\nmodels: []\ngateway: {management_on_endpoint: true}\n")
+    with pytest.raises(ConfigError, match="management at Ray Serve's proxies needs a key"):
+        build({"config": str(config)})
+    assert not (tmp_path / "store").exists()
