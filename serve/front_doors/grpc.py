@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 from serve.access.guard import Guard
+from serve.access.scopes import method_need
 from serve.dialects.grpc_base import GrpcService
 from serve.front_doors.grpc_access import GrpcAccess
 from serve.front_doors.grpc_calls import Answerer, Calls
@@ -29,7 +30,8 @@ class GrpcFrontDoor:
     """A server from `start` to `stop`.
 
     `max_message_bytes` bounds a message, unpacked where it came compressed; -1 is no limit. More than `max_requests`
-    at once are refused as overload, the messages of streams among them, and as many streams; None is no limit.
+    at once are refused as overload, the messages of streams among them, and as many streams of each kind, those that
+    need no key and the others; None is no limit.
     Connections beyond `max_connections` wait to be accepted. A message that takes longer than `timeout_s` is given up,
     and so are a client that makes no room for an answer for so long and, with `tls`, a handshake. `guard` lets calls
     in; None is for everybody.
@@ -55,7 +57,7 @@ class GrpcFrontDoor:
         self._timeout_s = timeout_s
         self._tls = tls
         self._methods = {
-            f"/{service.name}/{name}".encode(): self._calls.method(service, method)
+            f"/{service.name}/{name}".encode(): self._calls.method(service, method, method_need(service.name, name))
             for service in services
             for name, method in service.methods.items()
         }

@@ -12,6 +12,7 @@ import msgspec
 from model_store.errors import Overloaded
 from serve.access.callers import Caller
 from serve.access.guard import Guard
+from serve.access.scopes import Need
 from serve.dialects.base import retry_after
 from serve.dialects.grpc_base import GrpcMethod, GrpcService, Streaming, Unary, parsed, serialised
 from serve.errors import presentable
@@ -124,6 +125,8 @@ class Calls:
         self._guard = guard
         self._requests = Bound("requests", max_requests)
         self._streams = Bound("streams", max_requests)
+        self._open_streams = Bound("streams", max_requests)
+        """Those that need no key, as of health: who has none must not take the places of who has one."""
         self._stopping = asyncio.Event()
         self._readers = Readers()
 
@@ -132,13 +135,14 @@ class Calls:
         self._stopping.set()
         self._readers.stop()
 
-    def method(self, service: GrpcService, method: GrpcMethod) -> Method:
-        """How to call a method of a service."""
+    def method(self, service: GrpcService, method: GrpcMethod, need: Need) -> Method:
+        """How to call a method of a service, which needs `need`."""
         if method.unary is not None:
             return Method(service, self._requests, one=self._unary(service, method.request, method.unary))
+        bound = self._open_streams if need is Need.NOTHING else self._streams
         if method.streaming is not None:
-            return Method(service, self._streams, one=self._streaming(service, method.request, method.streaming))
-        return Method(service, self._streams, many=self._each(service, method))
+            return Method(service, bound, one=self._streaming(service, method.request, method.streaming))
+        return Method(service, bound, many=self._each(service, method))
 
     def _unary(self, service: GrpcService, request: Any, method: Unary) -> OneMessage:
         """A message in, a message out."""

@@ -98,14 +98,16 @@ class Ports:
 
 
 @asynccontextmanager
-async def guarded(anonymous: Iterable[str] = (), **access: Any) -> AsyncIterator[Ports]:
+async def guarded(
+    anonymous: Iterable[str] = (), max_requests: int | None = None, **access: Any
+) -> AsyncIterator[Ports]:
     """The ports, for callers of whom those without a key have the scopes `anonymous`."""
     nobody = Nobody()
     guard = Guard(AccessConfig(anonymous=list(anonymous), **access), SECRET)
     guard.take_over(())
     door = HttpFrontDoor(http_dialects("torchserve"), nobody.answer, MAX_BODY_BYTES, guard=guard)
     managed = HttpFrontDoor(management_dialects("torchserve"), nobody.answer, MAX_BODY_BYTES, guard=guard)
-    grpc_door = GrpcFrontDoor(grpc_services(), nobody.answer, guard=guard)
+    grpc_door = GrpcFrontDoor(grpc_services(), nobody.answer, guard=guard, max_requests=max_requests)
     endpoint, management = free_ports(2)
     listeners = [
         HttpListener(door, "127.0.0.1", endpoint),

@@ -119,3 +119,19 @@ async def test_a_page_of_another_origin_manages_nothing_without_a_key(origin: st
         assert (await ask(ports.endpoint, "POST", "/predict/double", b"[1, 2]", page)).status == 501
         key = bearer(ports.keys.key("manage"))
         assert (await ask(ports.endpoint, "POST", load, b"", [*page, *key])).status == 501
+
+
+async def test_streams_without_a_key_take_no_places_of_others() -> None:
+    async with guarded(max_requests=2) as ports, grpc.aio.insecure_channel(f"127.0.0.1:{ports.grpc}") as channel:
+        open_to_all = channel.stream_stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")
+        held = [open_to_all(timeout=20) for _ in range(2)]
+        for call in held:
+            await call.write(b"\x3a\x00")
+            await call.read()
+        with pytest.raises(grpc.aio.AioRpcError, match="2 streams are under way"):
+            await channel.unary_stream("/grpc.health.v1.Health/Watch")(b"", timeout=20).read()
+        infer = channel.stream_stream("/inference.GRPCInferenceService/ModelStreamInfer")
+        key = (("authorization", f"Bearer {ports.keys.key('infer')}"),)
+        assert REACHED.encode() in await infer(iter([b"\x0a\x06double"]), metadata=key, timeout=20).read()
+        for call in held:
+            call.cancel()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from model_store.errors import InternalError, OnegateError
+from serve.access.scopes import method_need
 from serve.dialects.base import HttpReply, HttpRequest
 from serve.dialects.registry import grpc_services, http_dialects, management_dialects
 from serve.front_doors.grpc import GrpcFrontDoor
@@ -81,7 +82,7 @@ class Endpoint:
         # Streams that watch for changes then end with what they tell first.
         calls.stop()
         self._methods = {
-            f"{service.name}/{name}": calls.method(service, method)
+            f"{service.name}/{name}": calls.method(service, method, method_need(service.name, name))
             for service in grpc_services()
             for name, method in service.methods.items()
         }
