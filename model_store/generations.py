@@ -6,7 +6,9 @@ The newest is current. The number is the fence between controllers: of two that 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -24,6 +26,8 @@ class Generation(msgspec.Struct, frozen=True):
     config: dict[str, Any]
     by: str = ""
     why: str = ""
+    read: dict[str, int] = {}
+    """Model -> the newest generation that asked for its sources to be read; none of older releases' are told."""
 
 
 _GENERATIONS = Numbered("generations", Generation, "generation", "apply the config again")
@@ -34,13 +38,20 @@ def numbers(store: Store) -> list[int]:
     return _GENERATIONS.numbers(store)
 
 
-def append(store: Store, number: int, config: dict[str, Any], by: str = "", why: str = "") -> Generation:
+def append(
+    store: Store,
+    number: int,
+    config: dict[str, Any],
+    by: str = "",
+    why: str = "",
+    read: Mapping[str, int] = MappingProxyType({}),
+) -> Generation:
     """Writes generation `number`, which must be larger than all before it; `config` holds JSON values, `by` and `why`
-    say for people whose change it is and what for.
+    say for people whose change it is and what for, `read` is as in `Generation`.
 
     Raises `Conflict` when that number, or a later one, exists already, and `StoreError`.
     """
-    generation = Generation(number, datetime.now(UTC).isoformat(), config, by, why)
+    generation = Generation(number, datetime.now(UTC).isoformat(), config, by, why, dict(read))
     _GENERATIONS.append(store, generation)
     return generation
 

@@ -94,6 +94,7 @@ class Controller:
         self._table_changed = asyncio.Condition()
         self._table_told = 0
         self._first_table = asyncio.Event()
+        self._adopted = asyncio.Event()
         self._deployer = Deployer(
             self._fleet.deployments,
             self._fleet.deployments_of,
@@ -103,7 +104,7 @@ class Controller:
         )
         generation = await asyncio.to_thread(generations.newest, store)
         assert generation is not None, "the store has a generation before a controller starts"
-        self._desired = DesiredState(store, self._fleet, generation, self._wake.set, settings.policy)
+        self._desired = DesiredState(store, self._fleet, generation, self._wake.set, settings.policy, self._adopted)
         access = self._desired.config.access
         self._audit = None if access.audit_log is None else AuditLog(access.audit_log, lambda: self._desired.number)
         administration = Administration(self._desired)
@@ -244,6 +245,7 @@ class Controller:
             self._wake.clear()
             if not self._has_settled():
                 continue
+            self._adopted.set()
             for key, replicas in self._scaler.step(scaled_versions(self._fleet)).items():
                 log.info("version %s of %s: %s replicas from now on", key[1], key[0], replicas)
                 self._fleet.scale(key, replicas)

@@ -10,11 +10,9 @@ import asyncio
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
-from converters.base import ConversionOptions
 from model_store import generations
 from model_store.errors import ConfigError, Conflict
 from model_store.generations import Generation
-from model_store.manifest import Manifest
 from model_store.store import Store
 from serve.caller import CALLER
 from serve.config import Config
@@ -24,9 +22,10 @@ from serve.desired_edits import changed
 from serve.earlier_models import EarlierModels
 from serve.errors import presentable
 from serve.fleet import Fleet
+from serve.made_sources import MadeSources, to_be_read
 from serve.model_documents import Document
 from serve.pinning import Prepared, pinned
-from serve.preparation import Preparer, conversion_options
+from serve.preparation import Preparer
 from serve.routing import BEING_PREPARED
 from serve.state import Gathered
 from serve.store_policy import NO_POLICY, StorePolicy
@@ -46,7 +45,11 @@ class Edit:
 
 
 class DesiredState:
-    """The config in force. `on_change` is called when there is something new for the fleet's next step."""
+    """The config in force. `on_change` is called when there is something new for the fleet's next step.
+
+    `adopted` is set when the fleet knows what an earlier controller had gateways serve, and nothing is prepared before;
+    None stands for a fleet that knows.
+    """
 
     def __init__(
         self,
@@ -55,6 +58,7 @@ class DesiredState:
         generation: Generation,
         on_change: Callable[[], None],
         policy: StorePolicy = NO_POLICY,
+        adopted: asyncio.Event | None = None,
     ) -> None:
         self.store = store
         self.fleet = fleet
@@ -66,14 +70,13 @@ class DesiredState:
         self.preparer = Preparer(store, CONVERSIONS_AT_ONCE, policy)
         self._earlier = EarlierModels(store, generation)
         self._on_change = on_change
+        self._adopted = adopted
         self._turn = asyncio.Lock()
         self._preparing: dict[str, asyncio.Task[None]] = {}
-        self._options: dict[str, ConversionOptions] = {}
-        """With which the versions that are wanted of a model were made."""
-        self._read: dict[str, Collection[str] | None] = {}
-        """What the preparation of a model is to read; None is all."""
+        self._sources = MadeSources(store, fleet)
         self._stepped = asyncio.Event()
-        self._take_over(self.config, {model.name for model in self.config.models})
+        # What was made of a source before stays, until somebody asks for it to be read again.
+        self._take_over(self.config, {model.name for model in self.config.models}, ())
 
     @property
     def number(self) -> int:
@@ -110,7 +113,7 @@ class DesiredState:
                     "make it anew from that",
                     newest=self.number,
                 )
-            await self._write(config, "apply")
+            await self._write(config, "apply", {model.name for model in config.models})
             self._earlier.note(config.document()["models"])
             self._take_over(config, {model.name for model in config.models})
         return changes
@@ -135,7 +138,7 @@ class DesiredState:
             config = await asyncio.to_thread(change, former)
             models = changed(former, config)
             if models:
-                await self._write(config, why)
+                await self._write(config, why, to_be_read(former, config, models, read))
             models |= set(again)
             self._take_over(config, models, read)
         return Edit(former, config, frozenset(models), why)
@@ -175,13 +178,16 @@ class DesiredState:
             if old != new:
                 raise ConfigError(f"{key}: expected {old!r} as running, got {new!r}; restart `onegate up` to change it")
 
-    async def _write(self, config: Config, why: str) -> None:
-        self.generation = await asyncio.to_thread(self._append, config.document(), CALLER.get(), why)
+    async def _write(self, config: Config, why: str, read: Collection[str]) -> None:
+        """`read` are the models whose sources are to be read."""
+        number, before = self.number + 1, self.generation.read
+        asked = {model.name: number if model.name in read else before.get(model.name, 0) for model in config.models}
+        self.generation = await asyncio.to_thread(self._append, config.document(), CALLER.get(), why, asked)
 
-    def _append(self, document: Document, by: str, why: str) -> Generation:
+    def _append(self, document: Document, by: str, why: str, read: dict[str, int]) -> Generation:
         number = self.number + 1
         try:
-            return generations.append(self.store, number, dict(document), by, why)
+            return generations.append(self.store, number, dict(document), by, why, read)
         except Conflict as error:
             newest = generations.newest(self.store)
             assert newest is not None, "whoever was first wrote one"
@@ -196,8 +202,7 @@ class DesiredState:
         for gone in {model.name for model in self.config.models} - wanted.keys():
             self.fleet.retire(gone)
             self.gathered.forget(gone)
-            self._options.pop(gone, None)
-            self._read.pop(gone, None)
+            self._sources.forget(gone)
             self.prepared.pop(gone, None)
             if task := self._preparing.pop(gone, None):
                 task.cancel()
@@ -208,38 +213,33 @@ class DesiredState:
 
     def _start_preparing(self, model: ModelConfig, read: Collection[str] | None) -> None:
         name, previous = model.name, self._preparing.get(model.name)
+        unread: Collection[str] | None = ()
         if previous is not None and not previous.done():
             previous.cancel()
-            unread = self._read[name]
-            read = None if read is None or unread is None else {*read, *unread}
-        self._read[name] = read
+            unread = self._sources.to_read(name)
+        self._sources.ask(name, None if read is None or unread is None else {*read, *unread})
         self.gathered.begin(name)
         self.fleet.name(name)
         self.fleet.unavailable.setdefault(name, BEING_PREPARED)
         self._preparing[name] = asyncio.get_running_loop().create_task(self._prepare(model, self.generation))
 
-    def _made(self, model: ModelConfig) -> dict[str, Manifest]:
-        """Source -> the version that was made of it, of the sources that are not to be read again."""
-        read = self._read[model.name]
-        if read is None or self._options.get(model.name) != conversion_options(model):
-            return {}
-        wanted = self.fleet.wanted(model.name)
-        return {w.source: w.entry.manifest for w in wanted if w.source is not None and w.source not in read}
-
     async def _prepare(self, model: ModelConfig, generation: Generation) -> None:
         def on_progress(text: str) -> None:
             self.gathered.note_progress(model.name, text)
 
+        if self._adopted is not None:
+            await self._adopted.wait()
         try:
-            wanted = await self.preparer.prepare(model, self.config.allowed_sources, self._made(model), on_progress)
+            made = await asyncio.to_thread(self._sources.made, model, self.generation.read.get(model.name, 0))
+            wanted = await self.preparer.prepare(model, self.config.allowed_sources, made, on_progress)
         except Exception as error:
             told = presentable(error)
             self.gathered.fail(model.name, told)
             self.fleet.unavailable[model.name] = told.message
         else:
             self.gathered.forget(model.name)
-            self._options[model.name] = conversion_options(model)
-            self.fleet.want(model.name, wanted, model.keep_previous_s)
+            made_now = self._sources.note_made(model, wanted, generation.number)
+            self.fleet.want(model.name, wanted, model.keep_previous_s, made_now)
             self.prepared[model.name] = Prepared(pinned(model, wanted), generation.number, generation.by)
         self._on_change()
 

@@ -31,6 +31,7 @@ from serve.reports import (
 )
 from serve.routing import (
     BEING_LOADED,
+    Made,
     ModelRoute,
     Replica,
     RoutingTable,
@@ -88,6 +89,7 @@ class Fleet:
         self._named: set[str] = set()
         self._wanted: dict[str, tuple[Wanted, ...]] = {}
         self._keep_s: dict[str, float] = {}
+        self._made: dict[str, Made] = {}
         self._gateways: dict[str, tuple[float, GatewayReport]] = {}
         self._replicas: dict[str, tuple[float, ReplicaReport]] = {}
         self._settled = False
@@ -95,11 +97,15 @@ class Fleet:
 
     # -- what comes in ---------------------------------------------------------------------------------------------
 
-    def want(self, model: str, versions: Iterable[Wanted], keep_previous_s: float = 0.0) -> None:
+    def want(
+        self, model: str, versions: Iterable[Wanted], keep_previous_s: float = 0.0, made: Made | None = None
+    ) -> None:
         """The versions of a model from now on; those that they replace stay loaded for `keep_previous_s`. A version
-        that had failed is tried again."""
+        that had failed is tried again. `made` is what the next controller is told of their sources."""
         self._named.add(model)
         self._wanted[model] = tuple(versions)
+        if made is not None:
+            self._made[model] = made
         self._keep_s[model] = keep_previous_s
         self.unavailable.pop(model, None)
         for wanted in self._wanted[model]:
@@ -129,6 +135,7 @@ class Fleet:
         self._named.discard(model)
         self._wanted.pop(model, None)
         self._keep_s.pop(model, None)
+        self._made.pop(model, None)
         self.unavailable.pop(model, None)
 
     def release(self, model: str) -> None:
@@ -142,13 +149,16 @@ class Fleet:
         """Takes over what a gateway still serves from an earlier controller: nothing that answers is dropped."""
         if self._settled or table.number == 0:
             return
+        fallbacks = {entry.key: entry for entry in table.fallbacks}
         for entry in table.versions:
             phase = "READY" if report.states.get(entry.key) in (READY, IDLE) else "LOADING"
-            self.versions.setdefault(entry.key, VersionState(entry, phase))
+            fallback = fallbacks.get(entry.key) if phase == "LOADING" else None
+            self.versions.setdefault(entry.key, VersionState(entry, phase, fallback=fallback))
         if table.number > self._adopted:
             self._adopted = table.number
             number = max(self.table.number, table.number) + 1
             self.table = msgspec.structs.replace(table, number=number, store=self.table.store)
+            self._made = dict(table.made) | self._made
 
     def hear_gateway(self, report: GatewayReport, now: float) -> None:
         """A gateway's heartbeat."""
@@ -168,7 +178,7 @@ class Fleet:
         wait for the next attempt, and the state tells why there is no replica."""
         state = self.versions.get(key)
         if state is None or state.phase != "LOADING":
-            if state is not None and state.phase == "READY" and not self.replicas_of(key):
+            if state is not None and state.phase == "READY" and self._lacks_replicas(state):
                 state.reason = told_failure(reason).message
             return
         state.error = told_failure(reason)
@@ -178,6 +188,10 @@ class Fleet:
         else:
             state.entry, state.fallback = state.fallback, None
             state.phase, state.since_table = "READY", self.table.number + 1
+
+    def _lacks_replicas(self, state: VersionState) -> bool:
+        serve = state.entry.serve
+        return serve.executor == "replicas" and serve.replicas > 0 and not self.replicas_of(state.entry.key)
 
     def trouble_of(self, key: VersionKey) -> str | None:
         """Why no gateway can run a ready version at present; None where one can."""
@@ -190,12 +204,19 @@ class Fleet:
         """The version is to have so many replicas from now on; without any it is ready all the same."""
         state = self.versions[key]
         state.entry = with_replicas(state.entry, replicas)
+        if not replicas and state.error is None:
+            # Why the last ones were lost says nothing of those that the next request starts.
+            state.reason = None
 
     def wait(self, key: VersionKey, reason: str) -> None:
         """A version that loads waits for what Ray does not have yet."""
         state = self.versions.get(key)
         if state is not None and state.phase == "LOADING":
             state.reason = reason
+
+    def made(self, model: str) -> Made | None:
+        """What `want`, or an earlier controller, last said of the model's sources."""
+        return self._made.get(model)
 
     def wanted(self, model: str) -> tuple[Wanted, ...]:
         """What `want` last said of the model; none where nothing was said yet."""
@@ -205,7 +226,8 @@ class Fleet:
         """Whether the model's route leads to what `want` last said, run as it said."""
         wanted = self.wanted(model)
         states = [self.versions[each.entry.key] for each in wanted]
-        settled = all(state.phase == "READY" and state.fallback is None and not state.reason for state in states)
+        # Replicas that were all lost are another matter: what is wanted is what callers get, or wait for.
+        settled = all(state.phase == "READY" and state.fallback is None and state.error is None for state in states)
         return bool(wanted) and settled and self.table.routes.get(model) == _wanted_route(wanted)
 
     def is_followed(self, number: int) -> bool:
@@ -337,6 +359,8 @@ class Fleet:
             routes=routes,
             unavailable=self._reasons(routes),
             keys=self.table.keys if self.keys is None else self.keys,
+            fallbacks=tuple(state.fallback for state in held if state.fallback is not None),
+            made={model: self._made[model] for model in sorted(self._named & self._made.keys())},
         )
         # A life that begins or ends with the next table needs one, though it may say the same as the present one.
         if table != self.table or any(state.since_table > table.number for state in self.versions.values()):

@@ -105,7 +105,8 @@ def write_generation(config: Config) -> int:
     if newest is not None and newest.config == config.document():
         return newest.number
     number = newest.number + 1 if newest else 1
-    return generations.append(store, number, config.document(), os_user(), "up").number
+    read = {model.name: number for model in config.models}
+    return generations.append(store, number, config.document(), os_user(), "up", read).number
 
 
 @contextmanager

@@ -150,6 +150,14 @@ class ModelRoute(msgspec.Struct, frozen=True):
         return len(self.split) > 1 or bool(self.shadows)
 
 
+class Made(msgspec.Struct, frozen=True):
+    """What a model's sources were when they were last read: source -> number of the version that was made of it.
+    `generation` is the one that they were read for."""
+
+    generation: int
+    versions: dict[str, int]
+
+
 class RoutingTable(msgspec.Struct, frozen=True):
     """All that a gateway needs to answer. Numbers only grow, across restarts of the controller too."""
 
@@ -161,6 +169,10 @@ class RoutingTable(msgspec.Struct, frozen=True):
     """Model -> why it can't be called, for models of the config that have no route."""
     keys: tuple[AccessKey, ...] = ()
     """Of callers; none where nobody's are looked at."""
+    fallbacks: tuple[VersionEntry, ...] = ()
+    """How versions that answer are run until a change of that is ready. As `made`, for the next controller only."""
+    made: dict[str, Made] = {}
+    """By model."""
 
 
 def version_or_label(text: str | None) -> tuple[str | None, str | None]:

@@ -886,6 +886,30 @@ def test_a_ready_version_whose_replica_can_not_start_tells_why_until_one_does() 
     assert cluster.fleet.versions[V1].reason is None
 
 
+def test_a_version_with_no_replica_to_lose_tells_of_none() -> None:
+    cluster = scaled_cluster(1)
+    lost = ReplicaReport(replica("r"), V1, "m-1/1/64", failure="StoreError: the store is away")
+    cluster.fleet.hear_replica(lost, 0.0)
+    cluster.fleet.scale(V1, 0)
+    assert cluster.fleet.versions[V1].reason is None
+    cluster.fleet.hear_replica(lost, 0.0)
+    assert cluster.fleet.versions[V1].reason is None
+
+
+def test_a_new_controller_goes_back_to_how_a_version_ran_when_the_change_fails() -> None:
+    cluster = serving(1)
+    cluster.fleet.want("m", [run_with("inline", cpus=2)])
+    cluster.step()
+    cluster.say({V1: LOADING})
+    heir = Cluster("a", number=1000)
+    heir.fleet.adopt(cluster.fleet.table, GatewayReport("a", cluster.fleet.table.number, {V1: LOADING}))
+    heir.fleet.want("m", [run_with("inline", cpus=2)])
+    heir.step()
+    heir.say({V1: "no memory left"})
+    assert (heir.phases(), heir.fleet.table.routes) == ({V1: "READY"}, ROUTE_1)
+    assert heir.run_as() == [("inline", 1)]
+
+
 # -- kept for a rollback ---------------------------------------------------------------------------------------------
 
 

@@ -17,6 +17,7 @@ from serve.desired_state import DesiredState
 from serve.fleet import Fleet
 from serve.history import history
 from serve.operations import LoadModel, RollBack, SetLabels, SetTraffic, UnloadModel
+from serve.reports import GatewayReport
 from serve.store_following import StoreFollowing
 from tests.serve.administered import Administered, administered, convert, export
 from tests.serve.waiting import eventually
@@ -297,6 +298,99 @@ async def test_of_two_controllers_one_writes_and_the_other_is_refused(tmp_path: 
             await rival.apply(rival.config)
         assert rival.number == 1
         assert generations.numbers(it.store) == [1, 2]
+
+
+async def restarted(it: Administered) -> DesiredState:
+    """The next controller, which has found what the gateway serves, and prepared `m`."""
+    newest = generations.newest(it.store)
+    assert newest is not None
+    adopted = asyncio.Event()
+    fleet = Fleet(it.store.url, 500)
+    again = DesiredState(it.store, fleet, newest, lambda: None, adopted=adopted)
+    await asyncio.sleep(0)
+    assert again.prepared == {}
+    table = it.dispatcher.router.table
+    fleet.adopt(table, GatewayReport("g", table.number, dict(it.loader.states)))
+    adopted.set()
+    await eventually(lambda: "m" in again.prepared)
+    return again
+
+
+def made_of(desired: DesiredState) -> list[tuple[str | None, int]]:
+    return [(wanted.source, wanted.entry.key[1]) for wanted in desired.fleet.wanted("m")]
+
+
+async def test_a_source_that_was_overwritten_and_not_applied_is_not_read_by_the_next_controller(
+    tmp_path: Path, two: str, three: str
+) -> None:
+    async with administered(tmp_path, {"name": "m", "source": two}) as it:
+        await written(it, 1)
+        shutil.copy(three, two)
+        again = await restarted(it)
+        assert made_of(again) == [(two, 1)]
+        assert again.prepared["m"].document == it.desired.prepared["m"].document
+        assert {key: state.phase for key, state in again.fleet.versions.items()} == {("m", 1): "READY"}
+
+
+async def test_a_source_that_was_applied_right_before_the_controller_ended_is_read_by_the_next(
+    tmp_path: Path, two: str, three: str
+) -> None:
+    async with administered(tmp_path, {"name": "m", "source": two}) as it:
+        await written(it, 1)
+        it.follows = False
+        shutil.copy(three, two)
+        await it.desired.apply(it.desired.config)
+        assert made_of(await restarted(it)) == [(two, 2)]
+
+
+async def test_an_edit_of_traffic_right_before_the_controller_ended_reads_no_source(
+    tmp_path: Path, two: str, three: str
+) -> None:
+    async with administered(tmp_path, {"name": "m", "source": two}) as it:
+        await written(it, 1)
+        it.follows = False
+        changing = asyncio.ensure_future(it.do(SetTraffic(model="m", traffic={"1": 60, "2": 40})))
+        await eventually(lambda: it.desired.number == 2)
+        shutil.copy(three, two)
+        assert made_of(await restarted(it)) == [(two, 1), (None, 2)]
+        it.follows = True
+        await changing
+
+
+async def test_a_version_that_was_pruned_is_made_again_by_the_next_controller(
+    tmp_path: Path, two: str, three: str
+) -> None:
+    async with administered(tmp_path, {"name": "m", "source": two}) as it:
+        await written(it, 1)
+        (tmp_path / "store/models/m/1/manifest.json").unlink()
+        shutil.copy(three, two)
+        assert made_of(await restarted(it)) == [(two, 2)]
+
+
+async def test_a_rollback_leaves_a_version_whose_replicas_were_all_lost(tmp_path: Path, two: str, three: str) -> None:
+    async with administered(tmp_path, {"name": "m", "source": two}) as it:
+        await written(it, 1)
+        await it.do(LoadModel(model="m", source=three))
+        await written(it, 2)
+        state = it.fleet.versions["m", 2]
+        state.reason = "the replica ended"
+        await it.do(RollBack(model="m"))
+        assert await it.call("m") == 2
+
+
+async def test_a_rollback_to_a_version_that_was_pruned_is_told_and_taken_back(
+    tmp_path: Path, two: str, three: str
+) -> None:
+    async with administered(tmp_path, {"name": "m", "source": two}) as it:
+        await written(it, 1)
+        await it.do(LoadModel(model="m", source=three))
+        await written(it, 2)
+        (tmp_path / "store/models/m/1/manifest.json").unlink()
+        with pytest.raises(OnegateError, match="1"):
+            await it.do(RollBack(model="m"))
+        assert await it.call("m") == 3
+        await eventually(lambda: it.desired.in_force("m") is not None)
+        assert it.desired.config.models[0].source == three
 
 
 async def test_a_controller_that_starts_again_has_what_the_newest_generation_says(
