@@ -121,6 +121,17 @@ class BatchQueue:
         return self._waiting.rows + sum(batch.rows for batch in self._under_way)
 
     @property
+    def asked_rows(self) -> int:
+        """Those of them that somebody waits for."""
+        running = (item for batch in self._under_way for item in batch.items)
+        return sum(item.rows for items in (self._waiting, running) for item in items if not item.is_background)
+
+    @property
+    def has_slots(self) -> bool:
+        """Whether the executor can run anything."""
+        return self._executor.slots > 0
+
+    @property
     def crowded(self) -> bool:
         """Whether half of the rows wait that may: what nobody waits for is not to take the rest."""
         return 2 * self._waiting.rows >= self._max_queue
@@ -326,12 +337,13 @@ class BatchQueue:
             self._schedule_flush()
 
     def _count(self, batch: Batch, now: float) -> None:
-        began, requests, waited_s = batch.began, 0, 0.0
+        began, requests, waited_s, used = batch.began, 0, 0.0, False
         for item in batch.items:
+            used = used or not item.is_background
             if not item.start:
                 requests += 1
                 waited_s += began - item.since
-        self._statistics.count_batch(batch.rows, int((now - began) * 1e9), requests, int(waited_s * 1e9))
+        self._statistics.count_batch(batch.rows, int((now - began) * 1e9), requests, int(waited_s * 1e9), used=used)
 
     def _settle_failure(self, batch: Batch, error: Exception) -> None:
         """Takes the batch apart: the error's frames hold it, and each of its futures an error."""

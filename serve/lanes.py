@@ -123,6 +123,7 @@ class LoadedVersion:
         }
         self.trouble: str | None = None
         """Why it can't run now, though it is loaded."""
+        self._given_up = asyncio.Event()
         self.cache: ResponseCache | None = None
         """None where answers are not kept."""
         self.configure(entry.serve)
@@ -169,8 +170,9 @@ class LoadedVersion:
         return max(self.statistics.last_inference_ms, self.loaded_ms)
 
     def load(self) -> VersionLoad:
-        """What there is to do, for the controller."""
-        return VersionLoad(self.rows, self.statistics.idle_s, self.statistics.busy_s)
+        """What there is to do, for the controller. Copies for a shadow are no load: they are dropped instead."""
+        asked_rows = sum(lane.queue.asked_rows for lane in self._lanes())
+        return VersionLoad(asked_rows, self.statistics.idle_s, self.statistics.busy_s)
 
     def on_starved(self, call: Callable[[], None]) -> None:
         """Has `call` called whenever requests come to wait for an executor that can run nothing."""
@@ -206,6 +208,7 @@ class LoadedVersion:
     def give_up(self, trouble: str) -> None:
         """The version can't run for now, because a batch does not end: that one has failed, what waits is told why."""
         self.trouble = trouble
+        self._given_up.set()
         for lane in self._lanes():
             lane.queue.give_up(InternalError(trouble), ModelNotReady(trouble))
 
@@ -214,9 +217,20 @@ class LoadedVersion:
         for lane in self._lanes():
             lane.queue.wake()
 
+    def recover(self) -> None:
+        """The batch that did not end has ended after all."""
+        self.trouble = None
+        self._given_up.clear()
+
     async def drain(self) -> None:
-        """Returns when nothing waits and nothing runs."""
-        await asyncio.gather(*(lane.queue.drain() for lane in self._lanes()))
+        """Returns when nothing waits and nothing runs, or what runs does not end."""
+        lanes = asyncio.ensure_future(asyncio.gather(*(lane.queue.drain() for lane in self._lanes())))
+        given_up = asyncio.ensure_future(self._given_up.wait())
+        try:
+            await asyncio.wait([lanes, given_up], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            lanes.cancel()
+            given_up.cancel()
 
     async def settled(self) -> None:
         """Returns when the batches that run now have ended."""

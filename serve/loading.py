@@ -133,10 +133,18 @@ class VersionLoader:
                 if version.trouble is None:
                     log.error("not ready, everything else goes on: %s", hang)
                     version.give_up(hang)
-                self._note_state(key, failure_text(ModelNotReady(version.trouble or hang)))
+                if self._runs_as_wanted(version):
+                    self._note_state(key, failure_text(ModelNotReady(version.trouble or hang)))
             elif version.trouble is not None:
-                version.trouble = None
-                self._note_state(key, READY)
+                version.recover()
+                if self._runs_as_wanted(version):
+                    self._note_state(key, READY)
+
+    def _runs_as_wanted(self, version: LoadedVersion) -> bool:
+        """Whether how the version does now says how what the table asks for does: not while it is taken out, nor while
+        another executor is to follow, which may be the way out."""
+        wanted = self._wanted.get(version.key)
+        return wanted is not None and version.successor is None and not runs_differently(version.entry, wanted)
 
     def _try_again(self) -> None:
         """Of a version that answers elsewhere the controller sends no new entry: a gateway that could not load it when
@@ -186,8 +194,7 @@ class VersionLoader:
 
     async def drain(self) -> None:
         """Returns when nothing waits and nothing runs in any version."""
-        loaded = list(self._dispatcher.loaded.values())
-        await asyncio.gather(*(version.drain() for version in loaded if version.trouble is None))
+        await asyncio.gather(*(version.drain() for version in list(self._dispatcher.loaded.values())))
 
     def _replace_task(self, key: VersionKey, work: Callable[[], Awaitable[None]]) -> None:
         previous = self._tasks.get(key)
@@ -322,8 +329,7 @@ class VersionLoader:
             self._forget_state(key)
             return
         self._note_state(key, DRAINING)
-        if version.trouble is None:
-            await version.drain()
+        await version.drain()
         del self._dispatcher.loaded[key]
         await self._drop_successor(version)
         await version.executor.close()

@@ -115,6 +115,9 @@ class Shadowing:
 
     async def _infer(self, lane: Lane, copy: Copy, deadline_s: float) -> tuple[Tensors, int]:
         rows = lane.check.rows(copy.inputs)
+        if not lane.queue.has_slots:
+            # It would be loaded, or get a replica, for what nobody asked.
+            raise Overloaded("it can run nothing now")
         if lane.queue.crowded:
             raise Overloaded("it has enough to do")
         begin_ns = time.perf_counter_ns()

@@ -62,12 +62,14 @@ class VersionStatistics:
         """Seconds since the last batch ended; None where none did."""
         return max(0.0, time.time() - self.last_inference_ms / 1000) if self.last_inference_ms else None
 
-    def count_batch(self, rows: int, ns: int, requests: int, waited_ns: int) -> None:
+    def count_batch(self, rows: int, ns: int, requests: int, waited_ns: int, *, used: bool = True) -> None:
         """A batch of `rows` rows took `ns` in the executor; `requests` began with it, after `waited_ns` all told.
+        `used` says that somebody waited for one of them.
 
         A size that is new when there are many goes to the next power of two.
         """
-        self.last_inference_ms = int(time.time() * 1000)
+        if used:
+            self.last_inference_ms = int(time.time() * 1000)
         self.rows += rows
         self.queue.count += requests
         self.queue.ns += waited_ns

@@ -50,6 +50,11 @@ class Waiting(msgspec.Struct, eq=False):
         else:
             self.parts.add(self, outputs)
 
+    @property
+    def is_background(self) -> bool:
+        """Whether nobody waits for it."""
+        return self.line.rank > LAST
+
     def fail(self, error: Exception) -> None:
         """Fails the request, with all its parts."""
         if not self.future.done():

@@ -17,6 +17,7 @@ from model_store.manifest import PAYLOAD, PAYLOAD_SIGNATURE, TensorSpec
 from serve.comparison import Comparison
 from serve.dispatcher import Dispatcher
 from serve.executors.inline import InlineExecutor
+from serve.executors.parked import ParkedExecutor
 from serve.inference import InferenceRequest, InputsWithRoom, Payload, Tensors
 from serve.lanes import ClosableExecutor, LoadedVersion
 from serve.observations import Observations, VersionCounters, decoded
@@ -344,6 +345,35 @@ async def test_copies_wait_behind_calls_and_leave_them_half_of_the_queue() -> No
     comparison = await seen(dispatcher)
     assert order == ["call, 3 copies left"] * 4
     assert (comparison.compared, comparison.dropped) == (4, AT_ONCE - 4)
+
+
+async def test_a_shadow_that_can_run_nothing_is_not_woken_for_a_copy() -> None:
+    dispatcher = shadowed(ParkedExecutor())
+    starved: list[str] = []
+    dispatcher.loaded["m", 2].on_starved(lambda: starved.append("m"))
+    await dispatcher.infer(request())
+    comparison = await seen(dispatcher)
+    assert (comparison.dropped, comparison.failures, starved) == (1, {}, [])
+
+
+async def test_copies_are_neither_load_nor_use() -> None:
+    hanging = GatedExecutor(slots=1)
+    dispatcher = shadowed(hanging)
+    shadow = dispatcher.loaded["m", 2]
+    used_ms = shadow.used_ms
+    await dispatcher.infer(request())
+    await dispatcher.infer(request())
+    await eventually(lambda: shadow.rows == 2)
+    assert shadow.load().rows == 0
+    call = asyncio.ensure_future(dispatcher.infer(request(version="2")))
+    await eventually(lambda: shadow.rows == 3)
+    assert shadow.load().rows == 1
+    call.cancel()
+    hanging.gate.set()
+    assert (await seen(dispatcher)).compared == 2
+    assert (shadow.load().idle_s, shadow.used_ms) == (None, used_ms)
+    await dispatcher.infer(request(version="2"))
+    assert shadow.load().idle_s is not None
 
 
 async def test_a_full_queue_drops_the_copy() -> None:

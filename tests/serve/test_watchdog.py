@@ -150,6 +150,52 @@ async def test_a_hung_version_that_is_retired_is_let_go(stuck: Stuck, tmp_path) 
     await loader.drain()
 
 
+async def test_a_version_that_hangs_while_it_is_retired_is_let_go(stuck: Stuck, tmp_path) -> None:
+    hanging = limited(entry())
+    dispatcher = dispatcher_of(hanging)
+    dispatcher.loaded[hanging.key].replace_executor(InlineExecutor(FunctionRuntime(stuck), on_loop=False))
+    loader = VersionLoader(dispatcher, tmp_path, "here", "secret")
+    loader.states.update(dict.fromkeys(dispatcher.loaded, "ready"))
+    loader.follow(dispatcher.router.table)
+    executor = dispatcher.loaded[hanging.key].executor
+    hung = ask(dispatcher, 7)
+    await eventually(lambda: executor.running_s > 0)  # type: ignore[attr-defined]
+    loader.follow(msgspec.structs.replace(dispatcher.router.table, number=2, versions=(), routes={}))
+    await eventually(lambda: loader.states == {hanging.key: "draining"})
+    await eventually(lambda: executor.running_s > 0.05)  # type: ignore[attr-defined]
+    await loader.reconnect()
+    assert loader.states in ({}, {hanging.key: "draining"})
+    with pytest.raises(InternalError):
+        await hung
+    await eventually(lambda: not dispatcher.loaded)
+    assert loader.states == {}
+
+
+async def test_a_hung_version_that_is_to_run_otherwise_does_not_fail_the_change(stuck: Stuck, tmp_path) -> None:
+    hanging = limited(entry())
+    dispatcher = dispatcher_of(hanging)
+    dispatcher.loaded[hanging.key].replace_executor(InlineExecutor(FunctionRuntime(stuck), on_loop=False))
+    loader = VersionLoader(dispatcher, tmp_path, "here", "secret")
+    loader.states.update(dict.fromkeys(dispatcher.loaded, "ready"))
+    loader.follow(dispatcher.router.table)
+    executor = dispatcher.loaded[hanging.key].executor
+    hung = ask(dispatcher, 7)
+    await eventually(lambda: executor.running_s > 0.05)  # type: ignore[attr-defined]
+    await loader.reconnect()
+    with pytest.raises(InternalError):
+        await hung
+    moved = msgspec.structs.replace(hanging, serve=msgspec.structs.replace(hanging.serve, executor="replicas"))
+    loader.follow(msgspec.structs.replace(dispatcher.router.table, number=2, versions=(moved,)))
+    await eventually(lambda: dispatcher.loaded[hanging.key].successor is not None)
+    await loader.reconnect()
+    assert loader.states == {hanging.key: "loading"}
+    stuck.free.set()
+    await eventually(lambda: executor.running_s == 0)  # type: ignore[attr-defined]
+    await loader.reconnect()
+    assert loader.states == {hanging.key: "loading"}
+    await dispatcher.loaded[hanging.key].successor.close()  # type: ignore[union-attr]
+
+
 def test_status_says_why_no_gateway_can_run_a_version() -> None:
     fleet = VersionFleet("./store", 1)
     described = entry()
