@@ -14,7 +14,7 @@ from model_store.errors import Conflict, Forbidden, ModelNotFound
 from serve.config import Config, config_of
 from serve.config_contradictions import ALL_TRAFFIC
 from serve.config_model import ModelConfig
-from serve.model_documents import Document, merged, versions_of, with_settings, with_trust
+from serve.model_documents import Document, merged, versions_of, with_settings, with_traffic, with_trust
 from serve.operations import LoadModel, ReplaceModels, ScaleModel, SetDefault, UnloadModel
 
 NAME = "the change"
@@ -101,7 +101,7 @@ def set_default(config: Config, operation: SetDefault, known: Known) -> Config:
     model = required(config, operation.model, known)
     index = _required_version(model, operation.version, known)
     versions = [
-        {**version, "traffic": ALL_TRAFFIC if position == index else 0}
+        with_traffic(version, ALL_TRAFFIC if position == index else None)
         for position, version in enumerate(versions_of(model))
     ]
     return with_model(config, with_versions(model, versions)) if len(versions) > 1 else config
@@ -227,8 +227,12 @@ def _made(before: Document | None, operation: LoadModel, known: Known, made: Doc
     if index is None:
         return with_versions(model, [*versions, entry])
     _refuse_if_there(operation)
-    kept = {key: value for key, value in versions[index].items() if key in ("label", "traffic")}
+    kept = {key: value for key, value in versions[index].items() if key in _ROLES}
     return with_versions(model, [*versions[:index], {**kept, **entry}, *versions[index + 1 :]])
+
+
+_ROLES = ("label", "traffic", "shadow", "shadow_percent")
+"""What of a version stays when it is made anew."""
 
 
 def _refuse_if_there(operation: LoadModel) -> None:

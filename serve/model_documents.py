@@ -33,6 +33,14 @@ def labels_of(version: Document) -> list[str]:
     return [written] if isinstance(written, str) else list(written)
 
 
+def with_traffic(version: Document, percent: int | None) -> dict[str, Any]:
+    """The version with this traffic, none where nothing is said of it. A shadow that gets traffic is one no more."""
+    if version.get("shadow") and percent is None:
+        return dict(version)
+    without = {key: value for key, value in version.items() if key not in ("shadow", "shadow_percent")}
+    return without | {"traffic": percent or 0}
+
+
 def with_settings(model: Document, settings: Document) -> Document:
     """The model with `settings` over what it says; raises `Forbidden` for keys that only the config sets."""
     for path in _leaves(settings):

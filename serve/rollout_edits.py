@@ -10,7 +10,7 @@ from typing import Any
 from model_store.errors import ModelNotFound
 from serve.config import Config
 from serve.desired_edits import Known, required, with_model, with_versions
-from serve.model_documents import Document, labels_of, versions_of
+from serve.model_documents import Document, labels_of, versions_of, with_traffic
 from serve.operations import SetLabels, SetTraffic
 
 
@@ -21,7 +21,7 @@ def set_traffic(config: Config, operation: SetTraffic, known: Known) -> Config:
     for version, percent in operation.traffic.items():
         model, index = _with_version(model, version, known)
         shares[index] = percent
-    versions = [_shared(version, shares.get(i)) for i, version in enumerate(versions_of(model))]
+    versions = [with_traffic(version, shares.get(i)) for i, version in enumerate(versions_of(model))]
     return with_model(config, with_versions(model, versions))
 
 
@@ -64,14 +64,6 @@ def _with_version(model: Document, version: str, known: Known) -> tuple[Document
             version=version,
         )
     return with_versions(model, [*versions, {"version": int(version)}]), len(versions)
-
-
-def _shared(version: Document, percent: int | None) -> dict[str, Any]:
-    """The version with this traffic, none where nothing is said of it. A shadow that gets traffic is one no more."""
-    if version.get("shadow") and percent is None:
-        return dict(version)
-    without = {key: value for key, value in version.items() if key not in ("shadow", "shadow_percent")}
-    return without | {"traffic": percent or 0}
 
 
 def _relabelled(version: Document, label: str, here: bool) -> dict[str, Any]:

@@ -267,6 +267,17 @@ def test_all_traffic_goes_to_the_new_default() -> None:
     assert [each.traffic for each in after.models[0].versions or ()] == [0, 100]
 
 
+@pytest.mark.parametrize(
+    ("version", "expected"), [("1", [(100, False), (None, True)]), ("2.0", [(0, False), (100, False)])]
+)
+def test_a_shadow_stays_one_until_it_is_the_default(version: str, expected: list[tuple[int | None, bool]]) -> None:
+    first, second = TWO["versions"]
+    shadow = {key: value for key, value in second.items() if key != "traffic"} | {"shadow": True, "shadow_percent": 5}
+    before = config({**TWO, "versions": [{**first, "traffic": 100}, shadow]})
+    after = set_default(before, SetDefault(model="m", version=version), known())
+    assert [(each.traffic, each.shadow) for each in after.models[0].versions or ()] == expected
+
+
 def test_the_only_version_is_the_default_already() -> None:
     before = config(M)
     assert set_default(before, SetDefault(model="m", version="1"), known()) == before
