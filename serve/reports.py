@@ -6,7 +6,7 @@ import msgspec
 
 from model_store.errors import ERROR_KINDS, ModelNotReady, OnegateError
 from serve.devices import CPU, Device, unlike_default
-from serve.routing import Replica, VersionEntry, VersionKey
+from serve.routing import Replica, ServeOptions, VersionEntry, VersionKey
 
 READY = "ready"
 LOADING = "loading"
@@ -71,6 +71,9 @@ def deployment_text(entry: VersionEntry) -> str:
     serve, batching = entry.serve, entry.serve.batching
     sizes = "".join(f"/{size}" for size in batching.preferred)
     hang = "" if serve.hang_timeout_s is None else f"/hang{serve.hang_timeout_s:g}"
+    if serve.hang_timeout_s is None and serve.deadline_ms > ServeOptions("").deadline_ms:
+        # The deadline decides when a batch counts as hung: replicas that know a shorter one would end it too early.
+        hang = f"/deadline{serve.deadline_ms}"
     # What is as by default is left out, so that replicas of an earlier release stay.
     threads = f"/threads={serve.threads}" if serve.threads else ""
     devices = unlike_default(serve.devices)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
+from model_store.errors import StoreError
 from serve.config_model import ModelConfig
 from serve.desired_state import DesiredState
 from serve.errors import presentable
@@ -44,6 +45,9 @@ class StoreFollowing:
         for model in [model for model in desired.config.models if follows_store(model)]:
             numbers = await asyncio.to_thread(numbers_in_store, desired.store, model)
             wanted = [each.entry.key[1] for each in desired.fleet.wanted(model.name)]
+            # A store that was away for a moment says nothing of the versions.
+            if isinstance(desired.gathered.failures.get(model.name), StoreError):
+                self._tried.pop(model.name, None)
             waits = model.name in desired.gathered.progress or model not in desired.config.models
             if not waits and numbers != wanted and self._tried.get(model.name) != (model, numbers):
                 self._tried[model.name] = (model, numbers)

@@ -152,6 +152,8 @@ class RemoteExecutor(ABC, Generic[ClientT]):
 
         def second() -> Attempt | None:
             others = [other for other in self._usable if other is not client and not other.reserved]
+            if not self.breaker.quiet:
+                others = [o for o in others if not self.breaker.is_out(o.id) and not self.breaker.is_on_probe(o.id)]
             free = [other for other in others if other.in_flight < self._batches_each]
             return attempt(min(free, key=_load)) if free and self.budget.take() else None
 

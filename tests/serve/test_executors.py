@@ -25,6 +25,7 @@ from model_store.errors import (
 )
 from model_store.manifest import Signature, TensorSpec
 from serve.dialects.open_inference_replica import ReplicaService
+from serve.executors.breaker import ERRORS_IN_A_ROW
 from serve.executors.hedging import hedge_budget
 from serve.executors.inline import InlineExecutor, build_inline_executor, zero_inputs
 from serve.executors.replicas import ReplicasExecutor
@@ -448,6 +449,20 @@ async def test_a_batch_that_is_answered_in_time_goes_to_one_replica(fleet: Fleet
         await fleet.run()
     assert sum(gate.started for gate in gates) == 4
     assert fleet.executor.budget.taken == 0
+
+
+async def test_nothing_is_hedged_to_a_replica_that_is_left_out_for_its_errors(fleet: Fleet) -> None:
+    gates = await hedged_pair(fleet, 0.01, batches=20)
+    for _ in range(ERRORS_IN_A_ROW):
+        fleet.executor.breaker.note_error("r1", 2)
+    fleet.executor.breaker.note_answer("r0")
+    assert fleet.executor.breaker.note_error("r1", 2)
+    fleet.executor._note_slots()
+    batch = fleet.run()
+    await asyncio.sleep(0.1)
+    assert [gate.started for gate in gates] == [1, 0]
+    gates[0].gate.set()
+    assert (await batch)["y"].tolist() == DOUBLED
 
 
 async def test_one_batch_in_twenty_may_be_hedged(fleet: Fleet) -> None:

@@ -50,6 +50,14 @@ def test_replicas_are_started_anew_for_another_limit_of_a_batch_that_hangs() -> 
     assert [deployment_text(each) for each in (described, limited)] == ["double-1/1/64", "double-1/1/64/hang2.5"]
 
 
+def test_replicas_are_started_anew_for_a_deadline_that_they_would_take_for_a_hang() -> None:
+    described = entry("double", executor="replicas", deadline_ms=300_000)
+    limited = msgspec.structs.replace(described, serve=msgspec.structs.replace(described.serve, hang_timeout_s=2.5))
+    shorter = entry("double", executor="replicas", deadline_ms=100)
+    texts = [deployment_text(each) for each in (described, limited, shorter)]
+    assert texts == ["double-1/1/64/deadline300000", "double-1/1/64/hang2.5", "double-1/1/64"]
+
+
 def test_gateways_follow_when_all_of_them_do() -> None:
     fleet = Fleet("./store", 100)
     assert not fleet.is_followed(100)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from model_store import generations, served
-from model_store.errors import Conflict, ModelNotFound, OnegateError
+from model_store.errors import Conflict, ModelNotFound, OnegateError, StoreError
 from model_store.store import Store
 from serve.caller import CALLER
 from serve.config import Config
@@ -222,6 +222,26 @@ async def test_a_store_that_has_no_version_yet_is_waited_for(tmp_path: Path) -> 
         await following.look()
         await eventually(lambda: it.fleet.is_served("m"))
         assert await it.call("m") == 2
+
+
+async def test_a_version_that_the_store_could_not_give_is_tried_again(
+    tmp_path: Path, two: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with administered(tmp_path, {"name": "m", "versions": "all"}) as it:
+        following = StoreFollowing(it.desired)
+        await eventually(lambda: it.fleet.is_served("m"))
+        converted(tmp_path, 3)
+        with monkeypatch.context() as away:
+
+            def fail(name: str, version: int) -> None:
+                raise StoreError("the store is away")
+
+            away.setattr(it.store, "manifest", fail)
+            await following.look()
+            await eventually(lambda: "m" in it.desired.gathered.failures)
+        await following.look()
+        await eventually(lambda: ("m", 2) in it.dispatcher.loaded and it.fleet.is_served("m"))
+        assert await it.call("m") == 3
 
 
 async def test_a_store_that_can_not_be_looked_at_is_told_once_and_looked_at_again(
