@@ -10,13 +10,11 @@ until no gateway holds it any more, and forgotten.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 
 import msgspec
 
 from model_store.access_keys import AccessKey
-from model_store.errors import OnegateError
 from serve.devices import Device
 from serve.reports import (
     DRAINING,
@@ -40,40 +38,7 @@ from serve.routing import (
     runs_differently,
     with_replicas,
 )
-from serve.sticky import Sticky
-
-
-class Wanted(msgspec.Struct, frozen=True):
-    """A version that the desired state names. `alias` is what clients call it by instead of its number, `source` what
-    the config says it is made from, `shadow_percent` of how many calls it gets copies."""
-
-    entry: VersionEntry
-    traffic: int
-    labels: tuple[str, ...] = ()
-    alias: str | None = None
-    source: str | None = None
-    shadow_percent: float = 0.0
-    sticky: Sticky | None = None
-    """The model's, the same for each of its versions."""
-
-
-@dataclass
-class VersionState:
-    """Where a version is in its life.
-
-    `since_table` is the first table that holds the phase: with the version when LOADING, without it when DRAINING; what
-    gateways with older tables say is about an earlier life of it. `fallback` is how a version that answers already is
-    run until a change of that (of its executor, say) is ready everywhere, and again if the change fails.
-    """
-
-    entry: VersionEntry
-    phase: str = "LOADING"
-    reason: str | None = None
-    error: OnegateError | None = None
-    since_table: int = 0
-    fallback: VersionEntry | None = None
-    spare_since: float | None = None
-    """Since when nobody wants it and no route leads to it, by the controller's clock."""
+from serve.wanted import VersionState, Wanted, wanted_route
 
 
 class Fleet:
@@ -228,7 +193,7 @@ class Fleet:
         states = [self.versions[each.entry.key] for each in wanted]
         # Replicas that were all lost are another matter: what is wanted is what callers get, or wait for.
         settled = all(state.phase == "READY" and state.fallback is None and state.error is None for state in states)
-        return bool(wanted) and settled and self.table.routes.get(model) == _wanted_route(wanted)
+        return bool(wanted) and settled and self.table.routes.get(model) == wanted_route(wanted)
 
     def is_followed(self, number: int) -> bool:
         """Whether there are gateways and all of them follow table `number` or a newer one."""
@@ -313,7 +278,7 @@ class Fleet:
         """The wanted route once all its versions are ready, the present one until then."""
         wanted = self._wanted.get(model)
         if wanted is not None and self._are_ready(wanted):
-            return _wanted_route(wanted)
+            return wanted_route(wanted)
         present = self.table.routes.get(model)
         # An adopted route may lead to what then turns out not to load: callers are told so, instead of waiting for it.
         if present is not None and all(self._has_failed((model, version)) for version, _ in present.split):
@@ -382,13 +347,3 @@ class Fleet:
         return state.phase == "DRAINING" and all(
             report.table >= state.since_table and key not in report.states for _, report in self._gateways.values()
         )
-
-
-def _wanted_route(wanted: Sequence[Wanted]) -> ModelRoute:
-    return ModelRoute(
-        split=tuple((w.entry.key[1], w.traffic) for w in wanted if w.traffic),
-        labels={label: w.entry.key[1] for w in wanted for label in w.labels},
-        aliases={w.alias: w.entry.key[1] for w in wanted if w.alias is not None},
-        shadows=tuple((w.entry.key[1], w.shadow_percent) for w in wanted if w.shadow_percent),
-        sticky=next((w.sticky for w in wanted), None),
-    )

@@ -224,10 +224,11 @@ class LoadedVersion:
 
     async def drain(self) -> None:
         """Returns when nothing waits and nothing runs, or what runs does not end."""
-        lanes = asyncio.ensure_future(asyncio.gather(*(lane.queue.drain() for lane in self._lanes())))
+        lanes = asyncio.gather(*(lane.queue.drain() for lane in self._lanes()))
         given_up = asyncio.ensure_future(self._given_up.wait())
+        given_up.add_done_callback(lambda _: lanes.cancel())
         try:
-            await asyncio.wait([lanes, given_up], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([lanes])
         finally:
             lanes.cancel()
             given_up.cancel()

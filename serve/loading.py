@@ -8,27 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shutil
 import time
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 from model_store.errors import ModelNotReady, StoreError
-from serve.devices import CPU, Device
 from serve.dispatcher import Dispatcher
 from serve.errors import presentable
-from serve.executors.inline import InlineExecutor, build_inline_executor
+from serve.executor_factory import ExecutorFactory, update
 from serve.executors.remote import RemoteExecutor
-from serve.executors.replicas import ReplicasExecutor
 from serve.lanes import ClosableExecutor, LoadedVersion
-from serve.memory import available_bytes, require_memory, telling_of_memory
 from serve.reports import DRAINING, IDLE, LOADING, READY, VersionLoad, failure_text
 from serve.residency import Residency, is_parked
 from serve.routing import RoutingTable, VersionEntry, VersionKey, runs_differently
-from serve.runtimes.base import Runtime, load_runtime
-from serve.shared_memory import RegionPool
 from serve.store_policy import NO_POLICY, StorePolicy
 from serve.watchdog import hang_of
 
@@ -57,22 +50,16 @@ class VersionLoader:
         policy: StorePolicy = NO_POLICY,
     ) -> None:
         self._dispatcher = dispatcher
-        self._policy = policy
-        # Of their own: a store that is slow must keep no request waiting for a thread.
-        self._threads = ThreadPoolExecutor(thread_name_prefix="load")
-        self._folder = folder
-        self._node = node
-        self._secret = secret
         self._on_change = on_change
-        self.regions = RegionPool()
+        self._executors = ExecutorFactory(folder, node, secret, policy)
+        self.regions = self._executors.regions
         self._wanted: dict[VersionKey, VersionEntry] = {}
         self._tasks: dict[VersionKey, asyncio.Task[None]] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._failed_at: dict[VersionKey, float] = {}
         """Versions that the store could not give, and when."""
         self.states = dispatcher.states
-        self._store_url = ""
-        self._residency = Residency(memory_bytes, dispatcher.loaded, self._load_inline, self._note_residency)
+        self._residency = Residency(memory_bytes, dispatcher.loaded, self._executors.inline, self._note_residency)
         self._waited_for: set[VersionKey] = set()
         """Versions whose requests wait for a first replica, as the controller has been told."""
 
@@ -81,7 +68,7 @@ class VersionLoader:
         self._dispatcher.router.update(table)
         self._dispatcher.observer.follow()
         self._dispatcher.note_change()
-        before, self._store_url = self._wanted, table.store
+        before, self._executors.store_url = self._wanted, table.store
         entries = self._wanted = {entry.key: entry for entry in table.versions}
         for key, entry in entries.items():
             task = self._tasks.get(key)
@@ -246,13 +233,13 @@ class VersionLoader:
         loaded.configure(entry.serve)
         if not runs_differently(loaded.entry, entry):
             await self._drop_successor(loaded)
-            await _update(loaded.executor, entry)
+            await update(loaded.executor, entry)
             loaded.entry = entry
             if self.states[entry.key] not in (READY, IDLE):
                 self._note_state(entry.key, LOADING)
             return
         if loaded.successor is not None and not runs_differently(loaded.next_entry, entry):
-            await _update(loaded.successor, entry)
+            await update(loaded.successor, entry)
         else:
             await self._drop_successor(loaded)
             loaded.successor = await self._executor(entry)
@@ -269,32 +256,9 @@ class VersionLoader:
             executor.on_slots = version.wake
 
     async def _executor(self, entry: VersionEntry) -> ClosableExecutor:
-        if entry.serve.executor == "replicas":
-            replicas = ReplicasExecutor(entry.key, self._node, self._secret, self.regions)
-            await _update(replicas, entry)
-            return replicas
-        if entry.serve.executor == "upstream":
-            if self._policy.public_keys is not None:
-                await asyncio.get_running_loop().run_in_executor(self._threads, self._check_signed, entry)
-            return await _upstream(entry)
-        return await self._residency.executor(entry)
-
-    def _check_signed(self, entry: VersionEntry) -> None:
-        """Of a version that has no files here, as `load_version` does of others."""
-        self._policy.check(self._policy.open(self._store_url), entry.manifest)
-
-    async def _load_inline(self, entry: VersionEntry) -> InlineExecutor:
-        loop, batching = asyncio.get_running_loop(), entry.serve.batching
-        load = partial(load_version, self._store_url, entry, self._folder, policy=self._policy)
-        runtime = await loop.run_in_executor(self._threads, load)
-        return await loop.run_in_executor(
-            self._threads,
-            build_inline_executor,
-            runtime,
-            entry.manifest,
-            batching.max_batch_size,
-            batching.preferred,
-        )
+        if entry.serve.executor == "inline":
+            return await self._residency.executor(entry)
+        return await self._executors.remote(entry)
 
     # -- what is not loaded all the time -----------------------------------------------------------------------------
 
@@ -334,42 +298,3 @@ class VersionLoader:
         await self._drop_successor(version)
         await version.executor.close()
         self._forget_state(key)
-
-
-async def _update(executor: ClosableExecutor, entry: VersionEntry) -> None:
-    if isinstance(executor, RemoteExecutor):
-        hedge_ms = entry.serve.hedge_ms
-        executor.hedge_s = None if hedge_ms is None else hedge_ms / 1000
-    if isinstance(executor, ReplicasExecutor):
-        await executor.update(entry.replicas)
-
-
-async def _upstream(entry: VersionEntry) -> ClosableExecutor:
-    # Its library is an extra.
-    from serve.executors.upstream import UpstreamExecutor
-
-    executor = UpstreamExecutor(entry)
-    await _update(executor, entry)
-    await executor.reconnect()
-    return executor
-
-
-def load_version(
-    store_url: str, entry: VersionEntry, folder: Path, device: Device = CPU, policy: StorePolicy = NO_POLICY
-) -> Runtime:
-    """The runtime of a version in the store, on the device, loaded from files that were checked against their digests.
-
-    Raises `StoreError`, `IntegrityError`, `NotSigned`, `ModelNotReady` or `OutOfMemory`.
-    """
-    require_memory(entry.manifest, available_bytes())
-    store = policy.open(store_url)
-    policy.check(store, entry.manifest)
-    place = folder / f"{entry.key[0]}-v{entry.key[1]}"
-    shutil.rmtree(place, ignore_errors=True)
-    try:
-        store.checkout(entry.manifest, place)
-        with telling_of_memory(f"model {entry.key[0]!r} version {entry.key[1]} can't be loaded, unload another first"):
-            return load_runtime(place, entry.manifest, entry.serve.cpu_threads, device)
-    finally:
-        # ONNX Runtime has mapped or copied what it needs; nothing is left behind if the process is killed later.
-        shutil.rmtree(place, ignore_errors=True)

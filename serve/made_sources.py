@@ -15,9 +15,10 @@ from model_store.manifest import Manifest
 from model_store.store import Store
 from serve.config import Config
 from serve.config_model import ModelConfig
-from serve.fleet import Fleet, Wanted
+from serve.fleet import Fleet
 from serve.preparation import conversion_options
 from serve.routing import Made
+from serve.wanted import Wanted
 
 
 class MadeSources:

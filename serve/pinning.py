@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from serve.config_model import ModelConfig
-from serve.fleet import Wanted
 from serve.model_documents import Document, labels_of
+from serve.wanted import Wanted
 
 
 @dataclass(frozen=True)

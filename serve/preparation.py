@@ -29,12 +29,12 @@ from serve.config_model import ModelConfig, VersionConfig
 from serve.config_scaling import ScalingConfig
 from serve.config_serve import BatchingConfig, ServeConfig
 from serve.devices import DeviceOptions, Provider
-from serve.fleet import Wanted
 from serve.routing import Batching, Scaling, ServeOptions, UpstreamOptions, VersionEntry
 from serve.sticky import Sticky
 from serve.store_policy import NO_POLICY, StorePolicy
 from serve.upstreams import UPSTREAM, is_upstream, publish_upstream, stored_upstream
 from serve.version_policies import asked_versions
+from serve.wanted import Wanted
 
 TARGET_BATCHES = 2
 """Batches that each replica is to have where the config does not say how many rows: one that runs, one that waits."""

@@ -27,10 +27,10 @@ from serve.errors import presentable
 from serve.executors.inline import build_inline_executor
 from serve.front_doors.replica import ReplicaFrontDoor
 from serve.lanes import LoadedVersion
-from serve.loading import load_version
 from serve.logs import log_to_file
 from serve.reports import ReplicaReport, deployment_text, failure_text
 from serve.routing import ModelRoute, Replica, Router, RoutingTable, VersionEntry
+from serve.runtime_loading import load_version
 from serve.runtimes.base import try_device
 from serve.store_policy import NO_POLICY, StorePolicy
 from serve.watchdog import hang_of

@@ -12,9 +12,10 @@ from model_store.errors import OnegateError
 from model_store.manifest import Manifest
 from serve.config import Config
 from serve.devices import CPU, UNASKED, Device
-from serve.fleet import Fleet, VersionState
+from serve.fleet import Fleet
 from serve.operations import ModelStatus, VersionStatus
 from serve.routing import ModelRoute
+from serve.wanted import VersionState
 
 
 @dataclass

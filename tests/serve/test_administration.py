@@ -328,7 +328,7 @@ async def test_a_version_that_does_not_fit_is_out_of_memory_and_taken_back(
     tmp_path: Path, two: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with administered(tmp_path) as served:
-        monkeypatch.setattr("serve.loading.available_bytes", lambda: 10)
+        monkeypatch.setattr("serve.runtime_loading.available_bytes", lambda: 10)
         with pytest.raises(OutOfMemory, match="unload another model first"):
             await served.do(LoadModel(model="m", source=two))
         assert served.names() == []

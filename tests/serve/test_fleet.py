@@ -7,10 +7,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from serve.fleet import Fleet, Wanted
+from serve.fleet import Fleet
 from serve.reports import DRAINING, IDLE, LEASE_S, LOADING, READY, GatewayReport, ReplicaReport
 from serve.routing import Batching, ModelRoute, Replica, RoutingTable, Scaling, ServeOptions, VersionKey
 from serve.sticky import Sticky
+from serve.wanted import Wanted
 from tests.serve.tiny_versions import entry
 
 

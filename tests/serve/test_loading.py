@@ -22,7 +22,7 @@ from serve.executors.inline import InlineExecutor
 from serve.executors.replicas import ReplicasExecutor
 from serve.front_doors.replica import ReplicaFrontDoor
 from serve.inference import InferenceRequest
-from serve.loading import VersionLoader, load_version
+from serve.loading import VersionLoader
 from serve.reports import LOADING, READY, VersionLoad
 from serve.routing import (
     Batching,
@@ -35,6 +35,7 @@ from serve.routing import (
     VersionEntry,
     with_replicas,
 )
+from serve.runtime_loading import load_version
 from serve.runtimes.base import Runtime
 from serve.store_policy import StorePolicy
 from tests.serve.tiny_versions import FunctionRuntime, GatedExecutor, dispatcher_of, entry, manifest
@@ -136,7 +137,7 @@ async def test_a_version_is_ready_when_it_was_warmed_up_at_the_sizes_in_use(
 ) -> None:
     runtime = FunctionRuntime()
     seen: list[tuple[str | None, list[int]]] = []
-    monkeypatch.setattr("serve.loading.load_version", lambda *_, **__: runtime)
+    monkeypatch.setattr("serve.executor_factory.load_version", lambda *words, **named: runtime)
     entry = gateway.publish(2)
     sizes = Batching(max_batch_size=16, preferred=(4, 8))
     options = msgspec.structs.replace(entry.serve, batching=sizes)
@@ -180,7 +181,7 @@ async def test_a_table_that_says_the_same_of_a_version_leaves_its_loading_alone(
 ) -> None:
     first, allowed = gateway.publish(5), threading.Event()
     loads: list[int] = []
-    monkeypatch.setattr("serve.loading.load_version", held_up(allowed, loads))
+    monkeypatch.setattr("serve.executor_factory.load_version", held_up(allowed, loads))
     gateway.follow(first)
     await eventually(lambda: loads == [1])
     before = asyncio.all_tasks()
@@ -239,7 +240,7 @@ async def test_a_version_that_leaves_and_comes_back_while_it_loads_is_loaded_onc
 ) -> None:
     first, allowed = gateway.publish(5), threading.Event()
     loads: list[int] = []
-    monkeypatch.setattr("serve.loading.load_version", held_up(allowed, loads))
+    monkeypatch.setattr("serve.executor_factory.load_version", held_up(allowed, loads))
     gateway.follow(first)
     await eventually(lambda: loads == [1])
     gateway.follow()
@@ -254,7 +255,7 @@ async def test_a_version_that_leaves_for_good_while_it_loads_is_not_kept(
 ) -> None:
     first, allowed = gateway.publish(5), threading.Event()
     loads: list[int] = []
-    monkeypatch.setattr("serve.loading.load_version", held_up(allowed, loads))
+    monkeypatch.setattr("serve.executor_factory.load_version", held_up(allowed, loads))
     gateway.follow(first)
     await eventually(lambda: loads == [1])
     for entries in ((), (first,), ()):
@@ -269,7 +270,7 @@ async def test_a_version_changed_while_it_loads_is_ready_when_it_is_run_as_the_n
 ) -> None:
     first, allowed = gateway.publish(5), threading.Event()
     loads: list[int] = []
-    monkeypatch.setattr("serve.loading.load_version", held_up(allowed, loads))
+    monkeypatch.setattr("serve.executor_factory.load_version", held_up(allowed, loads))
     gateway.follow(first)
     await eventually(lambda: loads == [1])
     changed = run_as(first, "inline", cpus=2)
@@ -390,7 +391,7 @@ async def test_a_version_that_moves_back_inline_answers_from_its_replicas_meanwh
     gateway.follow(run_as(first, "replicas", replica), route=1)
     await gateway.states({V1: READY})
     loaded = gateway.dispatcher.loaded[V1]
-    monkeypatch.setattr("serve.loading.load_version", held_up(allowed))
+    monkeypatch.setattr("serve.executor_factory.load_version", held_up(allowed))
 
     gateway.follow(run_as(first, "inline", replica), route=1)
     await asyncio.sleep(0.02)

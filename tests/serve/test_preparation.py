@@ -19,7 +19,6 @@ from model_store.manifest import HandlerSpec, ImageProcessor, Profile
 from model_store.store import Store
 from serve.config_model import ModelConfig
 from serve.config_serve import ServeConfig
-from serve.fleet import Wanted
 from serve.preparation import (
     Made,
     Preparer,
@@ -31,6 +30,7 @@ from serve.preparation import (
 )
 from serve.routing import Batching, Scaling, ServeOptions
 from serve.sticky import Sticky
+from serve.wanted import Wanted
 from tests.model_store.web import FILE, SENDS_ON, web_server
 from tests.serve.tiny_versions import entry, manifest
 from tests.serve.waiting import eventually

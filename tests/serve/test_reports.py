@@ -6,8 +6,9 @@ import msgspec
 import pytest
 
 from model_store.errors import ERROR_KINDS, ModelNotReady, OutOfMemory
-from serve.fleet import Fleet, Wanted
+from serve.fleet import Fleet
 from serve.reports import GatewayReport, deployment_text, failure_text, told_failure
+from serve.wanted import Wanted
 from tests.serve.tiny_versions import entry
 
 

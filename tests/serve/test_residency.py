@@ -17,10 +17,11 @@ from model_store.store import Store
 from serve.dispatcher import Dispatcher
 from serve.executors.parked import ParkedExecutor
 from serve.inference import InferenceRequest
-from serve.loading import VersionLoader, load_version
+from serve.loading import VersionLoader
 from serve.reports import IDLE, LOADING, READY
 from serve.residency import BESIDE_FILES_BYTES, is_parked, resident_bytes
 from serve.routing import ModelRoute, Router, RoutingTable, ServeOptions, VersionEntry, VersionKey
+from serve.runtime_loading import load_version
 from serve.runtimes.base import Runtime
 from serve.store_policy import StorePolicy
 from tests.e2e.models import write_large
@@ -175,7 +176,7 @@ async def test_many_requests_for_an_unloaded_version_load_it_once(
         loads.append(entry.key[0])
         return load_version(store_url, entry, folder, policy=policy)
 
-    monkeypatch.setattr("serve.loading.load_version", counted)
+    monkeypatch.setattr("serve.executor_factory.load_version", counted)
     assert await asyncio.gather(*(gateway.answer(parked) for _ in range(100))) == [parked] * 100
     assert loads == [f"m{parked}"]
 
@@ -233,7 +234,7 @@ async def test_an_unloaded_version_that_is_run_differently_is_proven_again(
 ) -> None:
     entries, parked = await gateway.hold_six()
     allowed = threading.Event()
-    monkeypatch.setattr("serve.loading.load_version", held_up(allowed))
+    monkeypatch.setattr("serve.executor_factory.load_version", held_up(allowed))
     entry = entries[parked]
     entries[parked] = VersionEntry(entry.manifest, msgspec.structs.replace(entry.serve, cpus=2))
     gateway.follow(*entries)

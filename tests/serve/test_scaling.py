@@ -5,10 +5,11 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from serve.fleet import Fleet, Wanted
+from serve.fleet import Fleet
 from serve.reports import READY, GatewayReport, VersionLoad
 from serve.routing import Scaling, ServeOptions, VersionEntry
 from serve.scaling import Scaled, Scaler, scaled_versions
+from serve.wanted import Wanted
 from tests.serve.tiny_versions import manifest
 
 V1 = ("m", 1)

@@ -13,10 +13,11 @@ from serve.commands.progress import unsettled
 from serve.commands.tables import device_lines, model_table
 from serve.config import Config
 from serve.devices import Device, DeviceOptions
-from serve.fleet import Fleet, Wanted
+from serve.fleet import Fleet
 from serve.reports import IDLE, READY, GatewayReport, ReplicaReport
 from serve.routing import Replica, Scaling, ServeOptions, VersionEntry, VersionKey
 from serve.state import Gathered, describe_state, model_statuses
+from serve.wanted import Wanted
 from tests.serve.tiny_versions import entry
 
 PARITY = ParityReport(

@@ -22,9 +22,10 @@ from model_store.store import Store
 from serve.config import Config, load_config, parse_config
 from serve.config_model import ModelConfig
 from serve.dispatcher import Dispatcher
-from serve.loading import VersionLoader, load_version
+from serve.loading import VersionLoader
 from serve.preparation import Preparer
 from serve.routing import ModelRoute, Router, RoutingTable, ServeOptions, UpstreamOptions, VersionEntry
+from serve.runtime_loading import load_version
 from serve.store_policy import StorePolicy, store_policy
 from tests.serve.tiny_versions import manifest
 from tests.serve.waiting import eventually
@@ -171,12 +172,12 @@ async def test_loads_that_wait_for_a_store_leave_other_threads_to_requests(
     """Compressed bodies, for one, are unpacked in the loop's own threads."""
     end, begun = threading.Event(), threading.Semaphore(0)
 
-    def stalled(*_: Any, **__: Any) -> None:
+    def stalled(*words: Any, **named: Any) -> None:
         begun.release()
         end.wait(30)
         raise NotSigned("the test ends")
 
-    monkeypatch.setattr("serve.loading.load_version", stalled)
+    monkeypatch.setattr("serve.executor_factory.load_version", stalled)
     loader = VersionLoader(Dispatcher(Router()), tmp_path / "loaded", "here", "secret")
     many = tuple(
         msgspec.structs.replace(entry, manifest=msgspec.structs.replace(entry.manifest, version=n))

@@ -18,7 +18,6 @@ from serve.dialects.open_inference_replica import ReplicaService
 from serve.dispatcher import Dispatcher
 from serve.executors.inline import InlineExecutor, build_inline_executor
 from serve.fleet import Fleet as VersionFleet
-from serve.fleet import Wanted
 from serve.front_doors.replica import ReplicaFrontDoor
 from serve.inference import InferenceRequest, ModelQuery, ServerQuery, StatusQuery, Tensors
 from serve.loading import VersionLoader
@@ -27,6 +26,7 @@ from serve.reports import GatewayReport, ReplicaReport
 from serve.routing import Replica, ServeOptions, VersionEntry
 from serve.runtimes.base import load_runtime
 from serve.state import Gathered, model_statuses
+from serve.wanted import Wanted
 from serve.watchdog import hang_limit_s, hang_of
 from tests.e2e.models import write_hanging, write_multiplier
 from tests.serve.replica_fleet import DOUBLED, FLOATS, SECRET, Fleet
