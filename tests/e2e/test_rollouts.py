@@ -199,6 +199,18 @@ def test_a_controller_that_is_killed_in_a_conversion_converts_again(tmp_path: Pa
         assert [child for child in children if child.is_running() and child.status() != "zombie"] == []
 
 
+def test_a_controller_that_is_killed_reads_no_source_that_was_overwritten_and_not_applied(tmp_path: Path) -> None:
+    write_multiplier(tmp_path / "times.onnx", 2.0)
+    with running(tmp_path, {"store": "store", "models": [_model()]}) as gateway:
+        gateway.wait_until_settled()
+        write_multiplier(tmp_path / "times.onnx", 3.0)
+        _kill_controller(gateway)
+        state = _eventually(gateway, {"version": 1, "traffic": 100})
+        assert (state["generation"], _answer(gateway)) == (1, 2.0)
+        _done(gateway, "apply", "onegate.yaml")
+        assert _answer(gateway) == 3.0
+
+
 def _kill_controller(gateway: Running) -> None:
     [controller] = gateway.serve_processes("onegate-controller", "Controller")
     controller.send_signal(signal.SIGKILL)
