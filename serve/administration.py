@@ -161,11 +161,13 @@ class Administration:
 
     async def _set_default(self, operation: SetDefault) -> ModelList:
         change = partial(edits.set_default, operation=operation, known=self._known)
-        return await self._change(change, operation.model, wait=True, why=f"default version of {operation.model}")
+        why = f"default version of {operation.model}"
+        return await self._change(change, operation.model, wait=True, why=why, at_once=True)
 
     async def _set_traffic(self, operation: SetTraffic) -> ModelList:
         change = partial(rollout_edits.set_traffic, operation=operation, known=self._known)
-        return await self._change(change, operation.model, wait=True, why=f"traffic of {operation.model}")
+        why = f"traffic of {operation.model}"
+        return await self._change(change, operation.model, wait=True, why=why, at_once=True)
 
     async def _set_labels(self, operation: SetLabels) -> ModelList:
         change = partial(rollout_edits.set_labels, operation=operation, known=self._known)
@@ -179,7 +181,8 @@ class Administration:
             there = await asyncio.to_thread(served.numbers, desired.store, model)
             raise ModelNotFound(_no_record(operation, there), model=model)
         change = partial(rollout_edits.rolled_back, document=record.document)
-        return await self._change(change, model, wait=True, why=f"rollback of {model} to {record.number}")
+        why = f"rollback of {model} to {record.number}" + (f": {operation.why}" if operation.why else "")
+        return await self._change(change, model, wait=True, why=why, at_once=True)
 
     async def _replace(self, operation: ReplaceModels) -> ModelList:
         models = [await self._registration.admitted_model(model) for model in operation.models]
@@ -196,13 +199,14 @@ class Administration:
         again: bool = False,
         read: Collection[str] | None = (),
         why: str,
+        at_once: bool = False,
     ) -> ModelList:
         """The models of these names after an edit, with `wait` once they can be called. Calls that wait for the same
         model take turns: what one of them has written may be taken back."""
         async with AsyncExitStack() as turns:
             for name in sorted(set(names)) if wait else ():
                 await turns.enter_async_context(self._turns.setdefault(name, asyncio.Lock()))
-            edit = await self._desired.edit(change, names if again else (), read, why)
+            edit = await self._desired.edit(change, names if again else (), read, why, at_once=at_once)
             if wait:
                 await self._come_about(edit)
         self._desired.keep(edit)

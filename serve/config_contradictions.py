@@ -7,7 +7,7 @@ hides none of this. What is of the wrong type here is passed over: the typed mod
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import Any
 
 from serve.config_devices_contradictions import device_contradictions
@@ -105,6 +105,7 @@ def _model(path: KeyPath, model: Mapping[str, Any], defaults: Mapping[str, Any])
     yield from _shadows((*path, "versions"), versions)
     if isinstance(model.get("sticky"), Mapping):
         yield from _either((*path, "sticky"), model["sticky"], "header", "request_id")
+    yield from _rollout((*path, "rollout"), _mapping(model, "rollout"), defaults)
     inputs = [((*at, "name"), one.get("name")) for at, one in _mappings(model, "inputs", path)]
     yield from _repeated(inputs, "name", "inputs need different names")
     yield from _processor((*path, "processor"), _mapping(model, "processor"), defaults)
@@ -148,6 +149,21 @@ def _shadows(path: KeyPath, versions: list[tuple[KeyPath, Mapping[str, Any]]]) -
             yield (*version_path, "traffic"), "a shadow answers nobody; keep either 'traffic' or 'shadow'"
     if versions and all(version.get("shadow") is True for _, version in versions):
         yield path, "expected a version that is no shadow: somebody must answer"
+
+
+def _rollout(path: KeyPath, rollout: Mapping[str, Any], defaults: Mapping[str, Any]) -> Iterator[Finding]:
+    steps = rollout.get("steps")
+    if isinstance(steps, list) and steps and all(type(step) is int for step in steps):
+        rises = all(one < other for one, other in pairwise(steps))
+        if not rises or steps[-1] != ALL_TRAFFIC:
+            told = ", ".join(map(str, steps))
+            yield (*path, "steps"), f"expected percents that rise and end with {ALL_TRAFFIC}, got {told}"
+    if rollout.get("compare_percent") is not None and rollout.get("max_disagreement") is None:
+        yield (*path, "compare_percent"), "is for `max_disagreement`, which is missing"
+    step_s = rollout.get("step_s", defaults["models[].rollout.step_s"])
+    hold_s = rollout.get("max_hold_s", defaults["models[].rollout.max_hold_s"])
+    if rollout and is_number(step_s) and is_number(hold_s) and hold_s < step_s:
+        yield (*path, "max_hold_s"), f"expected at least step_s, which is {step_s:g}, got {hold_s:g}"
 
 
 def _serve(path: KeyPath, serve: Mapping[str, Any], defaults: Mapping[str, Any]) -> Iterator[Finding]:

@@ -12,7 +12,7 @@ from model_store.manifest import TensorSpec
 from serve.config_contradictions import ALL_TRAFFIC
 from serve.config_convert import ConvertConfig
 from serve.config_processor import ProcessorConfig
-from serve.config_rollout import Sticky
+from serve.config_rollout import RolloutConfig, Sticky
 from serve.config_rules import Alias, Datatype, Dimension, Filled, Framework, Labels, ModelName
 from serve.config_section import Section
 from serve.config_serve import ServeConfig
@@ -102,6 +102,11 @@ class ModelConfig(Section):
         default=None,
         description="Who gets the same version again while `traffic` is shared out; by default nobody: each call is "
         "drawn anew.",
+    )
+    rollout: RolloutConfig | None = Field(
+        default=None,
+        description="How a new version that is to have all traffic gets there from the one that has it: by steps, "
+        "and back where it does worse. By default at once.",
     )
     framework: Framework | None = Field(
         default=None, description="Framework of the source, where its content does not tell."

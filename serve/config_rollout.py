@@ -1,4 +1,5 @@
-"""The config's `sticky`: who is to get the same version again while several share a model's traffic."""
+"""The config's `sticky` and `rollout`: who is to get the same version again while several share a model's traffic, and
+how a new version gets to all of it."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from serve.config_rules import pattern_rule
 from serve.config_section import Section
 
 REQUEST_ID = "request_id"
+COMPARED_PERCENT = 10.0
 
 HeaderName = Annotated[
     str,
@@ -49,3 +51,53 @@ def _spelled_out(value: Any) -> Any:
 
 
 Sticky = Annotated[StickyConfig, _OrRequestId()]
+
+
+class RolloutConfig(Section):
+    """How a new version gets to all calls: step by step, each judged by what the new version did beside the old one."""
+
+    steps: list[Annotated[int, Field(ge=1, le=100)]] = Field(
+        default=[1, 10, 50, 100],
+        min_length=1,
+        description="Percent of the calls that the new version gets, step after step: rising, the last 100.",
+    )
+    step_s: float = Field(default=60.0, ge=0, le=86_400, description="Seconds that a step takes at least.")
+    min_requests: int = Field(
+        default=100, ge=1, description="Calls that the new version must have had in a step before it goes on."
+    )
+    max_error_rate: float = Field(
+        default=0.01,
+        gt=0,
+        le=1,
+        description="By how much the new version's share of failed calls may exceed the old one's; 1 is no bound.",
+    )
+    max_latency_ratio: float = Field(
+        default=1.5,
+        gt=0,
+        le=1000,
+        description="How many times as long as the old version it may take, in the median and at the 95th percentile.",
+    )
+    max_disagreement: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="Share of compared calls that it may answer otherwise; by default answers are not compared.",
+    )
+    max_hold_s: float = Field(
+        default=3600.0,
+        gt=0,
+        le=604_800,
+        description="Seconds after which a step that is still undecided goes back, for lack of calls too.",
+    )
+    compare_percent: float | None = Field(
+        default=None,
+        gt=0,
+        le=100,
+        description="Percent of the old version's calls of which the new one gets copies to compare; by default 10 "
+        "where `max_disagreement` is set.",
+    )
+
+    @property
+    def copied_percent(self) -> float:
+        """Percent of the old version's calls that are compared; 0 where none are."""
+        return 0.0 if self.max_disagreement is None else self.compare_percent or COMPARED_PERCENT

@@ -40,6 +40,7 @@ from serve.front_doors.http import HttpFrontDoor
 from serve.front_doors.http_listener import HttpListener
 from serve.front_doors.tls import HTTP, Tls
 from serve.gateways import GATEWAY_APP, GATEWAY_DEPLOYMENT, follow_nodes
+from serve.guarding import Guarding
 from serve.history import History, history
 from serve.logs import log_to_file
 from serve.management import Management
@@ -112,7 +113,7 @@ class Controller:
         if self._audit is not None:
             self._administration = AuditedAdministration(administration.answer, self._audit)
         self._guard = guard_of(access, settings.secret)
-        self._record = ServingRecord(store, self._desired.prepared, self._fleet.is_served)
+        self._record = ServingRecord(store, self._desired.prepared, self._desired.is_served)
         loop = asyncio.get_running_loop()
         self._loops = []
         if self._guard is not None:
@@ -125,6 +126,7 @@ class Controller:
             loop.create_task(self._reconcile()),
             loop.create_task(self._deploy()),
             loop.create_task(StoreFollowing(self._desired).run()),
+            loop.create_task(Guarding(self._desired, self._administration.answer, self._observatory.total).run()),
         ]
         if settings.gateways_per_node:
             scale = partial(deployments.scale_deployment, GATEWAY_APP, GATEWAY_DEPLOYMENT)
@@ -199,11 +201,14 @@ class Controller:
     def state(self) -> dict[str, Any]:
         """The state as `GET /api/state` answers it (DESIGN: output that programs read)."""
         desired = self._desired
-        return describe_state(desired.config, desired.number, self._fleet, desired.gathered)
+        state = describe_state(desired.config, desired.number, self._fleet, desired.gathered)
+        return state | {"rollouts": desired.rollouts.told()}
 
     def comparison(self, model: str) -> dict[str, Any]:
         """How the versions of a model do beside each other, over all gateways; raises `ModelNotFound`."""
-        return describe_comparison(model, Router(self._fleet.table), self._observatory.total())
+        report = describe_comparison(model, Router(self._fleet.table), self._observatory.total())
+        under_way = self._desired.rollouts.under_way.get(model)
+        return report | {"rollout": under_way and under_way.told()}
 
     async def plan(self, config: Config) -> list[Change]:
         """What `apply` of `config` would change; raises `ConfigError` as it would."""

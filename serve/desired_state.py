@@ -26,7 +26,8 @@ from serve.made_sources import MadeSources, to_be_read
 from serve.model_documents import Document
 from serve.pinning import Prepared, pinned
 from serve.preparation import Preparer
-from serve.routing import BEING_PREPARED
+from serve.rollouts import Rollouts
+from serve.routing import BEING_PREPARED, Made
 from serve.state import Gathered
 from serve.store_policy import NO_POLICY, StorePolicy
 from serve.version_policies import asked_versions
@@ -67,6 +68,7 @@ class DesiredState:
         self.gathered = Gathered()
         self.prepared: dict[str, Prepared] = {}
         """Models as they were last prepared; what is under way or failed since is in `gathered`."""
+        self.rollouts = Rollouts(store, fleet)
         self.preparer = Preparer(store, CONVERSIONS_AT_ONCE, policy)
         self._earlier = EarlierModels(store, generation)
         self._on_change = on_change
@@ -124,11 +126,13 @@ class DesiredState:
         again: Iterable[str] = (),
         read: Collection[str] | None = (),
         why: str = "",
+        *,
+        at_once: bool = False,
     ) -> Edit:
         """Makes what `change` makes of the config the desired state and prepares the models that differ, and those of
         `again`. `change` runs in a thread and may look into the store; what it raises is raised here. A source that a
         version has been made of stays that version, unless it is one of `read`; None reads all again. `why` is what the
-        generation says of it.
+        generation says of it. `at_once` changes what answers without the steps of a `rollout`.
 
         Nothing is written when nothing differs. One that is not `keep`t is not what `earlier` gives: it may be taken
         back. Raises `Conflict` when another controller wrote.
@@ -140,13 +144,17 @@ class DesiredState:
             if models:
                 await self._write(config, why, to_be_read(former, config, models, read))
             models |= set(again)
-            self._take_over(config, models, read)
+            self._take_over(config, models, read, at_once)
         return Edit(former, config, frozenset(models), why)
 
     def in_force(self, model: str) -> Prepared | None:
         """The model as it is served, None where that is not (or not yet) what is desired."""
         unsettled = model in self.gathered.progress or model in self.gathered.failures
-        return self.prepared.get(model) if not unsettled and self.fleet.is_served(model) else None
+        return self.prepared.get(model) if not unsettled and self.is_served(model) else None
+
+    def is_served(self, model: str) -> bool:
+        """Whether the model's route leads to what it was last prepared as, and no rollout is on the way there."""
+        return model not in self.rollouts.under_way and self.fleet.is_served(model)
 
     def prepare_again(self, model: ModelConfig) -> None:
         """Prepares a model of the config once more: what it takes from the store has changed."""
@@ -197,10 +205,13 @@ class DesiredState:
                 **error.details,
             ) from error
 
-    def _take_over(self, config: Config, models: set[str], read: Collection[str] | None = None) -> None:
+    def _take_over(
+        self, config: Config, models: set[str], read: Collection[str] | None = None, at_once: bool = False
+    ) -> None:
         wanted = {model.name: model for model in config.models}
         for gone in {model.name for model in self.config.models} - wanted.keys():
             self.fleet.retire(gone)
+            self.rollouts.retire(gone)
             self.gathered.forget(gone)
             self._sources.forget(gone)
             self.prepared.pop(gone, None)
@@ -208,10 +219,10 @@ class DesiredState:
                 task.cancel()
         self.config = config
         for name in (model.name for model in config.models if model.name in models):
-            self._start_preparing(wanted[name], read)
+            self._start_preparing(wanted[name], read, at_once)
         self._on_change()
 
-    def _start_preparing(self, model: ModelConfig, read: Collection[str] | None) -> None:
+    def _start_preparing(self, model: ModelConfig, read: Collection[str] | None, at_once: bool = False) -> None:
         name, previous = model.name, self._preparing.get(model.name)
         unread: Collection[str] | None = ()
         if previous is not None and not previous.done():
@@ -221,9 +232,9 @@ class DesiredState:
         self.gathered.begin(name)
         self.fleet.name(name)
         self.fleet.unavailable.setdefault(name, BEING_PREPARED)
-        self._preparing[name] = asyncio.get_running_loop().create_task(self._prepare(model, self.generation))
+        self._preparing[name] = asyncio.get_running_loop().create_task(self._prepare(model, self.generation, at_once))
 
-    async def _prepare(self, model: ModelConfig, generation: Generation) -> None:
+    async def _prepare(self, model: ModelConfig, generation: Generation, at_once: bool) -> None:
         def on_progress(text: str) -> None:
             self.gathered.note_progress(model.name, text)
 
@@ -232,15 +243,18 @@ class DesiredState:
         try:
             made = await asyncio.to_thread(self._sources.made, model, self.generation.read.get(model.name, 0))
             wanted = await self.preparer.prepare(model, self.config.allowed_sources, made, on_progress)
+
+            def on_wanted() -> Made:
+                self.prepared[model.name] = Prepared(pinned(model, wanted), generation.number, generation.by)
+                return self._sources.note_made(model, wanted, generation.number)
+
+            await self.rollouts.lead(model, wanted, generation, on_wanted, at_once=at_once)
         except Exception as error:
             told = presentable(error)
             self.gathered.fail(model.name, told)
             self.fleet.unavailable[model.name] = told.message
         else:
             self.gathered.forget(model.name)
-            made_now = self._sources.note_made(model, wanted, generation.number)
-            self.fleet.want(model.name, wanted, model.keep_previous_s, made_now)
-            self.prepared[model.name] = Prepared(pinned(model, wanted), generation.number, generation.by)
         self._on_change()
 
 

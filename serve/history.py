@@ -15,9 +15,12 @@ from model_store.errors import IntegrityError
 from model_store.generations import Generation
 from model_store.served import Served
 from model_store.store import Store
+from serve import rollout_records
 from serve.config_model import ModelConfig
 from serve.differences import Difference, differences
+from serve.guard import Evidence
 from serve.pinning import summary
+from serve.rollout_records import RolloutRecord
 
 LIMIT = 20
 """Entries that are told unless somebody asks for more."""
@@ -53,11 +56,27 @@ class ServedEntry(msgspec.Struct, frozen=True):
     document: dict[str, Any]
 
 
+class RolloutEntry(msgspec.Struct, frozen=True):
+    """One moment of a rollout: it began, took a step or ended, at which percent of the calls, why, what was seen."""
+
+    number: int
+    at: str
+    by: str
+    generation: int
+    stable: int
+    canary: int
+    state: str
+    percent: int
+    reason: str
+    evidence: tuple[Evidence, ...]
+
+
 class History(msgspec.Struct, frozen=True):
-    """Generations, newest first, and of one model what was served."""
+    """Generations, newest first, and of one model what was served and how it got there."""
 
     generations: tuple[Entry, ...]
     served: tuple[ServedEntry, ...] = ()
+    rollouts: tuple[RolloutEntry, ...] = ()
 
 
 def history(store: Store, model: str | None = None, limit: int = LIMIT) -> History:
@@ -68,7 +87,8 @@ def history(store: Store, model: str | None = None, limit: int = LIMIT) -> Histo
         return History(tuple(islice(entries, limit)))
     mine = (entry for each in entries if (entry := _only(each, model)).changes)
     records = islice(served.newest_first(store, model), limit)
-    return History(tuple(islice(mine, limit)), tuple(map(_served_entry, records)))
+    steps = islice(rollout_records.newest_first(store, model), limit)
+    return History(tuple(islice(mine, limit)), tuple(map(_served_entry, records)), tuple(map(_rollout_entry, steps)))
 
 
 def _entries(store: Store) -> Iterator[Entry]:
@@ -119,4 +139,13 @@ def _only(entry: Entry, model: str) -> Entry:
 def _served_entry(record: Served) -> ServedEntry:
     return ServedEntry(
         record.number, record.since, record.by, record.generation, summary(record.document), record.document
+    )
+
+
+def _rollout_entry(record: RolloutRecord) -> RolloutEntry:
+    rollout = record.rollout
+    percent = {"going back": 0, "went back": 0}.get(record.state, rollout.percent)
+    return RolloutEntry(
+        *(record.number, record.at, record.by, record.generation, rollout.stable, rollout.canary),
+        *(record.state, percent, record.reason, record.evidence),
     )

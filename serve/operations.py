@@ -115,10 +115,12 @@ class SetLabels(Operation, frozen=True, kw_only=True):
 
 class RollBack(Operation, frozen=True, kw_only=True):
     """Makes a model what was served of it before what is desired now, or as record `to` of that says; a model that was
-    retired comes back. Raises `ModelNotFound` where there is no such record, and what loading raised."""
+    retired comes back. `why` is added to what the generation says. Raises `ModelNotFound` where there is no such
+    record, and what loading raised."""
 
     model: str
     to: int | None = None
+    why: str = ""
 
 
 class VersionStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -24,6 +24,8 @@ class Wanted(msgspec.Struct, frozen=True):
     shadow_percent: float = 0.0
     sticky: Sticky | None = None
     """The model's, the same for each of its versions."""
+    counted: bool = False
+    """Whether its figures are kept though it has no traffic."""
 
 
 @dataclass
@@ -48,7 +50,7 @@ class VersionState:
 def wanted_route(wanted: Sequence[Wanted]) -> ModelRoute:
     """How a model's calls go to these, once all are ready."""
     return ModelRoute(
-        split=tuple((w.entry.key[1], w.traffic) for w in wanted if w.traffic),
+        split=tuple((w.entry.key[1], w.traffic) for w in wanted if w.traffic or w.counted),
         labels={label: w.entry.key[1] for w in wanted for label in w.labels},
         aliases={w.alias: w.entry.key[1] for w in wanted if w.alias is not None},
         shadows=tuple((w.entry.key[1], w.shadow_percent) for w in wanted if w.shadow_percent),

@@ -12,6 +12,7 @@ import click
 from serve.commands.options import config_argument, fail, json_option, management_option, port_options
 from serve.commands.plan_report import changes_something, print_plan
 from serve.commands.progress import progress, unsettled
+from serve.commands.rollout_report import rollout_line
 from serve.config import load_config
 from serve.management_client import ManagementClient
 
@@ -59,7 +60,11 @@ def command(
     if not only_plan:
         # Somebody who changed desired state since the plan was made goes first: it isn't the plan that was shown.
         answer = client.put_config(document, generation=answer["generation"])
-        failed = _wait_until_settled(client) if wait else []
+        state = _settled(client) if wait else {"models": []}
+        failed = [row for row in state["models"] if row["reason"] is not None]
+        for rollout in () if as_json else state.get("rollouts", ()):
+            if rollout["model"] not in {row["name"] for row in failed}:
+                click.echo(rollout_line(rollout))
     if as_json:
         click.echo(json.dumps(answer))
     for row in failed:
@@ -70,10 +75,10 @@ def command(
         fail(DIFFERS)
 
 
-def _wait_until_settled(client: ManagementClient) -> list[dict[str, Any]]:
-    """Waits for the models; returns those that failed."""
+def _settled(client: ManagementClient) -> dict[str, Any]:
+    """The state in which all models are ready or failed, or their rollouts have begun."""
     with progress() as line:
         while (missing := unsettled(state := client.state())) is not None:
             line.show(missing)
             time.sleep(POLL_S)
-    return [row for row in state["models"] if row["reason"] is not None]
+    return state

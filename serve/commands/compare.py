@@ -9,6 +9,7 @@ import click
 from rich.table import Table
 
 from serve.commands.options import json_option, management_option
+from serve.commands.rollout_report import rollout_line
 from serve.commands.tables import console
 from serve.management_client import ManagementClient
 
@@ -30,6 +31,8 @@ def command(client: ManagementClient, model: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(report))
         return
+    if rollout := report.get("rollout"):
+        click.echo("\n  ".join([rollout_line(rollout), *rollout["evidence"]]))
     if not report["versions"]:
         click.echo(f"{model}: nothing to compare; one version has all calls, and no other gets copies (`shadow: true`)")
         return

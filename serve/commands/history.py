@@ -25,7 +25,8 @@ from serve.management_client import ManagementClient
 def command(model: str | None, limit: int, client: ManagementClient, as_json: bool) -> None:
     """Show who changed desired state, when, why and what, newest first.
 
-    With MODEL only what changed that, and the records of what was served of it, which `onegate rollback` goes back to.
+    With MODEL only what changed that, the records of what was served of it, which `onegate rollback` goes back to, and
+    the steps of its rollouts.
 
     \b
     Example:
@@ -48,6 +49,13 @@ def command(model: str | None, limit: int, client: ManagementClient, as_json: bo
         ]
         console().print()
         console().print(_table(("SERVED", "SINCE", "WHO", "GENERATION", "WHAT"), records))
+    if steps := answer.get("rollouts"):
+        rows = [
+            (str(step["number"]), _when(step["at"]), _way(step), step["state"], f"{step['percent']}%", step["reason"])
+            for step in steps
+        ]
+        console().print()
+        console().print(_table(("ROLLOUT", "WHEN", "VERSION", "STATE", "CALLS", "WHY"), rows))
 
 
 def _table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Table:
@@ -58,6 +66,10 @@ def _table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Table:
         # Not as text: rich would take what stands in brackets for markup.
         table.add_row(*map(Text, row))
     return table
+
+
+def _way(step: dict[str, Any]) -> str:
+    return f"{step['stable']} -> {step['canary']}"
 
 
 def _when(created: str) -> str:

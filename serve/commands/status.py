@@ -7,6 +7,7 @@ import json
 import click
 
 from serve.commands.options import json_option, management_option
+from serve.commands.rollout_report import rollout_line
 from serve.management_client import ManagementClient
 
 
@@ -27,5 +28,7 @@ def command(client: ManagementClient, as_json: bool) -> None:
     from serve.commands.tables import console, device_lines, model_table
 
     console().print(model_table(state))
+    for rollout in state.get("rollouts", ()):
+        click.echo(rollout_line(rollout))
     for line in device_lines(state):
         click.echo(f"onegate: {line}", err=True)

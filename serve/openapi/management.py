@@ -21,9 +21,21 @@ from serve.openapi.parts import (
 )
 
 SCHEMAS: dict[str, Schema] = {
-    "State": object_of({"gateway": {"type": "object"}, "models": list_of({"type": "object"})}, ["gateway", "models"]),
+    "State": object_of(
+        {
+            "gateway": {"type": "object"},
+            "models": list_of({"type": "object"}),
+            "rollouts": list_of({"type": "object"}),
+        },
+        ["gateway", "models"],
+    ),
     "Comparison": object_of(
-        {"model": TEXT, "versions": list_of({"type": "object"}), "comparisons": list_of({"type": "object"})},
+        {
+            "model": TEXT,
+            "versions": list_of({"type": "object"}),
+            "comparisons": list_of({"type": "object"}),
+            "rollout": {"type": ["object", "null"]},
+        },
         ["model", "versions", "comparisons"],
     ),
     "Changes": object_of({"applied": YES_NO, "changes": list_of({"type": "object"})}, ["applied", "changes"]),
@@ -31,7 +43,12 @@ SCHEMAS: dict[str, Schema] = {
         {"generation": {"type": "integer"}, "models": list_of({"type": "object"})}, ["generation", "models"]
     ),
     "History": object_of(
-        {"generations": list_of({"type": "object"}), "served": list_of({"type": "object"})}, ["generations", "served"]
+        {
+            "generations": list_of({"type": "object"}),
+            "served": list_of({"type": "object"}),
+            "rollouts": list_of({"type": "object"}),
+        },
+        ["generations", "served"],
     ),
 }
 _ERRORS = errors(CHANGE_ERRORS, ref("Error"))

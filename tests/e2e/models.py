@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -118,3 +119,38 @@ def write_large(path: Path, factor: float, size_bytes: int) -> None:
 def body(x: float) -> bytes:
     """A v2 request with the row `[x, x]`."""
     return json.dumps({"inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [x, x]}]}).encode()
+
+
+def write_rows(path: Path, *, turned_at: float | None = None, fails_at: float | None = None) -> None:
+    """`y` is `x`, FP32[-1,2], but for rows that begin with `turned_at`, whose signs change, and with them the class; a
+    batch with a row that begins with `fails_at` is answered with an error."""
+    constants = {
+        "turned_at": math.nan if turned_at is None else turned_at,
+        "fails_at": math.nan if fails_at is None else fails_at,
+        "minus_two": -2.0,
+        "one": 1.0,
+    }
+    graph = helper.make_graph(
+        [
+            helper.make_node("Gather", ["x", "first"], ["begin"], axis=1),
+            helper.make_node("Equal", ["begin", "turned_at"], ["is_turned"]),
+            helper.make_node("Cast", ["is_turned"], ["turned"], to=TensorProto.FLOAT),
+            helper.make_node("Mul", ["turned", "minus_two"], ["less"]),
+            helper.make_node("Add", ["less", "one"], ["sign"]),
+            helper.make_node("Mul", ["x", "sign"], ["signed"]),
+            helper.make_node("Equal", ["begin", "fails_at"], ["is_failing"]),
+            helper.make_node("Cast", ["is_failing"], ["place"], to=TensorProto.INT64),
+            # The second place of a list of one.
+            helper.make_node("Gather", ["zeros", "place"], ["nothing"]),
+            helper.make_node("Add", ["signed", "nothing"], ["y"]),
+        ],
+        "rows",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 2])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 2])],
+        [
+            *(numpy_helper.from_array(np.float32(value), name) for name, value in constants.items()),
+            numpy_helper.from_array(np.int64([0]), "first"),
+            numpy_helper.from_array(np.zeros(1, np.float32), "zeros"),
+        ],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), path)

@@ -61,18 +61,21 @@ def convert(store: Store, source: str, *names: str) -> None:
 
 
 class Administered:
-    """What a controller and a gateway do for each other, without Ray in between."""
+    """What a controller and a gateway do for each other, without Ray in between. Without models it goes on with what an
+    earlier one left in the store."""
 
     def __init__(self, folder: Path, *models: dict[str, Any], **keys: Any) -> None:
         self.folder = folder
         self.store = Store.open(str(folder / "store"))
-        config = Config.model_validate({"store": self.store.url, "models": list(models), **keys})
-        generation = generations.append(self.store, 1, config.document())
+        generation = None if models or keys else generations.newest(self.store)
+        if generation is None:
+            config = Config.model_validate({"store": self.store.url, "models": list(models), **keys})
+            generation = generations.append(self.store, 1, config.document())
         self.fleet = Fleet(self.store.url, 100)
         self._changed = asyncio.Event()
         self.desired = DesiredState(self.store, self.fleet, generation, self._changed.set)
         self.administration = Administration(self.desired)
-        self.record = ServingRecord(self.store, self.desired.prepared, self.fleet.is_served)
+        self.record = ServingRecord(self.store, self.desired.prepared, self.desired.is_served)
         self.dispatcher = Dispatcher(Router())
         self.loader = VersionLoader(self.dispatcher, folder / "loaded", "here", "secret")
         self.going = asyncio.Event()

@@ -25,6 +25,18 @@ from tests.serve.tiny_versions import entry
 Compare = Callable[..., Awaitable[Result]]
 
 
+ROLLOUT = {
+    "model": "alone",
+    "stable": 1,
+    "canary": 2,
+    "state": "on",
+    "percent": 10,
+    "steps": [10, 100],
+    "reason": "not decided yet: errors",
+    "evidence": ["errors: undecided", "latency p50: kept"],
+}
+
+
 def seen() -> Observations:
     latency = Histogram()
     latency.add(1_000_000, times=100)
@@ -38,12 +50,17 @@ def seen() -> Observations:
 
 
 class Compared(Desired):
-    """A controller of the model `m` with a shadow, and of `alone` without."""
+    """A controller of the model `m` with a shadow, of `single` without and of `alone` with a rollout."""
 
     def comparison(self, model: str) -> dict[str, Any]:
-        routes = {"m": ModelRoute(((1, 100),), shadows=((2, 100.0),)), "alone": ModelRoute(((1, 100),))}
-        router = Router(RoutingTable(1, "./store", (entry("m", 1), entry("m", 2), entry("alone", 1)), routes))
-        return describe_comparison(model, router, seen())
+        routes = {
+            "m": ModelRoute(((1, 100),), shadows=((2, 100.0),)),
+            **{name: ModelRoute(((1, 100),)) for name in ("alone", "single")},
+        }
+        router = Router(
+            RoutingTable(1, "./store", (entry("m", 1), entry("m", 2), entry("alone", 1), entry("single", 1)), routes)
+        )
+        return describe_comparison(model, router, seen()) | {"rollout": ROLLOUT if model == "alone" else None}
 
 
 @pytest.fixture
@@ -99,11 +116,20 @@ async def test_programs_read_json(compare: Compare) -> None:
     assert (report["model"], len(report["versions"]), len(report["comparisons"])) == ("m", 1, 1)
 
 
-async def test_a_model_with_one_version_has_nothing_to_compare(compare: Compare) -> None:
+async def test_a_rollout_is_told_with_its_evidence(compare: Compare) -> None:
     done = await compare("alone")
+    assert done.stdout.splitlines()[:3] == [
+        "alone: rollout of version 2 for 1: at 10% (steps 10, 100): not decided yet: errors",
+        "  errors: undecided",
+        "  latency p50: kept",
+    ]
+
+
+async def test_a_model_with_one_version_has_nothing_to_compare(compare: Compare) -> None:
+    done = await compare("single")
     assert (done.exit_code, done.stdout) == (
         0,
-        "alone: nothing to compare; one version has all calls, and no other gets copies (`shadow: true`)\n",
+        "single: nothing to compare; one version has all calls, and no other gets copies (`shadow: true`)\n",
     )
 
 

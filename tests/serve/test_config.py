@@ -79,6 +79,7 @@ def test_defaults_fill_what_is_not_written(tmp_path: Path) -> None:
         "source": str(tmp_path / "a.onnx"),
         "versions": None,
         "sticky": None,
+        "rollout": None,
         "framework": None,
         "inputs": None,
         "examples": None,

@@ -283,6 +283,22 @@ def test_a_mistake_in_versions_is_told_with_its_line(versions: str, message: str
             "c.yaml:4: models[0].sticky.request_id: 'header' and 'request_id' exclude each other; keep one",
         ),
         (
+            "models:\n  - name: a\n    source: x\n    rollout: {steps: [10, 5, 100]}",
+            "c.yaml:4: models[0].rollout.steps: expected percents that rise and end with 100, got 10, 5, 100",
+        ),
+        (
+            "models:\n  - name: a\n    source: x\n    rollout: {steps: [10, 50]}",
+            "c.yaml:4: models[0].rollout.steps: expected percents that rise and end with 100, got 10, 50",
+        ),
+        (
+            "models:\n  - name: a\n    source: x\n    rollout: {compare_percent: 5}",
+            "c.yaml:4: models[0].rollout.compare_percent: is for `max_disagreement`, which is missing",
+        ),
+        (
+            "models:\n  - name: a\n    source: x\n    rollout: {step_s: 60, max_hold_s: 30}",
+            "c.yaml:4: models[0].rollout.max_hold_s: expected at least step_s, which is 60, got 30",
+        ),
+        (
             "models:\n  - name: a\n    source: x\n    sticky: user",
             "c.yaml:4: models[0].sticky: expected a mapping, got 'user'",
         ),

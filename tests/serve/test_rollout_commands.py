@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from model_store.errors import Conflict
 from serve.cli import main
 from serve.commands.plan_report import summary
+from serve.commands.rollout_report import rollout_line
 from serve.management_client import ManagementClient
 
 ADD = {
@@ -103,6 +104,17 @@ def changes(*found: dict[str, Any], generation: int = 4) -> dict[str, Any]:
 
 
 SETTLED = {"models": [], "followed": True}
+ROLLOUT = {
+    "model": "m",
+    "stable": 2,
+    "canary": 3,
+    "state": "on",
+    "percent": 10,
+    "steps": [10, 100],
+    "reason": "not judged yet",
+    "evidence": [],
+}
+ROLLOUT_LINE = "m: rollout of version 3 for 2: at 10% (steps 10, 100): not judged yet"
 CHANGED = {
     "generation": 5,
     "models": [
@@ -153,6 +165,18 @@ def test_an_apply_sends_the_generation_of_its_plan(port: Port, config: Path) -> 
     result = run("apply", config)
     assert (result.exit_code, result.output.splitlines()[-1]) == (0, "Plan: 1 to add")
     assert [path for _, path, _ in port.asked] == ["/api/config?plan=true", "/api/config?generation=4", "/api/state"]
+
+
+def test_an_apply_says_which_rollouts_it_has_begun(port: Port, config: Path) -> None:
+    port.answers = [changes(CHANGE), changes(CHANGE), SETTLED | {"rollouts": [ROLLOUT]}]
+    assert run("apply", config).output.splitlines()[-1] == ROLLOUT_LINE
+    port.answers = [SETTLED | {"gateway": {"http": "http://here"}, "rollouts": [ROLLOUT]}]
+    assert run("status").output.splitlines()[-1] == ROLLOUT_LINE
+
+
+def test_a_rollout_that_goes_back_says_why() -> None:
+    told = rollout_line(ROLLOUT | {"state": "going back", "reason": "errors: 0.05"})
+    assert told == "m: rollout of version 3 for 2: goes back: errors: 0.05"
 
 
 def test_who_was_not_first_is_told(port: Port, config: Path) -> None:
@@ -257,3 +281,13 @@ def test_history_tells_who_changed_what_and_what_was_served(port: Port) -> None:
     assert lines[-1][:6] == ["1", "2026-01-02", "03:04:06", "user:ada", "2", "version"]
     assert json.loads(run("history", "--json", "--limit", 5).output) == HISTORY
     assert [path for _, path, _ in port.asked] == ["/api/history?model=m&limit=20", "/api/history?limit=5"]
+
+
+def test_history_lists_the_steps_of_rollouts(port: Port) -> None:
+    step = {"number": 3, "at": "2026-01-02T03:04:05+00:00", "state": "on", "percent": 10, "stable": 2, "canary": 3}
+    port.answers = [HISTORY | {"rollouts": [step | {"reason": "all bounds are kept"}]}]
+    lines = [line.split() for line in run("history", "m").output.splitlines()]
+    assert lines[-2:] == [
+        ["ROLLOUT", "WHEN", "VERSION", "STATE", "CALLS", "WHY"],
+        [*("3", "2026-01-02", "03:04:05", "2", "->", "3", "on", "10%"), "all", "bounds", "are", "kept"],
+    ]
