@@ -108,8 +108,8 @@ class Rollouts:
         at_once: bool = False,
     ) -> None:
         """Has the fleet want `target`, or what leads there by steps; `then` is called in the same moment, and says
-        what was made of sources. `at_once` is
-        for what somebody says of versions and traffic himself. Raises `StoreError` where it can't be written down."""
+        what was made of sources. `at_once` is for what somebody says of versions and traffic himself. Raises
+        `StoreError` where it can't be written down."""
 
         async def take() -> None:
             async with self._turn:
