@@ -60,6 +60,13 @@ def convert(store: Store, source: str, *names: str) -> None:
         store.publish(made, {"model.onnx": Path(source)})
 
 
+def converted(folder: Path, factor: int, *names: str) -> str:
+    """An `export` that is converted already, in the store of `administered` in that folder; returns its path."""
+    source = str(export(folder / f"{factor}.onnx", factor))
+    convert(Store.open(str(folder / "store")), source, *names)
+    return source
+
+
 class Administered:
     """What a controller and a gateway do for each other, without Ray in between. Without models it goes on with what an
     earlier one left in the store."""

@@ -24,7 +24,6 @@ from model_store.errors import (
     OutOfMemory,
     SourceError,
 )
-from model_store.store import Store
 from serve.config import Config
 from serve.desired_edits import Known
 from serve.desired_state import DesiredState
@@ -45,7 +44,7 @@ from serve.registration import Registration
 from serve.reports import ReplicaReport
 from serve.routing import Replica
 from tests.model_store.web import FILE, SENDS_ON, web_server
-from tests.serve.administered import administered, convert, export
+from tests.serve.administered import administered, converted, export
 from tests.serve.waiting import eventually
 from tests.sources.archives_writing import torchserve, write_zip
 
@@ -53,19 +52,13 @@ from tests.sources.archives_writing import torchserve, write_zip
 @pytest.fixture
 def two(tmp_path: Path) -> str:
     """An export that is converted already: it is version 1 of `m` and `n`."""
-    return converted(tmp_path, 2)
+    return converted(tmp_path, 2, "m", "n")
 
 
 @pytest.fixture
 def three(tmp_path: Path, two: str) -> str:
     """Another: version 2 of both."""
-    return converted(tmp_path, 3)
-
-
-def converted(folder: Path, factor: int) -> str:
-    source = str(export(folder / f"{factor}.onnx", factor))
-    convert(Store.open(str(folder / "store")), source, "m", "n")
-    return source
+    return converted(tmp_path, 3, "m", "n")
 
 
 # -- load ------------------------------------------------------------------------------------------------------------
@@ -264,7 +257,7 @@ async def test_a_source_that_is_being_read_again_is_read_though_another_call_com
         assert held.wait(5)
         return prepare_model(*arguments)
 
-    four = converted(tmp_path, 4)
+    four = converted(tmp_path, 4, "m", "n")
     async with administered(tmp_path, {"name": "m", "source": two}) as served:
         await served.do(LoadModel(model="m"))
         shutil.copyfile(three, two)

@@ -10,7 +10,6 @@ import pytest
 
 from model_store import generations, served
 from model_store.errors import Conflict, ModelNotFound, OnegateError, StoreError
-from model_store.store import Store
 from serve.caller import CALLER
 from serve.config import Config
 from serve.desired_state import DesiredState
@@ -19,26 +18,20 @@ from serve.history import history
 from serve.operations import LoadModel, RollBack, SetLabels, SetTraffic, UnloadModel
 from serve.reports import GatewayReport
 from serve.store_following import StoreFollowing
-from tests.serve.administered import Administered, administered, convert, export
+from tests.serve.administered import Administered, administered, converted
 from tests.serve.waiting import eventually
 
 
 @pytest.fixture
 def two(tmp_path: Path) -> str:
     """An export that is converted already: it is version 1 of `m`."""
-    return converted(tmp_path, 2)
+    return converted(tmp_path, 2, "m")
 
 
 @pytest.fixture
 def three(tmp_path: Path, two: str) -> str:
     """Another: version 2."""
-    return converted(tmp_path, 3)
-
-
-def converted(folder: Path, factor: int) -> str:
-    source = str(export(folder / f"{factor}.onnx", factor))
-    convert(Store.open(str(folder / "store")), source, "m")
-    return source
+    return converted(tmp_path, 3, "m")
 
 
 def records(served_models: Administered) -> list[list[tuple[int, int]]]:
@@ -191,7 +184,7 @@ async def test_the_newest_versions_of_the_store_are_served_and_the_newest_answer
 
         await following.look()
         assert it.desired.gathered.progress == {}
-        converted(tmp_path, 4)
+        converted(tmp_path, 4, "m")
         await following.look()
         await eventually(lambda: set(it.dispatcher.loaded) == {("m", 2), ("m", 3)})
         assert [await it.call("m"), await it.call("m", "2")] == [4, 3]
@@ -203,7 +196,7 @@ async def test_a_published_version_that_does_not_load_leaves_what_answers(
 ) -> None:
     async with administered(tmp_path, {"name": "m", "versions": "all"}) as it:
         await eventually(lambda: it.fleet.is_served("m"))
-        converted(tmp_path, 3)
+        converted(tmp_path, 3, "m")
         blob = it.store.manifest("m", 2).files["model.onnx"].sha256
         (tmp_path / "store" / "blobs" / "sha256" / blob).unlink()
         await StoreFollowing(it.desired).look()
@@ -218,7 +211,7 @@ async def test_a_store_that_has_no_version_yet_is_waited_for(tmp_path: Path) -> 
         assert "publish one with `onegate convert SOURCE --name m`" in it.desired.gathered.failures["m"].message
         await following.look()
         assert "m" in it.desired.gathered.failures
-        converted(tmp_path, 2)
+        converted(tmp_path, 2, "m")
         await following.look()
         await eventually(lambda: it.fleet.is_served("m"))
         assert await it.call("m") == 2
@@ -230,7 +223,7 @@ async def test_a_version_that_the_store_could_not_give_is_tried_again(
     async with administered(tmp_path, {"name": "m", "versions": "all"}) as it:
         following = StoreFollowing(it.desired)
         await eventually(lambda: it.fleet.is_served("m"))
-        converted(tmp_path, 3)
+        converted(tmp_path, 3, "m")
         with monkeypatch.context() as away:
 
             def fail(name: str, version: int) -> None:
@@ -262,7 +255,7 @@ async def test_a_store_that_can_not_be_looked_at_is_told_once_and_looked_at_agai
         running = asyncio.create_task(StoreFollowing(it.desired).run())
         await eventually(lambda: looks > 3)
         monkeypatch.setattr(it.store.filesystem, "names", names)
-        await asyncio.to_thread(converted, tmp_path, 3)
+        await asyncio.to_thread(converted, tmp_path, 3, "m")
         await eventually(lambda: it.fleet.is_served("m") and ("m", 2) in it.dispatcher.loaded)
         running.cancel()
         assert caplog.text.count("the store can't be looked at for new versions") == 1

@@ -62,6 +62,17 @@ def limited(described: VersionEntry, hang_timeout_s: float | None = 0.05, deadli
     return msgspec.structs.replace(described, serve=options)
 
 
+def loaded_with(stuck: Stuck, hanging: VersionEntry, folder: Path) -> tuple[Dispatcher, VersionLoader, InlineExecutor]:
+    """A version that runs `stuck`, loaded and ready as its loader has it."""
+    dispatcher = dispatcher_of(hanging)
+    executor = InlineExecutor(FunctionRuntime(stuck), on_loop=False)
+    dispatcher.loaded[hanging.key].replace_executor(executor)
+    loader = VersionLoader(dispatcher, folder, "here", "secret")
+    loader.states.update(dict.fromkeys(dispatcher.loaded, "ready"))
+    loader.follow(dispatcher.router.table)
+    return dispatcher, loader, executor
+
+
 def ask(dispatcher: Dispatcher, value: float, model: str = "double") -> asyncio.Task[list[list[float]]]:
     async def run() -> list[list[float]]:
         request = InferenceRequest(model, inputs={"x": np.full((1, 2), value, np.float32)})
@@ -133,14 +144,9 @@ async def test_a_hung_version_is_not_ready_and_the_others_go_on(stuck: Stuck, tm
 
 async def test_a_hung_version_that_is_retired_is_let_go(stuck: Stuck, tmp_path) -> None:
     hanging = limited(entry())
-    dispatcher = dispatcher_of(hanging)
-    dispatcher.loaded[hanging.key].replace_executor(InlineExecutor(FunctionRuntime(stuck), on_loop=False))
-    loader = VersionLoader(dispatcher, tmp_path, "here", "secret")
-    loader.states.update(dict.fromkeys(dispatcher.loaded, "ready"))
-    loader.follow(dispatcher.router.table)
+    dispatcher, loader, executor = loaded_with(stuck, hanging, tmp_path)
     hung = ask(dispatcher, 7)
-    executor = dispatcher.loaded[hanging.key].executor
-    await eventually(lambda: executor.running_s > 0.05)  # type: ignore[attr-defined]
+    await eventually(lambda: executor.running_s > 0.05)
     await loader.reconnect()
     with pytest.raises(InternalError):
         await hung
@@ -152,17 +158,12 @@ async def test_a_hung_version_that_is_retired_is_let_go(stuck: Stuck, tmp_path) 
 
 async def test_a_version_that_hangs_while_it_is_retired_is_let_go(stuck: Stuck, tmp_path) -> None:
     hanging = limited(entry())
-    dispatcher = dispatcher_of(hanging)
-    dispatcher.loaded[hanging.key].replace_executor(InlineExecutor(FunctionRuntime(stuck), on_loop=False))
-    loader = VersionLoader(dispatcher, tmp_path, "here", "secret")
-    loader.states.update(dict.fromkeys(dispatcher.loaded, "ready"))
-    loader.follow(dispatcher.router.table)
-    executor = dispatcher.loaded[hanging.key].executor
+    dispatcher, loader, executor = loaded_with(stuck, hanging, tmp_path)
     hung = ask(dispatcher, 7)
-    await eventually(lambda: executor.running_s > 0)  # type: ignore[attr-defined]
+    await eventually(lambda: executor.running_s > 0)
     loader.follow(msgspec.structs.replace(dispatcher.router.table, number=2, versions=(), routes={}))
     await eventually(lambda: loader.states == {hanging.key: "draining"})
-    await eventually(lambda: executor.running_s > 0.05)  # type: ignore[attr-defined]
+    await eventually(lambda: executor.running_s > 0.05)
     await loader.reconnect()
     assert loader.states in ({}, {hanging.key: "draining"})
     with pytest.raises(InternalError):
@@ -173,14 +174,9 @@ async def test_a_version_that_hangs_while_it_is_retired_is_let_go(stuck: Stuck, 
 
 async def test_a_hung_version_that_is_to_run_otherwise_does_not_fail_the_change(stuck: Stuck, tmp_path) -> None:
     hanging = limited(entry())
-    dispatcher = dispatcher_of(hanging)
-    dispatcher.loaded[hanging.key].replace_executor(InlineExecutor(FunctionRuntime(stuck), on_loop=False))
-    loader = VersionLoader(dispatcher, tmp_path, "here", "secret")
-    loader.states.update(dict.fromkeys(dispatcher.loaded, "ready"))
-    loader.follow(dispatcher.router.table)
-    executor = dispatcher.loaded[hanging.key].executor
+    dispatcher, loader, executor = loaded_with(stuck, hanging, tmp_path)
     hung = ask(dispatcher, 7)
-    await eventually(lambda: executor.running_s > 0.05)  # type: ignore[attr-defined]
+    await eventually(lambda: executor.running_s > 0.05)
     await loader.reconnect()
     with pytest.raises(InternalError):
         await hung
@@ -190,7 +186,7 @@ async def test_a_hung_version_that_is_to_run_otherwise_does_not_fail_the_change(
     await loader.reconnect()
     assert loader.states == {hanging.key: "loading"}
     stuck.free.set()
-    await eventually(lambda: executor.running_s == 0)  # type: ignore[attr-defined]
+    await eventually(lambda: executor.running_s == 0)
     await loader.reconnect()
     assert loader.states == {hanging.key: "loading"}
     await dispatcher.loaded[hanging.key].successor.close()  # type: ignore[union-attr]
