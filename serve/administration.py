@@ -175,6 +175,7 @@ class Administration:
 
     async def _roll_back(self, operation: RollBack) -> ModelList:
         desired, model = self._desired, operation.model
+        await desired.record.written({model})
         current = desired.in_force(model)
         record = await asyncio.to_thread(record_to_return_to, desired.store, model, current, operation.to)
         if record is None:

@@ -51,7 +51,6 @@ from serve.replica import ModelSettings
 from serve.reports import GatewayReport, ReplicaReport
 from serve.routing import Router, RoutingTable, VersionEntry, VersionKey
 from serve.scaling import Scaler, scaled_versions
-from serve.serving_record import ServingRecord
 from serve.state import describe_state
 from serve.store_following import StoreFollowing
 from serve.store_policy import NO_POLICY, StorePolicy
@@ -113,7 +112,6 @@ class Controller:
         if self._audit is not None:
             self._administration = AuditedAdministration(administration.answer, self._audit)
         self._guard = guard_of(access, settings.secret)
-        self._record = ServingRecord(store, self._desired.prepared, self._desired.is_served)
         loop = asyncio.get_running_loop()
         self._loops = []
         if self._guard is not None:
@@ -256,7 +254,6 @@ class Controller:
                 self._fleet.scale(key, replicas)
             self._fleet.step(time.monotonic())
             self._desired.note_step()
-            self._record.note_step()
             self._deployer.note_change()
             if self._fleet.table.number != self._table_told:
                 self._table_told = self._fleet.table.number

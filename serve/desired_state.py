@@ -28,6 +28,7 @@ from serve.pinning import Prepared, pinned
 from serve.preparation import Preparer
 from serve.rollouts import Rollouts
 from serve.routing import BEING_PREPARED, Made
+from serve.serving_record import ServingRecord
 from serve.state import Gathered
 from serve.store_policy import NO_POLICY, StorePolicy
 from serve.version_policies import asked_versions
@@ -69,6 +70,7 @@ class DesiredState:
         self.prepared: dict[str, Prepared] = {}
         """Models as they were last prepared; what is under way or failed since is in `gathered`."""
         self.rollouts = Rollouts(store, fleet)
+        self.record = ServingRecord(store, self.prepared, self.is_served)
         self.preparer = Preparer(store, CONVERSIONS_AT_ONCE, policy)
         self._earlier = EarlierModels(store, generation)
         self._on_change = on_change
@@ -115,6 +117,7 @@ class DesiredState:
                     "make it anew from that",
                     newest=self.number,
                 )
+            await self.record.written()
             await self._write(config, "apply", {model.name for model in config.models})
             self._earlier.note(config.document()["models"])
             self._take_over(config, {model.name for model in config.models})
@@ -134,13 +137,15 @@ class DesiredState:
         version has been made of stays that version, unless it is one of `read`; None reads all again. `why` is what the
         generation says of it. `at_once` changes what answers without the steps of a `rollout`.
 
-        Nothing is written when nothing differs. One that is not `keep`t is not what `earlier` gives: it may be taken
+        Nothing is written when nothing differs, nor before the records of what was served of these models are in the
+        store. One that is not `keep`t is not what `earlier` gives: it may be taken
         back. Raises `Conflict` when another controller wrote.
         """
         async with self._turn:
             former = self.config
             config = await asyncio.to_thread(change, former)
             models = changed(former, config)
+            await self.record.written(models.union(again))
             if models:
                 await self._write(config, why, to_be_read(former, config, models, read))
             models |= set(again)
@@ -170,7 +175,8 @@ class DesiredState:
         return self._earlier.find(model)
 
     def note_step(self) -> None:
-        """To be called after each step of the fleet: who waits looks again."""
+        """To be called after each step of the fleet: what it serves is written down, and who waits looks again."""
+        self.record.note_step()
         stepped, self._stepped = self._stepped, asyncio.Event()
         stepped.set()
 

@@ -1,7 +1,8 @@
 """Writes down what was really served: a record in the store whenever a model's route has switched to something else.
 
 Never holds up the controller's loop. What can't be written is told and tried again, and what comes meanwhile waits for
-its turn.
+its turn. Until it is written, a rollback does not know of it and a killed controller would take it along: whoever goes
+on to something else waits for `written` first.
 """
 
 from __future__ import annotations
@@ -9,12 +10,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from model_store import served
-from model_store.errors import Conflict
+from model_store.errors import Conflict, StoreError
 from model_store.served import Served
 from model_store.store import Store
 from serve.errors import presentable
@@ -22,7 +23,8 @@ from serve.pinning import Prepared
 
 log = logging.getLogger("onegate")
 
-RETRY_S = 5.0
+RETRY_S = 1.0
+PATIENCE_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class _Due:
 
 class ServingRecord:
     """`prepared` are the models as they were last prepared, `is_served` says whether a model's route leads there.
-    `retry_s` stands in for `RETRY_S`."""
+    `retry_s` and `patience_s` stand in for the constants."""
 
     def __init__(
         self,
@@ -42,15 +44,18 @@ class ServingRecord:
         prepared: Mapping[str, Prepared],
         is_served: Callable[[str], bool],
         retry_s: float = RETRY_S,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         self._store = store
         self._prepared = prepared
         self._is_served = is_served
         self._retry_s = retry_s
+        self._patience_s = patience_s
         self._seen: dict[str, Prepared] = {}
         self._last: dict[str, Served | None] = {}
         self._due: deque[_Due] = deque()
         self._writing: asyncio.Task[None] | None = None
+        self._went_on = asyncio.Condition()
 
     def note_step(self) -> None:
         """To be called after each step of the fleet."""
@@ -61,17 +66,31 @@ class ServingRecord:
         if self._due and (self._writing is None or self._writing.done()):
             self._writing = asyncio.get_running_loop().create_task(self._write_due())
 
-    async def written(self) -> None:
-        """Returns when all that was noted is in the store."""
-        if self._writing is not None:
-            await self._writing
+    async def written(self, models: Collection[str] | None = None) -> None:
+        """Returns when all that was noted of these models, or of all, is in the store; raises `StoreError` where that
+        takes more than `PATIENCE_S`."""
+        async with self._went_on:
+            try:
+                async with asyncio.timeout(self._patience_s):
+                    await self._went_on.wait_for(lambda: not self._unwritten(models))
+            except TimeoutError:
+                raise StoreError(
+                    f"what is served of {', '.join(self._unwritten(models))} is not written to store "
+                    f"{self._store.url!r} after {self._patience_s:g} s, and could not be gone back to; nothing was "
+                    "changed, try again when the store can be written"
+                ) from None
+
+    def _unwritten(self, models: Collection[str] | None) -> list[str]:
+        return sorted({due.model for due in self._due if models is None or due.model in models})
 
     async def _write_due(self) -> None:
         while self._due:
             due = self._due[0]
             try:
                 await asyncio.to_thread(self._write, due)
-                self._due.popleft()
+                async with self._went_on:
+                    self._due.popleft()
+                    self._went_on.notify_all()
             except Exception as error:
                 told = presentable(error)
                 self._last.pop(due.model, None)

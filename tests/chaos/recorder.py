@@ -122,6 +122,11 @@ class Recorder:
         with self._lock:
             return [call for call in self._calls if call.sent >= start and call.model == model]
 
+    def events_before(self, moment: float, count: int) -> list[str]:
+        """The last that were done by then, each with how long before."""
+        with self._lock:
+            return [f"{moment - when:8.2f} s before: {text}" for when, text in self._events if when <= moment][-count:]
+
     def verdict(self) -> Verdict:
         """To be called when all calls are answered."""
         verdict = Verdict(calls=len(self._calls))

@@ -12,6 +12,8 @@ from tests.chaos.recorder import Call, Recorder, Verdict
 
 SHOWN = 10
 """Failures of a kind that are written out; the rest is counted."""
+EVENTS = 12
+"""Things done before the first failure of a kind that are written out."""
 
 
 def tell(title: str, recorder: Recorder, *, as_json: bool, **facts: Any) -> bool:
@@ -31,6 +33,9 @@ def tell(title: str, recorder: Recorder, *, as_json: bool, **facts: Any) -> bool
     for what, calls in (("failed", verdict.failed), ("wrong", verdict.wrong)):
         for text, count in Counter(map(_text, calls)).most_common(SHOWN):
             click.echo(f"  {what} {count} times: {text}")
+            first = min(call.answered for call in calls if _text(call) == text)
+            for event in recorder.events_before(first, EVENTS):
+                click.echo(f"    {event}")
     return verdict.passed
 
 

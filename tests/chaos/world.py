@@ -104,8 +104,10 @@ class World:
         self.until_whole()
         timeline = self._recorder.timeline(model)
         timeline.allow(before.factors)
+        self._recorder.note_event(f"going back to {before}; records: {self._records(model)}")
         done = self.running.command("rollback", model)
         assert done.returncode == 0, done.stderr
+        self._recorder.note_event(f"went back: {done.stdout.strip()}; records: {self._records(model)}")
         self._want(model, before)
         timeline.settle(before.factors)
 
@@ -229,6 +231,10 @@ class World:
                 raise AssertionError(f"onegate {' '.join(words)}: {done.stderr}")
             self._recorder.note_event(f"{words[0]} again: {done.stderr.strip()[:120]}")
             time.sleep(AGAIN_S)
+
+    def _records(self, model: str) -> str:
+        """What the store says was served last, newest first."""
+        return self.running.command("history", model, "--limit", "5", "--json").stdout.strip()
 
     def _until_absent(self, model: str) -> None:
         self.until(lambda: not self.running.rows(model), f"{model} retired")

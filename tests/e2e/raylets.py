@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -68,11 +69,17 @@ class Raylets:
         return found
 
     def kill(self, place: int) -> None:
-        """Ends a node and all that runs on it, without a word to anybody."""
+        """Ends a node and all that runs on it, without a word to anybody; returns when it is gone, and with it the
+        sockets on which it still was given connections."""
         raylet = psutil.Process(self.pids[place])
-        for process in (raylet, *raylet.children(recursive=True)):
+        processes = [raylet, *raylet.children(recursive=True)]
+        for process in processes:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.send_signal(signal.SIGKILL)
+        end = time.monotonic() + END_S
+        while not all(map(_has_ended, processes)):
+            assert time.monotonic() < end, processes
+            time.sleep(0.01)
 
     def end(self) -> None:
         """Ends the cluster."""
@@ -104,6 +111,14 @@ def raylets(*nodes: dict[str, Any]) -> Iterator[Raylets]:
             cluster.end()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _has_ended(process: psutil.Process) -> bool:
+    """Whether it holds nothing any more. Nobody has to have waited for it."""
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def main() -> None:

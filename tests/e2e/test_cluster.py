@@ -72,5 +72,6 @@ def test_every_node_has_a_gateway_from_when_it_joins_until_it_dies(tmp_path: Pat
         reach(gateways, {0: 1, 1: 1, 2: 1})
         cluster.kill(1)
         reach(gateways, {0: 1, 2: 1})
+        reach(lambda: sum(map(len, cluster.replicas("times-v1").values())), 2)
         reach(lambda: [row["replicas"]["ready"] for row in up.rows("times")], [2])
         assert get(f"{up.url}/v2/models/times/infer", body(1.0))[0] == 200

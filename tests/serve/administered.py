@@ -32,7 +32,6 @@ from serve.operations import ModelList, Operation
 from serve.preparation import conversion_options
 from serve.reports import GatewayReport
 from serve.routing import Router
-from serve.serving_record import ServingRecord
 from tests.serve.tiny_versions import manifest
 
 X = np.ones((1, 2), np.float32)
@@ -82,7 +81,6 @@ class Administered:
         self._changed = asyncio.Event()
         self.desired = DesiredState(self.store, self.fleet, generation, self._changed.set)
         self.administration = Administration(self.desired)
-        self.record = ServingRecord(self.store, self.desired.prepared, self.desired.is_served)
         self.dispatcher = Dispatcher(Router())
         self.loader = VersionLoader(self.dispatcher, folder / "loaded", "here", "secret")
         self.going = asyncio.Event()
@@ -119,7 +117,6 @@ class Administered:
             )
             self.fleet.step(time.monotonic())
             self.desired.note_step()
-            self.record.note_step()
             if self.follows and self.fleet.table.number > self.dispatcher.router.table.number:
                 self.loader.follow(self.fleet.table)
             await asyncio.sleep(0.005)
@@ -134,6 +131,6 @@ async def administered(folder: Path, *models: dict[str, Any], **keys: Any) -> As
         yield served
     finally:
         running.cancel()
-        await served.record.written()
+        await served.desired.record.written()
         for version in list(served.dispatcher.loaded.values()):
             await version.executor.close()

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from model_store import generations, served
 from model_store.errors import Conflict, ModelNotFound, OnegateError, StoreError
+from model_store.store import Store
 from serve.caller import CALLER
 from serve.config import Config
 from serve.desired_state import DesiredState
@@ -89,14 +93,11 @@ async def test_a_rollback_goes_back_and_a_rollback_of_it_forward(tmp_path: Path,
         await written(it, 1)
         await it.do(LoadModel(model="m", source=three))
         assert await it.call("m") == 3
-        await written(it, 2)
 
         await it.do(RollBack(model="m"))
         assert await it.call("m") == 2
-        await written(it, 3)
         await it.do(RollBack(model="m"))
         assert await it.call("m") == 3
-        await written(it, 4)
         await it.do(RollBack(model="m", to=1))
         assert await it.call("m") == 2
         await written(it, 5)
@@ -151,6 +152,63 @@ async def test_a_rollback_of_what_never_came_about_goes_to_what_is_served(tmp_pa
         await it.do(RollBack(model="m"))
         assert (it.desired.gathered.failures, await it.call("m")) == ({}, 2)
         assert records(it) == [[(1, 100)]]
+
+
+@contextmanager
+def held_records(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Nothing of what is served gets into the store before the event, or the end of the block."""
+    let = threading.Event()
+    create = store.filesystem.create
+
+    def hold(path: str, data: bytes) -> None:
+        if path.startswith("served/"):
+            let.wait(20)
+        create(path, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store.filesystem, "create", hold)
+        try:
+            yield let
+        finally:
+            let.set()
+
+
+async def test_a_rollback_waits_for_the_record_of_what_was_served_last(
+    tmp_path: Path, two: str, three: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    versions = {"versions": [{"source": two, "traffic": 100}, {"source": three, "traffic": 0}]}
+    async with administered(tmp_path, {"name": "m", **versions}) as it:
+        await written(it, 1)
+        await it.do(SetTraffic(model="m", traffic={"1": 50, "2": 50}))
+        await written(it, 2)
+        with held_records(it.store, monkeypatch) as let:
+            await it.do(SetTraffic(model="m", traffic={"1": 0, "2": 100}))
+            back = asyncio.ensure_future(it.do(RollBack(model="m")))
+            await asyncio.sleep(0.1)
+            assert not back.done()
+            let.set()
+            await back
+        await written(it, 4)
+        assert records(it)[-2:] == [[(1, 0), (2, 100)], [(1, 50), (2, 50)]]
+
+
+async def test_no_change_overtakes_the_record_of_what_it_replaces(
+    tmp_path: Path, two: str, three: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A controller killed in between would take the record along, and a rollback go further back."""
+    async with administered(tmp_path, {"name": "m", "source": two}) as it:
+        await written(it, 1)
+        with held_records(it.store, monkeypatch) as let:
+            await it.do(LoadModel(model="m", source=three))
+            retraffic = asyncio.ensure_future(it.do(SetLabels(model="m", labels={"stable": "2"})))
+            applied = asyncio.ensure_future(it.desired.apply(it.desired.config))
+            await asyncio.sleep(0.1)
+            newest = generations.newest(it.store)
+            assert newest is not None
+            assert (newest.number, retraffic.done(), applied.done()) == (2, False, False)
+            let.set()
+            await retraffic
+            await applied
 
 
 async def test_a_rollback_brings_a_retired_model_back(tmp_path: Path, two: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ class Route:
         self.store = store
         self.prepared: dict[str, Prepared] = {}
         self.is_served = True
-        self.record = ServingRecord(store, self.prepared, lambda model: self.is_served, retry_s=0.01)
+        self.record = ServingRecord(store, self.prepared, lambda model: self.is_served, retry_s=0.01, patience_s=0.5)
 
     async def serve(self, version: int, generation: int = 1) -> None:
         self.prepared["m"] = prepared(version, generation)
@@ -108,6 +109,29 @@ async def test_what_can_not_be_written_is_told_and_tried_again(
     failing.set()
     await route.record.written()
     assert route.written() == [(1, 1, 1, "user:ada"), (2, 2, 2, "user:ada")]
+
+
+async def test_whoever_goes_on_waits_until_what_is_served_is_written_and_is_told_when_it_can_not_be(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    route = Route(store)
+    silent = threading.Event()
+    create = store.filesystem.create
+
+    def silently(path: str, data: bytes) -> None:
+        silent.wait(20)
+        create(path, data)
+
+    monkeypatch.setattr(store.filesystem, "create", silently)
+    route.prepared["m"] = prepared(1)
+    route.record.note_step()
+    await route.record.written({"another"})
+    with pytest.raises(StoreError, match=r"what is served of m is not written to store .* after 0.5 s"):
+        await route.record.written({"another", "m"})
+    waiting = asyncio.ensure_future(route.record.written({"m"}))
+    silent.set()
+    await waiting
+    assert route.written() == [(1, 1, 1, "user:ada")]
 
 
 # -- going back ------------------------------------------------------------------------------------------------------
