@@ -16,11 +16,11 @@ from ray.serve import Application
 
 from model_store.errors import ConfigError, Conflict
 from serve.config import Config, load_config
+from serve.control.deployments import SERVE_LOGGING, app_name, deployment_options, nodes, running_versions
+from serve.control.gateways import GATEWAY_APP, GATEWAY_DEPLOYMENT, Gateways, on_head, on_node
 from serve.controller import Controller, ControllerSettings
 from serve.controller_link import CONTROLLER_APP, CONTROLLER_DEPLOYMENT
-from serve.deployments import SERVE_LOGGING, app_name, deployment_options, nodes, running_versions
 from serve.gateway import Gateway, GatewaySettings
-from serve.gateways import GATEWAY_APP, GATEWAY_DEPLOYMENT, Gateways, on_head, on_node
 from serve.launch import write_generation
 from serve.proxied_gateway import ProxiedGateway
 from serve.store_policy import StorePolicy, store_policy

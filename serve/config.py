@@ -15,18 +15,18 @@ from typing import Any, Self
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from serve.config_access import AccessConfig
-from serve.config_contradictions import contradictions
-from serve.config_gateway import GatewayConfig
-from serve.config_keys import ConfigKey, keys_of
-from serve.config_layers import COMMAND_LINE, read_config_file, with_environment, with_overrides
-from serve.config_mistakes import CONTRADICTION, config_error, translate
-from serve.config_model import ModelConfig
-from serve.config_rules import Filled
-from serve.config_section import Section
-from serve.config_signing import SigningConfig
-from serve.config_source import ConfigSource, read_config_text, render_path
-from serve.config_store import StoreCacheConfig
+from serve.config_sections.access import AccessConfig
+from serve.config_sections.contradictions import contradictions
+from serve.config_sections.gateway import GatewayConfig
+from serve.config_sections.keys import ConfigKey, keys_of
+from serve.config_sections.layers import COMMAND_LINE, read_config_file, with_environment, with_overrides
+from serve.config_sections.mistakes import CONTRADICTION, config_error, translate
+from serve.config_sections.model import ModelConfig
+from serve.config_sections.rules import Filled
+from serve.config_sections.section import Section
+from serve.config_sections.signing import SigningConfig
+from serve.config_sections.source import ConfigSource, read_config_text, render_path
+from serve.config_sections.store import StoreCacheConfig
 
 
 class Config(Section):

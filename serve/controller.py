@@ -1,9 +1,9 @@
 """The controller deployment: the single authority over desired state.
 
-It holds nothing that it cannot rebuild: desired state comes from the store (`desired_state.py`), addresses, progress
-and load from the heartbeats of gateways and replicas. It moves versions through their life (`fleet.py`), decides how
-many replicas they have (`scaling.py`) and keeps them (`deployer.py`), hands out routing tables by long poll, answers
-operations (`administration.py`), and owns the management port.
+Its parts are in `serve/control/`. It holds nothing that it cannot rebuild: desired state comes from the store
+(`desired_state.py`), addresses, progress and load from the heartbeats of gateways and replicas. It moves versions
+through their life (`fleet.py`), decides how many replicas they have (`scaling.py`) and keeps them (`deployer.py`),
+hands out routing tables by long poll, answers operations (`administration.py`), and owns the management port.
 """
 
 from __future__ import annotations
@@ -21,38 +21,38 @@ from model_store import generations
 from model_store.access_keys import AccessKey
 from model_store.errors import OnegateError
 from model_store.store import Store
-from serve import deployments
 from serve.access.audit import AuditedAdministration, AuditLog
 from serve.access.guard import guard_of
 from serve.access.stored_keys import StoredKeys
-from serve.administration import Administration
 from serve.caller import CALLER
-from serve.comparison_report import describe_comparison
 from serve.config import Config
+from serve.control import deployments
+from serve.control.administration import Administration
+from serve.control.deployer import Deployer
+from serve.control.desired import Change
+from serve.control.desired_state import DesiredState
+from serve.control.fleet import Fleet
+from serve.control.gateways import GATEWAY_APP, GATEWAY_DEPLOYMENT, follow_nodes
+from serve.control.history import History, history
+from serve.control.management import Management
+from serve.control.management_queries import Administers, ManagementQueries
+from serve.control.scaling import Scaler, scaled_versions
+from serve.control.state import describe_state
+from serve.control.store_following import StoreFollowing
 from serve.controller_link import CONTROLLER_APP, LONG_POLL_S
-from serve.deployer import Deployer
-from serve.desired import Change
-from serve.desired_state import DesiredState
 from serve.dialects.registry import management_dialects
 from serve.errors import presentable
-from serve.fleet import Fleet
 from serve.front_doors.http import HttpFrontDoor
 from serve.front_doors.http_listener import HttpListener
 from serve.front_doors.tls import HTTP, Tls
-from serve.gateways import GATEWAY_APP, GATEWAY_DEPLOYMENT, follow_nodes
-from serve.guarding import Guarding
-from serve.history import History, history
 from serve.logs import log_to_file
-from serve.management import Management
-from serve.management_queries import Administers, ManagementQueries
-from serve.observations import Observatory, decoded
 from serve.operations import ModelList, Operation
 from serve.replica import ModelSettings
 from serve.reports import GatewayReport, ReplicaReport
+from serve.rollouts.comparison_report import describe_comparison
+from serve.rollouts.guarding import Guarding
+from serve.rollouts.observations import Observatory, decoded
 from serve.routing import Router, RoutingTable, VersionEntry, VersionKey
-from serve.scaling import Scaler, scaled_versions
-from serve.state import describe_state
-from serve.store_following import StoreFollowing
 from serve.store_policy import NO_POLICY, StorePolicy
 from serve.tls_files import server_files
 

@@ -1,7 +1,7 @@
 """What of CPUs, GPUs and other resources a version asks for, and the device that a replica of it has got.
 
-Plain data, and the decision between CPU and GPU. Where replicas are placed is `placement.py`'s, how a runtime uses its
-device the runtime's.
+Plain data, and the decision between CPU and GPU. Where replicas are placed is `serve/control/placement.py`'s, how a
+runtime uses its device the runtime's.
 """
 
 from __future__ import annotations

@@ -27,9 +27,9 @@ from serve.inference import (
     StatusQuery,
 )
 from serve.lanes import LoadedVersion
-from serve.observing import Observer
 from serve.operations import ModelList, ModelStatus
 from serve.payloads import from_tensors
+from serve.rollouts.observing import Observer
 from serve.routing import Router, VersionKey
 from serve.version_states import statuses_of
 

@@ -19,7 +19,7 @@ import ray
 
 from model_store.errors import Forbidden
 from serve.access.guard import guard_of
-from serve.config_access import AccessConfig
+from serve.config_sections.access import AccessConfig
 from serve.controller_link import CONTROLLER_APP, ControllerLink, repeat
 from serve.dialects.registry import ModelServer, grpc_services, http_dialects
 from serve.dispatcher import Dispatcher

@@ -28,7 +28,7 @@ from model_store.filesystems import local_path
 from model_store.store import Store
 from serve.caller import os_user
 from serve.config import Config
-from serve.config_gateway import port_url
+from serve.config_sections.gateway import port_url
 from serve.store_policy import StorePolicy
 
 log = logging.getLogger("onegate")
@@ -218,8 +218,8 @@ def start_applications(config: Config, policy: StorePolicy, log_file: Path | Non
     several nodes. `secret` is what they know each other by.
     """
     from serve.app import gateway_settings, refuse_second, start_front
+    from serve.control.gateways import Gateways
     from serve.controller import ControllerSettings
-    from serve.gateways import Gateways
 
     gateway = config.gateway
     log_path = str(log_file) if log_file else None

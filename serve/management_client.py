@@ -12,8 +12,8 @@ from urllib.parse import quote
 
 from serve.access.callers import bearer
 from serve.caller import USER_HEADER, os_user
+from serve.control.management import error_from
 from serve.https_calls import opened, unreachable
-from serve.management import error_from
 from serve.tls_files import NO_FILES, ClientFiles
 
 TIMEOUT_S = 30.0

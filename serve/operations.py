@@ -1,7 +1,7 @@
 """What can be asked of the models themselves: load, unload, scale, list. One set for all dialects.
 
-The controller answers them (`serve/administration.py`), each change as an edit of desired state that goes through the
-same plan and apply as a config. They cross processes: a gateway hands those that reach the endpoint on.
+The controller answers them (`serve/control/administration.py`), each change as an edit of desired state that goes
+through the same plan and apply as a config. They cross processes: a gateway hands those that reach the endpoint on.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from model_store.access_keys import AccessKey
 from model_store.errors import InvalidInput, ModelNotFound, ModelNotReady
 from model_store.manifest import Manifest
 from serve.devices import DeviceOptions
-from serve.sticky import Asker, Sticky, sticky_value, sticky_version
+from serve.rollouts.sticky import Asker, Sticky, sticky_value, sticky_version
 
 VersionKey = tuple[str, int]
 """Model name and version number."""
@@ -53,8 +53,8 @@ class UpstreamOptions(msgspec.Struct, frozen=True):
 
 
 class Scaling(msgspec.Struct, frozen=True):
-    """Between what, and when, the number of a version's replicas moves (`serve/scaling.py`). `target_rows`, waiting or
-    running, are meant for each replica."""
+    """Between what, and when, the number of a version's replicas moves (`serve/control/scaling.py`). `target_rows`,
+    waiting or running, are meant for each replica."""
 
     least: int
     most: int
@@ -206,7 +206,7 @@ class Router:
             name: list(accumulate(percent for _, percent in route.split)) for name, route in table.routes.items()
         }
         self.watched = {name: route for name, route in table.routes.items() if route.is_watched}
-        """The routes of which calls are counted and compared (`serve/observing.py`)."""
+        """The routes of which calls are counted and compared (`serve/rollouts/observing.py`)."""
 
     def name_of(self, key: VersionKey) -> str:
         """The text that clients have for a version: its alias where it has one, else its number in the store."""

@@ -14,8 +14,8 @@ import msgspec
 from model_store.errors import ConfigError
 
 if TYPE_CHECKING:
-    from serve.config_gateway import GatewayConfig
-    from serve.config_tls import TlsConfig
+    from serve.config_sections.gateway import GatewayConfig
+    from serve.config_sections.tls import TlsConfig
 
 MOST_FLIGHTS = 10
 """A handshake takes three."""

@@ -16,7 +16,7 @@ from serve.access.keys import KnownKeys, require_present
 from serve.access.limits import Limits
 from serve.access.scopes import Grants, Need, query_need
 from serve.caller import CALLER
-from serve.config_access import AccessConfig
+from serve.config_sections.access import AccessConfig
 from serve.inference import Answer, Query
 
 SMALL_BODY_BYTES = 64 * 1024

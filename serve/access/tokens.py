@@ -19,7 +19,7 @@ from model_store.errors import ConfigError, Unauthenticated
 from serve.access.callers import Caller
 from serve.access.keys import require_present
 from serve.access.scopes import Grants
-from serve.config_access import JwtConfig
+from serve.config_sections.access import JwtConfig
 
 log = logging.getLogger("onegate")
 

@@ -23,8 +23,8 @@ from serve.commands.options import fail, json_option, store_option
 from serve.commands.parity_report import print_report
 from serve.commands.progress import progress
 from serve.config import config_keys, load_config
-from serve.config_model import ModelConfig
-from serve.preparation import conversion_limits, conversion_options
+from serve.config_sections.model import ModelConfig
+from serve.control.preparation import conversion_limits, conversion_options
 
 
 def _input_spec(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[TensorSpec, ...] | None:

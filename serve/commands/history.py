@@ -12,8 +12,8 @@ from rich.text import Text
 
 from serve.commands.options import json_option, management_option
 from serve.commands.tables import console
+from serve.control.history import LIMIT
 from serve.differences import told
-from serve.history import LIMIT
 from serve.management_client import ManagementClient
 
 

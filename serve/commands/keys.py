@@ -18,7 +18,7 @@ from model_store.errors import ConfigError, Conflict
 from model_store.store import Store
 from serve.commands.options import json_option, store_option
 from serve.commands.tables import console
-from serve.config_rules import SCOPE_PATTERN, SCOPE_TEXT
+from serve.config_sections.rules import SCOPE_PATTERN, SCOPE_TEXT
 
 _UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._@-]{0,99}"

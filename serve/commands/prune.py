@@ -9,7 +9,7 @@ import click
 from model_store.pruning import Pruned, prune
 from model_store.store import Store
 from serve.commands.options import client_for, credential_options, json_option, store_option
-from serve.needed_versions import NeededVersions
+from serve.control.needed_versions import NeededVersions
 
 
 @click.command()

@@ -6,7 +6,7 @@ import json
 
 import click
 
-from serve.config_reference import json_schema, render_reference
+from serve.config_sections.reference import json_schema, render_reference
 
 
 @click.command()

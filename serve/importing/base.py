@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
 
-from serve.config_rules import Alias, Label, ModelName
+from serve.config_sections.rules import Alias, Label, ModelName
 
 
 @dataclass(frozen=True)

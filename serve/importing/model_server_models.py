@@ -12,7 +12,7 @@ from converters.archive.services import CustomHandler, service_of
 from model_store.archive_manifest import Server
 from model_store.archives import Archive, describe_archive, open_archive
 from model_store.errors import OnegateError
-from serve.config_contradictions import ALL_TRAFFIC
+from serve.config_sections.contradictions import ALL_TRAFFIC
 from serve.importing.base import ImportedModel, Notes, alias_problem, name_problem, without_empty
 from serve.importing.limits import (
     LARGEST_BATCH,

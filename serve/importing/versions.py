@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from serve.config_contradictions import ALL_TRAFFIC
+from serve.config_sections.contradictions import ALL_TRAFFIC
 from serve.importing.text_format import Message
 
 

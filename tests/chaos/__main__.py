@@ -23,7 +23,7 @@ from tests.model_store.s3 import s3_way
 
 SERVE = {
     # A fraction, so that two cores hold the replicas of all versions that are there at once.
-    "apart": {"executor": "replicas", "replicas": 2, "cpus": 0.25},
+    "apart": {"executor": "replicas", "replicas": 2, "cpus": 0.25, "batching": {"max_batch_size": 64}},
     "inline": {"executor": "inline"},
     "guest": {"executor": "replicas", "cpus": 0.25},
 }

@@ -97,7 +97,9 @@ class World:
         """The model as it was served before, by one command. The file then says so too, or the next change of it would
         bring back what was rolled back."""
         now, earlier = self.wanted[model], self._history[model]
-        before = next((served for served in reversed(earlier) if served != now), None)
+        # Not by what was asked for: settings that say what holds anyway are no change, and no record.
+        said = self._document(model, now)
+        before = next((served for served in reversed(earlier) if self._document(model, served) != said), None)
         if before is None:
             return
         # One that is repeated because its answer was lost would go forward again.

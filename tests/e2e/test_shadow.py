@@ -12,7 +12,7 @@ from typing import Any
 
 import aiohttp
 
-from serve.sticky import sticky_version
+from serve.rollouts.sticky import sticky_version
 from tests.e2e.models import body, write_multiplier
 from tests.e2e.running import Running, running
 

@@ -20,16 +20,16 @@ from model_store import generations
 from model_store.manifest import Profile
 from model_store.sources import digest_source
 from model_store.store import Store
-from serve.administration import Administration
 from serve.config import Config
-from serve.config_model import ModelConfig
-from serve.desired_state import DesiredState
+from serve.config_sections.model import ModelConfig
+from serve.control.administration import Administration
+from serve.control.desired_state import DesiredState
+from serve.control.fleet import Fleet
+from serve.control.preparation import conversion_options
 from serve.dispatcher import Dispatcher
-from serve.fleet import Fleet
 from serve.inference import InferenceRequest
 from serve.loading import VersionLoader
 from serve.operations import ModelList, Operation
-from serve.preparation import conversion_options
 from serve.reports import GatewayReport
 from serve.routing import Router
 from tests.serve.tiny_versions import manifest

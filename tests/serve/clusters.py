@@ -6,10 +6,10 @@ from typing import Any
 
 import msgspec
 
-from serve.fleet import Fleet
+from serve.control.fleet import Fleet
+from serve.control.wanted import Wanted
 from serve.reports import READY, GatewayReport, ReplicaReport
 from serve.routing import ModelRoute, Replica, RoutingTable, ServeOptions, VersionKey
-from serve.wanted import Wanted
 from tests.serve.tiny_versions import entry
 
 

@@ -11,15 +11,15 @@ import pytest
 from click.testing import CliRunner, Result
 
 from serve.cli import main
-from serve.comparison import Comparison, OutputDifference
-from serve.comparison_report import describe_comparison
+from serve.control.management import Management
 from serve.front_doors.http import HttpFrontDoor
 from serve.front_doors.http_listener import HttpListener
-from serve.histogram import Histogram
-from serve.management import Management
-from serve.observations import Observations, VersionCounters
+from serve.rollouts.comparison import Comparison, OutputDifference
+from serve.rollouts.comparison_report import describe_comparison
+from serve.rollouts.histogram import Histogram
+from serve.rollouts.observations import Observations, VersionCounters
 from serve.routing import ModelRoute, Router, RoutingTable
-from tests.serve.test_management import Desired
+from tests.serve.control.test_management import Desired
 from tests.serve.tiny_versions import entry
 
 Compare = Callable[..., Awaitable[Result]]

@@ -13,8 +13,8 @@ from pydantic import ValidationError
 from model_store.errors import ConfigError
 from model_store.manifest import ImageProcessor, JsonProcessor, TensorSpec
 from serve.config import Config, load_config, parse_config
-from serve.config_gateway import GatewayConfig
-from serve.config_model import ModelConfig, VersionConfig
+from serve.config_sections.gateway import GatewayConfig
+from serve.config_sections.model import ModelConfig, VersionConfig
 
 FULL = """\
 store: s3://bucket/store
@@ -358,7 +358,7 @@ def test_importing_the_config_loads_no_framework() -> None:
         "onnxruntime",
         "ray",
     ]
-    code = f"import serve.config_reference, sys; print([name for name in {frameworks} if name in sys.modules])"
+    code = f"import serve.config_sections.reference, sys; print([name for name in {frameworks} if name in sys.modules])"
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 

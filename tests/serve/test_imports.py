@@ -130,12 +130,12 @@ def test_the_logic_of_requests_and_versions_knows_no_ray() -> None:
     for name in (
         "batching",
         "routing",
-        "fleet",
+        "control/fleet",
         "dispatcher",
         "admission",
         "tensors",
         "errors",
-        "desired",
+        "control/desired",
         "inference",
     ):
         wrong = {

@@ -15,7 +15,7 @@ from ray.serve.schema import ServeDeploySchema
 from model_store.errors import ConfigError
 from serve.app import build
 from serve.config import parse_config
-from serve.gateways import GATEWAY_APP
+from serve.control.gateways import GATEWAY_APP
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "configs/kubernetes"

@@ -12,9 +12,9 @@ from converters import native
 from model_store.errors import InvalidInput, ModelNotReady, TrustRequired
 from model_store.manifest import Manifest, Profile
 from model_store.store import Store
-from serve.config_model import ModelConfig
-from serve.config_serve import ServeConfig
-from serve.preparation import prepare_model, serve_options
+from serve.config_sections.model import ModelConfig
+from serve.config_sections.serve import ServeConfig
+from serve.control.preparation import prepare_model, serve_options
 from serve.runtimes.base import RUNTIMES, load_runtime
 from tests.serve.tiny_versions import manifest
 

@@ -17,12 +17,12 @@ from model_store.served import Served
 from model_store.store import Store
 from serve.cli import main
 from serve.config import config_of
-from serve.needed_versions import NeededVersions
-from serve.preparation import conversion_options
+from serve.control.needed_versions import NeededVersions
+from serve.control.preparation import conversion_options
 from tests.e2e.running import free_ports
 from tests.model_store.publishing import manifest, write_model
 from tests.model_store.test_pruning import make_old, orphan
-from tests.serve.test_preparation import export_linear, model
+from tests.serve.control.test_preparation import export_linear, model
 
 
 @pytest.fixture

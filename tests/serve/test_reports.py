@@ -6,9 +6,9 @@ import msgspec
 import pytest
 
 from model_store.errors import ERROR_KINDS, ModelNotReady, OutOfMemory
-from serve.fleet import Fleet
+from serve.control.fleet import Fleet
+from serve.control.wanted import Wanted
 from serve.reports import GatewayReport, deployment_text, failure_text, told_failure
-from serve.wanted import Wanted
 from tests.serve.tiny_versions import entry
 
 

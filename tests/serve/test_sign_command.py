@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from model_store.store import Store
 from serve.cli import main
 from tests.model_store.publishing import manifest, write_model
-from tests.serve.test_preparation import export_linear
+from tests.serve.control.test_preparation import export_linear
 
 
 @pytest.fixture

@@ -20,10 +20,10 @@ from model_store.signing import sign
 from model_store.signing_keys import read_private_key, write_new_pair
 from model_store.store import Store
 from serve.config import Config, load_config, parse_config
-from serve.config_model import ModelConfig
+from serve.config_sections.model import ModelConfig
+from serve.control.preparation import Preparer
 from serve.dispatcher import Dispatcher
 from serve.loading import VersionLoader
-from serve.preparation import Preparer
 from serve.routing import ModelRoute, Router, RoutingTable, ServeOptions, UpstreamOptions, VersionEntry
 from serve.runtime_loading import load_version
 from serve.store_policy import StorePolicy, store_policy

@@ -32,7 +32,8 @@ from model_store.errors import (
 from model_store.manifest import Signature, TensorSpec
 from model_store.store import Store
 from serve.config import config_of
-from serve.config_model import ModelConfig
+from serve.config_sections.model import ModelConfig
+from serve.control.preparation import archive_manifest, prepare_model, stored_version
 from serve.dialects.open_inference_service import whole_service
 from serve.dispatcher import Dispatcher
 from serve.executors import upstream as upstream_module
@@ -42,7 +43,6 @@ from serve.executors.upstream_client import call_metadata
 from serve.front_doors.grpc import GrpcFrontDoor
 from serve.inference import InferenceRequest, Tensors
 from serve.loading import VersionLoader
-from serve.preparation import archive_manifest, prepare_model, stored_version
 from serve.protocols import open_inference as messages
 from serve.routing import ModelRoute, Router, RoutingTable, ServeOptions, UpstreamOptions, VersionEntry
 from serve.upstreams import UpstreamModel, is_upstream, upstream_model

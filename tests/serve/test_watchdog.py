@@ -13,11 +13,13 @@ import pytest
 
 from model_store.errors import InternalError, ModelNotReady
 from model_store.manifest import HandlerSpec
+from serve.control.fleet import Fleet as VersionFleet
+from serve.control.state import Gathered, model_statuses
+from serve.control.wanted import Wanted
 from serve.devices import CPU
 from serve.dialects.open_inference_replica import ReplicaService
 from serve.dispatcher import Dispatcher
 from serve.executors.inline import InlineExecutor, build_inline_executor
-from serve.fleet import Fleet as VersionFleet
 from serve.front_doors.replica import ReplicaFrontDoor
 from serve.inference import InferenceRequest, ModelQuery, ServerQuery, StatusQuery, Tensors
 from serve.loading import VersionLoader
@@ -25,8 +27,6 @@ from serve.replica import Model, ModelSettings
 from serve.reports import GatewayReport, ReplicaReport
 from serve.routing import Replica, ServeOptions, VersionEntry
 from serve.runtimes.base import load_runtime
-from serve.state import Gathered, model_statuses
-from serve.wanted import Wanted
 from serve.watchdog import hang_limit_s, hang_of
 from tests.e2e.models import write_hanging, write_multiplier
 from tests.serve.replica_fleet import DOUBLED, FLOATS, SECRET, Fleet

@@ -15,15 +15,15 @@ from model_store.access_keys import AccessKey, make_key
 from model_store.errors import Unsupported
 from serve.access.guard import Guard
 from serve.config import Config
-from serve.config_access import AccessConfig
-from serve.desired import Change
+from serve.config_sections.access import AccessConfig
+from serve.control.desired import Change
+from serve.control.history import History
+from serve.control.management import Management
 from serve.dialects.registry import grpc_services, http_dialects, management_dialects
 from serve.front_doors.grpc import GrpcFrontDoor
 from serve.front_doors.http import HttpFrontDoor
 from serve.front_doors.http_listener import HttpListener
-from serve.history import History
 from serve.inference import Answer, Query
-from serve.management import Management
 from serve.operations import ModelList, Operation
 from tests.e2e.running import free_ports
 

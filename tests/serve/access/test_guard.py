@@ -13,7 +13,7 @@ from model_store.errors import Forbidden, ModelNotReady, RateLimited, Unauthenti
 from serve.access.guard import SMALL_BODY_BYTES, Guard, guard_of
 from serve.access.scopes import Need
 from serve.caller import CALLER
-from serve.config_access import AccessConfig
+from serve.config_sections.access import AccessConfig
 from serve.inference import Answer, InferenceRequest, Query, ServerDescription, ServerQuery
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)

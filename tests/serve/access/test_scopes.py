@@ -8,10 +8,10 @@ from typing import Any, get_args
 import pytest
 
 from serve.access.scopes import GRPC_METHODS, MANAGEMENT_ROUTES, QUERIES, Grants, Need, query_need, route_need
-from serve.config_rules import SCOPE_PATTERN
+from serve.config_sections.rules import SCOPE_PATTERN
+from serve.control.management import Management
 from serve.dialects.registry import grpc_services
 from serve.inference import InferenceRequest, ModelQuery, Query
-from serve.management import Management
 from serve.operations import LoadModel, Operation
 from tests.serve.access.guarded import Nobody
 

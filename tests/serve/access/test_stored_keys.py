@@ -11,7 +11,7 @@ from model_store import access_keys
 from model_store.access_keys import AccessKey, make_key
 from model_store.store import Store
 from serve.access.stored_keys import StoredKeys
-from serve.fleet import Fleet
+from serve.control.fleet import Fleet
 from serve.reports import GatewayReport
 from serve.routing import RoutingTable
 

@@ -19,7 +19,7 @@ from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 from model_store.errors import ConfigError, Unauthenticated
 from serve.access import tokens
 from serve.access.tokens import TokenVerifier, read_keys
-from serve.config_access import JwtConfig
+from serve.config_sections.access import JwtConfig
 
 RSA = rsa.generate_private_key(65537, 2048)
 EC = ec.generate_private_key(ec.SECP256R1())

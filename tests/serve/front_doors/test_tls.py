@@ -155,7 +155,7 @@ async def test_a_handshake_has_a_limit_however_slowly_it_goes_on(free_port: int,
     hello = _hello()
     async with asyncio.timeout(10):
         for byte in hello[:-1]:
-            if slow[0].at_eof():
+            if slow[0].at_eof() or slow[1].is_closing():
                 break
             slow[1].write(bytes([byte]))
             await asyncio.sleep(0.01)

@@ -7,14 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from model_store.errors import InvalidInput, ModelNotFound
-from serve import desired_edits as edits
-from serve.allowed_sources import admitted
-from serve.comparison_report import describe_comparison
 from serve.config import Config
-from serve.desired import Change
-from serve.desired_edits import Known
-from serve.model_documents import Document
-from serve.observations import Observations
+from serve.control import desired_edits as edits
+from serve.control.allowed_sources import admitted
+from serve.control.desired import Change
+from serve.control.desired_edits import Known
+from serve.control.model_documents import Document
 from serve.operations import (
     InspectModel,
     ListModels,
@@ -28,6 +26,8 @@ from serve.operations import (
     UnloadModel,
     VersionStatus,
 )
+from serve.rollouts.comparison_report import describe_comparison
+from serve.rollouts.observations import Observations
 from serve.routing import ModelRoute, Router, RoutingTable
 from tests.serve.tiny_versions import entry
 

@@ -10,7 +10,7 @@ from hypothesis.strategies import DrawFn
 
 from model_store.access_keys import AccessKey, hash_of
 from serve.access.guard import Guard
-from serve.config_access import AccessConfig
+from serve.config_sections.access import AccessConfig
 from tests.serve.fuzzing.hostile import WORDS, damage
 from tests.serve.fuzzing.http_requests import changed_requests
 from tests.serve.fuzzing.inputs import HttpInput

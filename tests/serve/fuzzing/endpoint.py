@@ -8,6 +8,7 @@ from typing import Any
 
 from model_store.errors import InternalError, OnegateError
 from serve.access.scopes import method_need
+from serve.control.management import Management
 from serve.dialects.base import HttpReply, HttpRequest
 from serve.dialects.registry import grpc_services, http_dialects, management_dialects
 from serve.front_doors.grpc import GrpcFrontDoor
@@ -16,7 +17,6 @@ from serve.front_doors.grpc_wire import Refusal
 from serve.front_doors.http import HttpFrontDoor
 from serve.front_doors.http_messages import head_of
 from serve.inference import Answer, Query, ServerDescription, ServerQuery
-from serve.management import Management
 from serve.operations import Operation
 from tests.serve.fuzzing.controller import Authority, administer
 from tests.serve.fuzzing.credentials import guard

@@ -1,0 +1,211 @@
+"""The management port's HTTP interface: state, plan, apply, rollouts, comparisons, history and shutdown under `/api`,
+JSON both ways; everything else is for the dialects whose management calls it takes.
+
+Errors of `/api` are `{"error": text, "kind": name}` under the kind's status.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import parse_qs, urlsplit
+
+import msgspec
+
+from model_store.errors import ERROR_KINDS, ConfigError, Forbidden, InternalError, InvalidInput, OnegateError
+from serve.access.guard import Guard
+from serve.access.scopes import route_need
+from serve.caller import CALLER, USER_HEADER, claimed_user
+from serve.config import Config, parse_config
+from serve.control.desired import Change
+from serve.control.history import LIMIT, History
+from serve.dialects.base import HttpReply, HttpRequest, own_error
+from serve.errors import presentable
+from serve.front_doors.cors import is_of_own_page
+from serve.front_doors.http import challenge
+from serve.front_doors.http_connection import HttpApplication
+from serve.in_place import InPlace, InPlaceBytes
+from serve.management_paths import route_of
+from serve.operations import ModelList, Operation
+from serve.rollouts.calls import MODEL_CALLS
+
+MAX_CONFIG_BYTES = 8 * 1024 * 1024
+
+_JSON = [("content-type", "application/json")]
+
+
+class Authority(Protocol):
+    """What the management port asks of the controller."""
+
+    def state(self) -> dict[str, Any]:
+        """The whole state."""
+
+    def comparison(self, model: str) -> dict[str, Any]:
+        """How the versions of a model do beside each other; raises `ModelNotFound`."""
+
+    async def plan(self, config: Config) -> list[Change]:
+        """What applying would change."""
+
+    async def apply(self, config: Config, generation: int | None = None) -> list[Change]:
+        """Makes the config the desired state, in place of that `generation` where one is given."""
+
+    async def change(self, operation: Operation) -> ModelList:
+        """What the operation has made of its models."""
+
+    async def history(self, model: str | None, limit: int) -> History:
+        """Who changed what."""
+
+    def request_shutdown(self) -> None:
+        """Ends the gateway."""
+
+
+Handler = Callable[[str, bytes, dict[str, list[str]]], Awaitable[Any]]
+"""Takes the model that the path names, empty where it names none, the body and the query."""
+
+
+class Management:
+    """The application of the management port, in front of `dialects`, another one, which has the same `guard`; None is
+    for everybody. Sources of a config that comes over the wire must be absolute paths or URLs."""
+
+    def __init__(self, authority: Authority, dialects: HttpApplication, guard: Guard | None = None) -> None:
+        self._authority = authority
+        self._dialects = dialects
+        self._guard = guard
+        self.routes: dict[tuple[str, str], Handler] = {
+            ("GET", "/api/state"): self._state,
+            ("GET", "/api/models/{model}/comparison"): self._comparison,
+            ("PUT", "/api/config"): self._config,
+            ("GET", "/api/history"): self._history,
+            ("POST", "/api/shutdown"): self._shutdown,
+            **{route: partial(self._change, decode) for route, decode in MODEL_CALLS.items()},
+        }
+
+    def admit(self, request: HttpRequest, under_way: int) -> int:
+        """The largest body; raises what the guard raises, and `Forbidden` for what a web page of another origin makes a
+        browser send, which can't add a key that it does not know."""
+        limit = MAX_CONFIG_BYTES
+        if not _is_own(request):
+            limit = self._dialects.admit(request, under_way)
+        elif self._guard is not None:
+            request.caller = self._guard.admit(request.header)
+        if request.caller is None or not request.caller.name:
+            _refuse_foreign(request)
+        if self._guard is not None and request.caller is not None and _is_own(request):
+            self._guard.require(request.caller, route_need(request.method, request.path))
+        return limit
+
+    def room(self, request: HttpRequest, length: int) -> InPlace:
+        """As `bytes`."""
+        return InPlaceBytes(length)
+
+    async def answer(self, request: HttpRequest) -> HttpReply:
+        """The reply, to errors too."""
+        if not _is_own(request):
+            return await self._dialects.answer(request)
+        route, model = route_of(request.path)
+        handler = self.routes.get((request.method, route))
+        if handler is None:
+            known = any(route == path for _, path in self.routes)
+            return _reply(405, {"error": "Method Not Allowed"}) if known else _reply(404, {"error": "Not Found"})
+        caller = request.caller
+        CALLER.set((caller and caller.name) or claimed_user(request.header(USER_HEADER)))
+        try:
+            if self._guard is not None and caller is not None:
+                # Once more: it may have ended while the body came.
+                self._guard.require(caller, route_need(request.method, request.path))
+            with nullcontext() if caller is None or caller.limits is None else caller.limits:
+                return _reply(200, await handler(model, request.body, parse_qs(request.query)))
+        except Exception as error:
+            return self.refuse(request, error)
+
+    def refuse(self, request: HttpRequest, error: Exception) -> HttpReply:
+        """The reply to an error; what was forbidden gets this port's own, whatever the path."""
+        if _is_own(request) or isinstance(error, Forbidden):
+            told = presentable(error)
+            reply = own_error(told)
+            challenge(reply, told)
+            return reply
+        return self._dialects.refuse(request, error)
+
+    async def _state(self, model: str, body: bytes, query: dict[str, list[str]]) -> Any:
+        return self._authority.state()
+
+    async def _comparison(self, model: str, body: bytes, query: dict[str, list[str]]) -> Any:
+        return self._authority.comparison(model)
+
+    async def _config(self, model: str, body: bytes, query: dict[str, list[str]]) -> Any:
+        try:
+            text = body.decode()
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"the config is not UTF-8 text: {error.reason}") from error
+        config = parse_config(text, "the config sent", Path("/"))
+        only_plan = query.get("plan", ["false"])[-1] == "true"
+        generation = _number(query, "generation")
+        if only_plan:
+            # From before the plan: what comes while it is made is not in it.
+            made_from = self._generation()
+            return {"applied": False, "changes": await self._authority.plan(config), "generation": made_from}
+        changes = await self._authority.apply(config, generation)
+        return {"applied": True, "changes": changes, "generation": self._generation()}
+
+    def _generation(self) -> int:
+        return int(self._authority.state()["generation"])
+
+    async def _change(
+        self, decode: Callable[[str, bytes], Operation], model: str, body: bytes, query: dict[str, list[str]]
+    ) -> Any:
+        changed = await self._authority.change(decode(model, body))
+        return {"generation": self._generation(), "models": changed.models}
+
+    async def _history(self, model: str, body: bytes, query: dict[str, list[str]]) -> Any:
+        limit = _number(query, "limit")
+        return await self._authority.history(query.get("model", [None])[-1], LIMIT if limit is None else limit)
+
+    async def _shutdown(self, model: str, body: bytes, query: dict[str, list[str]]) -> Any:
+        self._authority.request_shutdown()
+        return {"stopping": True}
+
+
+def _number(query: dict[str, list[str]], name: str) -> int | None:
+    text = query.get(name, [""])[-1]
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise InvalidInput(f"{name}: expected a whole number, got {text!r:.40}")
+    return int(text)
+
+
+def _is_own(request: HttpRequest) -> bool:
+    return request.path[1:].partition("/")[0] == "api"
+
+
+def _reply(status: int, answer: Any) -> HttpReply:
+    return HttpReply(status, msgspec.json.encode(answer), _JSON)
+
+
+def _refuse_foreign(request: HttpRequest) -> None:
+    """A browser names the page's origin, and a name that was pointed at this machine stands in `Host`."""
+    host = request.header("host") or ""
+    origin = request.header("origin")
+    try:
+        local = _is_loopback(urlsplit(f"//{host}").hostname or "")
+    except ValueError:
+        local = False
+    if not (local and is_of_own_page(request)):
+        raise Forbidden(f"management answers local programs only, got Host {host!r} and Origin {origin!r}")
+
+
+def _is_loopback(name: str) -> bool:
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost"
+
+
+def error_from(answer: dict[str, Any]) -> OnegateError:
+    """The error that a management answer tells, for callers of the port."""
+    return ERROR_KINDS.get(answer.get("kind", ""), InternalError)(answer.get("error", "unknown error"))

@@ -1,0 +1,194 @@
+"""What a plan says: everything that applying would change, for programs and in lines for people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from model_store.errors import ModelNotFound, SourceError
+from model_store.manifest import Manifest
+from serve.config import Config
+from serve.config_sections.model import ModelConfig, VersionConfig
+from serve.control.desired import Change, Lookup, Present, Traffic, VersionStep, plan
+from serve.differences import Difference
+from tests.serve.tiny_versions import manifest
+
+Stored = Callable[[ModelConfig, VersionConfig], Manifest | None]
+
+
+def config(*models: dict[str, Any]) -> Config:
+    return Config.model_validate({"models": list(models)})
+
+
+def nothing_stored(model: ModelConfig, version: VersionConfig) -> Manifest | None:
+    return None
+
+
+def stored_as(number: int) -> Stored:
+    return lambda model, version: manifest(model.name, number)
+
+
+def by_number(model: ModelConfig, version: VersionConfig) -> Manifest | None:
+    return manifest(model.name, version.version) if version.version else None
+
+
+def changes(
+    old: Config | None,
+    new: Config,
+    stored: Stored,
+    loaded: Mapping[str, set[int]] | None = None,
+    traffic: Mapping[str, dict[int, int]] | None = None,
+) -> list[Change]:
+    return plan(old, new, Present(loaded or {}, traffic or {}), Lookup(ModelConfig.wanted_versions, stored))
+
+
+DIGITS = {"name": "digits", "source": "/exports/digits.onnx"}
+ON_3 = {"digits": {3}}
+ALL_ON_3 = {"digits": {3: 100}}
+
+
+def test_a_new_model_is_added_and_converted() -> None:
+    assert changes(None, config(DIGITS), nothing_stored) == [
+        Change(
+            "digits",
+            "add",
+            ("/exports/digits.onnx: will be converted to a new version",),
+            (),
+            (VersionStep("convert", "/exports/digits.onnx"),),
+            Traffic({}, {"new": 100}),
+        )
+    ]
+
+
+def test_a_new_model_that_the_store_has_already_is_loaded() -> None:
+    assert changes(config(), config(DIGITS), stored_as(3)) == [
+        Change(
+            "digits",
+            "add",
+            ("/exports/digits.onnx: version 3 of the store will be loaded",),
+            (),
+            (VersionStep("load", "/exports/digits.onnx", 3),),
+            Traffic({}, {"3": 100}),
+        )
+    ]
+
+
+def test_a_model_that_serves_as_wanted_is_kept() -> None:
+    assert changes(config(DIGITS), config(DIGITS), stored_as(3), ON_3, ALL_ON_3) == [Change("digits", "keep")]
+
+
+def test_a_version_that_is_only_kept_loaded_is_no_change() -> None:
+    assert changes(config(DIGITS), config(DIGITS), stored_as(3), {"digits": {2, 3}}) == [Change("digits", "keep")]
+
+
+def test_a_model_that_the_new_config_lacks_is_retired() -> None:
+    assert changes(config(DIGITS), config(), nothing_stored, ON_3, ALL_ON_3) == [
+        Change(
+            "digits",
+            "retire",
+            ("version 3: will be dropped",),
+            versions=(VersionStep("drop", "version 3", 3),),
+            traffic=Traffic({"3": 100}, {}),
+        )
+    ]
+
+
+def test_changed_options_are_named_with_old_and_new_value() -> None:
+    changed = DIGITS | {"serve": {"cpus": 2, "batching": {"max_delay_ms": 5.0}}}
+    assert changes(config(DIGITS), config(changed), stored_as(3), ON_3, ALL_ON_3) == [
+        Change(
+            "digits",
+            "change",
+            ("serve.cpus: 1 -> 2", "serve.batching.max_delay_ms: 0 -> 5"),
+            (Difference("serve.cpus", 1, 2), Difference("serve.batching.max_delay_ms", 0.0, 5.0)),
+            (VersionStep("keep", "/exports/digits.onnx", 3),),
+        )
+    ]
+
+
+def test_a_changed_source_is_named_with_what_is_loaded_dropped_and_called() -> None:
+    changed = DIGITS | {"source": "/exports/digits-2.onnx"}
+    assert changes(config(DIGITS), config(changed), stored_as(4), ON_3, ALL_ON_3) == [
+        Change(
+            "digits",
+            "change",
+            (
+                "source: /exports/digits.onnx -> /exports/digits-2.onnx",
+                "/exports/digits-2.onnx: version 4 of the store will be loaded",
+                "version 3: will be dropped",
+            ),
+            (Difference("source", "/exports/digits.onnx", "/exports/digits-2.onnx"),),
+            (VersionStep("load", "/exports/digits-2.onnx", 4), VersionStep("drop", "version 3", 3)),
+            Traffic({"3": 100}, {"4": 100}),
+        )
+    ]
+
+
+def test_a_source_with_new_content_is_a_change_though_the_config_is_the_same() -> None:
+    (change,) = changes(config(DIGITS), config(DIGITS), nothing_stored, ON_3, ALL_ON_3)
+    assert (change.action, change.differences) == ("change", ())
+    assert change.details == (
+        "/exports/digits.onnx: will be converted to a new version",
+        "version 3: will be dropped",
+    )
+    assert change.traffic == Traffic({"3": 100}, {"new": 100})
+
+
+def test_a_version_that_is_kept_for_a_rollback_says_for_how_long() -> None:
+    kept = DIGITS | {"keep_previous_s": 600}
+    (change,) = changes(config(kept), config(kept | {"source": "/b.onnx"}), stored_as(4), ON_3, ALL_ON_3)
+    assert change.details[-1] == "version 3: will be dropped after 600 s"
+
+
+def test_traffic_of_versions_is_told_version_by_version() -> None:
+    old = {"name": "m", "versions": [{"version": 1, "traffic": 90}, {"version": 2, "traffic": 10}]}
+    new = {"name": "m", "versions": [{"version": 1, "traffic": 50}, {"version": 2, "traffic": 50, "label": "canary"}]}
+    (change,) = changes(config(old), config(new), by_number, {"m": {1, 2}}, {"m": {1: 90, 2: 10}})
+    assert change.details == (
+        "versions[0].traffic: 90 -> 50",
+        "versions[1].label: unset -> canary",
+        "versions[1].traffic: 10 -> 50",
+    )
+    assert change.traffic == Traffic({"1": 90, "2": 10}, {"1": 50, "2": 50})
+    assert {step.action for step in change.versions} == {"keep"}
+
+
+def test_a_version_that_comes_or_goes_is_told_whole() -> None:
+    one = {"name": "m", "versions": [{"version": 1}]}
+    two = {"name": "m", "versions": [{"version": 1}, {"version": 2}]}
+    (added,) = changes(config(one), config(two), by_number, {"m": {1}}, {"m": {1: 100}})
+    assert added.details == ("versions[1]: unset -> {version: 2}", "version 2: version 2 of the store will be loaded")
+    (removed,) = changes(config(two), config(one), by_number, {"m": {1, 2}}, {"m": {1: 100}})
+    assert removed.details == ("versions[1]: {version: 2} -> unset", "version 2: will be dropped")
+
+
+def test_a_source_that_can_not_be_read_is_told_and_does_not_end_the_plan() -> None:
+    def missing(model: ModelConfig, version: VersionConfig) -> Manifest | None:
+        if model.name == "digits":
+            raise SourceError("no such file: /exports/digits.onnx")
+        return manifest(model.name, 1)
+
+    other = {"name": "other", "source": "/exports/other.onnx"}
+    first, second = changes(None, config(DIGITS, other), missing)
+    assert first.details == ("/exports/digits.onnx: no such file: /exports/digits.onnx",)
+    assert first.versions == (VersionStep("fail", "/exports/digits.onnx", None, "no such file: /exports/digits.onnx"),)
+    assert second.details == ("/exports/other.onnx: version 1 of the store will be loaded",)
+
+
+def test_versions_that_the_store_decides_about_are_told_and_so_is_a_store_without_any() -> None:
+    def listed(model: ModelConfig) -> list[VersionConfig]:
+        if model.name == "empty":
+            raise ModelNotFound("the store has none")
+        return [VersionConfig(version=1, traffic=0), VersionConfig(version=2, traffic=100)]
+
+    new = config({"name": "m", "versions": "all"}, {"name": "empty", "versions": {"latest": 2}})
+    full, empty = plan(None, new, Present(), Lookup(listed, by_number))
+    assert [(step.action, step.version) for step in full.versions] == [("load", 1), ("load", 2)]
+    assert full.traffic == Traffic({}, {"2": 100})
+    assert empty.details == ("versions: the store has none",)
+
+
+def test_models_are_listed_in_the_new_config_s_order_and_retired_ones_last() -> None:
+    names = [{"name": name, "source": f"/exports/{name}"} for name in ("a", "b", "c")]
+    found = changes(config(*names), config(names[2], names[1]), stored_as(1), {"b": {1}, "c": {1}})
+    assert [(change.model, change.action) for change in found] == [("c", "keep"), ("b", "keep"), ("a", "retire")]
