@@ -97,7 +97,7 @@ class Controller:
         self._adopted = asyncio.Event()
         self._deployer = Deployer(
             self._fleet.deployments,
-            self._fleet.deployments_of,
+            self._fleet.heard.deployments_of,
             self._model_settings,
             self._on_trouble,
             self._fleet.wait,
@@ -159,14 +159,14 @@ class Controller:
         if table is not None:
             self._fleet.adopt(table, report)
             self._first_report = self._first_report or time.monotonic()
-        self._fleet.hear_gateway(report, time.monotonic())
+        self._fleet.heard.hear_gateway(report, time.monotonic())
         self._observatory.hear(report.id, report.table, decoded(report.seen))
         self._wake.set()
         return self._epoch
 
     async def forget_gateway(self, gateway_id: str) -> None:
         """A gateway's farewell."""
-        self._fleet.forget_gateway(gateway_id)
+        self._fleet.heard.forget_gateway(gateway_id)
         self._wake.set()
 
     async def hear_replica(self, report: ReplicaReport) -> None:

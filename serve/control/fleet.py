@@ -15,24 +15,21 @@ from collections.abc import Iterable
 import msgspec
 
 from model_store.access_keys import AccessKey
+from serve.control.heartbeats import Heartbeats
 from serve.control.wanted import VersionState, Wanted, wanted_route
-from serve.devices import Device
 from serve.reports import (
     DRAINING,
     IDLE,
-    LEASE_S,
     LOADING,
     READY,
     GatewayReport,
     ReplicaReport,
-    VersionLoad,
     told_failure,
 )
 from serve.routing import (
     BEING_LOADED,
     Made,
     ModelRoute,
-    Replica,
     RoutingTable,
     VersionEntry,
     VersionKey,
@@ -55,8 +52,7 @@ class Fleet:
         self._wanted: dict[str, tuple[Wanted, ...]] = {}
         self._keep_s: dict[str, float] = {}
         self._made: dict[str, Made] = {}
-        self._gateways: dict[str, tuple[float, GatewayReport]] = {}
-        self._replicas: dict[str, tuple[float, ReplicaReport]] = {}
+        self.heard = Heartbeats()
         self._settled = False
         self._adopted = 0
 
@@ -125,18 +121,12 @@ class Fleet:
             self.table = msgspec.structs.replace(table, number=number, store=self.table.store)
             self._made = dict(table.made) | self._made
 
-    def hear_gateway(self, report: GatewayReport, now: float) -> None:
-        """A gateway's heartbeat."""
-        self._gateways[report.id] = (now, report)
-
     def hear_replica(self, report: ReplicaReport, now: float) -> None:
         """A replica's heartbeat, its farewell, or its failure."""
-        if report.leaving:
-            self._replicas.pop(report.replica.id, None)
-        elif report.failure is not None:
+        if report.failure is not None and not report.leaving:
             self.fail(report.key, report.failure)
         else:
-            self._replicas[report.replica.id] = (now, report)
+            self.heard.hear_replica(report, now)
 
     def fail(self, key: VersionKey, reason: str) -> None:
         """A version can't be loaded, or not be run as it is wanted to, and why. One that was ready stays so: requests
@@ -156,12 +146,12 @@ class Fleet:
 
     def _lacks_replicas(self, state: VersionState) -> bool:
         serve = state.entry.serve
-        return serve.executor == "replicas" and serve.replicas > 0 and not self.replicas_of(state.entry.key)
+        return serve.executor == "replicas" and serve.replicas > 0 and not self.heard.replicas_of(state.entry.key)
 
     def trouble_of(self, key: VersionKey) -> str | None:
         """Why no gateway can run a ready version at present; None where one can."""
         since = self.versions[key].since_table
-        said = [report.states.get(key) if report.table >= since else None for _, report in self._gateways.values()]
+        said = self.heard.states(key, since)
         failures = [text for text in said if text not in (None, READY, IDLE, LOADING, DRAINING)]
         return told_failure(failures[0]).message if failures and len(failures) == len(said) else None
 
@@ -195,20 +185,12 @@ class Fleet:
         settled = all(state.phase == "READY" and state.fallback is None and state.error is None for state in states)
         return bool(wanted) and settled and self.table.routes.get(model) == wanted_route(wanted)
 
-    def is_followed(self, number: int) -> bool:
-        """Whether there are gateways and all of them follow table `number` or a newer one."""
-        return bool(self._gateways) and all(report.table >= number for _, report in self._gateways.values())
-
-    def forget_gateway(self, gateway_id: str) -> None:
-        """A gateway said goodbye."""
-        self._gateways.pop(gateway_id, None)
-
     # -- what comes out --------------------------------------------------------------------------------------------
 
     def step(self, now: float) -> None:
         """Moves every version on as far as the reports allow; `table` is new afterwards where something changed."""
         self._settled = True
-        self._drop_silent(now)
+        self.heard.drop_silent(now)
         for key, state in self.versions.items():
             self._advance(key, state)
         # A model that is still being prepared keeps what it had: its adopted route, until `want` tells more.
@@ -226,10 +208,6 @@ class Fleet:
                 wanted[key] = entries[0]
         return wanted
 
-    def loads_of(self, key: VersionKey) -> dict[str, tuple[float, VersionLoad]]:
-        """What each live gateway last said of the version's load, and when; of those that said something."""
-        return {i: (at, report.loads[key]) for i, (at, report) in self._gateways.items() if key in report.loads}
-
     def is_idle(self, key: VersionKey) -> bool:
         """Whether the version, which is ready, is loaded nowhere: its next request loads it, or starts a replica."""
         state = self.versions[key]
@@ -237,37 +215,18 @@ class Fleet:
             return False
         if state.entry.serve.executor == "replicas":
             return state.entry.serve.replicas == 0
-        said = [report.states.get(key) for _, report in self._gateways.values()]
+        said = self.heard.states(key)
         return bool(said) and all(text == IDLE for text in said)
-
-    def deployments_of(self, key: VersionKey) -> set[str]:
-        """As what the version's live replicas were started."""
-        return {report.deployment for _, report in self._replicas.values() if report.key == key}
-
-    def replicas_of(self, key: VersionKey) -> tuple[Replica, ...]:
-        """The replicas of a version whose heartbeats arrive."""
-        found = [report.replica for _, report in self._replicas.values() if report.key == key]
-        return tuple(sorted(found, key=lambda replica: replica.id))
-
-    def devices_of(self, key: VersionKey) -> tuple[Device, ...]:
-        """Where these replicas compute, in the same order."""
-        found = [(report.replica.id, report.device) for _, report in self._replicas.values() if report.key == key]
-        return tuple(device for _, device in sorted(found, key=lambda each: each[0]))
-
-    def _drop_silent(self, now: float) -> None:
-        self._gateways = {i: seen for i, seen in self._gateways.items() if now - seen[0] <= LEASE_S}
-        self._replicas = {i: seen for i, seen in self._replicas.items() if now - seen[0] <= LEASE_S}
 
     def _advance(self, key: VersionKey, state: VersionState) -> None:
         # One with an error tells why a change was not made, though it has replicas.
-        if state.phase == "READY" and state.reason is not None and state.error is None and self.replicas_of(key):
+        if state.phase == "READY" and state.reason is not None and state.error is None and self.heard.replicas_of(key):
             state.reason = None
-        if state.phase != "LOADING" or not self._gateways:
+        if state.phase != "LOADING":
             return
-        seen = [
-            report.states.get(key, LOADING) if report.table >= state.since_table else LOADING
-            for _, report in self._gateways.values()
-        ]
+        seen = [text or LOADING for text in self.heard.states(key, state.since_table)]
+        if not seen:
+            return
         failures = [text for text in seen if text not in (READY, IDLE, LOADING, DRAINING)]
         if failures:
             self.fail(key, failures[0])
@@ -319,7 +278,7 @@ class Fleet:
             number=self.table.number,
             store=self.table.store,
             versions=tuple(
-                msgspec.structs.replace(state.entry, replicas=self.replicas_of(state.entry.key)) for state in held
+                msgspec.structs.replace(state.entry, replicas=self.heard.replicas_of(state.entry.key)) for state in held
             ),
             routes=routes,
             unavailable=self._reasons(routes),
@@ -340,10 +299,6 @@ class Fleet:
         return reasons
 
     def _forget_drained(self) -> None:
-        for key in [key for key, state in self.versions.items() if self._is_drained(key, state)]:
-            del self.versions[key]
-
-    def _is_drained(self, key: VersionKey, state: VersionState) -> bool:
-        return state.phase == "DRAINING" and all(
-            report.table >= state.since_table and key not in report.states for _, report in self._gateways.values()
-        )
+        for key, state in list(self.versions.items()):
+            if state.phase == "DRAINING" and self.heard.is_gone(key, state.since_table):
+                del self.versions[key]

@@ -41,7 +41,7 @@ def scaled_versions(fleet: Fleet) -> dict[VersionKey, Scaled]:
     for key, state in fleet.versions.items():
         serve = state.entry.serve
         if serve.scaling is not None and state.phase == "READY":
-            said = fleet.loads_of(key)
+            said = fleet.heard.loads_of(key)
             loads = {gateway: load for gateway, (_, load) in said.items()}
             found[key] = Scaled(serve.scaling, serve.replicas, loads, max((at for at, _ in said.values()), default=0.0))
     return found

@@ -38,7 +38,7 @@ class Settling:
                 await desired.step(now=True)
                 await self._until(lambda: self._is_ready(edit, model))
                 number = fleet.table.number
-                await self._until(lambda: fleet.is_followed(number))
+                await self._until(lambda: fleet.heard.is_followed(number))
         except TimeoutError:
             raise ModelNotReady(
                 f"model {model!r} could not be called {self._loading_s:g} s after it was prepared; look in the state "
@@ -87,13 +87,13 @@ class Settling:
         # Where the number moves, the fleet's is the one of now.
         entries = [fleet.versions[wanted.entry.key].entry for wanted in fleet.wanted(model)]
         return all(
-            entry.serve.executor != "replicas" or len(fleet.replicas_of(entry.key)) >= entry.serve.replicas
+            entry.serve.executor != "replicas" or len(fleet.heard.replicas_of(entry.key)) >= entry.serve.replicas
             for entry in entries
         )
 
     def _is_gone(self, key: VersionKey) -> bool:
         fleet = self._desired.fleet
-        return key not in fleet.versions and not fleet.replicas_of(key)
+        return key not in fleet.versions and not fleet.heard.replicas_of(key)
 
     def _is_wanted(self, key: VersionKey) -> bool:
         return any(wanted.entry.key == key for wanted in self._desired.fleet.wanted(key[0]))

@@ -60,7 +60,7 @@ def describe_state(config: Config, generation: int, fleet: Fleet, gathered: Gath
         },
         "generation": generation,
         "table": fleet.table.number,
-        "followed": fleet.is_followed(fleet.table.number),
+        "followed": fleet.heard.is_followed(fleet.table.number),
         "stopping": gathered.stopping,
         "models": [
             _row(name, manifest, status, _devices_of(manifest, status, fleet))
@@ -138,7 +138,7 @@ def _version_status(state: VersionState, route: ModelRoute | None, fleet: Fleet)
         framework=manifest.framework,
         runtime=manifest.runtime,
         executor=serve.executor,
-        replicas_ready=len(fleet.replicas_of(key)) if on_replicas else int(state.phase == "READY"),
+        replicas_ready=len(fleet.heard.replicas_of(key)) if on_replicas else int(state.phase == "READY"),
         replicas_wanted=serve.replicas if on_replicas else 1,
         replicas_bounds=(bounds.least, bounds.most) if bounds else None,
         max_batch_size=serve.batching.max_batch_size,
@@ -165,7 +165,7 @@ def _devices_of(manifest: Manifest | None, status: VersionStatus, fleet: Fleet) 
     if status.executor == "inline":
         asked = fleet.versions[key].entry.serve.devices
         return (msgspec.structs.replace(CPU, reason=UNASKED if asked.device == "auto" else None),)
-    return fleet.devices_of(key)
+    return fleet.heard.devices_of(key)
 
 
 def _row(name: str, manifest: Manifest | None, status: VersionStatus, devices: Sequence[Device]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from model_store.store import Store
 from serve.config_sections.model import ModelConfig
 from serve.config_sections.rollout import RolloutConfig
 from serve.control.fleet import Fleet
-from serve.control.preparation import serve_options
+from serve.control.serve_options import serve_options
 from serve.control.wanted import Wanted
 from serve.errors import presentable
 from serve.rollouts import guard
@@ -229,7 +229,7 @@ class Rollouts:
     async def _judge(self, model: str, seen: Observations) -> None:
         current = self.under_way.get(model)
         fleet, now_s = self._fleet, self._clock()
-        if current is None or current.state != "on" or not fleet.is_followed(fleet.table.number):
+        if current is None or current.state != "on" or not fleet.heard.is_followed(fleet.table.number):
             return
         route = fleet.table.routes.get(model)
         split = dict(route.split) if route else {}

@@ -112,7 +112,7 @@ class Administered:
         """Heartbeats and steps, until it is cancelled."""
         while True:
             await self.going.wait()
-            self.fleet.hear_gateway(
+            self.fleet.heard.hear_gateway(
                 GatewayReport("g", self.dispatcher.router.table.number, dict(self.loader.states)), time.monotonic()
             )
             self.fleet.step(time.monotonic())

@@ -26,7 +26,7 @@ class Cluster:
     def step(self) -> None:
         for gateway in self.states.keys() - self.silent:
             report = GatewayReport(gateway, self.tables[gateway], dict(self.states[gateway]))
-            self.fleet.hear_gateway(report, self.now)
+            self.fleet.heard.hear_gateway(report, self.now)
         self.fleet.step(self.now)
 
     def say(self, states: dict[VersionKey, str], *gateways: str) -> None:

@@ -14,7 +14,8 @@ from model_store.manifest import Manifest, Profile
 from model_store.store import Store
 from serve.config_sections.model import ModelConfig
 from serve.config_sections.serve import ServeConfig
-from serve.control.preparation import prepare_model, serve_options
+from serve.control.preparation import prepare_model
+from serve.control.serve_options import serve_options
 from serve.runtimes.base import RUNTIMES, load_runtime
 from tests.serve.tiny_versions import manifest
 

@@ -29,7 +29,7 @@ def test_the_fleet_keeps_why_a_gateway_could_not_load_a_version() -> None:
     fleet.want("double", [Wanted(entry(), 100)])
     fleet.step(0.0)
     failure = failure_text(OutOfMemory("3 MiB, 2 MiB are left"))
-    fleet.hear_gateway(GatewayReport("a", fleet.table.number, {("double", 1): failure}), 0.0)
+    fleet.heard.hear_gateway(GatewayReport("a", fleet.table.number, {("double", 1): failure}), 0.0)
     fleet.step(0.0)
     state = fleet.versions["double", 1]
     assert (state.phase, state.reason, type(state.error)) == ("FAILED", "3 MiB, 2 MiB are left", OutOfMemory)
@@ -61,8 +61,8 @@ def test_replicas_are_started_anew_for_a_deadline_that_they_would_take_for_a_han
 
 def test_gateways_follow_when_all_of_them_do() -> None:
     fleet = Fleet("./store", 100)
-    assert not fleet.is_followed(100)
-    fleet.hear_gateway(GatewayReport("a", 101, {}), 0.0)
-    assert fleet.is_followed(101)
-    fleet.hear_gateway(GatewayReport("b", 100, {}), 0.0)
-    assert (fleet.is_followed(101), fleet.is_followed(100)) == (False, True)
+    assert not fleet.heard.is_followed(100)
+    fleet.heard.hear_gateway(GatewayReport("a", 101, {}), 0.0)
+    assert fleet.heard.is_followed(101)
+    fleet.heard.hear_gateway(GatewayReport("b", 100, {}), 0.0)
+    assert (fleet.heard.is_followed(101), fleet.heard.is_followed(100)) == (False, True)

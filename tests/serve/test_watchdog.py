@@ -196,16 +196,16 @@ def test_status_says_why_no_gateway_can_run_a_version() -> None:
     fleet = VersionFleet("./store", 1)
     described = entry()
     fleet.want("double", [Wanted(described, 100)])
-    fleet.hear_gateway(GatewayReport("a", 1, {}), 0.0)
+    fleet.heard.hear_gateway(GatewayReport("a", 1, {}), 0.0)
     fleet.step(0.0)
     for name, state in (("a", "ready"), ("b", "ready")):
-        fleet.hear_gateway(GatewayReport(name, fleet.table.number, {described.key: state}), 0.0)
+        fleet.heard.hear_gateway(GatewayReport(name, fleet.table.number, {described.key: state}), 0.0)
     fleet.step(0.0)
     hang = "ModelNotReady: it hangs"
     told = []
     for states in (("ready", "ready"), (hang, "ready"), (hang, hang)):
         for name, state in zip("ab", states, strict=True):
-            fleet.hear_gateway(GatewayReport(name, fleet.table.number, {described.key: state}), 0.0)
+            fleet.heard.hear_gateway(GatewayReport(name, fleet.table.number, {described.key: state}), 0.0)
         (listed,) = model_statuses(["double"], fleet, Gathered())
         told.append([(version.state, version.reason) for version in listed.versions])
     assert told == [[("READY", None)], [("READY", None)], [("FAILED", "it hangs")]]

@@ -60,7 +60,7 @@ async def test_a_damaged_ring_changes_nothing_and_is_told_once(
 def test_new_keys_are_a_new_table() -> None:
     key, _ = make_key("shop", ["infer"])
     fleet = Fleet("store", 10)
-    fleet.hear_gateway(GatewayReport("g", 0, {}), 0.0)
+    fleet.heard.hear_gateway(GatewayReport("g", 0, {}), 0.0)
     fleet.step(0.0)
     before = fleet.table
     fleet.keys = (key,)

@@ -13,7 +13,7 @@ from model_store.errors import ConfigError
 from model_store.manifest import Profile
 from serve.config import parse_config
 from serve.config_sections.serve import ServeConfig
-from serve.control.preparation import serve_options
+from serve.control.serve_options import serve_options
 from serve.devices import DeviceOptions, Provider
 from serve.reports import deployment_text
 from serve.routing import ServeOptions, VersionEntry, runs_differently

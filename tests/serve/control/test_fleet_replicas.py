@@ -29,7 +29,7 @@ def test_a_gateway_that_said_goodbye_is_waited_for_no_longer() -> None:
     cluster.step()
     cluster.say({V1: READY}, "a")
     cluster.silent = {"b"}
-    cluster.fleet.forget_gateway("b")
+    cluster.fleet.heard.forget_gateway("b")
     cluster.step()
     assert cluster.phases() == {V1: "READY"}
 
@@ -40,7 +40,7 @@ def test_replicas_enter_the_table_with_their_heartbeats_and_leave_it_when_they_s
         cluster.fleet.hear_replica(report(name), cluster.now)
     cluster.step()
     assert [each.id for each in cluster.fleet.table.versions[0].replicas] == ["r1", "r2"]
-    assert cluster.fleet.replicas_of(V1) == (replica("r1"), replica("r2"))
+    assert cluster.fleet.heard.replicas_of(V1) == (replica("r1"), replica("r2"))
 
     cluster.now = 3.0
     cluster.fleet.hear_replica(report("r1"), cluster.now)
@@ -76,13 +76,13 @@ def test_the_reports_of_live_replicas_tell_as_what_they_were_deployed() -> None:
     cluster.fleet.hear_replica(report("r1", "m-1/1/64"), 0.0)
     cluster.fleet.hear_replica(report("r2", "m-1/2/64"), 3.0)
     cluster.fleet.hear_replica(report("r3", "m-2/1/64", 2), 3.0)
-    assert cluster.fleet.deployments_of(V1) == {"m-1/1/64", "m-1/2/64"}
-    assert cluster.fleet.deployments_of(V2) == {"m-2/1/64"}
+    assert cluster.fleet.heard.deployments_of(V1) == {"m-1/1/64", "m-1/2/64"}
+    assert cluster.fleet.heard.deployments_of(V2) == {"m-2/1/64"}
     cluster.now = LEASE_S + 0.1
     cluster.step()
-    assert cluster.fleet.deployments_of(V1) == {"m-1/2/64"}
+    assert cluster.fleet.heard.deployments_of(V1) == {"m-1/2/64"}
     cluster.fleet.hear_replica(report("r2", leaving=True), cluster.now)
-    assert cluster.fleet.deployments_of(V1) == set()
+    assert cluster.fleet.heard.deployments_of(V1) == set()
 
 
 # -- replicas that are needed ----------------------------------------------------------------------------------------

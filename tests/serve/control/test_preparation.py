@@ -25,9 +25,9 @@ from serve.control.preparation import (
     archive_manifest,
     conversion_options,
     prepare_model,
-    serve_options,
     stored_version,
 )
+from serve.control.serve_options import serve_options
 from serve.control.wanted import Wanted
 from serve.rollouts.sticky import Sticky
 from serve.routing import Batching, Scaling, ServeOptions

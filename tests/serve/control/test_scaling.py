@@ -183,8 +183,8 @@ def test_versions_that_are_ready_and_have_bounds_are_scaled_from_what_gateways_s
     assert scaled_versions(fleet) == {}
     states = {("m", 1): READY, ("m", 2): READY}
     load = VersionLoad(3, 0.5, 7.0)
-    fleet.hear_gateway(GatewayReport("a", fleet.table.number, states, {V1: load}), 2.0)
-    fleet.hear_gateway(GatewayReport("b", fleet.table.number, states), 2.5)
+    fleet.heard.hear_gateway(GatewayReport("a", fleet.table.number, states, {V1: load}), 2.0)
+    fleet.heard.hear_gateway(GatewayReport("b", fleet.table.number, states), 2.5)
     fleet.step(2.5)
     assert scaled_versions(fleet) == {V1: Scaled(bounds, 1, {"a": load}, 2.0)}
 

@@ -67,7 +67,7 @@ class Controlled:
         self.fleet.step(0.0)
 
     def report(self, states: dict[VersionKey, str]) -> None:
-        self.fleet.hear_gateway(GatewayReport("a", self.fleet.table.number, states), 0.0)
+        self.fleet.heard.hear_gateway(GatewayReport("a", self.fleet.table.number, states), 0.0)
         self.fleet.step(0.0)
 
     def all_ready(self) -> None:
@@ -108,7 +108,7 @@ def test_nothing_is_settled_before_the_gateway_follows_the_newest_table() -> Non
     assert unsettled(controlled.state()) == "waiting for the gateway"
     controlled.all_ready()
     assert unsettled(controlled.state()) is None
-    controlled.fleet.forget_gateway("a")
+    controlled.fleet.heard.forget_gateway("a")
     assert unsettled(controlled.state()) == "waiting for the gateway"
 
 

@@ -80,7 +80,7 @@ class Guarded:
 
         await eventually(stands)
         number = self.it.fleet.table.number
-        await eventually(lambda: self.it.fleet.is_followed(number))
+        await eventually(lambda: self.it.fleet.heard.is_followed(number))
 
     async def begun(self, source: str, stable: int = 1, canary: int = 2, **keys: Any) -> None:
         """Returns when the version of the source is at its first step."""
