@@ -56,7 +56,7 @@ def unsettled(state: dict[str, Any]) -> str | None:
 
 
 def _row_text(row: dict[str, Any]) -> str:
-    detail = row["reason"]
+    details = [row["reason"]] if row["reason"] else []
     if row["executor"] == "replicas":
-        detail = f"{row['replicas']['ready']} of {row['replicas']['wanted']} replicas"
-    return f"{row['name']}: {row['state'].lower()}" + (f" ({detail})" if detail else "")
+        details.insert(0, f"{row['replicas']['ready']} of {row['replicas']['wanted']} replicas")
+    return f"{row['name']}: {row['state'].lower()}" + (f" ({'; '.join(details)})" if details else "")

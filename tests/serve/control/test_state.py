@@ -104,6 +104,9 @@ def test_nothing_is_settled_before_the_gateway_follows_the_newest_table() -> Non
     assert unsettled(controlled.state()) is None
     controlled.want("digits", Wanted(on_replicas(1, 2), 100))
     assert unsettled(controlled.state()) == "digits: loading (0 of 2 replicas)"
+    waits = "waits for a node with {'CPU': 2.0}; free in all Ray: {'CPU': 1.0}"
+    controlled.fleet.wait(("digits", 1), waits)
+    assert unsettled(controlled.state()) == f"digits: loading (0 of 2 replicas; {waits})"
     controlled.all_ready()
     assert unsettled(controlled.state()) == "waiting for the gateway"
     controlled.all_ready()

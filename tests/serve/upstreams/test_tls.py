@@ -11,9 +11,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from model_store.errors import (
-    Forbidden,
-)
+from model_store.errors import Forbidden
 from serve.executors.upstream_client import call_metadata
 from serve.protocols import open_inference as messages
 from serve.routing import UpstreamOptions
