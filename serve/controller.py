@@ -20,6 +20,7 @@ import msgspec
 from model_store import generations
 from model_store.access_keys import AccessKey
 from model_store.errors import OnegateError
+from model_store.manifest import Manifest
 from model_store.store import Store
 from serve.access.audit import AuditedAdministration, AuditLog
 from serve.access.guard import guard_of
@@ -36,15 +37,19 @@ from serve.control.gateways import GATEWAY_APP, GATEWAY_DEPLOYMENT, follow_nodes
 from serve.control.history import History, history
 from serve.control.management import Management
 from serve.control.management_queries import Administers, ManagementQueries
+from serve.control.planned_edits import Plannable
 from serve.control.scaling import Scaler, scaled_versions
 from serve.control.state import describe_state
 from serve.control.store_following import StoreFollowing
+from serve.control.stored_versions import stored_manifests
 from serve.controller_link import CONTROLLER_APP, LONG_POLL_S
+from serve.dialects.base import HttpReply
 from serve.dialects.registry import management_dialects
 from serve.errors import presentable
 from serve.front_doors.http import HttpFrontDoor
 from serve.front_doors.http_listener import HttpListener
 from serve.front_doors.tls import HTTP, Tls
+from serve.handed_calls import GatewayCalls, HandedCall
 from serve.logs import log_to_file
 from serve.operations import ModelList, Operation
 from serve.replica import ModelSettings
@@ -111,6 +116,8 @@ class Controller:
         self._administration: Administers = administration
         if self._audit is not None:
             self._administration = AuditedAdministration(administration.answer, self._audit)
+        self._planned = administration
+        self._gateway_calls = GatewayCalls()
         self._guard = guard_of(access, settings.secret)
         loop = asyncio.get_running_loop()
         self._loops = []
@@ -207,6 +214,18 @@ class Controller:
         report = describe_comparison(model, Router(self._fleet.table), self._observatory.total())
         under_way = self._desired.rollouts.under_way.get(model)
         return report | {"rollout": under_way and under_way.told()}
+
+    async def manifests(self, model: str, version: int | None, limit: int) -> list[Manifest]:
+        """The newest versions of a model in the store, or that one; raises `ModelNotFound` and `IntegrityError`."""
+        return await asyncio.to_thread(stored_manifests, self._desired.store, model, version, limit)
+
+    async def hand_on(self, call: HandedCall) -> HttpReply:
+        """What a gateway's endpoint answers."""
+        return await self._gateway_calls.answer(call)
+
+    async def plan_change(self, operation: Plannable) -> list[Change]:
+        """What the operation would change; raises as it would."""
+        return await self._planned.plan(operation)
 
     async def plan(self, config: Config) -> list[Change]:
         """What `apply` of `config` would change; raises `ConfigError` as it would."""

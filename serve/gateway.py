@@ -21,6 +21,7 @@ from model_store.errors import Forbidden
 from serve.access.guard import guard_of
 from serve.config_sections.access import AccessConfig
 from serve.controller_link import CONTROLLER_APP, ControllerLink, repeat
+from serve.dialects.base import HttpReply
 from serve.dialects.registry import ModelServer, grpc_services, http_dialects
 from serve.dispatcher import Dispatcher
 from serve.front_doors.cors import Cors
@@ -30,6 +31,7 @@ from serve.front_doors.http_connection import HttpApplication
 from serve.front_doors.http_listener import HttpListener
 from serve.front_doors.tls import GRPC, HTTP, Tls
 from serve.garbage import collect_rarely
+from serve.handed_calls import HandedCall, answered
 from serve.heartbeat import Heartbeat
 from serve.inference import Answer, Query
 from serve.loading import VersionLoader
@@ -95,6 +97,7 @@ class Gateway:
         self._epoch = -1
         self._guard = guard_of(settings.access)
         self._has_table = asyncio.Event()
+        self._handed_door = self._http_door()
         loop = asyncio.get_running_loop()
         self._loops = [
             loop.create_task(repeat("heartbeat", self._report, pause_s=0)),
@@ -154,6 +157,10 @@ class Gateway:
     async def _close_doors(self, timeout_s: float) -> None:
         """Accepts nothing any more, and returns when what came in is answered."""
         await asyncio.gather(self._http.stop(), self._grpc.stop(timeout_s))
+
+    async def answer_handed(self, call: HandedCall) -> HttpReply:
+        """The reply to a call that the controller hands on."""
+        return await answered(self._handed_door, call)
 
     def _answer(self, query: Query) -> Awaitable[Answer]:
         return self._administer(query) if isinstance(query, Operation) else self._dispatcher.answer(query)

@@ -103,6 +103,8 @@ class SetTraffic(Operation, frozen=True, kw_only=True):
 
     model: str
     traffic: Mapping[str, int]
+    generation: int | None = None
+    """Of desired state, that it was planned from; raises `Conflict` where that is not the newest any more."""
 
 
 class SetLabels(Operation, frozen=True, kw_only=True):
@@ -111,6 +113,8 @@ class SetLabels(Operation, frozen=True, kw_only=True):
 
     model: str
     labels: Mapping[str, str | None]
+    generation: int | None = None
+    """As that of `SetTraffic`."""
 
 
 class RollBack(Operation, frozen=True, kw_only=True):
@@ -121,6 +125,8 @@ class RollBack(Operation, frozen=True, kw_only=True):
     model: str
     to: int | None = None
     why: str = ""
+    generation: int | None = None
+    """As that of `SetTraffic`."""
 
 
 class VersionStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -67,7 +67,11 @@ QUERIES: Mapping[type, Need] = {
 MANAGEMENT_ROUTES: Mapping[tuple[str, str], Need] = {
     ("GET", "/api/state"): Need.VIEW,
     ("GET", "/api/history"): Need.VIEW,
+    ("GET", "/api/caller"): Need.NOTHING,
     ("GET", "/api/models/{model}/comparison"): Need.VIEW,
+    ("GET", "/api/models/{model}/versions"): Need.VIEW,
+    ("POST", "/api/models/{model}/infer"): Need.INFER,
+    ("POST", "/api/models/{model}/predict"): Need.INFER,
     ("PUT", "/api/config"): Need.MANAGE,
     ("POST", "/api/shutdown"): Need.MANAGE,
     ("PUT", "/api/models/{model}/traffic"): Need.MANAGE,
@@ -144,9 +148,10 @@ def method_need(service: str, method: str) -> Need:
     return GRPC_METHODS.get(service, {}).get(method, Need.MANAGE)
 
 
-def route_need(method: str, path: str) -> Need:
-    """What one of the management port's own routes needs."""
-    return MANAGEMENT_ROUTES.get((method, route_of(path)[0]), Need.MANAGE)
+def route_need(method: str, path: str) -> tuple[Need, str]:
+    """What one of the management port's own routes needs, and the model that it names; empty where it names none."""
+    route, model = route_of(path)
+    return MANAGEMENT_ROUTES.get((method, route), Need.MANAGE), model
 
 
 class Grants:

@@ -16,15 +16,15 @@ from weakref import WeakValueDictionary
 
 import msgspec
 
-from model_store import served
 from model_store.errors import InvalidInput, ModelNotFound, OnegateError
 from serve.config import Config
 from serve.control import desired_edits as edits
+from serve.control.desired import Change
 from serve.control.desired_state import DesiredState, Edit
 from serve.control.known_models import known_models
 from serve.control.model_documents import Document
+from serve.control.planned_edits import Plannable, PlannedEdits
 from serve.control.registration import Registration
-from serve.control.serving_record import record_to_return_to
 from serve.control.settling import Settling
 from serve.control.state import model_names, model_statuses, stored_status
 from serve.operations import (
@@ -42,7 +42,6 @@ from serve.operations import (
     SetTraffic,
     UnloadModel,
 )
-from serve.rollouts import edits as rollout_edits
 
 log = logging.getLogger("onegate")
 
@@ -55,6 +54,7 @@ class Administration:
         self._known = known_models(desired)
         self._registration = Registration(desired, self._known)
         self._settling = Settling(desired)
+        self._planned = PlannedEdits(desired, self._known)
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._running: set[asyncio.Task[ModelList]] = set()
         self._answers: dict[type[Operation], Callable[[Any], Coroutine[Any, Any, ModelList]]] = {
@@ -76,6 +76,10 @@ class Administration:
         self._running.add(task)
         task.add_done_callback(self._forget)
         return await asyncio.shield(task)
+
+    async def plan(self, operation: Plannable) -> list[Change]:
+        """What the operation would change; raises as `PlannedEdits.plan`."""
+        return await self._planned.plan(operation)
 
     def _forget(self, task: asyncio.Task[ModelList]) -> None:
         self._running.discard(task)
@@ -165,25 +169,16 @@ class Administration:
         return await self._change(change, operation.model, wait=True, why=why, at_once=True)
 
     async def _set_traffic(self, operation: SetTraffic) -> ModelList:
-        change = partial(rollout_edits.set_traffic, operation=operation, known=self._known)
-        why = f"traffic of {operation.model}"
+        change, why = await self._planned.edit_of(operation)
         return await self._change(change, operation.model, wait=True, why=why, at_once=True)
 
     async def _set_labels(self, operation: SetLabels) -> ModelList:
-        change = partial(rollout_edits.set_labels, operation=operation, known=self._known)
-        return await self._change(change, operation.model, wait=True, why=f"labels of {operation.model}")
+        change, why = await self._planned.edit_of(operation)
+        return await self._change(change, operation.model, wait=True, why=why)
 
     async def _roll_back(self, operation: RollBack) -> ModelList:
-        desired, model = self._desired, operation.model
-        await desired.record.written({model})
-        current = desired.in_force(model)
-        record = await asyncio.to_thread(record_to_return_to, desired.store, model, current, operation.to)
-        if record is None:
-            there = await asyncio.to_thread(served.numbers, desired.store, model)
-            raise ModelNotFound(_no_record(operation, there), model=model)
-        change = partial(rollout_edits.rolled_back, document=record.document)
-        why = f"rollback of {model} to {record.number}" + (f": {operation.why}" if operation.why else "")
-        return await self._change(change, model, wait=True, why=why, at_once=True)
+        change, why = await self._planned.edit_of(operation)
+        return await self._change(change, operation.model, wait=True, why=why, at_once=True)
 
     async def _replace(self, operation: ReplaceModels) -> ModelList:
         models = [await self._registration.admitted_model(model) for model in operation.models]
@@ -226,13 +221,3 @@ class Administration:
             except OnegateError as error:
                 log.warning("desired state can't be taken back to what it was: %s", error.message)
             raise
-
-
-def _no_record(operation: RollBack, there: list[int]) -> str:
-    if operation.to is None:
-        return f"model {operation.model!r} was never served as anything else than it is; there is nothing to go back to"
-    listed = ", ".join(map(str, there[-10:])) or "none"
-    return (
-        f"there is no record {operation.to} of what was served of {operation.model!r}; there: {listed}; "
-        f"`onegate history {operation.model}` lists them"
-    )

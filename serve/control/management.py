@@ -1,5 +1,5 @@
-"""The management port's HTTP interface: state, plan, apply, rollouts, comparisons, history and shutdown under `/api`,
-JSON both ways; everything else is for the dialects whose management calls it takes.
+"""The management port's HTTP interface: the console, and under `/api` state, plan, apply, rollouts, comparisons, versions,
+history and shutdown, JSON both ways; everything else is for the dialects whose management calls it takes.
 
 Errors of `/api` are `{"error": text, "kind": name}` under the kind's status.
 """
@@ -17,23 +17,34 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 
 from model_store.errors import ERROR_KINDS, ConfigError, Forbidden, InternalError, InvalidInput, OnegateError
+from model_store.manifest import Manifest
 from serve.access.guard import Guard
 from serve.access.scopes import route_need
 from serve.caller import CALLER, USER_HEADER, claimed_user
 from serve.config import Config, parse_config
+from serve.console.files import ConsoleFiles
 from serve.control.desired import Change
 from serve.control.history import LIMIT, History
+from serve.control.planned_edits import Plannable
+from serve.control.stored_versions import LIMIT as VERSIONS_LIMIT
 from serve.dialects.base import HttpReply, HttpRequest, own_error
 from serve.errors import presentable
 from serve.front_doors.cors import is_of_own_page
 from serve.front_doors.http import challenge
 from serve.front_doors.http_connection import HttpApplication
+from serve.handed_calls import HandedCall
 from serve.in_place import InPlace, InPlaceBytes
 from serve.management_paths import route_of
 from serve.operations import ModelList, Operation
 from serve.rollouts.calls import MODEL_CALLS
 
 MAX_CONFIG_BYTES = 8 * 1024 * 1024
+"""Of any body under `/api`."""
+
+HANDED_HEADERS = (
+    *("authorization", "x-api-key"),
+    *("content-type", "content-encoding", "accept", "inference-header-content-length"),
+)
 
 _JSON = [("content-type", "application/json")]
 
@@ -56,27 +67,48 @@ class Authority(Protocol):
     async def change(self, operation: Operation) -> ModelList:
         """What the operation has made of its models."""
 
+    async def plan_change(self, operation: Plannable) -> list[Change]:
+        """What the operation would change."""
+
     async def history(self, model: str | None, limit: int) -> History:
         """Who changed what."""
+
+    async def manifests(self, model: str, version: int | None, limit: int) -> list[Manifest]:
+        """The newest versions of a model in the store, or that one."""
+
+    async def hand_on(self, call: HandedCall) -> HttpReply:
+        """What a gateway's endpoint answers."""
 
     def request_shutdown(self) -> None:
         """Ends the gateway."""
 
 
-Handler = Callable[[str, bytes, dict[str, list[str]]], Awaitable[Any]]
-"""Takes the model that the path names, empty where it names none, the body and the query."""
+Handler = Callable[[str, HttpRequest, dict[str, list[str]]], Awaitable[Any]]
+"""Takes the model that the path names, empty where it names none, the request and its query. What it returns is told as
+JSON, but for a reply that is one already."""
 
 
 class Management:
     """The application of the management port, in front of `dialects`, another one, which has the same `guard`; None is
     for everybody. Sources of a config that comes over the wire must be absolute paths or URLs."""
 
-    def __init__(self, authority: Authority, dialects: HttpApplication, guard: Guard | None = None) -> None:
+    def __init__(
+        self,
+        authority: Authority,
+        dialects: HttpApplication,
+        guard: Guard | None = None,
+        console: ConsoleFiles | None = None,
+    ) -> None:
         self._authority = authority
+        self._console = console or ConsoleFiles()
         self._dialects = dialects
         self._guard = guard
         self.routes: dict[tuple[str, str], Handler] = {
             ("GET", "/api/state"): self._state,
+            ("GET", "/api/caller"): self._caller,
+            ("GET", "/api/models/{model}/versions"): self._versions,
+            ("POST", "/api/models/{model}/infer"): self._infer,
+            ("POST", "/api/models/{model}/predict"): self._predict,
             ("GET", "/api/models/{model}/comparison"): self._comparison,
             ("PUT", "/api/config"): self._config,
             ("GET", "/api/history"): self._history,
@@ -88,14 +120,20 @@ class Management:
         """The largest body; raises what the guard raises, and `Forbidden` for what a web page of another origin makes a
         browser send, which can't add a key that it does not know."""
         limit = MAX_CONFIG_BYTES
-        if not _is_own(request):
+        if self._console.claims(request):
+            limit = 0
+            if self._guard is not None:
+                # The files are no secret, and a browser brings no key when it asks for a page.
+                self._guard.admit(request.header)
+                return limit
+        elif not _is_own(request):
             limit = self._dialects.admit(request, under_way)
         elif self._guard is not None:
             request.caller = self._guard.admit(request.header)
         if request.caller is None or not request.caller.name:
             _refuse_foreign(request)
         if self._guard is not None and request.caller is not None and _is_own(request):
-            self._guard.require(request.caller, route_need(request.method, request.path))
+            self._guard.require(request.caller, *route_need(request.method, request.path))
         return limit
 
     def room(self, request: HttpRequest, length: int) -> InPlace:
@@ -104,6 +142,8 @@ class Management:
 
     async def answer(self, request: HttpRequest) -> HttpReply:
         """The reply, to errors too."""
+        if self._console.claims(request):
+            return self._console.answer(request)
         if not _is_own(request):
             return await self._dialects.answer(request)
         route, model = route_of(request.path)
@@ -116,9 +156,10 @@ class Management:
         try:
             if self._guard is not None and caller is not None:
                 # Once more: it may have ended while the body came.
-                self._guard.require(caller, route_need(request.method, request.path))
+                self._guard.require(caller, *route_need(request.method, request.path))
             with nullcontext() if caller is None or caller.limits is None else caller.limits:
-                return _reply(200, await handler(model, request.body, parse_qs(request.query)))
+                answer = await handler(model, request, parse_qs(request.query))
+                return answer if isinstance(answer, HttpReply) else _reply(200, answer)
         except Exception as error:
             return self.refuse(request, error)
 
@@ -131,21 +172,41 @@ class Management:
             return reply
         return self._dialects.refuse(request, error)
 
-    async def _state(self, model: str, body: bytes, query: dict[str, list[str]]) -> Any:
+    async def _state(self, model: str, request: HttpRequest, query: dict[str, list[str]]) -> Any:
         return self._authority.state()
 
-    async def _comparison(self, model: str, body: bytes, query: dict[str, list[str]]) -> Any:
+    async def _caller(self, model: str, request: HttpRequest, query: dict[str, list[str]]) -> Any:
+        caller = request.caller
+        if caller is None:
+            return {"access": False, "name": "", "scopes": ["infer", "view", "manage", "metrics"]}
+        return {"access": True, "name": caller.name, "scopes": list(caller.grants.scopes)}
+
+    async def _comparison(self, model: str, request: HttpRequest, query: dict[str, list[str]]) -> Any:
         return self._authority.comparison(model)
 
-    async def _config(self, model: str, body: bytes, query: dict[str, list[str]]) -> Any:
+    async def _versions(self, model: str, request: HttpRequest, query: dict[str, list[str]]) -> Any:
+        limit = _number(query, "limit")
+        number = _number(query, "version")
+        found = await self._authority.manifests(model, number, VERSIONS_LIMIT if limit is None else limit)
+        return {"model": model, "versions": found}
+
+    async def _infer(self, model: str, request: HttpRequest, query: dict[str, list[str]]) -> Any:
+        version = query.get("version", [""])[-1]
+        path = f"/v2/models/{model}" + (f"/versions/{version}" if version else "") + "/infer"
+        return await self._authority.hand_on(_handed(request, path))
+
+    async def _predict(self, model: str, request: HttpRequest, query: dict[str, list[str]]) -> Any:
+        version = query.get("version", [""])[-1]
+        return await self._authority.hand_on(_handed(request, f"/predict/{model}" + (f"/{version}" if version else "")))
+
+    async def _config(self, model: str, request: HttpRequest, query: dict[str, list[str]]) -> Any:
         try:
-            text = body.decode()
+            text = request.body.decode()
         except UnicodeDecodeError as error:
             raise ConfigError(f"the config is not UTF-8 text: {error.reason}") from error
         config = parse_config(text, "the config sent", Path("/"))
-        only_plan = query.get("plan", ["false"])[-1] == "true"
         generation = _number(query, "generation")
-        if only_plan:
+        if _only_plans(query):
             # From before the plan: what comes while it is made is not in it.
             made_from = self._generation()
             return {"applied": False, "changes": await self._authority.plan(config), "generation": made_from}
@@ -156,18 +217,36 @@ class Management:
         return int(self._authority.state()["generation"])
 
     async def _change(
-        self, decode: Callable[[str, bytes], Operation], model: str, body: bytes, query: dict[str, list[str]]
+        self, decode: Callable[[str, bytes], Plannable], model: str, request: HttpRequest, query: dict[str, list[str]]
     ) -> Any:
-        changed = await self._authority.change(decode(model, body))
+        operation = decode(model, request.body)
+        if _only_plans(query):
+            made_from = self._generation()
+            changes = await self._authority.plan_change(operation)
+            return {"applied": False, "changes": changes, "generation": made_from}
+        planned_from = _number(query, "generation")
+        if planned_from is not None:
+            operation = msgspec.structs.replace(operation, generation=planned_from)
+        changed = await self._authority.change(operation)
         return {"generation": self._generation(), "models": changed.models}
 
-    async def _history(self, model: str, body: bytes, query: dict[str, list[str]]) -> Any:
+    async def _history(self, model: str, request: HttpRequest, query: dict[str, list[str]]) -> Any:
         limit = _number(query, "limit")
         return await self._authority.history(query.get("model", [None])[-1], LIMIT if limit is None else limit)
 
-    async def _shutdown(self, model: str, body: bytes, query: dict[str, list[str]]) -> Any:
+    async def _shutdown(self, model: str, request: HttpRequest, query: dict[str, list[str]]) -> Any:
         self._authority.request_shutdown()
         return {"stopping": True}
+
+
+def _only_plans(query: dict[str, list[str]]) -> bool:
+    return query.get("plan", ["false"])[-1] == "true"
+
+
+def _handed(request: HttpRequest, path: str) -> HandedCall:
+    """With the headers that say who calls and what the body is; the rest is between the caller and this port."""
+    told = {name: request.header(name) for name in HANDED_HEADERS}
+    return HandedCall(request.method, path, request.body, {name: text for name, text in told.items() if text})
 
 
 def _number(query: dict[str, list[str]], name: str) -> int | None:

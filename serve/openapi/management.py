@@ -42,6 +42,7 @@ SCHEMAS: dict[str, Schema] = {
     "ChangedModels": object_of(
         {"generation": {"type": "integer"}, "models": list_of({"type": "object"})}, ["generation", "models"]
     ),
+    "StoredVersions": object_of({"model": TEXT, "versions": list_of({"type": "object"})}, ["model", "versions"]),
     "History": object_of(
         {
             "generations": list_of({"type": "object"}),
@@ -51,11 +52,13 @@ SCHEMAS: dict[str, Schema] = {
         ["generations", "served"],
     ),
 }
+MAX_MIB = 8
 _ERRORS = errors(CHANGE_ERRORS, ref("Error"))
 
 
 def management_paths() -> Paths:
     """What only the management port answers."""
+    caller = object_of({"access": YES_NO, "name": TEXT, "scopes": list_of(TEXT)}, ["access", "name", "scopes"])
     plan = parameter("plan", "query", {"enum": ["true", "false"]}, "Only say what would change.")
     made_from = parameter(
         "generation", "query", {"type": "integer"}, "The config's own basis: 409 where it is not the newest any more."
@@ -69,6 +72,28 @@ def management_paths() -> Paths:
                     "What `onegate status` shows", {200: answer("The state.", json_of(ref("State")))}, _ERRORS
                 )
             },
+            "/api/caller": {
+                "get": operation(
+                    "Who asks: whether credentials are looked at, and the scopes of these",
+                    {200: answer("The caller.", json_of(caller))},
+                    _ERRORS,
+                )
+            },
+            "/api/models/{model}/versions": {
+                "get": operation(
+                    "The manifests of a model's versions in the store: what was converted how, and how equal it is",
+                    {200: answer("Newest first.", json_of(ref("StoredVersions")))},
+                    _ERRORS,
+                    parameters=[
+                        parameter("version", "query", {"type": "integer"}, "Only this one, by its number in the store."),
+                        parameter("limit", "query", {"type": "integer"}, "Most versions."),
+                    ],
+                )
+            },
+            "/api/models/{model}/infer": {
+                "post": _handed_on("Open Inference's `/v2/models/{model}/infer`", {"application/json": {}})
+            },
+            "/api/models/{model}/predict": {"post": _handed_on("`/predict/{model}`", {"*/*": {}})},
             "/api/models/{model}/comparison": {
                 "get": operation(
                     "How the versions of a model do beside each other, and how far a shadow is from them",
@@ -123,4 +148,25 @@ def _change(what: str, values: Schema) -> Schema:
 
 def _on_model(what: str, asked: Schema) -> Schema:
     changed = {200: answer("Gateways route so.", json_of(ref("ChangedModels")))}
-    return operation(what, changed, _ERRORS, request=body(json_of(asked)))
+    return operation(
+        what,
+        changed,
+        _ERRORS,
+        parameters=[
+            parameter("plan", "query", {"enum": ["true", "false"]}, "Only say what would change."),
+            parameter(
+                "generation", "query", {"type": "integer"}, "What it was planned from: 409 where that is not the newest."
+            ),
+        ],
+        request=body(json_of(asked)),
+    )
+
+
+def _handed_on(what: str, content: Schema) -> Schema:
+    return operation(
+        f"{what} of a gateway, for the console: few calls at once, {MAX_MIB} MiB at most",
+        {200: answer("As the gateway answers.", {"*/*": {}})},
+        _ERRORS,
+        parameters=[parameter("version", "query", TEXT, "Only this version.")],
+        request=body(content),
+    )

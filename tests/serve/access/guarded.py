@@ -13,16 +13,19 @@ from typing import Any
 
 from model_store.access_keys import AccessKey, make_key
 from model_store.errors import Unsupported
+from model_store.manifest import Manifest
 from serve.access.guard import Guard
 from serve.config import Config
 from serve.config_sections.access import AccessConfig
 from serve.control.desired import Change
 from serve.control.history import History
 from serve.control.management import Management
+from serve.dialects.base import HttpReply
 from serve.dialects.registry import grpc_services, http_dialects, management_dialects
 from serve.front_doors.grpc import GrpcFrontDoor
 from serve.front_doors.http import HttpFrontDoor
 from serve.front_doors.http_listener import HttpListener
+from serve.handed_calls import HandedCall
 from serve.inference import Answer, Query
 from serve.operations import ModelList, Operation
 from tests.e2e.running import free_ports
@@ -46,6 +49,15 @@ class Nobody:
         raise Unsupported(REACHED)
 
     def comparison(self, model: str) -> dict[str, Any]:
+        raise Unsupported(REACHED)
+
+    async def plan_change(self, operation: Operation) -> list[Change]:
+        raise Unsupported(REACHED)
+
+    async def manifests(self, model: str, version: int | None, limit: int) -> list[Manifest]:
+        raise Unsupported(REACHED)
+
+    async def hand_on(self, call: HandedCall) -> HttpReply:
         raise Unsupported(REACHED)
 
     async def plan(self, config: Config) -> list[Change]:

@@ -91,7 +91,11 @@ MANAGEMENT: dict[Route, tuple[Need, bytes | None]] = {
     # The document of this port says nothing of what is served.
     **dict.fromkeys(DOCUMENTS, (Need.NOTHING, None)),
     ("GET", "/api/state"): (Need.VIEW, None),
+    ("GET", "/api/caller"): (Need.NOTHING, None),
     ("GET", "/api/models/{model}/comparison"): (Need.VIEW, None),
+    ("GET", "/api/models/{model}/versions"): (Need.VIEW, None),
+    ("POST", "/api/models/{model}/infer"): (Need.INFER, INFER),
+    ("POST", "/api/models/{model}/predict"): (Need.INFER, b"[1, 2]"),
     ("PUT", "/api/config"): (Need.MANAGE, CONFIG),
     ("GET", "/api/history"): (Need.VIEW, None),
     ("PUT", "/api/models/{model}/traffic"): (Need.MANAGE, b'{"3": 100}'),

@@ -1,0 +1,181 @@
+/** A model's versions, its traffic, labels, signature and parity. */
+
+import type { JSX } from "preact";
+import { useState } from "preact/hooks";
+import { api, Refused, rollback } from "../api";
+import { ChangeDialog, type PlannedChange } from "../change_dialog";
+import { may, useConsole } from "../context";
+import type { VersionRow } from "../documents";
+import { useLive } from "../live";
+import { Answered, Section, StateBadge, Tag, Trouble, Wide } from "../parts";
+import { toVersion } from "../routes";
+import { figure } from "../words";
+import { LabelEditor } from "./labels";
+import { RolloutCard } from "./rollouts";
+import { TrafficEditor } from "./traffic";
+import { ParityTable, SignatureTables } from "./version";
+
+export function Overview({ model, rows }: { model: string; rows: VersionRow[] }): JSX.Element {
+  const { state, caller } = useConsole();
+  const [change, setChange] = useState<PlannedChange | null>(null);
+  const mayManage = may(caller, "manage");
+  const rollout = state.rollouts.find((each) => each.model === model);
+  const main = [...rows].sort((one, other) => other.traffic - one.traffic).find((row) => row.version !== null);
+  return (
+    <>
+      <Failures model={model} rows={rows} mayManage={mayManage} />
+      {rollout !== undefined && (
+        <Section title="Rollout">
+          <RolloutCard rollout={rollout} />
+        </Section>
+      )}
+      <Section
+        title="Versions"
+        actions={
+          mayManage && (
+            <button
+              type="button"
+              onClick={() =>
+                setChange({ title: `Roll ${model} back`, call: rollback(model, null), done: `${model} was rolled back.` })
+              }
+            >
+              Roll back …
+            </button>
+          )
+        }
+      >
+        <Versions rows={rows} />
+      </Section>
+      {mayManage && rows.some((row) => row.version !== null) && (
+        <>
+          <TrafficEditor model={model} rows={rows} onPlan={setChange} />
+          <LabelEditor model={model} rows={rows} onPlan={setChange} />
+        </>
+      )}
+      {main?.version !== null && main?.version !== undefined && <Made key={main.version} model={model} version={main.version} />}
+      {change !== null && <ChangeDialog change={change} onClose={() => setChange(null)} />}
+    </>
+  );
+}
+
+function Failures({ model, rows, mayManage }: { model: string; rows: VersionRow[]; mayManage: boolean }): JSX.Element | null {
+  const failing = rows.filter((row) => row.state === "FAILED");
+  if (failing.length === 0) return null;
+  return (
+    <Section title="What fails" actions={mayManage && <LoadAgain model={model} />}>
+      {failing.map((row) => (
+        <p class="trouble" key={`${row.version}`}>
+          <strong>{row.version === null ? "No version was made: " : `Version ${row.called ?? row.version}: `}</strong>
+          {row.reason ?? "no reason was told"}
+        </p>
+      ))}
+    </Section>
+  );
+}
+
+/** A button that has a model prepared again, sources read anew. */
+export function LoadAgain({ model }: { model: string }): JSX.Element {
+  const { say, refresh } = useConsole();
+  const [busy, setBusy] = useState(false);
+  const [error, setError] = useState<Refused | null>(null);
+  const load = async (): Promise<void> => {
+    setBusy(true);
+    setError(null);
+    try {
+      await api.load(model);
+      say(`${model} was prepared again.`);
+    } catch (raised) {
+      setError(raised instanceof Refused ? raised : new Refused(0, "", String(raised)));
+    } finally {
+      setBusy(false);
+      refresh();
+    }
+  };
+  return (
+    <>
+      {error !== null && <Trouble error={error} />}
+      <button type="button" onClick={load} disabled={busy} aria-label={`Try ${model} again`}>
+        {busy ? "Trying …" : "Try again"}
+      </button>
+    </>
+  );
+}
+
+function Versions({ rows }: { rows: VersionRow[] }): JSX.Element {
+  return (
+    <Wide label="Versions">
+      <table>
+        <thead>
+          <tr>
+            <th scope="col">Version</th>
+            <th scope="col">State</th>
+            <th scope="col" class="number">
+              Traffic
+            </th>
+            <th scope="col">Labels</th>
+            <th scope="col">Made of</th>
+            <th scope="col" class="number">
+              Parity error
+            </th>
+            <th scope="col">Executor</th>
+            <th scope="col" class="number">
+              Replicas
+            </th>
+          </tr>
+        </thead>
+        <tbody>
+          {rows.map((row) => (
+            <tr key={`${row.version ?? row.state}`}>
+              <th scope="row">
+                {row.version === null ? "none yet" : <a href={toVersion(row.name, row.version)}>{row.called ?? row.version}</a>}
+              </th>
+              <td>
+                <StateBadge state={row.state} />
+                {row.reason !== null && row.state !== "FAILED" && <span class="reason">{row.reason}</span>}
+              </td>
+              <td class="number">{row.traffic}%</td>
+              <td>
+                {row.labels.map((label) => (
+                  <Tag key={label}>{label}</Tag>
+                ))}
+              </td>
+              <td>{row.framework === null ? "" : `${row.framework} → ${row.runtime ?? ""}`}</td>
+              <td class="number">{row.max_rel_error === null ? "" : figure(row.max_rel_error)}</td>
+              <td>
+                {row.executor ?? ""}
+                {row.device !== null && `, ${row.device}`}
+                {row.device_reason !== null && <span class="reason">{row.device_reason}</span>}
+              </td>
+              <td class="number">
+                {row.replicas.ready} of {row.replicas.wanted}
+                {row.replicas.min !== row.replicas.max && (
+                  <span class="reason">
+                    {row.replicas.min} to {row.replicas.max}
+                  </span>
+                )}
+              </td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </Wide>
+  );
+}
+
+function Made({ model, version }: { model: string; version: number }): JSX.Element {
+  const live = useLive(`${model} ${version}`, () => api.version(model, version), null);
+  return (
+    <Answered live={live}>
+      {(manifest) => (
+        <>
+          <Section title={`Parity of version ${version}`}>
+            <ParityTable manifest={manifest} />
+          </Section>
+          <Section title={`Signatures of version ${version}`}>
+            <SignatureTables manifest={manifest} />
+          </Section>
+        </>
+      )}
+    </Answered>
+  );
+}

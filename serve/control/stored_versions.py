@@ -1,0 +1,21 @@
+"""What the store has of a model's versions, for people who want to know how they came about."""
+
+from __future__ import annotations
+
+from model_store.errors import ModelNotFound
+from model_store.manifest import Manifest
+from model_store.store import Store
+
+LIMIT = 20
+"""Versions that are told unless somebody asks for more. Each is a file to read."""
+
+
+def stored_manifests(store: Store, model: str, version: int | None = None, limit: int = LIMIT) -> list[Manifest]:
+    """The newest `limit` versions, newest first, or only `version`; none of a model that was never converted. Blocks.
+
+    Raises `ModelNotFound` for a version that is not there, and for a name that no model can have; `IntegrityError` for
+    a damaged one, and `StoreError`.
+    """
+    if version is not None:
+        return [store.manifest(model, version)]
+    return [store.manifest(model, number) for number in reversed(store.versions(model)[-limit:] if limit else [])]
