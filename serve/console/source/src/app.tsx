@@ -140,7 +140,7 @@ function Header({
         {LINKS.map(([href, name, pages]) => (
           <a key={href} href={href} aria-current={pages.includes(route.page) ? "page" : undefined}>
             {name}
-            {name === "Failures" && failing > 0 && <span class="failing"> {failing}</span>}
+            {name === "Failures" && failing > 0 && <span class="failing">{failing}</span>}
           </a>
         ))}
       </nav>
@@ -161,9 +161,9 @@ function Header({
               setTheme(chosen);
             }}
           >
-            <option value="auto">Theme of the system</option>
-            <option value="light">Light</option>
-            <option value="dark">Dark</option>
+            <option value="auto">Theme: system</option>
+            <option value="light">Theme: light</option>
+            <option value="dark">Theme: dark</option>
           </select>
         </label>
       </div>

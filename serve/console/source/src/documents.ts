@@ -170,7 +170,8 @@ export interface Comparison {
     traffic: number;
     requests: number;
     failed: number;
-    faults: number;
+    /** Errors of its own, by kind. */
+    faults: Record<string, number>;
     latency_ms: Quantiles | null;
   }[];
   comparisons: {
@@ -180,7 +181,8 @@ export interface Comparison {
     since: string;
     compared: number;
     agreeing: number;
-    failures: number;
+    /** Errors that only it had, by kind. */
+    failures: Record<string, number>;
     dropped: number;
     latency_ms: { reference: Quantiles | null; version: Quantiles | null };
     outputs: {
@@ -188,7 +190,8 @@ export interface Comparison {
       rows: number;
       agreeing_rows: number;
       relative_error: (Quantiles & { max: number }) | null;
-      mismatches: number;
+      /** Answers that can't be held against each other, by why. */
+      mismatches: Record<string, number>;
     }[];
   }[];
   rollout: Rollout | null;

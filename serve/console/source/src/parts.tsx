@@ -52,7 +52,7 @@ export function Section({
 /** A table that may be wider than the page: it moves by itself, with the keyboard too. */
 export function Wide({ label, children }: { label: string; children: ComponentChildren }): JSX.Element {
   return (
-    <div class="wide" role="region" aria-label={label} tabIndex={0}>
+    <div class="wide" role="group" aria-label={label} tabIndex={0}>
       {children}
     </div>
   );

@@ -1,8 +1,9 @@
 /** Figures, times and sizes as people read them. */
 
 /** Three significant digits, in plain notation where that is short: `0.0063`, `12.4`, `1,240`, `3.4e-7`. */
-export function figure(value: number): string {
-  if (!Number.isFinite(value)) return String(value);
+export function figure(value: number | null): string {
+  // JSON has no infinities: where a figure is too large for it there is none.
+  if (value === null || !Number.isFinite(value)) return "not finite";
   if (value === 0) return "0";
   const size = Math.abs(value);
   if (size < 1e-4 || size >= 1e9) return value.toExponential(1).replace("e+", "e");
@@ -42,6 +43,12 @@ export const shape = (dims: number[]): string => `[${dims.map((each) => (each < 
 
 /** `1 model`, `2 models`. */
 export const count = (number: number, what: string): string => `${number.toLocaleString("en")} ${what}${number === 1 ? "" : "s"}`;
+
+/** Numbers by kind: `Overloaded 3, InvalidInput 1`. */
+export function counts(kinds: Record<string, number>): string {
+  const listed = Object.entries(kinds).filter(([, number]) => number > 0);
+  return listed.length === 0 ? "none" : listed.map(([kind, number]) => `${kind} ${number.toLocaleString("en")}`).join(", ");
+}
 
 /** A value of a config, for people. */
 export function told(value: unknown): string {

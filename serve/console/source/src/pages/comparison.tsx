@@ -5,7 +5,7 @@ import { api } from "../api";
 import type { Comparison, Quantiles } from "../documents";
 import { useLive } from "../live";
 import { Answered, Empty, Facts, Section, Wide } from "../parts";
-import { figure, milliseconds, moment, percent } from "../words";
+import { counts, figure, milliseconds, moment, percent } from "../words";
 import { RolloutCard } from "./rollouts";
 
 const EVERY_MS = 3000;
@@ -52,9 +52,7 @@ function SideBySide({ report }: { report: Comparison }): JSX.Element {
             <th scope="col" class="number">
               Failed
             </th>
-            <th scope="col" class="number">
-              Its own fault
-            </th>
+            <th scope="col">Its own faults</th>
             <th scope="col" class="number">
               p50
             </th>
@@ -73,7 +71,7 @@ function SideBySide({ report }: { report: Comparison }): JSX.Element {
               <td class="number">{each.traffic}%</td>
               <td class="number">{each.requests.toLocaleString("en")}</td>
               <td class="number">{each.failed.toLocaleString("en")}</td>
-              <td class="number">{each.faults.toLocaleString("en")}</td>
+              <td>{counts(each.faults)}</td>
               <QuantileCells values={each.latency_ms} />
             </tr>
           ))}
@@ -102,7 +100,7 @@ function Differences({ compared }: { compared: Comparison["comparisons"][number]
         facts={[
           ["Compared", `${compared.compared.toLocaleString("en")} answers since ${moment(compared.since)}`],
           ["Agree", compared.compared === 0 ? "none yet" : percent(compared.agreeing / compared.compared)],
-          ["Failed only there", compared.failures.toLocaleString("en")],
+          ["Failed only there", counts(compared.failures)],
           ["Not compared", compared.dropped === 0 ? null : `${compared.dropped.toLocaleString("en")}, for want of time`],
           ["p50 of both", pair(compared.latency_ms, "p50")],
           ["p99 of both", pair(compared.latency_ms, "p99")],
@@ -129,9 +127,7 @@ function Differences({ compared }: { compared: Comparison["comparisons"][number]
                 <th scope="col" class="number">
                   Largest
                 </th>
-                <th scope="col" class="number">
-                  Of another shape
-                </th>
+                <th scope="col">Not comparable</th>
               </tr>
             </thead>
             <tbody>
@@ -143,7 +139,7 @@ function Differences({ compared }: { compared: Comparison["comparisons"][number]
                   <td class="number">{each.relative_error === null ? "" : figure(each.relative_error.p50)}</td>
                   <td class="number">{each.relative_error === null ? "" : figure(each.relative_error.p99)}</td>
                   <td class="number">{each.relative_error === null ? "" : figure(each.relative_error.max)}</td>
-                  <td class="number">{each.mismatches}</td>
+                  <td>{counts(each.mismatches)}</td>
                 </tr>
               ))}
             </tbody>

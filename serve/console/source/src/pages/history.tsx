@@ -23,7 +23,7 @@ export function HistoryPage(): JSX.Element {
       <Answered live={live}>
         {(history) => (
           <>
-            <Generations entries={history.generations} />
+            <Generations entries={history.generations} level="h2" />
             {history.generations.length === limit && (
               <button type="button" onClick={() => setLimit(limit * 2)}>
                 Show earlier ones
@@ -59,7 +59,7 @@ export function ModelHistory({ model }: { model: string }): JSX.Element {
             </Section>
           )}
           <Section title="Changes">
-            <Generations entries={history.generations} />
+            <Generations entries={history.generations} level="h3" />
           </Section>
           {change !== null && <ChangeDialog change={change} onClose={() => setChange(null)} />}
         </>
@@ -86,12 +86,12 @@ function Served({ records, onGoBack }: { records: ServedEntry[]; onGoBack?: (rec
           {records.map((record) => (
             <tr key={record.number}>
               <th scope="row">{record.number}</th>
-              <td>{moment(record.since)}</td>
-              <td>{record.text}</td>
+              <td class="short">{moment(record.since)}</td>
+              <td class="text">{record.text}</td>
               <td>{record.by}</td>
               {onGoBack !== undefined && (
-                <td>
-                  <button type="button" class="plain" onClick={() => onGoBack(record)} aria-label={`Go back to record ${record.number} …`}>
+                <td class="short">
+                  <button type="button" class="plain" onClick={() => onGoBack(record)} aria-label={`To this … record ${record.number}`}>
                     To this …
                   </button>
                 </td>
@@ -119,12 +119,12 @@ function RolloutSteps({ steps }: { steps: RolloutEntry[] }): JSX.Element {
         <tbody>
           {steps.map((step) => (
             <tr key={step.number}>
-              <td>{moment(step.at)}</td>
+              <td class="short">{moment(step.at)}</td>
               <td>
                 {step.stable} → {step.canary}, {step.percent}%
               </td>
               <td>{step.state}</td>
-              <td>{step.reason}</td>
+              <td class="text">{step.reason}</td>
             </tr>
           ))}
         </tbody>
@@ -133,16 +133,16 @@ function RolloutSteps({ steps }: { steps: RolloutEntry[] }): JSX.Element {
   );
 }
 
-function Generations({ entries }: { entries: HistoryEntry[] }): JSX.Element {
+function Generations({ entries, level: Heading }: { entries: HistoryEntry[]; level: "h2" | "h3" }): JSX.Element {
   if (entries.length === 0) return <Empty>Nothing was changed yet.</Empty>;
   return (
     <ol class="generations" reversed>
       {entries.map((entry) => (
         <li key={entry.number} class="card">
-          <h3>
+          <Heading>
             Generation {entry.number}
             {entry.why !== "" && `: ${entry.why}`}
-          </h3>
+          </Heading>
           <p class="hint">
             {moment(entry.created)}
             {entry.by !== "" && `, by ${entry.by}`}

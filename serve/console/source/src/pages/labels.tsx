@@ -37,7 +37,7 @@ export function LabelEditor({
           {present.map((each) => (
             <li key={each.label}>
               <Tag>{each.label}</Tag> version {each.version}
-              <button type="button" class="plain" onClick={() => plan(each.label, null)} aria-label={`Take ${each.label} away …`}>
+              <button type="button" class="plain" onClick={() => plan(each.label, null)} aria-label={`Take away … ${each.label}`}>
                 Take away …
               </button>
             </li>

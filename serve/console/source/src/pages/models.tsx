@@ -113,7 +113,7 @@ function Row({ row, first, rows }: { row: VersionRow; first: boolean; rows: numb
             <a href={toModel(row.name)}>{row.name}</a>
           </th>
         )}
-        <td>{row.version === null ? "none yet" : <a href={toVersion(row.name, row.version)}>{row.called ?? row.version}</a>}</td>
+        <td class="short">{row.version === null ? "none yet" : <a href={toVersion(row.name, row.version)}>{row.called ?? row.version}</a>}</td>
         <td>
           <StateBadge state={row.state} />
           {row.reason !== null && (
@@ -128,9 +128,9 @@ function Row({ row, first, rows }: { row: VersionRow; first: boolean; rows: numb
             <Tag key={label}>{label}</Tag>
           ))}
         </td>
-        <td class="minor">{row.framework === null ? "" : `${row.framework} → ${row.runtime ?? ""}`}</td>
+        <td class="minor short">{row.framework === null ? "" : `${row.framework} → ${row.runtime ?? ""}`}</td>
         <td class="number minor">{row.max_rel_error === null ? "" : figure(row.max_rel_error)}</td>
-        <td class="minor">{row.executor === null ? "" : `${row.executor}${row.device === null ? "" : `, ${row.device}`}`}</td>
+        <td class="minor short">{row.executor === null ? "" : `${row.executor}${row.device === null ? "" : `, ${row.device}`}`}</td>
         <td class="number minor">{row.version === null ? "" : `${row.replicas.ready} of ${row.replicas.wanted}`}</td>
       </tr>
     </>

@@ -94,7 +94,7 @@ export function LoadAgain({ model }: { model: string }): JSX.Element {
   return (
     <>
       {error !== null && <Trouble error={error} />}
-      <button type="button" onClick={load} disabled={busy} aria-label={`Try ${model} again`}>
+      <button type="button" onClick={load} disabled={busy} aria-label={`${busy ? "Trying …" : "Try again"}: ${model}`}>
         {busy ? "Trying …" : "Try again"}
       </button>
     </>
@@ -139,7 +139,7 @@ function Versions({ rows }: { rows: VersionRow[] }): JSX.Element {
                   <Tag key={label}>{label}</Tag>
                 ))}
               </td>
-              <td>{row.framework === null ? "" : `${row.framework} → ${row.runtime ?? ""}`}</td>
+              <td class="short">{row.framework === null ? "" : `${row.framework} → ${row.runtime ?? ""}`}</td>
               <td class="number">{row.max_rel_error === null ? "" : figure(row.max_rel_error)}</td>
               <td>
                 {row.executor ?? ""}

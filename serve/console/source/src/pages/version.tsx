@@ -7,6 +7,7 @@ import type { Manifest, TensorSpec } from "../documents";
 import { useLive } from "../live";
 import { Answered, Empty, Facts, Section, StateBadge, Wide } from "../parts";
 import { toModel } from "../routes";
+import { formSignatures, takesBodies } from "../tensors";
 import { bytes, figure, milliseconds, moment, percent, seconds, shape, told } from "../words";
 
 export function VersionPage({ model, version }: { model: string; version: number }): JSX.Element {
@@ -168,7 +169,8 @@ function Timings({ manifest }: { manifest: Manifest }): JSX.Element {
 export function SignatureTables({ manifest }: { manifest: Manifest }): JSX.Element {
   return (
     <>
-      {Object.entries(manifest.signatures).map(([name, signature]) => (
+      {takesBodies(manifest) && <p>Takes raw bodies too, as {manifest.handler === null ? "its processor" : "its handler"} reads them.</p>}
+      {formSignatures(manifest).map((name) => [name, manifest.signatures[name]!] as const).map(([name, signature]) => (
         <Wide key={name} label={`Signature ${name}`}>
           <table>
             <caption>

@@ -1,0 +1,231 @@
+"""The console over everything that a controller and a gateway do, without Ray: for browsers.
+
+`python -m tests.console.served FOLDER` serves models in all states and prints a line of JSON with the addresses; `--key`
+asks for keys. It ends with its standard input. The metrics are recorded ones, counted on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import shutil
+import sys
+import time
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from model_store.access_keys import make_key
+from model_store.manifest import Manifest
+from serve.access.guard import Guard
+from serve.config import Config
+from serve.config_sections.access import AccessConfig
+from serve.control.desired import Change
+from serve.control.history import History, history
+from serve.control.management import Management
+from serve.control.planned_edits import Plannable
+from serve.control.state import describe_state
+from serve.control.stored_versions import stored_manifests
+from serve.dialects.base import HttpReply
+from serve.dialects.registry import http_dialects, management_dialects
+from serve.front_doors.http import HttpFrontDoor
+from serve.front_doors.http_listener import HttpListener
+from serve.handed_calls import HandedCall, answered
+from serve.inference import Answer, InferenceRequest, Query
+from serve.operations import ModelList, Operation
+from serve.rollouts.comparison_report import describe_comparison
+from serve.rollouts.guarding import Guarding
+from serve.rollouts.observations import Observatory, decoded
+from serve.routing import Router
+from tests.console.recorded_metrics import metrics_reply
+from tests.e2e.running import free_ports
+from tests.serve.administered import Administered, administered, converted
+
+QUICKSTART = Path(__file__).parents[2] / "examples" / "quickstart"
+MAX_BODY_BYTES = 16 << 20
+LONGEST_NAME = "a-model-with-the-longest-name-that-there-can-be-" + "0123456789" * 15 + "ab"
+CALLS_S = 0.05
+
+
+class Authority:
+    """What the controller is to its management port, over desired state in this process."""
+
+    def __init__(self, it: Administered, door: HttpFrontDoor) -> None:
+        self._it = it
+        self._door = door
+        self._observatory = Observatory()
+        self.guarding = Guarding(it.desired, it.administration.answer, self._observatory.total)
+
+    async def observe(self) -> None:
+        """Hears what the gateway has counted, as heartbeats bring it."""
+        while True:
+            table = self._it.fleet.table
+            self._observatory.follow(table.number, table.routes)
+            report = self._it.dispatcher.observer.report()
+            self._observatory.hear("g", self._it.dispatcher.router.table.number, decoded(report))
+            await asyncio.sleep(0.3)
+
+    def state(self) -> dict[str, Any]:
+        desired = self._it.desired
+        state = describe_state(desired.config, desired.number, self._it.fleet, desired.gathered)
+        return state | {"rollouts": desired.rollouts.told()}
+
+    def comparison(self, model: str) -> dict[str, Any]:
+        report = describe_comparison(model, Router(self._it.fleet.table), self._observatory.total())
+        under_way = self._it.desired.rollouts.under_way.get(model)
+        return report | {"rollout": under_way and under_way.told()}
+
+    async def plan(self, config: Config) -> list[Change]:
+        return await self._it.desired.plan(config)
+
+    async def apply(self, config: Config, generation: int | None = None) -> list[Change]:
+        return await self._it.desired.apply(config, generation)
+
+    async def change(self, operation: Operation) -> ModelList:
+        return await self._it.administration.answer(operation)
+
+    async def plan_change(self, operation: Plannable) -> list[Change]:
+        return await self._it.administration.plan(operation)
+
+    async def history(self, model: str | None, limit: int) -> History:
+        return await asyncio.to_thread(history, self._it.store, model, limit)
+
+    async def manifests(self, model: str, version: int | None, limit: int) -> list[Manifest]:
+        return await asyncio.to_thread(stored_manifests, self._it.store, model, version, limit)
+
+    async def hand_on(self, call: HandedCall) -> HttpReply:
+        return await answered(self._door, call)
+
+    def request_shutdown(self) -> None:
+        sys.exit(0)
+
+    async def answer(self, query: Query) -> Answer:
+        """What management calls of dialects ask."""
+        assert isinstance(query, Operation)
+        return await self._it.administration.answer(query)
+
+
+class WithMetrics(Management):
+    """The management port with `/metrics`."""
+
+    async def answer(self, request: Any) -> HttpReply:
+        if request.path == "/metrics":
+            if request.caller is not None and "metrics" not in request.caller.grants.scopes:
+                return HttpReply(403, b'{"error": "the call needs the scope metrics"}')
+            return metrics_reply(time.time())
+        return await super().answer(request)
+
+
+def models(folder: Path, crowd: int) -> list[dict[str, Any]]:
+    """One model for each thing that the console shows; `crowd` more that fail."""
+    first, second = (converted(folder, n, "shared", "compared", "stepped", LONGEST_NAME) for n in (1, 2))
+    return [
+        {
+            "name": "cifar",
+            "source": str(QUICKSTART / "cifar"),
+            "inputs": [{"name": "data", "datatype": "FP32", "shape": [-1, 3, 32, 32]}],
+            "processor": {
+                "type": "image", "scale": 1 / 255, "mean": [0.4914, 0.4822, 0.4465], "std": [0.2023, 0.1994, 0.201],
+                "softmax": True, "top": 3,
+            },
+            "labels": str(QUICKSTART / "cifar-labels.txt"),
+        },
+        {"name": "digits", "source": str(QUICKSTART / "digits-mlp.onnx")},
+        {
+            "name": "shared",
+            "versions": [
+                {"source": first, "label": "stable", "traffic": 90},
+                {"source": second, "label": "canary", "traffic": 10},
+            ],
+        },
+        {"name": "compared", "versions": [{"source": first, "traffic": 100}, {"source": second, "shadow": True}]},
+        {"name": "stepped", "source": first},
+        {"name": "broken", "source": str(_damaged(folder))},
+        {"name": LONGEST_NAME, "source": second},
+        *({"name": f"crowd-{n:03}", "source": str(folder / f"absent-{n}.onnx")} for n in range(crowd)),
+    ]  # fmt: skip
+
+
+def _damaged(folder: Path) -> Path:
+    file = folder / "damaged.onnx"
+    shutil.copyfile(QUICKSTART / "digits-mlp.onnx", file)
+    file.write_bytes(file.read_bytes()[:2000])
+    return file
+
+
+async def serve(folder: Path, crowd: int, with_keys: bool) -> None:
+    """Until standard input ends."""
+    listed = models(folder, crowd)
+    port, http, grpc = free_ports(3)
+    gateway = {"http_port": http, "grpc_port": grpc, "management_port": port}
+    async with AsyncExitStack() as stack:
+        it = await stack.enter_async_context(administered(folder, *listed, gateway=gateway))
+        guard, said = _guard() if with_keys else (None, {})
+        door = HttpFrontDoor(http_dialects("torchserve"), it.dispatcher.answer, MAX_BODY_BYTES, guard=guard)
+        authority = Authority(it, door)
+        managed = HttpFrontDoor(management_dialects("torchserve"), authority.answer, MAX_BODY_BYTES, guard=guard)
+        listener = HttpListener(WithMetrics(authority, managed, guard), "127.0.0.1", port)
+        listener.start()
+        stack.push_async_callback(listener.stop)
+        async with asyncio.TaskGroup() as group:
+            loops = [group.create_task(each) for each in (authority.observe(), authority.guarding.run(), _calls(it))]
+            await _settled(it)
+            await _begin_rollout(it, folder)
+            print(json.dumps({"management": f"http://127.0.0.1:{port}", "longest": LONGEST_NAME} | said), flush=True)
+            await asyncio.to_thread(sys.stdin.read)
+            for loop in loops:
+                loop.cancel()
+
+
+def _guard() -> tuple[Guard, dict[str, str]]:
+    guard = Guard(AccessConfig(anonymous=[]), "the-secret-of-the-cluster")
+    made = {
+        "key": make_key("ada", ("view", "manage", "infer", "metrics")),
+        "viewer": make_key("grace", ("view",)),
+    }
+    guard.take_over([key for key, _ in made.values()])
+    return guard, {name: text for name, (_, text) in made.items()}
+
+
+async def _settled(it: Administered) -> None:
+    async with asyncio.timeout(90):
+        while it.desired.gathered.progress or not it.dispatcher.loaded:
+            await asyncio.sleep(0.05)
+
+
+async def _begin_rollout(it: Administered, folder: Path) -> None:
+    document = it.desired.config.document()
+    for model in document["models"]:
+        if model["name"] == "stepped":
+            model |= {"source": str(folder / "2.onnx"), "rollout": {"steps": [10, 50, 100], "step_s": 3600}}
+    await it.desired.apply(Config.model_validate(document))
+    async with asyncio.timeout(20):
+        while not it.desired.rollouts.told():
+            await asyncio.sleep(0.05)
+
+
+async def _calls(it: Administered) -> None:
+    """A little traffic, so that there is something to compare."""
+    random = np.random.default_rng(1)
+    while True:
+        for name in ("shared", "compared", "stepped"):
+            if it.dispatcher.router.table.routes.get(name):
+                x = random.random((2, 2), np.float32)
+                await it.dispatcher.infer(InferenceRequest(name, inputs={"x": x}))
+        await asyncio.sleep(CALLS_S)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--crowd", type=int, default=0)
+    parser.add_argument("--key", action="store_true")
+    arguments = parser.parse_args()
+    asyncio.run(serve(arguments.folder, arguments.crowd, arguments.key))
+
+
+if __name__ == "__main__":
+    main()
