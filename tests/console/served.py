@@ -1,7 +1,7 @@
 """The console over everything that a controller and a gateway do, without Ray: for browsers.
 
 `python -m tests.console.served FOLDER` serves models in all states and prints a line of JSON with the addresses; `--key`
-asks for keys. It ends with its standard input. The metrics are recorded ones, counted on.
+asks for keys, and knows none any more after SIGUSR1. It ends with its standard input. The metrics are recorded ones, counted on.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import json
 import shutil
+import signal
 import sys
 import time
 from contextlib import AsyncExitStack
@@ -169,6 +170,8 @@ async def serve(folder: Path, crowd: int, with_keys: bool) -> None:
         managed = HttpFrontDoor(management_dialects("torchserve"), authority.answer, MAX_BODY_BYTES, guard=guard)
         listener = HttpListener(WithMetrics(authority, managed, guard), "127.0.0.1", port)
         listener.start()
+        if guard is not None:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, guard.take_over, ())
         stack.push_async_callback(listener.stop)
         async with asyncio.TaskGroup() as group:
             loops = [group.create_task(each) for each in (authority.observe(), authority.guarding.run(), _calls(it))]

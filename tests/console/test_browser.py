@@ -89,3 +89,8 @@ def test_every_page_is_accessible_in_both_themes_and_fits_a_phone(open_console: 
 
 def test_people_find_try_and_change_models(open_console: Served) -> None:
     run("use.test.mjs", open_console)
+
+
+def test_keys_hundreds_of_models_and_a_controller_that_goes_away(tmp_path: Path) -> None:
+    with served(tmp_path, "--key", "--crowd", "300") as console:
+        run("trouble.test.mjs", console)

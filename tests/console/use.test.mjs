@@ -94,7 +94,7 @@ test("traffic moves after its plan is confirmed, and not before", async () => {
 
 test("a plan that somebody overtook is not made", async () => {
   const { page, close } = await opened(running, { path: "#/models/shared", expected: [/409/] });
-  await page.getByLabel("Label").fill("beta");
+  await page.getByRole("combobox", { name: "Label" }).fill("beta");
   await page.getByRole("button", { name: "Show what changes …" }).last().click();
   const dialog = page.getByRole("dialog", { name: "Label beta for version 2" });
   await dialog.getByRole("button", { name: "Make the change" }).waitFor();
