@@ -85,7 +85,9 @@ def management_paths() -> Paths:
                     {200: answer("Newest first.", json_of(ref("StoredVersions")))},
                     _ERRORS,
                     parameters=[
-                        parameter("version", "query", {"type": "integer"}, "Only this one, by its number in the store."),
+                        parameter(
+                            "version", "query", {"type": "integer"}, "Only this one, by its number in the store."
+                        ),
                         parameter("limit", "query", {"type": "integer"}, "Most versions."),
                     ],
                 )
@@ -155,7 +157,10 @@ def _on_model(what: str, asked: Schema) -> Schema:
         parameters=[
             parameter("plan", "query", {"enum": ["true", "false"]}, "Only say what would change."),
             parameter(
-                "generation", "query", {"type": "integer"}, "What it was planned from: 409 where that is not the newest."
+                "generation",
+                "query",
+                {"type": "integer"},
+                "What it was planned from: 409 where that is not the newest.",
             ),
         ],
         request=body(json_of(asked)),

@@ -46,6 +46,22 @@ from tests.e2e.running import free_ports
 from tests.serve.administered import Administered, administered, converted
 
 QUICKSTART = Path(__file__).parents[2] / "examples" / "quickstart"
+CIFAR: dict[str, Any] = {
+    "name": "cifar",
+    "source": str(QUICKSTART / "cifar"),
+    "inputs": [{"name": "data", "datatype": "FP32", "shape": [-1, 3, 32, 32]}],
+    "processor": {
+        "type": "image",
+        "scale": 1 / 255,
+        "mean": [0.4914, 0.4822, 0.4465],
+        "std": [0.2023, 0.1994, 0.201],
+        "softmax": True,
+        "top": 3,
+    },
+    "labels": str(QUICKSTART / "cifar-labels.txt"),
+}
+"""The quickstart's model that takes pictures."""
+
 MAX_BODY_BYTES = 16 << 20
 LONGEST_NAME = "a-model-with-the-longest-name-that-there-can-be-" + "0123456789" * 15 + "ab"
 CALLS_S = 0.05
@@ -124,16 +140,7 @@ def models(folder: Path, crowd: int) -> list[dict[str, Any]]:
     """One model for each thing that the console shows; `crowd` more that fail."""
     first, second = (converted(folder, n, "shared", "compared", "stepped", LONGEST_NAME) for n in (1, 2))
     return [
-        {
-            "name": "cifar",
-            "source": str(QUICKSTART / "cifar"),
-            "inputs": [{"name": "data", "datatype": "FP32", "shape": [-1, 3, 32, 32]}],
-            "processor": {
-                "type": "image", "scale": 1 / 255, "mean": [0.4914, 0.4822, 0.4465], "std": [0.2023, 0.1994, 0.201],
-                "softmax": True, "top": 3,
-            },
-            "labels": str(QUICKSTART / "cifar-labels.txt"),
-        },
+        CIFAR,
         {"name": "digits", "source": str(QUICKSTART / "digits-mlp.onnx")},
         {
             "name": "shared",
@@ -147,7 +154,7 @@ def models(folder: Path, crowd: int) -> list[dict[str, Any]]:
         {"name": "broken", "source": str(_damaged(folder))},
         {"name": LONGEST_NAME, "source": second},
         *({"name": f"crowd-{n:03}", "source": str(folder / f"absent-{n}.onnx")} for n in range(crowd)),
-    ]  # fmt: skip
+    ]
 
 
 def _damaged(folder: Path) -> Path:

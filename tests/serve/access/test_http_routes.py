@@ -94,6 +94,15 @@ async def test_callers_without_a_key_have_the_scopes_of_the_config() -> None:
         assert (mine.status, other.status) == (501, 401)
 
 
+async def test_a_caller_is_told_who_they_are_and_what_they_may() -> None:
+    async with guarded(["view"]) as ports:
+        anonymous = await ask(ports.management, "GET", "/api/caller")
+        key = await ask(ports.management, "GET", "/api/caller", headers=bearer(ports.keys.key("infer:m", "metrics")))
+
+        assert json.loads(anonymous.body) == {"access": True, "name": "", "scopes": ["view"]}
+        assert json.loads(key.body) == {"access": True, "name": "key:k0", "scopes": ["infer:m", "metrics"]}
+
+
 async def test_the_cluster_s_secret_opens_the_management_port() -> None:
     async with guarded() as ports:
         reply = await ask(ports.management, "GET", "/api/state", headers=bearer("the-secret-of-the-cluster"))

@@ -11,15 +11,18 @@ from typing import Any
 
 import pytest
 
-from model_store.errors import ConfigError, Conflict, Forbidden, InternalError, ModelNotFound
+from model_store.errors import ConfigError, Conflict, Forbidden, InternalError, ModelNotFound, ModelNotReady
+from model_store.manifest import Manifest
 from serve.caller import CALLER
 from serve.config import Config
 from serve.control.desired import Change
 from serve.control.history import Entry, History
 from serve.control.management import MAX_CONFIG_BYTES, Management, error_from
+from serve.dialects.base import HttpReply
 from serve.dialects.open_inference_http import OpenInferenceHttp
 from serve.front_doors.http import HttpFrontDoor
 from serve.front_doors.http_listener import HttpListener
+from serve.handed_calls import HandedCall
 from serve.inference import Answer, Query
 from serve.operations import (
     ListModels,
@@ -31,6 +34,7 @@ from serve.operations import (
     SetTraffic,
     VersionStatus,
 )
+from tests.serve.tiny_versions import manifest
 from tests.serve.waiting import eventually
 
 CHANGES = [Change("digits", "add", ("/exports/digits.onnx: will be converted to a new version",))]
@@ -48,6 +52,9 @@ class Desired:
         self.asked: list[Query] = []
         self.callers: list[str] = []
         self.histories: list[tuple[str | None, int]] = []
+        self.planned_changes: list[Operation] = []
+        self.listings: list[tuple[str, int | None, int]] = []
+        self.handed: list[HandedCall] = []
         self.stopping = False
         self.refusal: Exception | None = None
 
@@ -76,6 +83,20 @@ class Desired:
         self.callers.append(CALLER.get())
         self.asked.append(operation)
         return ModelList((ModelStatus("m", (VersionStatus(version="2", state="READY", traffic=100),)),))
+
+    async def plan_change(self, operation: Operation) -> list[Change]:
+        self._refuse()
+        self.planned_changes.append(operation)
+        return CHANGES
+
+    async def manifests(self, model: str, version: int | None, limit: int) -> list[Manifest]:
+        self.listings.append((model, version, limit))
+        return [manifest(model, version or 1)]
+
+    async def hand_on(self, call: HandedCall) -> HttpReply:
+        self._refuse()
+        self.handed.append(call)
+        return HttpReply(201, b'{"outputs": []}', [("content-type", "application/json")])
 
     async def history(self, model: str | None, limit: int) -> History:
         self.histories.append((model, limit))
@@ -245,6 +266,68 @@ async def test_a_body_that_is_no_such_call_is_told(port: Port, method: str, call
     assert told in answer["error"]
 
 
+@pytest.mark.parametrize(
+    ("method", "call", "body", "operation"),
+    [
+        ("PUT", "traffic", b'{"2": 100}', SetTraffic(model="m", traffic={"2": 100})),
+        ("PUT", "labels", b'{"stable": 2}', SetLabels(model="m", labels={"stable": "2"})),
+        ("POST", "rollback", b"", RollBack(model="m")),
+    ],
+)
+async def test_a_call_on_a_model_is_only_planned_where_that_is_asked(
+    port: Port, method: str, call: str, body: bytes, operation: Operation
+) -> None:
+    status, answer = await port.call(method, f"/api/models/m/{call}?plan=true", body)
+    assert (status, answer["applied"], answer["generation"]) == (200, False, 4)
+    assert [change["model"] for change in answer["changes"]] == ["digits"]
+    assert (port.desired.planned_changes, port.desired.asked) == ([operation], [])
+
+
+async def test_the_generation_that_a_change_was_planned_from_is_passed_on(port: Port) -> None:
+    await port.call("PUT", "/api/models/m/traffic?generation=4", b'{"2": 100}')
+    assert port.desired.asked == [SetTraffic(model="m", traffic={"2": 100}, generation=4)]
+
+
+async def test_versions_in_the_store_are_told_with_how_they_came_about(port: Port) -> None:
+    status, answer = await port.call("GET", "/api/models/m/versions")
+    assert (status, answer["model"], [each["version"] for each in answer["versions"]]) == (200, "m", [1])
+    assert answer["versions"][0]["signatures"]["serving_default"]["inputs"][0]["name"] == "x"
+    await port.call("GET", "/api/models/m/versions?version=3&limit=5")
+    assert port.desired.listings == [("m", None, 20), ("m", 3, 5)]
+    assert (await port.call("GET", "/api/models/m/versions?version=x"))[0] == 400
+
+
+@pytest.mark.parametrize(
+    ("path", "handed"),
+    [
+        ("/api/models/m/infer", "/v2/models/m/infer"),
+        ("/api/models/m/infer?version=2", "/v2/models/m/versions/2/infer"),
+        ("/api/models/m/predict", "/predict/m"),
+        ("/api/models/m/predict?version=stable", "/predict/m/stable"),
+    ],
+)
+async def test_a_call_of_a_model_is_handed_on_and_answered_as_the_gateway_answers(
+    port: Port, path: str, handed: str
+) -> None:
+    headers = {"content-type": "image/png", "authorization": "Bearer og_a_b", "cookie": "c=1"}
+    assert await port.call("POST", path, b"body", **headers) == (201, {"outputs": []})
+    kept = {"content-type": "image/png", "authorization": "Bearer og_a_b"}
+    assert port.desired.handed == [HandedCall("POST", handed, b"body", kept)]
+
+
+async def test_a_call_that_reaches_no_gateway_is_told(port: Port) -> None:
+    port.desired.refusal = ModelNotReady("no gateway answers; try again")
+    assert await port.call("POST", "/api/models/m/predict", b"body") == (
+        503,
+        {"error": "no gateway answers; try again", "kind": "ModelNotReady"},
+    )
+
+
+async def test_where_no_keys_are_looked_at_everybody_may_everything(port: Port) -> None:
+    scopes = ["infer", "view", "manage", "metrics"]
+    assert await port.call("GET", "/api/caller") == (200, {"access": False, "name": "", "scopes": scopes})
+
+
 async def test_history_is_answered_of_all_models_or_one(port: Port) -> None:
     status, answer = await port.call("GET", "/api/history")
     assert (status, answer["served"]) == (200, [])
@@ -296,7 +379,6 @@ async def test_an_error_of_a_dialect_is_told_in_its_own_form(port: Port) -> None
 @pytest.mark.parametrize(
     "path",
     [
-        "/",
         "/api",
         "/api/state/",
         "/api/nothing",

@@ -52,6 +52,6 @@ export function counts(kinds: Record<string, number>): string {
 
 /** A value of a config, for people. */
 export function told(value: unknown): string {
-  if (value === null || value === undefined) return "not set";
+  if (value === null || value === undefined) return "unset";
   return typeof value === "object" ? JSON.stringify(value) : String(value);
 }

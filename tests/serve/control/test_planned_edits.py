@@ -1,0 +1,85 @@
+"""Traffic, labels and rollbacks looked at before they are made, with a real store, fleet and gateway."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from model_store.errors import ConfigError, Conflict, ModelNotFound
+from serve.control.desired import Traffic
+from serve.operations import RollBack, SetLabels, SetTraffic
+from tests.serve.administered import Administered, administered, converted
+from tests.serve.waiting import eventually
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> dict[str, Any]:
+    """A model with two versions, of which the first gets most calls."""
+    sources = [converted(tmp_path, factor, "m") for factor in (2, 3)]
+    return {"name": "m", "versions": [{"source": sources[0], "traffic": 90}, {"source": sources[1], "traffic": 10}]}
+
+
+async def served(it: Administered) -> None:
+    await eventually(lambda: it.desired.in_force("m") is not None)
+
+
+async def test_a_plan_of_traffic_says_what_moves_and_moves_nothing(tmp_path: Path, shared: dict[str, Any]) -> None:
+    async with administered(tmp_path, shared) as it:
+        await served(it)
+        (change,) = await it.administration.plan(SetTraffic(model="m", traffic={"1": 50, "2": 50}))
+
+        assert (change.model, change.action) == ("m", "change")
+        assert change.traffic == Traffic({"1": 90, "2": 10}, {"1": 50, "2": 50})
+        assert it.desired.number == 1
+        assert it.fleet.table.routes["m"].split == ((1, 90), (2, 10))
+
+
+async def test_a_plan_of_what_is_so_already_keeps_the_model(tmp_path: Path, shared: dict[str, Any]) -> None:
+    async with administered(tmp_path, shared) as it:
+        await served(it)
+        (change,) = await it.administration.plan(SetTraffic(model="m", traffic={"1": 90, "2": 10}))
+        assert change.action == "keep"
+
+
+async def test_a_plan_of_labels_says_which_key_differs(tmp_path: Path, shared: dict[str, Any]) -> None:
+    async with administered(tmp_path, shared) as it:
+        await served(it)
+        (change,) = await it.administration.plan(SetLabels(model="m", labels={"stable": "1"}))
+        assert "versions[0].label: unset -> stable" in change.details
+
+
+async def test_a_plan_raises_what_the_change_would(tmp_path: Path, shared: dict[str, Any]) -> None:
+    async with administered(tmp_path, shared) as it:
+        await served(it)
+        with pytest.raises(ModelNotFound, match="has no version 7"):
+            await it.administration.plan(SetTraffic(model="m", traffic={"7": 100}))
+        with pytest.raises(ConfigError, match="100"):
+            await it.administration.plan(SetTraffic(model="m", traffic={"1": 50}))
+        with pytest.raises(ModelNotFound, match="there is nothing to go back to"):
+            await it.administration.plan(RollBack(model="m"))
+
+
+async def test_a_rollback_is_planned_from_what_was_served(tmp_path: Path, shared: dict[str, Any]) -> None:
+    async with administered(tmp_path, shared) as it:
+        await served(it)
+        await it.do(SetTraffic(model="m", traffic={"2": 100}))
+        await served(it)
+        (change,) = await it.administration.plan(RollBack(model="m"))
+        assert change.traffic == Traffic({"2": 100}, {"1": 90, "2": 10})
+
+
+async def test_a_change_that_was_planned_from_an_older_generation_is_a_conflict(
+    tmp_path: Path, shared: dict[str, Any]
+) -> None:
+    async with administered(tmp_path, shared) as it:
+        await served(it)
+        planned_from = it.desired.number
+        await it.do(SetLabels(model="m", labels={"stable": "1"}))
+
+        with pytest.raises(Conflict, match="planned from generation 1, and 2 is the newest"):
+            await it.do(SetTraffic(model="m", traffic={"2": 100}, generation=planned_from))
+        assert it.desired.number == 2
+        await it.do(SetTraffic(model="m", traffic={"2": 100}, generation=2))
+        assert it.fleet.table.routes["m"].split == ((2, 100),)
