@@ -1,8 +1,8 @@
-"""Calls of a gateway's HTTP endpoint that come through the controller: the console's, whose page may ask its own origin
-only.
+"""Calls of a gateway's HTTP endpoint that come through the controller: the console's, whose page may ask its own
+origin only.
 
-They travel by Ray Serve's handle, so that they find a gateway wherever it listens and whatever its TLS is. Few and small
-ones: the controller has other things to do.
+They travel by Ray Serve's handle, so that they find a gateway wherever it listens and whatever its TLS is. Few and
+small ones: the controller has other things to do.
 """
 
 from __future__ import annotations

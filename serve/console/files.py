@@ -1,7 +1,7 @@
 """The console's files over HTTP: what `make console` built, read once.
 
-They are the same for everybody and hold no secret, so that nobody needs a key for them. The page asks `/api` for all that
-it shows.
+They are the same for everybody and hold no secret, so that nobody needs a key for them. The page asks `/api` for all
+that it shows.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""The management port's HTTP interface: the console, and under `/api` state, plan, apply, rollouts, comparisons, versions,
-history and shutdown, JSON both ways; everything else is for the dialects whose management calls it takes.
+"""The management port's HTTP interface: the console, and under `/api` state, plan, apply, rollouts, comparisons,
+versions, history and shutdown, JSON both ways; everything else is for the dialects whose management calls it takes.
 
 Errors of `/api` are `{"error": text, "kind": name}` under the kind's status.
 """

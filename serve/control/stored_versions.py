@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from model_store.errors import ModelNotFound
 from model_store.manifest import Manifest
 from model_store.store import Store
 
@@ -13,8 +12,7 @@ LIMIT = 20
 def stored_manifests(store: Store, model: str, version: int | None = None, limit: int = LIMIT) -> list[Manifest]:
     """The newest `limit` versions, newest first, or only `version`; none of a model that was never converted. Blocks.
 
-    Raises `ModelNotFound` for a version that is not there, and for a name that no model can have; `IntegrityError` for
-    a damaged one, and `StoreError`.
+    Raises `ModelNotFound` for a version that is not there, `IntegrityError` for a damaged one, and `StoreError`.
     """
     if version is not None:
         return [store.manifest(model, version)]

@@ -1,7 +1,8 @@
 """The console over everything that a controller and a gateway do, without Ray: for browsers.
 
-`python -m tests.console.served FOLDER` serves models in all states and prints a line of JSON with the addresses; `--key`
-asks for keys, and knows none any more after SIGUSR1. It ends with its standard input. The metrics are recorded ones, counted on.
+`python -m tests.console.served FOLDER` serves models in all states and prints a line of JSON with the addresses;
+`--key` asks for keys, and knows none any more after SIGUSR1. It ends with its standard input. The metrics are recorded
+ones, counted on.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ from serve.routing import Router
 from tests.console.recorded_metrics import metrics_reply
 from tests.e2e.running import free_ports
 from tests.serve.administered import Administered, administered, converted
+from tests.serve.waiting import eventually
 
 QUICKSTART = Path(__file__).parents[2] / "examples" / "quickstart"
 CIFAR: dict[str, Any] = {
@@ -64,6 +66,7 @@ CIFAR: dict[str, Any] = {
 
 MAX_BODY_BYTES = 16 << 20
 LONGEST_NAME = "a-model-with-the-longest-name-that-there-can-be-" + "0123456789" * 15 + "ab"
+START_S = 90.0
 CALLS_S = 0.05
 
 
@@ -201,9 +204,7 @@ def _guard() -> tuple[Guard, dict[str, str]]:
 
 
 async def _settled(it: Administered) -> None:
-    async with asyncio.timeout(90):
-        while it.desired.gathered.progress or not it.dispatcher.loaded:
-            await asyncio.sleep(0.05)
+    await eventually(lambda: bool(it.dispatcher.loaded) and not it.desired.gathered.progress, START_S)
 
 
 async def _begin_rollout(it: Administered, folder: Path) -> None:
@@ -212,9 +213,7 @@ async def _begin_rollout(it: Administered, folder: Path) -> None:
         if model["name"] == "stepped":
             model |= {"source": str(folder / "2.onnx"), "rollout": {"steps": [10, 50, 100], "step_s": 3600}}
     await it.desired.apply(Config.model_validate(document))
-    async with asyncio.timeout(20):
-        while not it.desired.rollouts.told():
-            await asyncio.sleep(0.05)
+    await eventually(lambda: bool(it.desired.rollouts.under_way), START_S)
 
 
 async def _calls(it: Administered) -> None:

@@ -90,6 +90,6 @@ async def test_a_gateway_that_died_is_told_without_its_insides(caplog: pytest.Lo
     gateway.error = RuntimeError("the actor died: /secret/path")
     gateway.gate.set()
 
-    with caplog.at_level(logging.WARNING), pytest.raises(ModelNotReady, match="^no gateway answers; try again$"):
+    with caplog.at_level(logging.WARNING), pytest.raises(ModelNotReady, match=r"^no gateway answers; try again$"):
         await GatewayCalls(gateway).answer(CALL)
     assert caplog.messages == ["a call got no answer from a gateway: RuntimeError"]
