@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Coroutine
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -23,7 +24,9 @@ from model_store.errors import OnegateError
 from model_store.manifest import Manifest
 from model_store.store import Store
 from serve.access.audit import AuditedAdministration, AuditLog
+from serve.access.callers import Caller
 from serve.access.guard import guard_of
+from serve.access.key_calls import KeyCalls, NewKey
 from serve.access.stored_keys import StoredKeys
 from serve.caller import CALLER
 from serve.config import Config
@@ -118,14 +121,15 @@ class Controller:
             self._administration = AuditedAdministration(administration.answer, self._audit)
         self._planned = administration
         self._gateway_calls = GatewayCalls()
+        stored_keys = StoredKeys(store, self._take_over_keys)
+        self._key_calls = KeyCalls(store, stored_keys.look)
         self._guard = guard_of(access, settings.secret)
         loop = asyncio.get_running_loop()
         self._loops = []
         if self._guard is not None:
-            keys = StoredKeys(store, self._take_over_keys)
             # Before the first table: gateways would take one without keys for the newest.
-            await keys.look()
-            self._loops.append(loop.create_task(keys.follow()))
+            await stored_keys.look()
+            self._loops.append(loop.create_task(stored_keys.follow()))
         self._management = self._open_management(self._desired.config)
         self._loops += [
             loop.create_task(self._reconcile()),
@@ -218,6 +222,21 @@ class Controller:
     async def manifests(self, model: str, version: int | None, limit: int) -> list[Manifest]:
         """The newest versions of a model in the store, or that one; raises `ModelNotFound` and `IntegrityError`."""
         return await asyncio.to_thread(stored_manifests, self._desired.store, model, version, limit)
+
+    async def keys(self) -> list[dict[str, Any]]:
+        """All keys, without what is secret of them."""
+        return await self._key_calls.listed()
+
+    async def create_key(self, caller: Caller | None, asked: NewKey) -> dict[str, Any]:
+        """A new key, with its text; raises as `KeyCalls.create`."""
+        return await self._noted(f"CreateKey {asked.name}", self._key_calls.create(caller, asked))
+
+    async def revoke_key(self, caller: Caller | None, id: str) -> dict[str, Any]:
+        """Which keys are none any more; raises as `KeyCalls.revoke`."""
+        return await self._noted(f"RevokeKey {id}", self._key_calls.revoke(caller, id))
+
+    async def _noted(self, what: str, call: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:
+        return await (call if self._audit is None else self._audit.noted(what, (), call))
 
     async def hand_on(self, call: HandedCall) -> HttpReply:
         """What a gateway's endpoint answers."""

@@ -68,6 +68,9 @@ MANAGEMENT_ROUTES: Mapping[tuple[str, str], Need] = {
     ("GET", "/api/state"): Need.VIEW,
     ("GET", "/api/history"): Need.VIEW,
     ("GET", "/api/caller"): Need.NOTHING,
+    ("GET", "/api/keys"): Need.MANAGE,
+    ("POST", "/api/keys"): Need.MANAGE,
+    ("POST", "/api/keys/revoke"): Need.MANAGE,
     ("GET", "/api/models/{model}/comparison"): Need.VIEW,
     ("GET", "/api/models/{model}/versions"): Need.VIEW,
     ("POST", "/api/models/{model}/infer"): Need.INFER,
@@ -190,6 +193,16 @@ class Grants:
         if need is not Need.INFER and need is not Need.MODEL:
             return False
         return model in self._names or (bool(model) and model.startswith(self._prefixes))
+
+    def cover(self, scope: str) -> bool:
+        """Whether a caller with this scope alone may ask nothing that is refused here."""
+        kind, _, name = scope.partition(":")
+        if kind != "infer" or not name or self._infer_all:
+            needs = {"infer": Need.INFER, "view": Need.VIEW, "manage": Need.MANAGE, "metrics": Need.METRICS}
+            return needs.get(kind) in self._needs
+        if name.endswith("*"):
+            return name[:-1].startswith(self._prefixes)
+        return self.allow(Need.INFER, name)
 
     def allow_some(self, need: Need) -> bool:
         """As `allow`, for one model at least."""

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import click
 import msgspec
@@ -14,14 +12,13 @@ from rich.table import Table
 
 from model_store import access_keys
 from model_store.access_keys import AccessKey
-from model_store.errors import ConfigError, Conflict
 from model_store.store import Store
+from serve.access import key_ring
 from serve.commands.options import json_option, store_option
 from serve.commands.tables import console
 from serve.config_sections.rules import SCOPE_PATTERN, SCOPE_TEXT
 
 _UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
-_NAME = r"[A-Za-z0-9][A-Za-z0-9._@-]{0,99}"
 
 
 def _duration(text: str) -> timedelta:
@@ -38,8 +35,8 @@ def _scope(text: str) -> str:
 
 
 def _name(text: str) -> str:
-    if re.fullmatch(_NAME, text) is None:
-        raise click.BadParameter(f"expected letters, digits, '.', '_', '-' and '@', 100 at most, got {text!r:.80}")
+    if not key_ring.is_name(text):
+        raise click.BadParameter(f"expected {key_ring.NAME_TEXT}, got {text!r:.80}")
     return text
 
 
@@ -92,15 +89,8 @@ def create_command(
     Example:
       onegate keys create shop --scope infer:ranker --scope view --expires 90d --store ./store
     """
-    opened = Store.open(store)
-    ring = access_keys.newest(opened)
-    now = datetime.now(UTC)
-    if any(key.name == name and not key.has_expired(now) for key in ring.keys):
-        raise Conflict(f"there is a key {name!r} already; `onegate keys rotate {name}` gives it a new secret")
-    key, text = access_keys.make_key(
-        name, scopes, expires=now + expires if expires else None, rate_per_s=rate, concurrency=concurrency
-    )
-    access_keys.replace(opened, ring, (*_present(ring.keys, now), key))
+    end = datetime.now(UTC) + expires if expires else None
+    key, text = key_ring.create(Store.open(store), name, scopes, expires=end, rate_per_s=rate, concurrency=concurrency)
     _print_new(key, text, as_json)
 
 
@@ -116,7 +106,7 @@ def list_command(store: str, as_json: bool) -> None:
     """
     keys = access_keys.newest(Store(store)).keys
     if as_json:
-        click.echo(json.dumps([_described(key) for key in keys]))
+        click.echo(json.dumps([key_ring.described(key) for key in keys]))
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("NAME", "ID", "SCOPES", "CREATED", "EXPIRES", "RATE", "CONCURRENCY"):
@@ -139,13 +129,7 @@ def revoke_command(name: str, store: str, as_json: bool) -> None:
     Example:
       onegate keys revoke shop --store ./store
     """
-    opened = Store(store)
-    ring = access_keys.newest(opened)
-    gone = [key for key in ring.keys if name in (key.name, key.id)]
-    if not gone:
-        raise _unknown(name, ring.keys)
-    access_keys.replace(opened, ring, (key for key in ring.keys if key not in gone))
-    ids = [key.id for key in gone]
+    ids = key_ring.revoke(Store(store), name)
     click.echo(json.dumps({"revoked": ids}) if as_json else f"revoked {name}: {', '.join(ids)}")
 
 
@@ -168,7 +152,7 @@ def rotate_command(name: str, grace: timedelta, store: str, as_json: bool) -> No
     now = datetime.now(UTC)
     former = [key for key in ring.keys if key.name == name and not key.has_expired(now)]
     if not former:
-        raise _unknown(name, ring.keys)
+        raise key_ring.unknown(name, ring.keys)
     last = former[-1]
     expires = None
     if last.expires is not None:
@@ -178,45 +162,23 @@ def rotate_command(name: str, grace: timedelta, store: str, as_json: bool) -> No
         name, last.scopes, expires=expires, rate_per_s=last.rate_per_s, concurrency=last.concurrency
     )
     end = now + grace
-    kept = (_ending(each, end) if each in former else each for each in _present(ring.keys, now))
+    kept = (_ending(each, end) if each in former else each for each in key_ring.present(ring.keys, now))
     access_keys.replace(opened, ring, (*kept, key))
     _print_new(key, text, as_json)
     if not as_json:
         click.echo(f"the old key is valid until {end.isoformat(timespec='seconds')}")
 
 
-def _present(keys: Sequence[AccessKey], now: datetime) -> list[AccessKey]:
-    """Without those that have expired."""
-    return [key for key in keys if not key.has_expired(now)]
-
-
 def _ending(key: AccessKey, end: datetime) -> AccessKey:
     return key if key.has_expired(end) else msgspec.structs.replace(key, expires=end.isoformat())
 
 
-def _unknown(name: str, keys: Sequence[AccessKey]) -> ConfigError:
-    listed = ", ".join(sorted({key.name for key in keys})) or "none"
-    return ConfigError(f"the store has no key {name!r}; keys: {listed}")
-
-
 def _print_new(key: AccessKey, text: str, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps({**_described(key), "key": text}))
+        click.echo(json.dumps({**key_ring.described(key), "key": text}))
         return
     click.echo(text)
     click.echo(f"key {key.name!r} ({' '.join(key.scopes)}), {_until(key)}; it is shown this once", err=True)
-
-
-def _described(key: AccessKey) -> dict[str, Any]:
-    return {
-        "id": key.id,
-        "name": key.name,
-        "scopes": list(key.scopes),
-        "created": key.created,
-        "expires": key.expires,
-        "rate_per_s": key.rate_per_s,
-        "concurrency": key.concurrency,
-    }
 
 
 def _day(time: str) -> str:

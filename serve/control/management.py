@@ -18,7 +18,9 @@ import msgspec
 
 from model_store.errors import ERROR_KINDS, ConfigError, Forbidden, InternalError, InvalidInput, OnegateError
 from model_store.manifest import Manifest
+from serve.access.callers import Caller
 from serve.access.guard import Guard
+from serve.access.key_calls import NewKey, read_new_key, read_revoked
 from serve.access.scopes import route_need
 from serve.caller import CALLER, USER_HEADER, claimed_user
 from serve.config import Config, parse_config
@@ -76,6 +78,15 @@ class Authority(Protocol):
     async def manifests(self, model: str, version: int | None, limit: int) -> list[Manifest]:
         """The newest versions of a model in the store, or that one."""
 
+    async def keys(self) -> list[dict[str, Any]]:
+        """All keys, without what is secret of them."""
+
+    async def create_key(self, caller: Caller | None, asked: NewKey) -> dict[str, Any]:
+        """A new key, with its text."""
+
+    async def revoke_key(self, caller: Caller | None, id: str) -> dict[str, Any]:
+        """Which keys are none any more."""
+
     async def hand_on(self, call: HandedCall) -> HttpReply:
         """What a gateway's endpoint answers."""
 
@@ -106,6 +117,9 @@ class Management:
         self.routes: dict[tuple[str, str], Handler] = {
             ("GET", "/api/state"): self._state,
             ("GET", "/api/caller"): self._caller,
+            ("GET", "/api/keys"): self._keys,
+            ("POST", "/api/keys"): self._create_key,
+            ("POST", "/api/keys/revoke"): self._revoke_key,
             ("GET", "/api/models/{model}/versions"): self._versions,
             ("POST", "/api/models/{model}/infer"): self._infer,
             ("POST", "/api/models/{model}/predict"): self._predict,
@@ -180,6 +194,19 @@ class Management:
         if caller is None:
             return {"access": False, "name": "", "scopes": ["infer", "view", "manage", "metrics"]}
         return {"access": True, "name": caller.name, "scopes": list(caller.grants.scopes)}
+
+    async def _keys(self, model: str, request: HttpRequest, query: dict[str, list[str]]) -> Any:
+        return {"keys": await self._authority.keys()}
+
+    async def _create_key(self, model: str, request: HttpRequest, query: dict[str, list[str]]) -> Any:
+        made = await self._authority.create_key(request.caller, read_new_key(request.body))
+        reply = _reply(200, made)
+        # It is told this once, and kept nowhere.
+        reply.headers = [*reply.headers, ("cache-control", "no-store")]
+        return reply
+
+    async def _revoke_key(self, model: str, request: HttpRequest, query: dict[str, list[str]]) -> Any:
+        return await self._authority.revoke_key(request.caller, read_revoked(request.body))
 
     async def _comparison(self, model: str, request: HttpRequest, query: dict[str, list[str]]) -> Any:
         return self._authority.comparison(model)

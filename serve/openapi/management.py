@@ -42,6 +42,16 @@ SCHEMAS: dict[str, Schema] = {
     "ChangedModels": object_of(
         {"generation": {"type": "integer"}, "models": list_of({"type": "object"})}, ["generation", "models"]
     ),
+    "NewKey": object_of(
+        {
+            "name": TEXT,
+            "scopes": list_of(TEXT),
+            "lifetime_s": {"type": ["integer", "null"]},
+            "rate_per_s": {"type": ["number", "null"]},
+            "concurrency": {"type": ["integer", "null"]},
+        },
+        ["name", "scopes"],
+    ),
     "StoredVersions": object_of({"model": TEXT, "versions": list_of({"type": "object"})}, ["model", "versions"]),
     "History": object_of(
         {
@@ -77,6 +87,31 @@ def management_paths() -> Paths:
                     "Who asks: whether credentials are looked at, and the scopes of these",
                     {200: answer("The caller.", json_of(caller))},
                     _ERRORS,
+                )
+            },
+            "/api/keys": {
+                "get": operation(
+                    "The keys of callers, without what is secret of them",
+                    {200: answer("All keys.", json_of(object_of({"keys": list_of({"type": "object"})}, ["keys"])))},
+                    _ERRORS,
+                ),
+                "post": operation(
+                    "Make a key, with no more than the caller's own may",
+                    {200: answer("The key, with its text, which is told this once.", json_of({"type": "object"}))},
+                    _ERRORS,
+                    request=body(json_of(ref("NewKey"))),
+                ),
+            },
+            "/api/keys/revoke": {
+                "post": operation(
+                    "Revoke a key",
+                    {
+                        200: answer(
+                            "What is no key any more.", json_of(object_of({"revoked": list_of(TEXT)}, ["revoked"]))
+                        )
+                    },
+                    _ERRORS,
+                    request=body(json_of(object_of({"id": TEXT}, ["id"]))),
                 )
             },
             "/api/models/{model}/versions": {

@@ -10,6 +10,7 @@ const PAGES = {
   failures: "#/failures",
   load: "#/load",
   history: "#/history",
+  keys: "#/keys",
   shared: "#/models/shared",
   broken: "#/models/broken",
   longest: `#/models/${ADDRESSES.longest}`,

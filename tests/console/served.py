@@ -20,9 +20,13 @@ from typing import Any
 
 import numpy as np
 
-from model_store.access_keys import make_key
 from model_store.manifest import Manifest
+from model_store.store import Store
+from serve.access import key_ring
+from serve.access.callers import Caller
 from serve.access.guard import Guard
+from serve.access.key_calls import KeyCalls, NewKey
+from serve.access.stored_keys import StoredKeys
 from serve.config import Config
 from serve.config_sections.access import AccessConfig
 from serve.control.desired import Change
@@ -73,10 +77,11 @@ CALLS_S = 0.05
 class Authority:
     """What the controller is to its management port, over desired state in this process."""
 
-    def __init__(self, it: Administered, door: HttpFrontDoor) -> None:
+    def __init__(self, it: Administered, door: HttpFrontDoor, keys: StoredKeys) -> None:
         self._it = it
         self._door = door
         self._observatory = Observatory()
+        self._keys = KeyCalls(it.store, keys.look)
         self.guarding = Guarding(it.desired, it.administration.answer, self._observatory.total)
 
     async def observe(self) -> None:
@@ -115,6 +120,15 @@ class Authority:
 
     async def manifests(self, model: str, version: int | None, limit: int) -> list[Manifest]:
         return await asyncio.to_thread(stored_manifests, self._it.store, model, version, limit)
+
+    async def keys(self) -> list[dict[str, Any]]:
+        return await self._keys.listed()
+
+    async def create_key(self, caller: Caller | None, asked: NewKey) -> dict[str, Any]:
+        return await self._keys.create(caller, asked)
+
+    async def revoke_key(self, caller: Caller | None, id: str) -> dict[str, Any]:
+        return await self._keys.revoke(caller, id)
 
     async def hand_on(self, call: HandedCall) -> HttpReply:
         return await answered(self._door, call)
@@ -174,9 +188,11 @@ async def serve(folder: Path, crowd: int, with_keys: bool) -> None:
     gateway = {"http_port": http, "grpc_port": grpc, "management_port": port}
     async with AsyncExitStack() as stack:
         it = await stack.enter_async_context(administered(folder, *listed, gateway=gateway))
-        guard, said = _guard() if with_keys else (None, {})
+        guard, said = _guard(it.store) if with_keys else (None, {})
+        keys = StoredKeys(it.store, lambda found: None if guard is None else guard.take_over(found))
+        await keys.look()
         door = HttpFrontDoor(http_dialects("torchserve"), it.dispatcher.answer, MAX_BODY_BYTES, guard=guard)
-        authority = Authority(it, door)
+        authority = Authority(it, door, keys)
         managed = HttpFrontDoor(management_dialects("torchserve"), authority.answer, MAX_BODY_BYTES, guard=guard)
         listener = HttpListener(WithMetrics(authority, managed, guard), "127.0.0.1", port)
         listener.start()
@@ -193,14 +209,10 @@ async def serve(folder: Path, crowd: int, with_keys: bool) -> None:
                 loop.cancel()
 
 
-def _guard() -> tuple[Guard, dict[str, str]]:
-    guard = Guard(AccessConfig(anonymous=[]), "the-secret-of-the-cluster")
-    made = {
-        "key": make_key("ada", ("view", "manage", "infer", "metrics")),
-        "viewer": make_key("grace", ("view",)),
-    }
-    guard.take_over([key for key, _ in made.values()])
-    return guard, {name: text for name, (_, text) in made.items()}
+def _guard(store: Store) -> tuple[Guard, dict[str, str]]:
+    scopes = {"key": ("ada", ("view", "manage", "infer", "metrics")), "viewer": ("grace", ("view",))}
+    said = {word: key_ring.create(store, name, allowed)[1] for word, (name, allowed) in scopes.items()}
+    return Guard(AccessConfig(anonymous=[])), said
 
 
 async def _settled(it: Administered) -> None:

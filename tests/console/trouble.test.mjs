@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { ADDRESSES, browser, opened, overflow, pictured, violations } from "./browser.mjs";
 
-const REFUSED = [/40[13] \(/];
+const REFUSED = [/40[013] \(/];
 const AWAY = [/ERR_/];
 
 let running;
@@ -58,6 +58,33 @@ test("a key that only views sees models, and neither figures nor buttons that ch
   await page.getByText("No metrics: the key lacks the scope “metrics”.").waitFor();
   await at("#/models/shared/try");
   await page.getByText("a key with the scope “infer:shared” is needed").waitFor();
+  await close();
+});
+
+test("a key is made, shown once, used, and revoked", async () => {
+  const { page, at, close } = await signedIn(ADDRESSES.key);
+  await at("#/keys");
+  await page.getByRole("textbox", { name: "Name" }).fill("shop");
+  await page.getByRole("textbox", { name: /^Scopes/ }).fill("view");
+  await page.getByRole("button", { name: "Make the key" }).click();
+  const text = await page.getByText(/shown this once/).locator("code").innerText();
+  assert.match(text, /^og_/);
+  assert.deepEqual(await violations(page), []);
+  const state = () => fetch(`${ADDRESSES.management}/api/state`, { headers: { authorization: `Bearer ${text}` } });
+  assert.equal((await state()).status, 200);
+
+  await page.reload();
+  await page.getByRole("button", { name: /^Revoke … shop/ }).waitFor();
+  assert.equal(await page.getByText(text).count(), 0);
+  await pictured(page, "keys-light");
+  await page.getByRole("button", { name: /^Revoke … shop/ }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Revoke it" }).click();
+  await page.getByText("The key shop is revoked.").waitFor();
+  assert.equal((await state()).status, 401);
+  await page.getByRole("textbox", { name: "Name" }).fill("more");
+  await page.getByRole("textbox", { name: /^Scopes/ }).fill("everything");
+  await page.getByRole("button", { name: "Make the key" }).click();
+  await page.getByText("scopes: expected infer").waitFor();
   await close();
 });
 

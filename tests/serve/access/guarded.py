@@ -14,7 +14,9 @@ from typing import Any
 from model_store.access_keys import AccessKey, make_key
 from model_store.errors import Unsupported
 from model_store.manifest import Manifest
+from serve.access.callers import Caller
 from serve.access.guard import Guard
+from serve.access.key_calls import NewKey
 from serve.config import Config
 from serve.config_sections.access import AccessConfig
 from serve.control.desired import Change
@@ -55,6 +57,15 @@ class Nobody:
         raise Unsupported(REACHED)
 
     async def manifests(self, model: str, version: int | None, limit: int) -> list[Manifest]:
+        raise Unsupported(REACHED)
+
+    async def keys(self) -> list[dict[str, Any]]:
+        raise Unsupported(REACHED)
+
+    async def create_key(self, caller: Caller | None, asked: NewKey) -> dict[str, Any]:
+        raise Unsupported(REACHED)
+
+    async def revoke_key(self, caller: Caller | None, id: str) -> dict[str, Any]:
         raise Unsupported(REACHED)
 
     async def hand_on(self, call: HandedCall) -> HttpReply:

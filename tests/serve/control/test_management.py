@@ -13,6 +13,8 @@ import pytest
 
 from model_store.errors import ConfigError, Conflict, Forbidden, InternalError, ModelNotFound, ModelNotReady
 from model_store.manifest import Manifest
+from serve.access.callers import Caller
+from serve.access.key_calls import NewKey
 from serve.caller import CALLER
 from serve.config import Config
 from serve.control.desired import Change
@@ -92,6 +94,15 @@ class Desired:
     async def manifests(self, model: str, version: int | None, limit: int) -> list[Manifest]:
         self.listings.append((model, version, limit))
         return [manifest(model, version or 1)]
+
+    async def keys(self) -> list[dict[str, Any]]:
+        return [{"name": "shop"}]
+
+    async def create_key(self, caller: Caller | None, asked: NewKey) -> dict[str, Any]:
+        return {"name": asked.name, "key": "og_a_b"}
+
+    async def revoke_key(self, caller: Caller | None, id: str) -> dict[str, Any]:
+        return {"revoked": [id]}
 
     async def hand_on(self, call: HandedCall) -> HttpReply:
         self._refuse()

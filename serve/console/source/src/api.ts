@@ -1,6 +1,6 @@
 /** Calls of the management port. The page asks its own origin and no other. */
 
-import type { Caller, Comparison, History, Manifest, Plan, State } from "./documents";
+import type { AccessKey, Caller, Comparison, History, Manifest, NewKey, Plan, State } from "./documents";
 import { currentKey } from "./session";
 
 /** What the port answers with an error; `status` is 0 where nobody answered at all. */
@@ -121,6 +121,9 @@ export const api = {
   plan: (call: PlannedCall) => json<Plan>(call.method, `${call.path}?plan=true`, call.document),
   apply: (call: PlannedCall, generation: number) =>
     json<{ generation: number }>(call.method, `${call.path}?generation=${generation}`, call.document, CHANGE_MS),
+  keys: () => json<{ keys: AccessKey[] }>("GET", "/api/keys"),
+  createKey: (asked: NewKey) => json<AccessKey & { key: string }>("POST", "/api/keys", asked),
+  revokeKey: (id: string) => json<{ revoked: string[] }>("POST", "/api/keys/revoke", { id }),
   /** Prepares a model again; answered when it can be called. */
   load: (model: string) =>
     ask("POST", `/v2/repository/models/${encodeURIComponent(model)}/load`, "{}", "application/json", CHANGE_MS),

@@ -9,6 +9,7 @@ import { useLive, type Live } from "./live";
 import { Login } from "./login";
 import { FailuresPage } from "./pages/failures";
 import { HistoryPage } from "./pages/history";
+import { KeysPage } from "./pages/keys";
 import { LoadPage } from "./pages/load";
 import { ModelPage } from "./pages/model";
 import { ModelsPage } from "./pages/models";
@@ -99,6 +100,8 @@ function Page({ route }: { route: Route }): JSX.Element {
       return <LoadPage />;
     case "history":
       return <HistoryPage />;
+    case "keys":
+      return <KeysPage />;
     default:
       return (
         <>
@@ -117,6 +120,7 @@ const LINKS: [string, string, Route["page"][]][] = [
   ["#/failures", "Failures", ["failures"]],
   ["#/load", "Load", ["load"]],
   ["#/history", "History", ["history"]],
+  ["#/keys", "Keys", ["keys"]],
 ];
 
 function Header({

@@ -66,6 +66,22 @@ export interface Caller {
   scopes: string[];
 }
 
+export interface AccessKey {
+  id: string;
+  name: string;
+  scopes: string[];
+  created: string;
+  expires: string | null;
+  rate_per_s: number | null;
+  concurrency: number | null;
+}
+
+export interface NewKey {
+  name: string;
+  scopes: string[];
+  lifetime_s: number | null;
+}
+
 export interface Difference {
   path: string;
   old: unknown;
