@@ -28,6 +28,10 @@ ANSWER_S = 60.0
 _RETRY_S = 1.0
 
 
+INERT = (("content-security-policy", "sandbox; default-src 'none'"), ("x-content-type-options", "nosniff"))
+"""A handler answers what it likes, a page with scripts too, which must not run as if it were the management port's."""
+
+
 class HandedCall(msgspec.Struct, frozen=True):
     """A whole HTTP request, as data; `headers` have lower-case names."""
 
@@ -81,4 +85,4 @@ async def answered(door: HttpApplication, call: HandedCall) -> HttpReply:
         reply = door.refuse(request, error)
     else:
         reply = await door.answer(request)
-    return HttpReply(reply.status, b"".join((reply.body, *reply.tail)), list(reply.headers))
+    return HttpReply(reply.status, b"".join((reply.body, *reply.tail)), [*reply.headers, *INERT])

@@ -25,6 +25,7 @@ class StoredKeys:
         self._on_change = on_change
         self._number = -1
         self._failing = False
+        self._turn = asyncio.Lock()
 
     async def follow(self) -> None:
         """Looks again and again."""
@@ -33,16 +34,20 @@ class StoredKeys:
             await asyncio.sleep(LOOK_S)
 
     async def look(self) -> None:
-        """Looks once, in a thread."""
+        """Looks once, in a thread; looks take turns, so that none tells of an older ring than the one before."""
         try:
-            number = await asyncio.to_thread(access_keys.newest_number, self._store)
-            if number != self._number:
-                ring = await asyncio.to_thread(access_keys.newest, self._store)
-                self._number = ring.number
-                self._on_change(ring.keys)
+            async with self._turn:
+                await self._look()
         except StoreError as error:
             if not self._failing:
                 log.warning("keys stay what they were: %s", error.message)
             self._failing = True
         else:
             self._failing = False
+
+    async def _look(self) -> None:
+        number = await asyncio.to_thread(access_keys.newest_number, self._store)
+        if number != self._number:
+            ring = await asyncio.to_thread(access_keys.newest, self._store)
+            self._number = ring.number
+            self._on_change(ring.keys)

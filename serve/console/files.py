@@ -80,7 +80,7 @@ class _File(msgspec.Struct, frozen=True):
 
 
 class ConsoleFiles:
-    """Answers for `/` and what is under `/console/`."""
+    """Answers for `/` and what is under `/console/`, with the files of `folder`; with none where that is not there."""
 
     def __init__(self, folder: Traversable | None = None) -> None:
         self._files: Mapping[str, _File] = _read(folder or files("serve.console") / "dist")
@@ -101,6 +101,9 @@ class ConsoleFiles:
 
 def _read(folder: Traversable) -> dict[str, _File]:
     found: dict[str, _File] = {}
+    if not folder.is_dir():
+        # A controller does not stay away for want of a page.
+        return found
     for path, entry in _walked(folder, ""):
         content_type = _TYPES.get(path.rpartition(".")[2])
         if content_type is None:

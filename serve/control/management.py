@@ -7,7 +7,7 @@ Errors of `/api` are `{"error": text, "kind": name}` under the kind's status.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -16,25 +16,22 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
-from model_store.errors import ERROR_KINDS, ConfigError, Forbidden, InternalError, InvalidInput, OnegateError
-from model_store.manifest import Manifest
-from serve.access.callers import Caller
+from model_store.errors import ERROR_KINDS, ConfigError, Forbidden, InternalError, OnegateError
 from serve.access.guard import Guard
-from serve.access.key_calls import NewKey, read_new_key, read_revoked
 from serve.access.scopes import route_need
 from serve.caller import CALLER, USER_HEADER, claimed_user
 from serve.config import Config, parse_config
 from serve.console.files import ConsoleFiles
+from serve.control.console_routes import ConsoleAuthority, console_routes
 from serve.control.desired import Change
 from serve.control.history import LIMIT, History
+from serve.control.management_routes import Handler, json_reply, whole_number
 from serve.control.planned_edits import Plannable
-from serve.control.stored_versions import LIMIT as VERSIONS_LIMIT
 from serve.dialects.base import HttpReply, HttpRequest, own_error
 from serve.errors import presentable
 from serve.front_doors.cors import is_of_own_page
 from serve.front_doors.http import challenge
 from serve.front_doors.http_connection import HttpApplication
-from serve.handed_calls import HandedCall
 from serve.in_place import InPlace, InPlaceBytes
 from serve.management_paths import route_of
 from serve.operations import ModelList, Operation
@@ -43,15 +40,8 @@ from serve.rollouts.calls import MODEL_CALLS
 MAX_CONFIG_BYTES = 8 * 1024 * 1024
 """Of any body under `/api`."""
 
-HANDED_HEADERS = (
-    *("authorization", "x-api-key"),
-    *("content-type", "content-encoding", "accept", "inference-header-content-length"),
-)
 
-_JSON = [("content-type", "application/json")]
-
-
-class Authority(Protocol):
+class Authority(ConsoleAuthority, Protocol):
     """What the management port asks of the controller."""
 
     def state(self) -> dict[str, Any]:
@@ -75,28 +65,8 @@ class Authority(Protocol):
     async def history(self, model: str | None, limit: int) -> History:
         """Who changed what."""
 
-    async def manifests(self, model: str, version: int | None, limit: int) -> list[Manifest]:
-        """The newest versions of a model in the store, or that one."""
-
-    async def keys(self) -> list[dict[str, Any]]:
-        """All keys, without what is secret of them."""
-
-    async def create_key(self, caller: Caller | None, asked: NewKey) -> dict[str, Any]:
-        """A new key, with its text."""
-
-    async def revoke_key(self, caller: Caller | None, id: str) -> dict[str, Any]:
-        """Which keys are none any more."""
-
-    async def hand_on(self, call: HandedCall) -> HttpReply:
-        """What a gateway's endpoint answers."""
-
     def request_shutdown(self) -> None:
         """Ends the gateway."""
-
-
-Handler = Callable[[str, HttpRequest, dict[str, list[str]]], Awaitable[Any]]
-"""Takes the model that the path names, empty where it names none, the request and its query. What it returns is told as
-JSON, but for a reply that is one already."""
 
 
 class Management:
@@ -116,18 +86,12 @@ class Management:
         self._guard = guard
         self.routes: dict[tuple[str, str], Handler] = {
             ("GET", "/api/state"): self._state,
-            ("GET", "/api/caller"): self._caller,
-            ("GET", "/api/keys"): self._keys,
-            ("POST", "/api/keys"): self._create_key,
-            ("POST", "/api/keys/revoke"): self._revoke_key,
-            ("GET", "/api/models/{model}/versions"): self._versions,
-            ("POST", "/api/models/{model}/infer"): self._infer,
-            ("POST", "/api/models/{model}/predict"): self._predict,
             ("GET", "/api/models/{model}/comparison"): self._comparison,
             ("PUT", "/api/config"): self._config,
             ("GET", "/api/history"): self._history,
             ("POST", "/api/shutdown"): self._shutdown,
             **{route: partial(self._change, decode) for route, decode in MODEL_CALLS.items()},
+            **console_routes(authority),
         }
 
     def admit(self, request: HttpRequest, under_way: int) -> int:
@@ -164,7 +128,9 @@ class Management:
         handler = self.routes.get((request.method, route))
         if handler is None:
             known = any(route == path for _, path in self.routes)
-            return _reply(405, {"error": "Method Not Allowed"}) if known else _reply(404, {"error": "Not Found"})
+            return (
+                json_reply(405, {"error": "Method Not Allowed"}) if known else json_reply(404, {"error": "Not Found"})
+            )
         caller = request.caller
         CALLER.set((caller and caller.name) or claimed_user(request.header(USER_HEADER)))
         try:
@@ -173,7 +139,7 @@ class Management:
                 self._guard.require(caller, *route_need(request.method, request.path))
             with nullcontext() if caller is None or caller.limits is None else caller.limits:
                 answer = await handler(model, request, parse_qs(request.query))
-                return answer if isinstance(answer, HttpReply) else _reply(200, answer)
+                return answer if isinstance(answer, HttpReply) else json_reply(200, answer)
         except Exception as error:
             return self.refuse(request, error)
 
@@ -189,42 +155,8 @@ class Management:
     async def _state(self, model: str, request: HttpRequest, query: dict[str, list[str]]) -> Any:
         return self._authority.state()
 
-    async def _caller(self, model: str, request: HttpRequest, query: dict[str, list[str]]) -> Any:
-        caller = request.caller
-        if caller is None:
-            return {"access": False, "name": "", "scopes": ["infer", "view", "manage", "metrics"]}
-        return {"access": True, "name": caller.name, "scopes": list(caller.grants.scopes)}
-
-    async def _keys(self, model: str, request: HttpRequest, query: dict[str, list[str]]) -> Any:
-        return {"keys": await self._authority.keys()}
-
-    async def _create_key(self, model: str, request: HttpRequest, query: dict[str, list[str]]) -> Any:
-        made = await self._authority.create_key(request.caller, read_new_key(request.body))
-        reply = _reply(200, made)
-        # It is told this once, and kept nowhere.
-        reply.headers = [*reply.headers, ("cache-control", "no-store")]
-        return reply
-
-    async def _revoke_key(self, model: str, request: HttpRequest, query: dict[str, list[str]]) -> Any:
-        return await self._authority.revoke_key(request.caller, read_revoked(request.body))
-
     async def _comparison(self, model: str, request: HttpRequest, query: dict[str, list[str]]) -> Any:
         return self._authority.comparison(model)
-
-    async def _versions(self, model: str, request: HttpRequest, query: dict[str, list[str]]) -> Any:
-        limit = _number(query, "limit")
-        number = _number(query, "version")
-        found = await self._authority.manifests(model, number, VERSIONS_LIMIT if limit is None else limit)
-        return {"model": model, "versions": found}
-
-    async def _infer(self, model: str, request: HttpRequest, query: dict[str, list[str]]) -> Any:
-        version = query.get("version", [""])[-1]
-        path = f"/v2/models/{model}" + (f"/versions/{version}" if version else "") + "/infer"
-        return await self._authority.hand_on(_handed(request, path))
-
-    async def _predict(self, model: str, request: HttpRequest, query: dict[str, list[str]]) -> Any:
-        version = query.get("version", [""])[-1]
-        return await self._authority.hand_on(_handed(request, f"/predict/{model}" + (f"/{version}" if version else "")))
 
     async def _config(self, model: str, request: HttpRequest, query: dict[str, list[str]]) -> Any:
         try:
@@ -232,7 +164,7 @@ class Management:
         except UnicodeDecodeError as error:
             raise ConfigError(f"the config is not UTF-8 text: {error.reason}") from error
         config = parse_config(text, "the config sent", Path("/"))
-        generation = _number(query, "generation")
+        generation = whole_number(query, "generation")
         if _only_plans(query):
             # From before the plan: what comes while it is made is not in it.
             made_from = self._generation()
@@ -251,14 +183,14 @@ class Management:
             made_from = self._generation()
             changes = await self._authority.plan_change(operation)
             return {"applied": False, "changes": changes, "generation": made_from}
-        planned_from = _number(query, "generation")
+        planned_from = whole_number(query, "generation")
         if planned_from is not None:
             operation = msgspec.structs.replace(operation, generation=planned_from)
         changed = await self._authority.change(operation)
         return {"generation": self._generation(), "models": changed.models}
 
     async def _history(self, model: str, request: HttpRequest, query: dict[str, list[str]]) -> Any:
-        limit = _number(query, "limit")
+        limit = whole_number(query, "limit")
         return await self._authority.history(query.get("model", [None])[-1], LIMIT if limit is None else limit)
 
     async def _shutdown(self, model: str, request: HttpRequest, query: dict[str, list[str]]) -> Any:
@@ -270,27 +202,8 @@ def _only_plans(query: dict[str, list[str]]) -> bool:
     return query.get("plan", ["false"])[-1] == "true"
 
 
-def _handed(request: HttpRequest, path: str) -> HandedCall:
-    """With the headers that say who calls and what the body is; the rest is between the caller and this port."""
-    told = {name: request.header(name) for name in HANDED_HEADERS}
-    return HandedCall(request.method, path, request.body, {name: text for name, text in told.items() if text})
-
-
-def _number(query: dict[str, list[str]], name: str) -> int | None:
-    text = query.get(name, [""])[-1]
-    if not text:
-        return None
-    if not (text.isascii() and text.isdigit() and len(text) < 19):
-        raise InvalidInput(f"{name}: expected a whole number, got {text!r:.40}")
-    return int(text)
-
-
 def _is_own(request: HttpRequest) -> bool:
     return request.path[1:].partition("/")[0] == "api"
-
-
-def _reply(status: int, answer: Any) -> HttpReply:
-    return HttpReply(status, msgspec.json.encode(answer), _JSON)
 
 
 def _refuse_foreign(request: HttpRequest) -> None:

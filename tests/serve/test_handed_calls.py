@@ -58,6 +58,17 @@ async def test_an_error_is_answered_as_the_dialect_tells_it() -> None:
     assert "absent" in json.loads(reply.body)["error"]
 
 
+async def test_a_page_that_a_handler_answers_can_do_nothing(tmp_path: Path, free_port: int) -> None:
+    page = HandedCall("POST", "/predict/echo", b"<script>alert(1)</script>", {"content-type": "text/html"})
+    async with serving(tmp_path, free_port, http_dialects("torchserve")) as dispatcher:
+        door = HttpFrontDoor(http_dialects("torchserve"), dispatcher.answer, 1000)
+        reply = await answered(door, page)
+
+    assert (reply.body, dict(reply.headers)["content-type"]) == (page.body, "text/html")
+    assert dict(reply.headers)["content-security-policy"] == "sandbox; default-src 'none'"
+    assert dict(reply.headers)["x-content-type-options"] == "nosniff"
+
+
 async def test_the_gateway_s_guard_has_the_last_word() -> None:
     guard = Guard(AccessConfig(anonymous=[]))
     guard.take_over(())

@@ -79,6 +79,10 @@ def test_what_is_no_file_of_the_page_is_not_found(console: ConsoleFiles, path: s
     assert get(console, path).status == 404
 
 
+def test_without_files_there_is_no_page_and_no_harm(tmp_path: Path) -> None:
+    assert get(ConsoleFiles(tmp_path / "absent"), "/").status == 404
+
+
 def test_files_are_only_read(console: ConsoleFiles) -> None:
     reply = get(console, "/console/index.html", "PUT")
     assert (reply.status, header(reply, "allow")) == (405, "GET, HEAD")

@@ -18,6 +18,11 @@ export class Refused extends Error {
     return this.status === 401;
   }
 
+  /** Whether the same call may well be answered a little later. */
+  get passes(): boolean {
+    return this.status === 0 || this.status === 429 || this.status >= 500;
+  }
+
   /** Whether nobody was there to answer. */
   get isAway(): boolean {
     return this.status === 0;

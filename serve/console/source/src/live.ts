@@ -15,13 +15,14 @@ export interface Live<T> {
 }
 
 const LONGEST_WAIT_MS = 15_000;
+const RETRY_MS = 2000;
 
 /** How long to wait after so many failures on end. */
 export const waitAfter = (failures: number, everyMs: number): number =>
   Math.min(LONGEST_WAIT_MS, everyMs * 2 ** Math.min(failures, 10));
 
 /**
- * Asks `read` every `everyMs`, once where that is null, less often while it fails, and not while the page is hidden.
+ * Asks `read` every `everyMs`, until there is an answer where that is null, less often while it fails, and not while the page is hidden.
  * Another `name` is another thing: what was known is dropped.
  */
 export function useLive<T>(name: string, read: () => Promise<T>, everyMs: number | null): Live<T> {
@@ -52,7 +53,7 @@ export function useLive<T>(name: string, read: () => Promise<T>, everyMs: number
         const told = error;
         setKnown((before) => ({ ...(before.name === name ? before : { value: null, at: null }), name, error: told }));
       }
-      const period = everyMs ?? (error?.isAway ? 2000 : null);
+      const period = everyMs ?? (error?.passes ? RETRY_MS : null);
       if (period !== null && !document.hidden && !error?.needsKey) timer = setTimeout(look, waitAfter(failures, period));
     };
     const onVisible = (): void => {
