@@ -82,12 +82,14 @@ class KeyCalls:
 
 def read_new_key(body: bytes) -> NewKey:
     """What a body asks for; raises `InvalidInput`."""
-    return _decoded(body, NewKey, "name, scopes and perhaps lifetime_s, rate_per_s, concurrency")
+    asked: NewKey = _decoded(body, NewKey, "name, scopes and perhaps lifetime_s, rate_per_s, concurrency")
+    return asked
 
 
 def read_revoked(body: bytes) -> str:
     """The id in a body; raises `InvalidInput`."""
-    return _decoded(body, _Revoked, 'the key to revoke, as {"id": "66b20c0f3d97"}').id
+    asked: _Revoked = _decoded(body, _Revoked, 'the key to revoke, as {"id": "66b20c0f3d97"}')
+    return asked.id
 
 
 def _decoded(body: bytes, kind: type[Any], expected: str) -> Any:
