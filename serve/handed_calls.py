@@ -12,7 +12,6 @@ import logging
 from typing import Any
 
 import msgspec
-from ray import serve
 
 from model_store.errors import DeadlineExceeded, ModelNotReady, Overloaded
 from serve.control.gateways import GATEWAY_APP, GATEWAY_DEPLOYMENT
@@ -61,7 +60,10 @@ class GatewayCalls:
         self._under_way += 1
         try:
             if self._handle is None:
-                # Late: gateways start after the controller.
+                # Late: gateways start after the controller, and who imports this for its types alone must not bring Ray in,
+                # which reads its settings then.
+                from ray import serve
+
                 self._handle = serve.get_deployment_handle(GATEWAY_DEPLOYMENT, GATEWAY_APP)
             async with asyncio.timeout(self._answer_s):
                 reply = await self._handle.answer_handed.remote(call)

@@ -7,7 +7,7 @@ import { ChangeDialog, type PlannedChange } from "../change_dialog";
 import { may, useConsole } from "../context";
 import type { VersionRow } from "../documents";
 import { useLive } from "../live";
-import { Answered, Section, StateBadge, Tag, Trouble, Wide } from "../parts";
+import { Answered, Section, StateBadge, Tag, Wide } from "../parts";
 import { toVersion } from "../routes";
 import { figure } from "../words";
 import { LabelEditor } from "./labels";
@@ -77,27 +77,23 @@ function Failures({ model, rows, mayManage }: { model: string; rows: VersionRow[
 export function LoadAgain({ model }: { model: string }): JSX.Element {
   const { say, refresh } = useConsole();
   const [busy, setBusy] = useState(false);
-  const [error, setError] = useState<Refused | null>(null);
   const load = async (): Promise<void> => {
     setBusy(true);
-    setError(null);
     try {
       await api.load(model);
       say(`${model} was prepared again.`);
     } catch (raised) {
-      setError(raised instanceof Refused ? raised : new Refused(0, "", String(raised)));
+      // Said, and not shown here: while it was tried nothing failed, and this button was not there.
+      say(`${model} still fails: ${raised instanceof Refused ? raised.message : String(raised)}`);
     } finally {
       setBusy(false);
       refresh();
     }
   };
   return (
-    <>
-      {error !== null && <Trouble error={error} />}
-      <button type="button" onClick={load} disabled={busy} aria-label={`${busy ? "Trying …" : "Try again"}: ${model}`}>
-        {busy ? "Trying …" : "Try again"}
-      </button>
-    </>
+    <button type="button" onClick={load} disabled={busy} aria-label={`${busy ? "Trying …" : "Try again"}: ${model}`}>
+      {busy ? "Trying …" : "Try again"}
+    </button>
   );
 }
 
