@@ -155,6 +155,14 @@ def test_importing_loads_no_framework(module: str) -> None:
     assert set(done.stdout.split()) & FRAMEWORKS == set()
 
 
+def test_importing_the_commands_does_not_load_ray() -> None:
+    # It reads its settings when it is loaded, and `up` sets some before.
+    commands = ", ".join(f"serve.commands.{file.stem}" for file in modules("serve/commands") if file.stem != "__init__")
+    code = f"import sys, serve.cli, {commands}; print('ray' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
 @pytest.mark.parametrize("package", ["serve", "converters", "model_store"])
 def test_importing_a_package_imports_none_of_its_modules(package: str) -> None:
     code = f"import sys, {package}; print([name for name in sys.modules if name.startswith('{package}.')])"
