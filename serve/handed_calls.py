@@ -60,8 +60,8 @@ class GatewayCalls:
         self._under_way += 1
         try:
             if self._handle is None:
-                # Late: gateways start after the controller, and who imports this for its types alone must not bring Ray in,
-                # which reads its settings then.
+                # Late: gateways start after the controller, and commands, which import this for its types, set Ray up
+                # before they load it.
                 from ray import serve
 
                 self._handle = serve.get_deployment_handle(GATEWAY_DEPLOYMENT, GATEWAY_APP)
