@@ -22,13 +22,16 @@ from serve.access import key_ring
 from serve.access.callers import Caller
 from serve.config_sections.rules import SCOPE_PATTERN, SCOPE_TEXT
 
+Word = Annotated[str, msgspec.Meta(max_length=100)]
+"""Short enough for the audit log, whatever is asked."""
+
 MOST_LIFETIME_S = 10 * 366 * 24 * 3600
 
 
 class NewKey(msgspec.Struct, forbid_unknown_fields=True):
     """What is asked for. None is no limit, and no end."""
 
-    name: str
+    name: Word
     scopes: Annotated[list[str], msgspec.Meta(min_length=1, max_length=100)]
     lifetime_s: Annotated[int, msgspec.Meta(gt=0, le=MOST_LIFETIME_S)] | None = None
     rate_per_s: Annotated[float, msgspec.Meta(gt=0, le=1e6)] | None = None
@@ -36,7 +39,7 @@ class NewKey(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _Revoked(msgspec.Struct, forbid_unknown_fields=True):
-    id: str
+    id: Word
 
 
 class KeyCalls:

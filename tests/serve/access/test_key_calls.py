@@ -128,6 +128,7 @@ async def test_words_that_are_no_name_and_no_scope_are_refused(keys: Keys, name:
     [
         {"name": "shop"},
         {"name": "shop", "scopes": []},
+        {"name": "s" * 101, "scopes": ["view"]},
         {"name": "shop", "scopes": ["view"], "lifetime_s": 0},
         {"name": "shop", "scopes": ["view"], "rate_per_s": 0},
         {"name": "shop", "scopes": ["view"], "hash": "00"},
