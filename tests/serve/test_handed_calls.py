@@ -9,8 +9,10 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from model_store.access_keys import make_key
 from model_store.errors import DeadlineExceeded, ModelNotReady, Overloaded
 from serve.access.guard import Guard
 from serve.config_sections.access import AccessConfig
@@ -71,10 +73,16 @@ async def test_a_page_that_a_handler_answers_can_do_nothing(tmp_path: Path, free
 
 async def test_the_gateway_s_guard_has_the_last_word() -> None:
     guard = Guard(AccessConfig(anonymous=[]))
-    guard.take_over(())
+    (mine, text), (other, other_text) = make_key("a", ["infer:double"]), make_key("b", ["infer:other"])
+    guard.take_over([mine, other])
     door = HttpFrontDoor(http_dialects("torchserve"), dispatcher_of(entry()).answer, 1000, guard=guard)
 
+    def call(key: str) -> HandedCall:
+        return msgspec.structs.replace(CALL, headers=CALL.headers | {"authorization": f"Bearer {key}"})
+
     assert (await answered(door, CALL)).status == 401
+    assert (await answered(door, call(other_text))).status == 403
+    assert (await answered(door, call(text))).status == 200
 
 
 async def test_few_calls_are_handed_on_at_once() -> None:
