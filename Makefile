@@ -12,10 +12,11 @@ PROTOC = $(BIN)/python -m grpc_tools.protoc -Iserve/protocols --include_imports
 EXTRAS := torch,tensorflow,sklearn,boosting,dev
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check e2e chaos gpu-check fuzz bench bench-peers docs proto models format clean
+.PHONY: help run test check e2e chaos gpu-check fuzz bench bench-counting bench-observing bench-peers docs site newcomer console dist sbom \
+  image-check proto models format clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(STAMP): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is missing: install Python 3.11 or newer, or set PYTHON=" >&2; exit 1; }
@@ -42,12 +43,13 @@ chaos: $(STAMP) ## Change, kill and stall a running gateway for ten minutes unde
 gpu-check: $(STAMP) ## Compare this machine's GPU with its CPU; without one it says that nothing was shown
 	@$(BIN)/python -m tests.gpu.check
 
-check: $(STAMP) ## Format, lint, types, generated files fresh
+check: $(STAMP) ## Format, lint, types, spelling, generated files fresh
 	@$(BIN)/ruff format --check --quiet . || { echo "run: make format" >&2; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 	@cd serve/handler_child && MYPYPATH=. ../../$(BIN)/mypy --config-file ../../pyproject.toml \
 	  -p onegate_handler -p mms -p ts -p model_service
+	@$(BIN)/codespell || { echo "correct it, or add the word to docs/site/words.txt" >&2; exit 1; }
 	@$(BIN)/onegate schema --markdown | diff -u docs/config.md - || { echo "docs/config.md is stale; run: make docs" >&2; exit 1; }
 	@$(BIN)/python -m tests.sources.coverage | diff -u docs/frameworks.md - || { echo "docs/frameworks.md is stale; run: make docs" >&2; exit 1; }
 	@for file in $(PROTOS); do $(PROTOC) --descriptor_set_out=/dev/stdout $$file.proto \
@@ -60,6 +62,12 @@ fuzz: $(STAMP) ## Send each protocol and decoder 100,000 inputs that nobody mean
 bench: $(STAMP) ## Measure against bare ONNX Runtime and Ray Serve's tutorial (needs wrk)
 	@$(BIN)/python -m benchmarks.serving
 
+bench-counting: $(STAMP) ## Measure what the counting of metrics costs (needs wrk)
+	@$(BIN)/python -m benchmarks.counting
+
+bench-observing: $(STAMP) ## Measure what traces and the access log cost (needs wrk)
+	@$(BIN)/python -m benchmarks.observing
+
 bench-peers: $(STAMP) ## Measure beside Triton, TorchServe, MLServer and others, in environments of their own (needs wrk)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	@$(BIN)/python -m benchmarks.peers --plots docs/plots
@@ -70,6 +78,27 @@ models: $(STAMP) ## Train and export the quickstart's models again
 docs: $(STAMP) ## Write the generated pages
 	@$(BIN)/onegate schema --markdown > docs/config.md
 	@$(BIN)/python -m tests.sources.coverage > docs/frameworks.md
+	@$(BIN)/python -m serve.metrics.reference docs/metrics.md
+	@$(BIN)/python -m release.licences > docs/licences.md
+
+site: $(STAMP) ## Build the documentation as a site in build/site
+	@$(BIN)/sphinx-build -q -n -W --keep-going -c docs/site -d build/site-parsed . build/site
+
+newcomer: ## Time the way from a clone, and from other servers, to the first answer (installs everything anew)
+	@$(PYTHON) -m tests.newcomer
+
+console: ## Build the console's page (needs Node 20 and npm)
+	@cd serve/console/source && npm ci --no-audit --no-fund --silent && npm run --silent test && npm run --silent build
+
+dist: $(STAMP) ## Build sdist, wheel and their sums into dist/, the same bytes for the same commit
+	@rm -rf dist
+	@$(BIN)/python -m release.distributions
+
+sbom: dist ## Write the bill of materials (CycloneDX) of the wheel's base install
+	@$(BIN)/python -m release.bill_of_materials dist/onegate-*.whl
+
+image-check: $(STAMP) ## Build the image with Docker or podman, run it locked down, and drain it (BASE=--debian-base without a registry)
+	@$(BIN)/python -m tests.image.check $(BASE)
 
 proto: $(STAMP) ## Compile the protocol files
 	@for file in $(PROTOS); do $(PROTOC) --descriptor_set_out=serve/protocols/$$file.binpb $$file.proto; done
@@ -79,4 +108,4 @@ format: $(STAMP) ## Format the code
 	@$(BIN)/ruff check --quiet --fix .
 
 clean: ## Remove the virtual environment and caches
-	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build *.egg-info
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build dist *.egg-info
