@@ -7,7 +7,7 @@ WORKDIR /src
 COPY constraints.txt ./
 # The build's own tools: nothing of this environment gets into an image.
 RUN python -m venv /opt/build \
-    && /opt/build/bin/pip install --no-cache-dir --disable-pip-version-check -c constraints.txt setuptools wheel
+    && /opt/build/bin/pip install --no-cache-dir --disable-pip-version-check -c constraints.txt setuptools
 COPY pyproject.toml README.md LICENSE ./
 COPY model_store model_store
 COPY converters converters
