@@ -20,21 +20,26 @@ TIMEOUT_S = 4.0
 def problem(port: int) -> str | None:
     """What is wrong with the gateway on `port` of the loopback address, in words; None when it answers 200."""
     try:
-        return _asked(http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S))
-    except (http.client.HTTPException, ConnectionResetError) as error:
-        plain = error
+        found = _asked(http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S))
+    except http.client.HTTPException as error:
+        found = repr(error)
     except OSError as error:
         return str(error)
+    # A port with TLS answers 400 to whoever does not speak it.
+    return None if found is None or _lives_behind_tls(port) else found
+
+
+def _lives_behind_tls(port: int) -> bool:
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     try:
-        return _asked(http.client.HTTPSConnection("127.0.0.1", port, timeout=TIMEOUT_S, context=context))
+        return _asked(http.client.HTTPSConnection("127.0.0.1", port, timeout=TIMEOUT_S, context=context)) is None
     except ssl.SSLError as error:
-        # A certificate of the caller is asked for: there is nobody else who would have to know.
-        return None if "CERTIFICATE_REQUIRED" in str(error.reason) else f"{plain!r}, then {error}"
-    except (http.client.HTTPException, OSError) as error:
-        return f"{plain!r}, then {error!r}"
+        # It asks for the caller's certificate, which only a gateway that lives can.
+        return "CERTIFICATE_REQUIRED" in str(error.reason)
+    except (http.client.HTTPException, OSError):
+        return False
 
 
 def _asked(connection: http.client.HTTPConnection) -> str | None:
