@@ -33,9 +33,11 @@ RUN groupadd --gid 10001 onegate \
     && useradd --uid 10001 --gid 10001 --create-home onegate \
     && install -d -o onegate -g onegate /config /store
 # The packages were compiled when they were installed, and the root may be read-only: nothing is compiled at run time.
+# `ray start`, as Kubernetes uses it, would tell Ray's makers of its use.
 ENV PATH=/opt/onegate/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
-    PYTHONUNBUFFERED=1
+    PYTHONUNBUFFERED=1 \
+    RAY_USAGE_STATS_ENABLED=0
 USER 10001:10001
 WORKDIR /home/onegate
 VOLUME /store
