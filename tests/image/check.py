@@ -16,7 +16,6 @@ import urllib.error
 import urllib.request
 from collections import Counter
 from pathlib import Path
-from shutil import copyfile
 from typing import Any
 
 import click
@@ -28,12 +27,7 @@ from tests.image.engine import Engine, find_engine
 USER = 10001
 STARTED_S = 120.0
 EXAMPLES = ROOT / "examples/quickstart"
-CONFIG = """\
-store: /store
-gateway: {host: 127.0.0.1, drain_timeout_s: 20}
-models:
-  - {name: digits, source: digits-mlp.onnx, serve: {executor: replicas}}
-"""
+CONFIG = ROOT / "configs/container.yaml"
 PIXELS = ", ".join(str(number % 17) for number in range(64)).encode()
 
 
@@ -44,14 +38,12 @@ class Container:
         self.engine, self.name = engine, f"onegate-check-{folder.name}"
         ports = free_ports(3)
         self.url = f"http://127.0.0.1:{ports[0]}"
-        (folder / "config").mkdir(mode=0o755)
-        (folder / "config/onegate.yaml").write_text(CONFIG)
-        copyfile(EXAMPLES / "digits-mlp.onnx", folder / "config/digits-mlp.onnx")
-        names = ("HTTP_PORT", "GRPC_PORT", "MANAGEMENT_PORT")
-        ports_set = [f"--env=ONEGATE_GATEWAY_{name}={port}" for name, port in zip(names, ports, strict=True)]
+        keys = {"HOST": "127.0.0.1"} | dict(zip(("HTTP_PORT", "GRPC_PORT", "MANAGEMENT_PORT"), ports, strict=True))
+        environment = [f"--env=ONEGATE_GATEWAY_{key}={value}" for key, value in keys.items()]
         locked = ["--read-only", "--tmpfs=/tmp:rw,size=1g", "--cap-drop=ALL", "--security-opt=no-new-privileges"]
-        volumes = [f"--volume={folder / 'config'}:/config:ro", f"--volume={self.name}:/store"]
-        options = [*engine.run_options(), "--network=host", *locked, *ports_set, *volumes]
+        files = [f"--volume={CONFIG}:/config/onegate.yaml:ro", f"--volume={EXAMPLES}:/models:ro"]
+        options = [*engine.run_options(), "--network=host", *locked, *environment, *files]
+        options.append(f"--volume={self.name}:/store")
         engine("run", "--detach", f"--name={self.name}", *options, image)
 
     def log(self) -> str:
@@ -86,7 +78,7 @@ class Load(threading.Thread):
     def run(self) -> None:
         while True:
             try:
-                status, _ = get(f"{self.url}/predict/digits", b"[" + PIXELS + b"]")
+                status, _ = get(f"{self.url}/predict/digits-mlp", b"[" + PIXELS + b"]")
                 self.outcomes[str(status)] += 1
             except urllib.error.URLError as error:
                 if isinstance(error.reason, ConnectionRefusedError):
@@ -111,15 +103,17 @@ def check_running(container: Container, said: dict[str, Any]) -> str:
     """It is healthy and answers, as its own user in every process, and its root can't be written."""
     health = container.exec(*said["Healthcheck"]["Test"][1:])
     assert health.returncode == 0, health.stderr
-    status, body = get(f"{container.url}/predict/digits", b"[" + PIXELS + b"]")
+    status, body = get(f"{container.url}/predict/digits-mlp", b"[" + PIXELS + b"]")
     assert status == 200, body
     assert len(json.loads(body)["outputs"]["scores"]) == 10
+    status, body = get(f"{container.url}/predictions/cifar", (EXAMPLES / "cat.jpg").read_bytes())
+    assert (status, json.loads(body)[0]["class"]) == (200, "cat")
     code = "import psutil; print(sorted({(p.uids().real, p.uids().effective) for p in psutil.process_iter()}))"
     assert container.exec("python", "-c", code).stdout.strip() == f"[({USER}, {USER})]"
-    for folder in ("/", "/opt/onegate", "/home/onegate", "/config"):
+    for folder in ("/", "/opt/onegate", "/home/onegate", "/models"):
         refused = container.exec("sh", "-c", f"touch {folder}/written")
         assert "Read-only file system" in refused.stderr, (folder, refused.stderr)
-    return "healthy, answers, all processes of user 10001, root read-only"
+    return "healthy, answers numbers and a picture, all processes of user 10001, root read-only"
 
 
 def check_stop(container: Container) -> str:
