@@ -1,1 +1,1 @@
-"""What makes a release of this repository: distributions, bill of materials, the image's check. No part of onegate."""
+"""What makes a release of this repository: distributions, bill of materials, page of licences. No part of onegate."""
