@@ -21,9 +21,10 @@ MAX_PASTED_VALUES = 1024
 
 
 def console() -> Console:
-    """Standard output; wide where it is no terminal, so that no line is broken."""
+    """Standard output; wide where it is no terminal, so that no line is broken. Brackets are text, as in
+    `pip install 'onegate[torch]'`."""
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 200
-    return Console(width=max(width, 80), highlight=False)
+    return Console(width=max(width, 80), highlight=False, markup=False)
 
 
 def model_table(state: dict[str, Any]) -> Table:

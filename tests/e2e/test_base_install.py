@@ -1,11 +1,12 @@
-"""The base install, no framework: it serves versions that were converted elsewhere into the store, and converts MXNet
-models and archives itself."""
+"""The base install, no framework, from the wheel and outside of the repository: it serves versions that were converted
+elsewhere into the store, and converts MXNet models and archives itself."""
 
 from __future__ import annotations
 
 import json
+import re
 import subprocess
-import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,13 @@ from typing import Any
 import numpy as np
 import pytest
 import tritonclient.http
+from packaging.utils import canonicalize_name
 
 from converters.base import ConversionOptions
 from converters.publish import convert_and_publish
 from model_store.store import Store
+from release import bill_of_materials, distributions
+from release.requirements import base_install
 from tests.e2e import cifar, exports
 from tests.e2e.running import Running, get, running
 from tests.sources.archives_writing import mms, write_zip
@@ -34,26 +38,45 @@ FRAMEWORKS = (
     "tf2onnx",
     "mxnet",
 )
+EPOCH = 1_700_000_000
 SOURCES = {"digits": "digits.pt2", "digits-keras": "digits.keras", "digits-sklearn": "digits.skops"}
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bin folder of a virtual environment with the base install."""
-    folder = tmp_path_factory.mktemp("base") / "venv"
-    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-    command = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-c", str(ROOT / "constraints.txt")]
-    done = subprocess.run(
-        [str(folder / "bin/python"), *command, str(ROOT)], capture_output=True, text=True, check=False, timeout=600
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    return folder / "bin"
+def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The bin folder of an environment that has the wheel and what it needs, and not even pip."""
+    folder = tmp_path_factory.mktemp("base")
+    _, wheel, _ = distributions.build(ROOT, folder / "dist", EPOCH)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.delenv("PYTHONPATH", raising=False)  # no way back into the repository
+        yield bill_of_materials.install(wheel, folder / "venv").parent
 
 
 def test_the_base_install_brings_no_framework(base: Path) -> None:
     code = f"import importlib.util as u; print([name for name in {FRAMEWORKS!r} if u.find_spec(name)])"
     done = subprocess.run([str(base / "python"), "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_package_is_the_wheel_s_and_knows_its_version(base: Path, tmp_path: Path) -> None:
+    code = "import serve, serve.version as v; print(serve.__file__, v.VERSION)"
+    command = [str(base / "python"), "-W", "error", "-c", code]
+    file, version = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout.split()
+    assert Path(file).is_relative_to(base.parent)
+    assert version == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    shown = subprocess.run([str(base / "onegate"), "--version"], capture_output=True, text=True, check=True)
+    assert shown.stdout == f"onegate, version {version}\n"
+
+
+def test_the_bill_of_materials_lists_what_the_requirements_bring_as_pinned(base: Path, tmp_path: Path) -> None:
+    count = bill_of_materials.write(base / "python", tmp_path / "bill.json", EPOCH)
+    bill = json.loads((tmp_path / "bill.json").read_text())
+    assert (bill["bomFormat"], bill["metadata"]["component"]["name"]) == ("CycloneDX", "onegate")
+    listed = {canonicalize_name(each["name"]): each["version"] for each in bill["components"]}
+    assert listed.keys() == base_install().keys()
+    assert count == len(listed)
+    pins = dict(re.findall(r"^(\S+)==(\S+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE))
+    assert listed.items() <= {canonicalize_name(name): version for name, version in pins.items()}.items()
 
 
 @pytest.fixture(scope="module")
