@@ -79,7 +79,7 @@ docs: $(STAMP) ## Write the generated pages
 	@$(BIN)/onegate schema --markdown > docs/config.md
 	@$(BIN)/python -m tests.sources.coverage > docs/frameworks.md
 	@$(BIN)/python -m serve.metrics.reference docs/metrics.md
-	@$(BIN)/python -m release.licences > docs/licences.md
+	@$(BIN)/python -m tests.release.licences > docs/licences.md
 
 site: $(STAMP) ## Build the documentation as a site in build/site
 	@$(BIN)/sphinx-build -q -n -W --keep-going -c docs/site -d build/site-parsed . build/site
@@ -92,10 +92,10 @@ console: ## Build the console's page (needs Node 20 and npm)
 
 dist: $(STAMP) ## Build sdist, wheel and their sums into dist/, the same bytes for the same commit
 	@rm -rf dist
-	@$(BIN)/python -m release.distributions
+	@$(BIN)/python -m tests.release.distributions
 
 sbom: dist ## Write the bill of materials (CycloneDX) of the wheel's base install
-	@$(BIN)/python -m release.bill_of_materials dist/onegate-*.whl
+	@$(BIN)/python -m tests.release.bill_of_materials dist/onegate-*.whl
 
 image-check: $(STAMP) ## Build the image with Docker or podman, run it locked down, and drain it (BASE=--debian-base without a registry)
 	@$(BIN)/python -m tests.image.check $(BASE)

@@ -19,10 +19,10 @@ from packaging.utils import canonicalize_name
 from converters.base import ConversionOptions
 from converters.publish import convert_and_publish
 from model_store.store import Store
-from release import bill_of_materials, distributions
-from release.requirements import base_install
 from tests.e2e import cifar, exports
 from tests.e2e.running import Running, get, running
+from tests.release import bill_of_materials, distributions
+from tests.release.requirements import base_install
 from tests.sources.archives_writing import mms, write_zip
 
 ROOT = Path(__file__).parents[2]

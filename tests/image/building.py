@@ -9,8 +9,8 @@ import sys
 import tarfile
 from pathlib import Path
 
-from release import distributions
 from tests.image.engine import Engine
+from tests.release import distributions
 
 ROOT = Path(__file__).parents[2]
 DEBIAN_SOURCES = Path("/etc/apt/sources.list.d/debian.sources")

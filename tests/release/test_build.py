@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from release import distributions
-from release.archives import pack_again
-from release.contents import missing_and_stray
+from tests.release import distributions
+from tests.release.archives import pack_again
+from tests.release.contents import missing_and_stray
 
 ROOT = Path(__file__).parents[2]
 EPOCH = 1_700_000_000
@@ -69,11 +69,11 @@ def test_packing_again_forgets_fractions_of_seconds_and_keeps_executables(tmp_pa
 
 def test_changed_files_are_refused_unless_asked_for(tmp_path: Path) -> None:
     repository = tmp_path / "onegate"
-    shutil.copytree(ROOT / "release", repository / "release")
+    shutil.copytree(ROOT / "tests/release", repository / "tests/release")
     tracked_by_git(repository)
-    command = [sys.executable, "-m", "release.distributions", "--out", str(tmp_path / "dist")]
+    command = [sys.executable, "-m", "tests.release.distributions", "--out", str(tmp_path / "dist")]
     done = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "A  release/distributions.py" in done.stderr
+    assert "A  tests/release/distributions.py" in done.stderr
     assert done.stderr.endswith("or build with --changed: it would be no release\n")
     assert not (tmp_path / "dist").exists()

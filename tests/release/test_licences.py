@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from release import licences
-from release.requirements import base_install
+from tests.release import licences
+from tests.release.requirements import base_install
 
 ROOT = Path(__file__).parents[2]
 
@@ -53,7 +53,7 @@ def test_a_licence_is_found_where_the_package_says_it(package: Package, text: st
 
 @pytest.mark.parametrize("package", [Package(Name="x"), Package(Name="x", License="do as you like")])
 def test_a_package_that_says_nothing_known_is_an_error(package: Package) -> None:
-    with pytest.raises(licences.UnknownLicence, match=r"^x: expected a licence of release/licences\.py, got "):
+    with pytest.raises(licences.UnknownLicence, match=r"^x: expected a licence of tests/release/licences\.py, got "):
         licences.licence(package)  # type: ignore[arg-type]
 
 

@@ -11,7 +11,7 @@ import tempfile
 import venv
 from pathlib import Path
 
-from release.distributions import ROOT, commit_epoch
+from tests.release.distributions import ROOT, commit_epoch
 
 SPECIFICATION = "1.6"
 

@@ -1,4 +1,4 @@
-"""`python -m release.licences`: the page of licences of the base install, from what its packages say themselves.
+"""`python -m tests.release.licences`: the page of licences of the base install, from what its packages say themselves.
 
 A package that says nothing, or something that is not known here, is an error: somebody has to read it.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from importlib.metadata import Distribution
 
-from release.requirements import base_install
+from tests.release.requirements import base_install
 
 PERMISSIVE = {
     "0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "CC0-1.0", "ISC", "MIT", "MIT-0", "MIT-CMU", "PSF-2.0",
@@ -58,7 +58,7 @@ def licence(package: Distribution) -> str:
             return SPDX[text]
         if fields["License-Expression"] == text or set(_names(text)) <= PERMISSIVE:
             return text
-    raise UnknownLicence(f"{fields['Name']}: expected a licence of release/licences.py, got {said or 'none'}")
+    raise UnknownLicence(f"{fields['Name']}: expected a licence of tests/release/licences.py, got {said or 'none'}")
 
 
 def _said(package: Distribution) -> Iterator[str]:
@@ -86,7 +86,7 @@ def page() -> str:
             others.append(f"| {package.metadata['Name']} | {text} | {OTHERS[name]} |\n")
         else:
             raise UnknownLicence(
-                f"{name}: {text} is not permissive; read it, and say in release/licences.py why it may stay"
+                f"{name}: {text} is not permissive; read it, and say in tests/release/licences.py why it may stay"
             )
     told = "".join(others)
     return (

@@ -18,10 +18,10 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from release.archives import pack_again
-from release.contents import missing_and_stray
+from tests.release.archives import pack_again
+from tests.release.contents import missing_and_stray
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 UMASK = 0o022
 HOOK = "import sys, setuptools.build_meta as backend; getattr(backend, sys.argv[1])(sys.argv[2])"
 

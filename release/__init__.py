@@ -1,1 +1,0 @@
-"""What makes a release of this repository: distributions, bill of materials, page of licences. No part of onegate."""
