@@ -20,6 +20,7 @@ from serve.dialects.open_inference import NO_SHARED_MEMORY, SIGNATURE, class_cou
 from serve.dialects.open_inference_grpc_messages import Received, Sent, raw_contents
 from serve.inference import InferenceRequest, InferenceResponse, Tensors, output_tensors
 from serve.protocols import open_inference as messages
+from serve.routing import version_or_label
 from serve.shared_memory import LentRegions, MappedRegions, Placed
 
 _CONTENTS = {
@@ -84,9 +85,11 @@ def decode_request(
     if outputs := message.outputs:
         wanted = tuple([output.name for output in outputs])
         form = _wanted_form(form, outputs, regions)
+    version, label = version_or_label(message.model_version)
     request = InferenceRequest(
         message.model_name,
-        message.model_version or None,
+        version,
+        label,
         id=message.id,
         inputs=inputs,
         wanted_outputs=wanted,
