@@ -16,7 +16,7 @@ from model_store.errors import (
     RateLimited,
     Unauthenticated,
 )
-from serve.access.callers import bearer
+from serve.access.bearer import bearer
 from serve.https_calls import opened, unreachable
 from serve.inference import Tensors
 from serve.tensors import datatype_of, from_raw, to_raw

@@ -39,7 +39,7 @@ _CONTENTS = {
 }
 """Datatype -> field of its typed contents. FP16 and BF16 travel raw only."""
 
-_PARAMETERS = {bool: "bool_param", int: "int64_param", float: "double_param", str: "string_param"}
+PARAMETERS = {bool: "bool_param", int: "int64_param", float: "double_param", str: "string_param"}
 """Type of a parameter's value -> its field."""
 
 NOTHING_SHARED: Mapping[str, Placed] = MappingProxyType({})
@@ -140,7 +140,7 @@ def encode_response(response: InferenceResponse, form: ReplyForm, regions: Mappe
     """
     message = messages.ModelInferResponse(model_name=response.model, model_version=response.version, id=response.id)
     for key, value in response.parameters.items():
-        setattr(message.parameters[key], _PARAMETERS[type(value)], value)
+        setattr(message.parameters[key], PARAMETERS[type(value)], value)
     outputs = output_tensors(response)
     if form.classes:
         outputs = with_classes(response, outputs, form.classes)
