@@ -6,9 +6,10 @@ Importing it loads numpy and msgspec, no server and no framework; protobuf and g
 
 from __future__ import annotations
 
-from serve.client.answers import Body, Model, Outputs, TensorInfo
+from model_store.manifest import Signature, TensorSpec
+from serve.client.answers import Body, Model, Outputs
 from serve.client.asynchronous import AsyncClient
 from serve.client.retries import Retries
 from serve.client.synchronous import Client
 
-__all__ = ["AsyncClient", "Body", "Client", "Model", "Outputs", "Retries", "TensorInfo"]
+__all__ = ["AsyncClient", "Body", "Client", "Model", "Outputs", "Retries", "Signature", "TensorSpec"]

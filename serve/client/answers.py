@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 import msgspec
 import numpy as np
 
-from model_store.errors import InternalError, InvalidInput
+from model_store.errors import InternalError, InvalidInput, ModelNotFound
+from model_store.manifest import Signature, TensorSpec
 
 A = TypeVar("A")
 T = TypeVar("T")
@@ -35,39 +36,28 @@ class Outputs(dict[str, np.ndarray]):
         return next(iter(self.values()))
 
 
-class TensorInfo(msgspec.Struct, frozen=True):
-    """An input or output of a model: -1 in `shape` stands for any size."""
-
-    name: str
-    datatype: str
-    shape: tuple[int, ...]
-
-
-class Signature(msgspec.Struct, frozen=True):
-    """Inputs and outputs of one way to call a model."""
-
-    inputs: tuple[TensorInfo, ...]
-    outputs: tuple[TensorInfo, ...]
-
-
 class Model(msgspec.Struct, frozen=True):
-    """What the endpoint tells of a model. `inputs` and `outputs` are those of its default signature; `signatures` has
-    all where there are several, and is empty over gRPC, whose protocol tells the default one only."""
+    """What the endpoint tells of a model; -1 in a shape stands for any size.
+
+    `inputs` and `outputs` are those of its default signature; `signatures` has all where there are several, and is
+    empty over gRPC, whose protocol tells the default one only.
+    """
 
     name: str
-    inputs: tuple[TensorInfo, ...]
-    outputs: tuple[TensorInfo, ...]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
     versions: tuple[str, ...] = ()
     platform: str = ""
     signatures: dict[str, Signature] = {}
 
-    def inputs_of(self, signature: str | None = None) -> tuple[TensorInfo, ...]:
-        """The inputs of a signature, of the default one for None; raises `InvalidInput` for one that is not told."""
-        if signature is None:
+    def inputs_of(self, signature: str | None = None) -> tuple[TensorSpec, ...]:
+        """The inputs of a signature; those of the default one for None, and where the others are not told. Raises
+        `ModelNotFound` for one that there is not."""
+        if signature is None or not self.signatures:
             return self.inputs
         if signature not in self.signatures:
-            told = ", ".join(self.signatures) or "only the default one"
-            raise InvalidInput(f"nothing is told of a signature {signature!r:.80} of {self.name!r}; told: {told}")
+            listed = ", ".join(self.signatures)
+            raise ModelNotFound(f"model {self.name!r} has no signature {signature!r:.80}; signatures: {listed}")
         return self.signatures[signature].inputs
 
 

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple, NoReturn
 from google.protobuf.message import DecodeError
 
 from model_store.errors import InternalError, InvalidInput, Unsupported
-from serve.client.answers import Model, Outputs, TensorInfo, read_answer
+from model_store.manifest import TensorSpec
+from serve.client.answers import Model, Outputs, read_answer
 from serve.client.questions import Question, Target
 from serve.client.retries import Exchange
 from serve.dialects.open_inference_grpc import PARAMETERS, decode_response, encode_request
@@ -72,8 +73,8 @@ def _outputs(data: bytes) -> Outputs:
 def _model(data: bytes) -> Model:
     told = _parsed(messages.ModelMetadataResponse, data)
 
-    def tensors(described: Any) -> tuple[TensorInfo, ...]:
-        return tuple(TensorInfo(each.name, each.datatype, tuple(each.shape)) for each in described)
+    def tensors(described: Any) -> tuple[TensorSpec, ...]:
+        return tuple(TensorSpec(each.name, each.datatype, tuple(each.shape)) for each in described)
 
     return Model(told.name, tensors(told.inputs), tensors(told.outputs), tuple(told.versions), told.platform)
 

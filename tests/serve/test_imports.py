@@ -181,11 +181,15 @@ def test_importing_the_client_loads_numpy_and_msgspec_and_nothing_of_the_server(
     loaded = set(done.stdout.split())
     foreign = {top(name) for name in loaded} - set(sys.stdlib_module_names)
     assert {"numpy", "msgspec"} <= foreign
-    assert foreign & {"ray", "onnx", "onnxruntime", "grpc", "google", "pydantic", "uvloop", "httptools", "click"} == set()
+    assert (
+        foreign & {"ray", "onnx", "onnxruntime", "grpc", "google", "pydantic", "uvloop", "httptools", "click"} == set()
+    )
     own = {name for name in loaded if name.startswith(("serve.", "model_store.", "converters"))}
     assert {name for name in own if not name.startswith("serve.client")} == {
         "model_store.datatypes",
         "model_store.errors",
+        "model_store.manifest",
+        "model_store.seal",
         "serve.access",
         "serve.access.bearer",
         "serve.errors",

@@ -25,7 +25,7 @@ from model_store.errors import (
     Unsupported,
 )
 from model_store.manifest import TensorSpec
-from serve.client import AsyncClient, Body, Client, Model, Retries, TensorInfo
+from serve.client import AsyncClient, Body, Client, Model, Retries
 from serve.dispatcher import Dispatcher
 from serve.executors.inline import InlineExecutor
 from serve.inference import Tensors
@@ -173,7 +173,7 @@ async def test_an_input_whose_name_has_changed_is_found_again(caller: Caller, en
 
 async def test_a_model_s_metadata_are_told(caller: Caller, way: str) -> None:
     told = await caller.model("double", label="stable")
-    x, y = TensorInfo("x", "FP32", (-1, 2)), TensorInfo("y", "FP32", (-1, 2))
+    x, y = TensorSpec("x", "FP32", (-1, 2)), TensorSpec("y", "FP32", (-1, 2))
     assert told == Model("double", (x,), (y,), ("1.0",), "onnx_onnxv1")
     signatures = (await caller.model("colours")).signatures
     assert set(signatures) == ({"serving_default", "payload"} if way in OVER_HTTP else set())

@@ -25,6 +25,7 @@ from model_store.errors import (
     Unauthenticated,
 )
 from serve.client import Retries
+from tests.e2e.running import free_ports
 from tests.serve.client.callers import OVER_HTTP, WAYS, Caller, caller_of
 from tests.serve.client.scripted import ANSWER, WHOLE, Act, Conversation, answering, saying, scripted
 from tests.serve.waiting import eventually
@@ -337,8 +338,6 @@ class Killable:
 
 @pytest.fixture
 async def killable(tmp_path: Path) -> AsyncIterator[Killable]:
-    from tests.e2e.running import free_ports
-
     first, second = free_ports(2)
     server = Killable(tmp_path, (first, second))
     await server.start()
@@ -346,18 +345,9 @@ async def killable(tmp_path: Path) -> AsyncIterator[Killable]:
     await server.kill()
 
 
-async def test_calls_go_on_when_the_server_is_killed_and_comes_back(killable: Killable, way: str) -> None:
-    url = killable.http if way.startswith("http") else killable.grpc
-    async with caller_of(way, url, retries=Retries(tries=20)) as caller:
-        assert (await caller.infer("double", X)).array.tolist() == [[2, 2]]
-        await killable.kill()
-        call = asyncio.ensure_future(caller.infer("double", X))
-        await asyncio.sleep(0.1)
-        await killable.start()
-        assert (await call).array.tolist() == [[2, 2]]
-
-
-async def test_calls_under_way_when_the_server_is_killed_are_told_or_answered(killable: Killable, way: str) -> None:
+async def test_calls_of_a_server_that_is_killed_are_told_and_those_that_wait_answered_when_it_is_back(
+    killable: Killable, way: str
+) -> None:
     url = killable.http if way.startswith("http") else killable.grpc
     outcomes: list[Any] = []
 
@@ -378,3 +368,9 @@ async def test_calls_under_way_when_the_server_is_killed_are_told_or_answered(ki
     told = [outcome for outcome in outcomes if isinstance(outcome, str)]
     assert told
     assert all(text.startswith((f"no endpoint answers at {url} (", f"the endpoint at {url} gave no")) for text in told)
+    async with caller_of(way, url, retries=Retries(tries=30)) as patient:
+        call = asyncio.ensure_future(patient.infer("double", X))
+        await asyncio.sleep(0.1)
+        assert not call.done()
+        await killable.start()
+        assert (await call).array.tolist() == [[2, 2]]
