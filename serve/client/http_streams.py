@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
+from typing import cast
 
 from serve.client.addresses import Address
 from serve.client.http_answers import AnswerReader, BadAnswer, HttpAnswer
@@ -134,8 +135,8 @@ class _Connection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by the loop."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # One of uvloop is of none of these classes.
+        self._transport = cast(asyncio.Transport, transport)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Called by the loop: where the next bytes go."""

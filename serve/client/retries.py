@@ -19,7 +19,7 @@ from serve.executors.budget import Budget
 T = TypeVar("T")
 
 _SHARE = 0.1
-_SAVED_UP = 20.0
+_SAVED_UP = 100.0
 _PER_S = 1.0
 
 RETRY_AFTER = "retry_after_s"
@@ -28,16 +28,19 @@ RETRY_AFTER = "retry_after_s"
 AGAIN = "again"
 """In the details of a `ModelNotReady` that nobody answered: whether another try may do better."""
 
+REACHED = "reached"
+"""There too: whether a server had the call."""
+
 
 class Retries(msgspec.Struct, frozen=True):
     """How often a call is tried, `tries` in all, and how long it waits in between: `first_s` seconds, then twice as
     long each time up to `most_s`, half of it by chance; where the server says when to come again, as long as that.
 
-    Whatever `tries` says, a client sends at most a tenth of its calls once more, beside 20 that it begins with and one
-    each second: a server in trouble is not asked a multiple of what it can't do.
+    Whatever `tries` says, of calls that reached the server a client sends at most a tenth once more, beside 100 that it
+    begins with and one each second: a server in trouble is not asked a multiple of what it can't do.
     """
 
-    tries: int = 6
+    tries: int = 8
     first_s: float = 0.1
     most_s: float = 2.0
 
@@ -93,7 +96,9 @@ def attempts(exchange: Exchange[T], deadline: float, retries: Retries, budget: B
             tries += 1
             pause_s = _pause_s(error, tries, retries)
             late = pause_s is None or time.monotonic() + pause_s >= deadline
-            if late or tries >= retries.tries or not budget.take():
+            if late or tries >= retries.tries:
+                raise
+            if error.details.get(REACHED, True) and not budget.take():
                 raise
         assert pause_s is not None
         yield Pause(pause_s)

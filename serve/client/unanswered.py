@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 
 from model_store.errors import DeadlineExceeded, ModelNotReady, named_line
-from serve.client.retries import AGAIN
+from serve.client.retries import AGAIN, REACHED
 
 
 class Lost(Exception):
@@ -19,14 +19,14 @@ class Lost(Exception):
 
 def unreachable(url: str, error: Exception) -> ModelNotReady:
     """No connection could be made."""
-    return ModelNotReady(f"no endpoint answers at {url} ({named_line(error)})", **{AGAIN: _may_change(error)})
+    details = {AGAIN: _may_change(error), REACHED: False}
+    return ModelNotReady(f"no endpoint answers at {url} ({named_line(error)})", **details)
 
 
 def cut_off(url: str, error: Exception) -> ModelNotReady:
     """The connection ended, or what came was no answer, while the call was under way."""
-    return ModelNotReady(
-        f"the endpoint at {url} gave no whole answer ({named_line(error)})", **{AGAIN: _may_change(error)}
-    )
+    details = {AGAIN: _may_change(error), REACHED: True}
+    return ModelNotReady(f"the endpoint at {url} gave no whole answer ({named_line(error)})", **details)
 
 
 def too_late(url: str, timeout_s: float) -> DeadlineExceeded:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 
 from serve.dialects.registry import grpc_services, http_dialects
 from serve.dispatcher import Dispatcher
@@ -18,6 +20,21 @@ from tests.serve.client.callers import WAYS, Caller, caller_of
 from tests.serve.served_models import serving
 
 MAX_BYTES = 4_000_000
+
+LOOPS: Mapping[str, Callable[[], asyncio.AbstractEventLoop]] = {
+    "asyncio": asyncio.new_event_loop,
+    "uvloop": uvloop.new_event_loop,
+}
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Who brings an event loop brings either."""
+    ways = getattr(item, "callspec", None)
+    if ways is not None and str(ways.params.get("way", "")).endswith(" async"):
+        return LOOPS
+    return {"asyncio": LOOPS["asyncio"]}
 
 
 @dataclass

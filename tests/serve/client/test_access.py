@@ -91,7 +91,7 @@ async def test_an_endpoint_that_is_not_trusted_is_told_and_not_asked_again(
     async with caller_of(way, secured.url(way), ca=str(other.path), **secured.own_files()) as caller:
         with pytest.raises(ModelNotReady, match=r"(?i)^no endpoint answers at .*certificate") as refused:
             await caller.infer("double", X)
-    assert refused.value.details == {"again": False}
+    assert refused.value.details == {"again": False, "reached": False}
 
 
 async def test_a_client_without_a_certificate_is_refused(secured: Secured, way: str) -> None:

@@ -289,8 +289,17 @@ async def test_a_client_does_not_multiply_the_calls_to_a_server_in_trouble(way: 
         for _ in range(40):
             with pytest.raises(ModelNotReady):
                 await caller.infer("m", X)
-        # 40 calls, 20 tries that were saved up, one for each 10 calls, and one a second.
-        assert 40 + 20 <= server.connections <= 40 + 20 + 4 + 10
+        # 40 calls, 100 tries that were saved up, one for each 10 calls, and one a second.
+        assert 40 + 100 <= server.connections <= 40 + 100 + 4 + 10
+
+
+async def test_tries_that_reached_nobody_cost_nothing(way: str, free_port: int) -> None:
+    fast = Retries(tries=3, first_s=0, most_s=0)
+    async with caller_of(way, f"{way[:4]}://127.0.0.1:{free_port}", retries=fast) as caller:
+        for _ in range(60):
+            with pytest.raises(ModelNotReady):
+                await caller.infer("m", X)
+        assert caller.client._calls._budget.taken == 0
 
 
 # -- a server that is killed -----------------------------------------------------------------------------------------
