@@ -15,6 +15,8 @@ from serve.dialects.registry import grpc_services, http_dialects
 from serve.dispatcher import Dispatcher
 from serve.front_doors.grpc import GrpcFrontDoor
 from serve.inference import Answer, Query
+from serve.lanes import ClosableExecutor, LoadedVersion
+from serve.routing import ModelRoute, RoutingTable, VersionEntry
 from tests.serve import served_models
 from tests.serve.client.callers import WAYS, Caller, caller_of
 from tests.serve.served_models import serving
@@ -44,6 +46,15 @@ class Endpoint:
     dispatcher: Dispatcher
     asked: list[Any]
     """Inference requests, as they were decoded."""
+
+    def add(self, new: VersionEntry, executor: ClosableExecutor) -> None:
+        """One more version of a model, which gets all its calls."""
+        name, version = new.key
+        old = self.dispatcher.router.table
+        routes = {**old.routes, name: ModelRoute(((version, 100),))}
+        table = RoutingTable(old.number + 1, "./store", (*old.versions, new), routes, old.unavailable)
+        self.dispatcher.router.update(table)
+        self.dispatcher.loaded[new.key] = LoadedVersion(new, executor)
 
     def url(self, way: str) -> str:
         return self.http if way.startswith("http") else self.grpc

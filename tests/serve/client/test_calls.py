@@ -26,11 +26,10 @@ from model_store.errors import (
 )
 from model_store.manifest import TensorSpec
 from serve.client import AsyncClient, Body, Client, Model, Retries
-from serve.dispatcher import Dispatcher
+from serve.client.http_connections import HttpConnections
 from serve.executors.inline import InlineExecutor
 from serve.inference import Tensors
-from serve.lanes import LoadedVersion
-from serve.routing import Batching, ModelRoute, RoutingTable, VersionEntry
+from serve.routing import Batching
 from tests.serve.client.callers import OVER_HTTP, WAYS, Caller, caller_of
 from tests.serve.client.conftest import Endpoint
 from tests.serve.pictures import RED, photograph
@@ -38,16 +37,6 @@ from tests.serve.tiny_versions import FunctionRuntime, GatedExecutor, double, en
 from tests.serve.waiting import eventually
 
 ROWS = np.array([[1, 2], [3, 4.5]], np.float32)
-
-
-def add(dispatcher: Dispatcher, new: VersionEntry, executor: Any) -> None:
-    """One more version of a model, which gets all its calls."""
-    name, version = new.key
-    old = dispatcher.router.table
-    routes = {**old.routes, name: ModelRoute(((version, 100),))}
-    table = RoutingTable(old.number + 1, "./store", (*old.versions, new), routes, old.unavailable)
-    dispatcher.router.update(table)
-    dispatcher.loaded[new.key] = LoadedVersion(new, executor)
 
 
 def inline(function: Any) -> InlineExecutor:
@@ -126,7 +115,7 @@ async def test_every_datatype_comes_back_as_it_went(caller: Caller, endpoint: En
     def same(inputs: Tensors) -> Tensors:
         return dict(inputs)
 
-    add(endpoint.dispatcher, entry("same", inputs=specs, outputs=specs), inline(same))
+    endpoint.add(entry("same", inputs=specs, outputs=specs), inline(same))
     outputs = await caller.infer("same", values)
     assert {name: output.dtype for name, output in outputs.items()} == {name: v.dtype for name, v in values.items()}
     for name, output in outputs.items():
@@ -165,7 +154,7 @@ async def test_an_input_whose_name_has_changed_is_found_again(caller: Caller, en
     def half(inputs: Tensors) -> Tensors:
         return {"y": inputs["z"] / 2}
 
-    add(endpoint.dispatcher, entry("double", 2, inputs=(TensorSpec("z", "FP32", (-1, 2)),)), inline(half))
+    endpoint.add(entry("double", 2, inputs=(TensorSpec("z", "FP32", (-1, 2)),)), inline(half))
     assert (await caller.infer("double", ROWS)).array.tolist() == [[0.5, 1], [1.5, 2.25]]
     with pytest.raises(InvalidInput, match=r"^input 'z': expected FP32\[\*,2\], got FP64\[2,2\]"):
         await caller.infer("double", ROWS.astype(np.float64))
@@ -238,7 +227,7 @@ async def test_what_is_larger_than_the_endpoint_takes_is_too_large(caller: Calle
 
 
 async def test_a_deadline_ends_the_call_here_and_there(caller: Caller, endpoint: Endpoint) -> None:
-    add(endpoint.dispatcher, entry("slow"), GatedExecutor(slots=0))
+    endpoint.add(entry("slow"), GatedExecutor(slots=0))
     queue = endpoint.dispatcher.loaded["slow", 1].lane(None).queue
     with pytest.raises(DeadlineExceeded):
         await caller.infer("slow", {"x": ROWS}, deadline_s=0.3)
@@ -247,7 +236,7 @@ async def test_a_deadline_ends_the_call_here_and_there(caller: Caller, endpoint:
 
 async def test_overload_says_when_to_come_again_and_is_tried_again(endpoint: Endpoint, way: str) -> None:
     gated = GatedExecutor(slots=0)
-    add(endpoint.dispatcher, entry("busy", batching=Batching(max_queue=1)), gated)
+    endpoint.add(entry("busy", batching=Batching(max_queue=1)), gated)
     async with caller_of(way, endpoint.url(way), retries=Retries(tries=1)) as caller:
         waiting = asyncio.ensure_future(caller.infer("busy", {"x": ROWS[:1]}, deadline_s=2))
         queue = endpoint.dispatcher.loaded["busy", 1].lane(None).queue
@@ -259,7 +248,7 @@ async def test_overload_says_when_to_come_again_and_is_tried_again(endpoint: End
             second = asyncio.ensure_future(patient.infer("busy", {"x": ROWS[:1]}))
             await asyncio.sleep(0.2)
             assert not second.done()
-            add(endpoint.dispatcher, entry("busy"), inline(double))
+            endpoint.add(entry("busy"), inline(double))
             assert (await second).array.tolist() == [[2, 4]]
         with pytest.raises(DeadlineExceeded):
             await waiting
@@ -267,7 +256,7 @@ async def test_overload_says_when_to_come_again_and_is_tried_again(endpoint: End
 
 @pytest.mark.parametrize("way", ["http async", "grpc async"])
 async def test_a_call_that_is_cancelled_is_taken_back_at_the_endpoint(caller: Caller, endpoint: Endpoint) -> None:
-    add(endpoint.dispatcher, entry("slow"), GatedExecutor(slots=0))
+    endpoint.add(entry("slow"), GatedExecutor(slots=0))
     queue = endpoint.dispatcher.loaded["slow", 1].lane(None).queue
     call = asyncio.ensure_future(caller.infer("slow", {"x": ROWS}))
     await eventually(lambda: queue.waiting_rows == 2)
@@ -311,12 +300,12 @@ def _ask_in_child(client: Client, told: Connection) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-@pytest.mark.parametrize("way", ["http sync"])
-async def test_a_forked_process_asks_on_connections_of_its_own(caller: Caller) -> None:
+@pytest.mark.parametrize("way", ["http sync", "grpc sync"])
+async def test_a_forked_process_asks_on_connections_of_its_own(caller: Caller, way: str) -> None:
     client = caller.client
     assert isinstance(client, Client)
     await caller.infer("double", {"x": ROWS})
-    (kept,) = client._transport._idle
+    kept = _connection(client)
     here, there = multiprocessing.Pipe()
     child = multiprocessing.get_context("fork").Process(target=_ask_in_child, args=(client, there))
     child.start()
@@ -324,7 +313,15 @@ async def test_a_forked_process_asks_on_connections_of_its_own(caller: Caller) -
     await asyncio.to_thread(child.join)
     assert (pid, answer, child.exitcode) == (child.pid, [[6, 12], [18, 27]], 0)
     assert (await caller.infer("double", {"x": ROWS})).array.tolist() == [[2, 4], [6, 9]]
-    assert list(client._transport._idle) == [kept]
+    assert _connection(client) is kept
+
+
+def _connection(client: Client) -> Any:
+    """The one that the client keeps, or its channel."""
+    if isinstance(client._transport, HttpConnections):
+        (idle,) = client._transport._idle
+        return idle
+    return client._transport._channels._channel
 
 
 def test_an_async_client_may_be_used_in_one_event_loop_after_another() -> None:
