@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from model_store.errors import ConfigError, InvalidInput, ModelNotReady
 from serve.client.addresses import Address
@@ -14,11 +14,27 @@ from serve.client.questions import Inputs, Question, Target, tensor_of
 from serve.client.retries import ONE_TRY, Exchange, Retries, Steps, T, attempts, new_budget
 
 
+class CallProtocol(Protocol):
+    """One protocol from the caller's side."""
+
+    def infer(self, question: Question) -> Exchange[Outputs]:
+        """An inference."""
+
+    def predict(self, target: Target, content: bytes | memoryview, content_type: str) -> Exchange[Body]:
+        """A raw body; raises `Unsupported` where the protocol carries none."""
+
+    def model(self, target: Target) -> Exchange[Model]:
+        """What a model is."""
+
+    def ready(self, target: Target | None) -> Exchange[bool]:
+        """Whether a model can be called, or all of the config."""
+
+
 class Calls:
     """Calls of the endpoint at `address`; `deadline_s` is that of calls which name none."""
 
     def __init__(self, address: Address, deadline_s: float, retries: Retries) -> None:
-        self._protocol: Any = _grpc_protocol() if address.is_grpc else HttpProtocol(address)
+        self._protocol: CallProtocol = _grpc_protocol() if address.is_grpc else HttpProtocol(address)
         self._deadline_s = deadline_s
         self._retries = retries
         self._budget = new_budget()
@@ -42,10 +58,7 @@ class Calls:
 
         def question(named: Mapping[str, Any]) -> Exchange[Outputs]:
             tensors = {name: tensor_of(name, given) for name, given in named.items()}
-            exchange: Exchange[Outputs] = self._protocol.infer(
-                Question(target, tensors, signature, outputs, request_id, priority, parameters)
-            )
-            return exchange
+            return self._protocol.infer(Question(target, tensors, signature, outputs, request_id, priority, parameters))
 
         if isinstance(inputs, Mapping):
             return (yield from self._attempts(question(inputs), end))
@@ -83,7 +96,7 @@ class Calls:
         return attempts(exchange, end, self._retries, self._budget)
 
     def _sole_input(self, target: Target, signature: str | None, end: float) -> Steps[str]:
-        model: Model = yield from self._attempts(self._protocol.model(target), end)
+        model = yield from self._attempts(self._protocol.model(target), end)
         inputs = model.inputs_of(signature)
         if len(inputs) != 1:
             names = ", ".join(each.name for each in inputs)
@@ -98,7 +111,7 @@ class Calls:
         return time.monotonic() + deadline_s
 
 
-def _grpc_protocol() -> Any:
+def _grpc_protocol() -> CallProtocol:
     from serve.client.grpc_protocol import GrpcProtocol
 
     return GrpcProtocol()

@@ -136,7 +136,7 @@ def _outputs(answer: HttpAnswer) -> Outputs:
     told = _decode(body[:position])
     outputs: dict[str, np.ndarray] = {}
     for output in told.outputs:
-        size = output.parameters and output.parameters.binary_data_size
+        size = None if output.parameters is None else output.parameters.binary_data_size
         if size is None:
             data = output.data or b""
             outputs[output.name] = from_json(output.name, output.datatype, output.shape, data)

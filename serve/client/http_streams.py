@@ -113,7 +113,8 @@ class _Connection(asyncio.BufferedProtocol):
     async def ask(self, message: Message) -> HttpAnswer:
         """The answer to one message; raises `Lost`."""
         self._reader.expect()
-        self._answer = answer = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[HttpAnswer] = asyncio.get_running_loop().create_future()
+        self._answer = answer
         parts = [b"".join(message)] if sum(map(len, message)) < JOINED_BYTES else message
         for part in parts:
             # An answer that comes before all is sent is a refusal; nobody reads the rest.
