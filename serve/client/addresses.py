@@ -42,13 +42,14 @@ class Address(msgspec.Struct, frozen=True):
 def address_of(url: str, key: str | None, files: ClientFiles) -> Address:
     """The endpoint at `url`: `http`, `https`, `grpc` or, with TLS, `grpcs`. Raises `ConfigError` for another form, a
     key that is none, and half of a client's certificate."""
-    parts = urlsplit(url)
+    wrong = ConfigError(f"expected an address as http://127.0.0.1:8080 or grpc://127.0.0.1:8081, got {url!r:.200}")
     try:
+        parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        port = -1
-    if parts.scheme not in _PORTS or not parts.hostname or port == -1 or parts.query or "@" in parts.netloc:
-        raise ConfigError(f"expected an address as http://127.0.0.1:8080 or grpc://127.0.0.1:8081, got {url!r:.200}")
+        raise wrong from None
+    if parts.scheme not in _PORTS or not parts.hostname or parts.query or "@" in parts.netloc:
+        raise wrong
     prefix = parts.path.rstrip("/")
     if prefix and parts.scheme.startswith("grpc"):
         raise ConfigError(f"an address of gRPC has no path, got {url!r:.200}")

@@ -12,7 +12,7 @@ from serve.client.addresses import Address, address_of
 from serve.client.answers import Body, Model, Outputs
 from serve.client.calls import Calls
 from serve.client.http_streams import HttpStreams
-from serve.client.questions import Inputs, target_of
+from serve.client.questions import Inputs, Question, target_of
 from serve.client.retries import Pause, Retries, Send, Steps, T
 from serve.tls_files import ClientFiles
 
@@ -51,10 +51,15 @@ class AsyncClient:
         deadline_s: float | None = None,
     ) -> Outputs:
         """The outputs by name; see `Client.infer`."""
-        target = target_of(model, version, label)
-        return await self._run(
-            self._calls.infer(target, inputs, signature, outputs, request_id, priority, parameters or {}, deadline_s)
+        question = Question(
+            target_of(model, version, label),
+            signature=signature,
+            outputs=outputs,
+            id=request_id,
+            priority=priority,
+            parameters=parameters or {},
         )
+        return await self._run(self._calls.infer(question, inputs, deadline_s))
 
     async def predict(
         self,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Protocol
+
+import msgspec
 
 from model_store.errors import ConfigError, InvalidInput, ModelNotReady
 from serve.client.addresses import Address
@@ -35,42 +37,32 @@ class Calls:
 
     def __init__(self, address: Address, deadline_s: float, retries: Retries) -> None:
         self._protocol: CallProtocol = _grpc_protocol() if address.is_grpc else HttpProtocol(address)
-        self._deadline_s = deadline_s
+        self._deadline_s = _checked(deadline_s)
         self._retries = retries
         self._budget = new_budget()
         self._sole_inputs: dict[tuple[Target, str | None], str] = {}
         """Of models whose callers give an array without a name."""
-        self._end(None)
 
-    def infer(
-        self,
-        target: Target,
-        inputs: Inputs,
-        signature: str | None,
-        outputs: Sequence[str],
-        request_id: str,
-        priority: int,
-        parameters: Mapping[str, Any],
-        deadline_s: float | None,
-    ) -> Steps[Outputs]:
+    def infer(self, question: Question, inputs: Inputs, deadline_s: float | None) -> Steps[Outputs]:
         """An inference. An array without a name is the model's only input."""
         end = self._end(deadline_s)
+        target, signature = question.target, question.signature
 
-        def question(named: Mapping[str, Any]) -> Exchange[Outputs]:
+        def exchange(named: Mapping[str, Any]) -> Exchange[Outputs]:
             tensors = {name: tensor_of(name, given) for name, given in named.items()}
-            return self._protocol.infer(Question(target, tensors, signature, outputs, request_id, priority, parameters))
+            return self._protocol.infer(msgspec.structs.replace(question, inputs=tensors))
 
         if isinstance(inputs, Mapping):
-            return (yield from self._attempts(question(inputs), end))
+            return (yield from self._attempts(exchange(inputs), end))
         known = self._sole_inputs.get((target, signature))
         name = known or (yield from self._sole_input(target, signature, end))
         try:
-            return (yield from self._attempts(question({name: inputs}), end))
+            return (yield from self._attempts(exchange({name: inputs}), end))
         except InvalidInput:
             # The model may have been replaced by one whose input has another name.
             if known is None or (yield from self._sole_input(target, signature, end)) == name:
                 raise
-        return (yield from self._attempts(question({self._sole_inputs[target, signature]: inputs}), end))
+        return (yield from self._attempts(exchange({self._sole_inputs[target, signature]: inputs}), end))
 
     def predict(
         self, target: Target, content: bytes | memoryview, content_type: str, deadline_s: float | None
@@ -105,10 +97,13 @@ class Calls:
         return inputs[0].name
 
     def _end(self, deadline_s: float | None) -> float:
-        deadline_s = self._deadline_s if deadline_s is None else deadline_s
-        if not 0 < deadline_s < float("inf"):
-            raise ConfigError(f"expected a deadline of more than 0 seconds, got {deadline_s!r:.40}")
-        return time.monotonic() + deadline_s
+        return time.monotonic() + (self._deadline_s if deadline_s is None else _checked(deadline_s))
+
+
+def _checked(deadline_s: float) -> float:
+    if not 0 < deadline_s < float("inf"):
+        raise ConfigError(f"expected a deadline of more than 0 seconds, got {deadline_s!r:.40}")
+    return deadline_s
 
 
 def _grpc_protocol() -> CallProtocol:

@@ -25,10 +25,10 @@ class Target(msgspec.Struct, frozen=True):
 
 
 class Question(msgspec.Struct, frozen=True):
-    """An inference. `outputs` empty stands for all."""
+    """An inference: all that is asked beside the inputs, and these as they are sent. `outputs` empty stands for all."""
 
     target: Target
-    inputs: Mapping[str, np.ndarray]
+    inputs: Mapping[str, np.ndarray] = {}
     signature: str | None = None
     outputs: Sequence[str] = ()
     id: str = ""

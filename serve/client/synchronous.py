@@ -12,7 +12,7 @@ from serve.client.addresses import Address, address_of
 from serve.client.answers import Body, Model, Outputs
 from serve.client.calls import Calls
 from serve.client.http_connections import HttpConnections
-from serve.client.questions import Inputs, target_of
+from serve.client.questions import Inputs, Question, target_of
 from serve.client.retries import Pause, Retries, Send, Steps, T
 from serve.tls_files import ClientFiles
 
@@ -61,10 +61,15 @@ class Client:
         """The outputs by name, all or those that `outputs` names. `inputs` are arrays by name, or one array for a model
         with one input, each in the model's own datatype and with its batch dimension. `priority` 1 is the most urgent.
         """
-        target = target_of(model, version, label)
-        return self._run(
-            self._calls.infer(target, inputs, signature, outputs, request_id, priority, parameters or {}, deadline_s)
+        question = Question(
+            target_of(model, version, label),
+            signature=signature,
+            outputs=outputs,
+            id=request_id,
+            priority=priority,
+            parameters=parameters or {},
         )
+        return self._run(self._calls.infer(question, inputs, deadline_s))
 
     def predict(
         self,

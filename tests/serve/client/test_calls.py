@@ -343,6 +343,7 @@ def test_an_async_client_may_be_used_in_one_event_loop_after_another() -> None:
         ("ftp://127.0.0.1", {}, "expected an address as"),
         ("http://user:word@127.0.0.1", {}, "expected an address as"),
         ("http://127.0.0.1:99999", {}, "expected an address as"),
+        ("http://[::1", {}, "expected an address as"),
         ("grpc://127.0.0.1:1/models", {}, "an address of gRPC has no path"),
         ("http://127.0.0.1", {"api_key": "a\r\nb: c"}, "expected a key as `onegate keys create` prints it"),
         ("https://127.0.0.1", {"certificate": "c.pem"}, "a client's certificate and its private key go together"),
