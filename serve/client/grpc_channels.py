@@ -14,6 +14,7 @@ from serve.client.addresses import Address
 from serve.client.grpc_protocol import GrpcMessage
 from serve.client.refusals import grpc_refusal
 from serve.client.unanswered import cut_off, too_late, unreachable
+from serve.grpc_outcomes import CUT_OFF, TOO_LATE, is_of_a_server
 from serve.protocols.open_inference import SERVICE
 from serve.tls_files import ClientFiles
 
@@ -29,11 +30,8 @@ _OPTIONS = (
 )
 
 
-# How grpcio words what it found itself. It tells in no other way whether the server has answered.
-_TOO_LATE = "Deadline Exceeded"
-_UNREACHABLE = ("failed to connect", "DNS resolution failed")
 _UNTRUSTED = ("CERTIFICATE", "certificate", "SSL_ERROR_SSL")
-_CUT_OFF = ("Stream removed", "Socket closed", "recvmsg", "Connection reset")
+"""In the text where one end does not trust the other."""
 
 
 class GrpcChannels:
@@ -122,15 +120,19 @@ class _Channels:
     def told(self, error: Any, timeout_s: float) -> OnegateError:
         """What an error of the library means."""
         code, text = error.code().name, first_line(error.details())
-        if code == "DEADLINE_EXCEEDED" and text == _TOO_LATE:
-            return too_late(self._address.url, timeout_s)
-        if code == "UNAVAILABLE" and text.startswith(_UNREACHABLE):
-            untrusted = any(mark in text for mark in _UNTRUSTED)
-            return unreachable(self._address.url, (ssl.SSLError if untrusted else ConnectionError)(text))
-        if code == "UNAVAILABLE" and text.startswith(_CUT_OFF):
-            return cut_off(self._address.url, ConnectionError(text))
+        if not is_of_a_server(code, text):
+            return self._unanswered(text, timeout_s)
         retry_after = next((value for key, value in error.trailing_metadata() or () if key == "retry-after"), None)
         return grpc_refusal(code, text, retry_after)
+
+    def _unanswered(self, text: str, timeout_s: float) -> OnegateError:
+        url = self._address.url
+        if TOO_LATE in text:
+            return too_late(url, timeout_s)
+        if text.startswith(CUT_OFF):
+            return cut_off(url, ConnectionError(text))
+        untrusted = any(mark in text for mark in _UNTRUSTED)
+        return unreachable(url, (ssl.SSLError if untrusted else ConnectionError)(text))
 
 
 def _credentials(grpc: Any, files: ClientFiles) -> Any:
