@@ -86,14 +86,17 @@ def attempts(exchange: Exchange[T], deadline: float, retries: Retries, budget: B
     `time.monotonic`) nor tries are left."""
     budget.note_batch()
     tries = 0
+    failed: OnegateError | None = None
     while True:
         left_s = deadline - time.monotonic()
         if left_s <= 0:
-            raise DeadlineExceeded("the deadline passed before the call could be sent")
+            # After a pause that took longer than it should have, what was told before says more.
+            raise failed or DeadlineExceeded("the deadline passed before the call could be sent")
         try:
             return exchange.read((yield Send(exchange.ask(left_s), left_s)))
         except (ModelNotReady, Overloaded, RateLimited) as error:
             tries += 1
+            failed = error
             pause_s = _pause_s(error, tries, retries)
             late = pause_s is None or time.monotonic() + pause_s >= deadline
             if late or tries >= retries.tries:

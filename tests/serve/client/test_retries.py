@@ -21,10 +21,11 @@ from serve.client.retries import Exchange, Pause, Retries, Send, attempts, new_b
 FAST = Retries(tries=4, first_s=0.5, most_s=1.5)
 
 
-def run(errors: list[OnegateError], within_s: float = 60.0, retries: Retries = FAST) -> tuple[str, list[float]]:
-    """The outcome of a call that gets these errors and then an answer, and its pauses, which take no time."""
+def run(errors: list[OnegateError], within_s: float = 60.0, overslept_s: float = 0.0) -> tuple[str, list[float]]:
+    """The outcome of a call that gets these errors and then an answer, and its pauses, of which each takes
+    `overslept_s`."""
     exchange: Exchange[str] = Exchange(lambda left_s: b"asked", lambda answer: f"read {answer}")
-    steps = attempts(exchange, time.monotonic() + within_s, retries, new_budget())
+    steps = attempts(exchange, time.monotonic() + within_s, FAST, new_budget())
     pauses: list[float] = []
     left = list(errors)
     try:
@@ -32,6 +33,7 @@ def run(errors: list[OnegateError], within_s: float = 60.0, retries: Retries = F
         while True:
             if isinstance(step, Pause):
                 pauses.append(step.seconds)
+                time.sleep(overslept_s)
                 step = steps.send(None)
                 continue
             assert isinstance(step, Send)
@@ -79,6 +81,11 @@ def test_what_another_try_does_not_change_is_told_at_once(error: OnegateError) -
 
 def test_nobody_waits_beyond_the_deadline() -> None:
     assert run([Overloaded("full", retry_after_s=3.0)], within_s=2.9) == ("Overloaded", [])
+
+
+def test_who_sleeps_beyond_the_deadline_is_told_the_error_from_before() -> None:
+    outcome, waited = run([ModelNotReady("away")], within_s=0.6, overslept_s=0.7)
+    assert (outcome, len(waited)) == ("ModelNotReady", 1)
 
 
 def test_a_deadline_that_has_passed_sends_nothing() -> None:
