@@ -27,6 +27,7 @@ from serve.access.audit import AuditedAdministration, AuditLog
 from serve.access.callers import Caller
 from serve.access.guard import guard_of
 from serve.access.key_calls import KeyCalls, NewKey
+from serve.access.refused import RefusedCalls
 from serve.access.stored_keys import StoredKeys
 from serve.caller import CALLER
 from serve.config import Config
@@ -119,6 +120,7 @@ class Controller:
         self._administration: Administers = administration
         if self._audit is not None:
             self._administration = AuditedAdministration(administration.answer, self._audit)
+        self._refused = None if self._audit is None else RefusedCalls(self._audit)
         self._planned = administration
         self._gateway_calls = GatewayCalls()
         stored_keys = StoredKeys(store, self._take_over_keys)
@@ -149,7 +151,7 @@ class Controller:
         door = HttpFrontDoor(dialects, queries.answer, gateway.max_body_bytes, guard=guard)
         files = server_files("gateway.management_tls", gateway.management_tls)
         listener = HttpListener(
-            Management(self, door, guard),
+            Management(self, door, guard, refused=self._refused),
             gateway.management_host,
             gateway.management_port,
             tls=None if files is None else Tls(files, HTTP),
@@ -338,5 +340,6 @@ class Controller:
         for loop in self._loops:
             loop.cancel()
         await self._management.stop()
-        if self._audit is not None:
+        if self._audit is not None and self._refused is not None:
+            self._refused.close()
             await asyncio.to_thread(self._audit.close)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from serve.access.callers import bearer
+from serve.access.bearer import bearer
 from serve.caller import USER_HEADER, os_user
 from serve.control.management import error_from
 from serve.https_calls import opened, unreachable

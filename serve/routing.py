@@ -278,7 +278,9 @@ class Router:
             self._raise_absent(model)
         if label not in route.labels:
             listed = ", ".join(sorted(route.labels)) or "none"
-            raise ModelNotFound(f"model {model!r} has no label {label!r}; labels: {listed}", model=model, label=label)
+            raise ModelNotFound(
+                f"model {model!r} has no label {label!r:.40}; labels: {listed}", model=model, label=label
+            )
         return route.labels[label]
 
     def _raise_absent(self, model: str) -> NoReturn:

@@ -1,4 +1,5 @@
-"""The audit log: a line of JSON for each call that changes something, with who asked and what became of it.
+"""The audit log: a line of JSON for each call that changes something, with who asked and what became of it. Of calls
+that were not let in, `refused.py` says which are noted.
 
 Lines are written by a thread, in the order in which calls end; a call is answered once its line is written. A line that
 can't be written is told in the server's log, and the call goes on.
@@ -43,16 +44,27 @@ class AuditLog:
         task.add_done_callback(self._forget)
         return await asyncio.shield(task)
 
-    def note(self, what: str, models: Iterable[str] = (), outcome: str = DONE) -> Future[None]:
-        """Has a line written; returns at once."""
-        line = {
+    def note(
+        self,
+        what: str,
+        models: Iterable[str] = (),
+        outcome: str = DONE,
+        *,
+        caller: str | None = None,
+        left_out: int = 0,
+    ) -> Future[None]:
+        """Has a line written; returns at once. `caller` is by default whose call is being answered; `left_out` is how
+        many refused calls before this one got no line."""
+        line: dict[str, Any] = {
             "time": datetime.now(UTC).isoformat(),
-            "caller": CALLER.get(),
+            "caller": CALLER.get() if caller is None else caller,
             "what": what,
             "models": list(models),
             "outcome": outcome,
             "generation": self._generation(),
         }
+        if left_out:
+            line["left_out"] = left_out
         return self._writer.submit(self._write, json.dumps(line) + "\n")
 
     def close(self) -> None:
@@ -99,10 +111,10 @@ class AuditedAdministration:
         call = self._answer(operation)
         if isinstance(operation, ListModels | InspectModel):
             return call
-        return self._audit.noted(type(operation).__name__, _models(operation), call)
+        return self._audit.noted(type(operation).__name__, named_models(operation), call)
 
 
-def _models(operation: Any) -> tuple[str, ...]:
+def named_models(operation: Any) -> tuple[str, ...]:
     """The models that an operation names; one to load may be named by its archive alone."""
     if hasattr(operation, "models"):
         return tuple(str(model.get("name")) for model in operation.models)

@@ -49,11 +49,6 @@ def presented(header: Callable[[str], str | None]) -> str | None:
     return _token(token.strip())
 
 
-def bearer(key: str | None) -> dict[str, str]:
-    """The header that a client sends; none without a key."""
-    return {} if key is None else {"Authorization": f"Bearer {key}"}
-
-
 def _token(text: str) -> str:
     # Two headers of one name stand side by side, with a comma and a space in between.
     if not text or len(text) > MAX_CREDENTIALS or not text.isascii() or not text.isprintable() or " " in text:

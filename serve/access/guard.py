@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 
 from model_store.access_keys import AccessKey
-from model_store.errors import Forbidden, ModelNotReady, Unauthenticated
+from model_store.errors import Forbidden, ModelNotReady, OnegateError, Unauthenticated
 from serve.access.callers import EXPECTED, Caller, presented
 from serve.access.keys import KnownKeys, require_present
 from serve.access.limits import Limits
@@ -42,6 +42,8 @@ class Guard:
         self._clock = clock
         self._keys = KnownKeys(clock)
         self._told = False
+        self.refused: Callable[[Caller, Query, OnegateError], None] | None = None
+        """Hears of each query that its caller may not ask."""
         self._tokens: Callable[[str], Caller] | None = None
         if access.jwt is not None:
             # Takes 30 ms to import, which others need not wait for.
@@ -74,7 +76,12 @@ class Guard:
         """What `answer` says, to callers who may ask it; raises as `require`, and `RateLimited` for one who asks too
         often. Health is never asked too often."""
         need, model = query_need(query)
-        self.require(caller, need, model)
+        try:
+            self.require(caller, need, model)
+        except (Unauthenticated, Forbidden) as error:
+            if self.refused is not None:
+                self.refused(caller, query, error)
+            raise
         CALLER.set(caller.name)
         if caller.limits is None or need is Need.NOTHING:
             return answer(query)

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 
-from model_store.errors import ModelNotFound
+from model_store.errors import ModelNotReady
+from serve.client import Client, Retries
 from serve.commands.input_files import content_type_of, goes_as_it_is, read_inputs
 from serve.commands.options import json_option, management_option
-from serve.inference_client import InferenceClient
+from serve.https_calls import unreachable
 from serve.management_client import ManagementClient
 from serve.tensors import datatype_of, to_json_values
 
 MAX_SHOWN_VALUES = 20
+TIMEOUT_S = 60.0
 
 
 @click.command()
@@ -30,7 +34,7 @@ MAX_SHOWN_VALUES = 20
 )
 @click.option("--version", type=click.IntRange(min=1), help="A version other than the default one.")
 @click.option("--signature", help="One of the model's signatures other than the default one.")
-@click.option("--url", help="The endpoint; by default what the gateway's management port names.")
+@click.option("--url", help="The endpoint, over HTTP or gRPC; by default what the gateway's management port names.")
 @click.option(
     "--scale",
     type=float,
@@ -60,14 +64,15 @@ def command(
     Example:
       onegate infer digits --input digit.npz
     """
-    endpoint = InferenceClient(url or client.state()["gateway"]["http"], client.key, client.tls)
-    metadata = endpoint.metadata(model, version)
-    if signature is None and goes_as_it_is(file, metadata):
-        answer = endpoint.predict(model, file.read_bytes(), content_type_of(file), version)
-        click.echo(_answer_text(model, answer) if as_json else answer.decode(errors="replace"))
-        return
-    inputs = read_inputs(file, _inputs_of(metadata, signature), scale)
-    outputs = endpoint.infer(model, inputs, version, signature)
+    address = url or client.state()["gateway"]["http"]
+    with _endpoint(address, client) as endpoint, _told_unreachable(address):
+        described = endpoint.model(model, version=version)
+        if signature is None and goes_as_it_is(file, described):
+            body = endpoint.predict(model, file.read_bytes(), content_type=content_type_of(file), version=version)
+            click.echo(_answer_text(model, body.content) if as_json else body.content.decode(errors="replace"))
+            return
+        inputs = read_inputs(file, described.inputs_of(signature), scale)
+        outputs = endpoint.infer(model, inputs, version=version, signature=signature)
     if as_json:
         click.echo(json.dumps({"model": model, "outputs": [_as_json(name, t) for name, t in outputs.items()]}))
         return
@@ -75,12 +80,29 @@ def command(
         click.echo(f"{name}: {datatype_of(tensor)}{list(tensor.shape)} {_as_text(tensor)}")
 
 
-def _inputs_of(metadata: dict[str, Any], signature: str | None) -> list[dict[str, Any]]:
-    signatures: dict[str | None, Any] = {None: metadata, **metadata.get("signatures", {})}
-    if signature not in signatures:
-        known = ", ".join(name for name in signatures if name) or "only the default one"
-        raise ModelNotFound(f"model {metadata['name']!r} has no signature {signature!r}; signatures: {known}")
-    return list(signatures[signature]["inputs"])
+def _endpoint(address: str, client: ManagementClient) -> Client:
+    """With the key and files of `client`, and one try: who waits for a command wants to know why it fails."""
+    tls = client.tls
+    return Client(
+        address,
+        api_key=client.key,
+        ca=tls.ca,
+        certificate=tls.certificate,
+        private_key=tls.private_key,
+        deadline_s=TIMEOUT_S,
+        retries=Retries(tries=1),
+    )
+
+
+@contextmanager
+def _told_unreachable(address: str) -> Iterator[None]:
+    """Says what a user may do where nobody answers."""
+    try:
+        yield
+    except ModelNotReady as error:
+        if isinstance(error.__cause__, OSError):
+            raise unreachable(f"no endpoint answers at {address}", error.__cause__, "--url names another") from error
+        raise
 
 
 def _answer_text(model: str, answer: bytes) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import mimetypes
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,26 +13,25 @@ import numpy as np
 from model_store.datatypes import DTYPES
 from model_store.errors import InvalidInput
 from model_store.manifest import PAYLOAD, PAYLOAD_SIGNATURE, Signature, TensorSpec
+from serve.client import Model
 from serve.inference import Tensors
 from serve.processors.array_files import read_npy, read_npz
 from serve.processors.casting import cast
 from serve.processors.csv_tensors import read_csv
 
-Described = list[dict[str, Any]]
-"""The model's inputs as its v2 metadata gives them: name, datatype, shape."""
+Described = Sequence[TensorSpec]
+"""The model's inputs."""
 
 LARGEST_BODY_BYTES = 2**31 - 1
 """That an endpoint can be set to take."""
 
-_PAYLOAD_INPUTS = [spec.name for spec in PAYLOAD_SIGNATURE.inputs]
 
-
-def goes_as_it_is(file: Path, metadata: dict[str, Any]) -> bool:
-    """Whether the model of that v2 metadata takes the file's bytes: a handler takes all, a processor what holds no
+def goes_as_it_is(file: Path, model: Model) -> bool:
+    """Whether the model takes the file's bytes: a handler takes all, a processor what holds no
     tensors."""
-    if [spec["name"] for spec in metadata["inputs"]] == _PAYLOAD_INPUTS:
+    if [spec.name for spec in model.inputs] == [spec.name for spec in PAYLOAD_SIGNATURE.inputs]:
         return True
-    return PAYLOAD in metadata.get("signatures", {}) and file.suffix.lower() not in _READERS
+    return PAYLOAD in model.signatures and file.suffix.lower() not in _READERS
 
 
 def content_type_of(file: Path) -> str:
@@ -48,14 +48,14 @@ def read_inputs(file: Path, described: Described, scale: float) -> Tensors:
         if reader := _READERS.get(file.suffix.lower()):
             named = reader(file, described)
         else:
-            named = {_only(described)["name"]: read_image(file, _only(described), scale)}
+            named = {_only(described).name: read_image(file, _only(described), scale)}
     except (OSError, ValueError) as error:
         raise InvalidInput(f"{file}: can't be read: {error}") from error
-    specs = {spec["name"]: spec for spec in described}
+    specs = {spec.name: spec for spec in described}
     for name in named:
         if name not in specs:
             raise InvalidInput(f"{file}: the model has no input {name!r}; inputs: {', '.join(specs)}")
-    return {name: cast(name, tensor, specs[name]["datatype"]) for name, tensor in named.items()}
+    return {name: cast(name, tensor, specs[name].datatype) for name, tensor in named.items()}
 
 
 def _read_npz(file: Path, described: Described) -> Tensors:
@@ -63,13 +63,13 @@ def _read_npz(file: Path, described: Described) -> Tensors:
 
 
 def _read_npy(file: Path, described: Described) -> Tensors:
-    return {_only(described)["name"]: read_npy(file.read_bytes())}
+    return {_only(described).name: read_npy(file.read_bytes())}
 
 
 def _read_json(file: Path, described: Described) -> Tensors:
     content = json.loads(file.read_text())
     if isinstance(content, list):
-        content = {_only(described)["name"]: content}
+        content = {_only(described).name: content}
     elif isinstance(content, dict) and _is_v2_request(content):
         return {sent["name"]: np.array(sent["data"]).reshape(sent["shape"]) for sent in content["inputs"]}
     if not isinstance(content, dict):
@@ -78,8 +78,7 @@ def _read_json(file: Path, described: Described) -> Tensors:
 
 
 def _read_csv(file: Path, described: Described) -> Tensors:
-    specs = tuple(TensorSpec(spec["name"], spec["datatype"], tuple(spec["shape"])) for spec in described)
-    return read_csv(file.read_bytes(), Signature(specs, ()))
+    return read_csv(file.read_bytes(), Signature(tuple(described), ()))
 
 
 _READERS = {".npz": _read_npz, ".npy": _read_npy, ".json": _read_json, ".csv": _read_csv}
@@ -91,7 +90,7 @@ def _is_v2_request(content: dict[str, Any]) -> bool:
     return isinstance(sent, list) and all(isinstance(e, dict) and {"name", "shape", "data"} <= e.keys() for e in sent)
 
 
-def read_image(file: Path, spec: dict[str, Any], scale: float) -> np.ndarray:
+def read_image(file: Path, spec: TensorSpec, scale: float) -> np.ndarray:
     """An image as one row of an NCHW or NHWC input, resized to the input's height and width.
 
     One channel makes it grey, three RGB; pixels are 0 to 255 times `scale`.
@@ -105,24 +104,24 @@ def read_image(file: Path, spec: dict[str, Any], scale: float) -> np.ndarray:
             values = np.asarray(pixels, dtype=np.float32).reshape(height, width, channels) * np.float32(scale)
     except UnidentifiedImageError as error:
         raise InvalidInput(f"{file}: no image, and no .npz, .npy, .csv or .json either") from error
-    if np.dtype(DTYPES[spec["datatype"]]).kind in "iu":
+    if np.dtype(DTYPES[spec.datatype]).kind in "iu":
         values = values.round()
     return (values.transpose(2, 0, 1) if channels_first else values)[np.newaxis]
 
 
-def _image_layout(spec: dict[str, Any]) -> tuple[bool, int, int, int]:
-    shape = spec["shape"]
+def _image_layout(spec: TensorSpec) -> tuple[bool, int, int, int]:
+    shape = spec.shape
     if len(shape) == 4 and shape[1] in (1, 3) and min(shape[2:]) > 0:
         return True, shape[1], shape[2], shape[3]
     if len(shape) == 4 and shape[3] in (1, 3) and min(shape[1:3]) > 0:
         return False, shape[3], shape[1], shape[2]
     raise InvalidInput(
-        f"input {spec['name']!r} has the shape {shape}; an image needs [-1,C,H,W] or [-1,H,W,C] with 1 or 3 channels"
+        f"input {spec.name!r} has the shape {list(shape)}; an image needs [-1,C,H,W] or [-1,H,W,C] with 1 or 3 channels"
     )
 
 
-def _only(described: Described) -> dict[str, Any]:
+def _only(described: Described) -> TensorSpec:
     if len(described) != 1:
-        names = ", ".join(spec["name"] for spec in described)
+        names = ", ".join(spec.name for spec in described)
         raise InvalidInput(f"the model has several inputs ({names}); use a .npz, or JSON that names them")
     return described[0]

@@ -45,7 +45,8 @@ class AccessConfig(Section):
     jwt: JwtConfig | None = Field(default=None, description="Whose tokens are accepted beside keys.")
     audit_log: Filled | None = Field(
         default=None,
-        description="File, on the controller's node, that gets a line of JSON for each call that changes something.",
+        description="File, on the controller's node, that gets a line of JSON for each call that changes something, "
+        "and for calls to the management port that are refused.",
     )
 
     @property

@@ -17,7 +17,9 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 
 from model_store.errors import ERROR_KINDS, ConfigError, Forbidden, InternalError, OnegateError
+from serve.access.callers import Caller
 from serve.access.guard import Guard
+from serve.access.refused import RefusedCalls
 from serve.access.scopes import route_need
 from serve.caller import CALLER, USER_HEADER, claimed_user
 from serve.config import Config, parse_config
@@ -71,7 +73,8 @@ class Authority(ConsoleAuthority, Protocol):
 
 class Management:
     """The application of the management port, in front of `dialects`, another one, which has the same `guard`; None is
-    for everybody. Sources of a config that comes over the wire must be absolute paths or URLs."""
+    for everybody. `refused` hears of calls that are not let in. Sources of a config that comes over the wire must be
+    absolute paths or URLs."""
 
     def __init__(
         self,
@@ -79,11 +82,15 @@ class Management:
         dialects: HttpApplication,
         guard: Guard | None = None,
         console: ConsoleFiles | None = None,
+        refused: RefusedCalls | None = None,
     ) -> None:
         self._authority = authority
         self._console = console or ConsoleFiles()
         self._dialects = dialects
         self._guard = guard
+        self._refused = refused
+        if guard is not None and refused is not None:
+            guard.refused = refused.note_query
         self.routes: dict[tuple[str, str], Handler] = {
             ("GET", "/api/state"): self._state,
             ("GET", "/api/models/{model}/comparison"): self._comparison,
@@ -97,6 +104,13 @@ class Management:
     def admit(self, request: HttpRequest, under_way: int) -> int:
         """The largest body; raises what the guard raises, and `Forbidden` for what a web page of another origin makes a
         browser send, which can't add a key that it does not know."""
+        try:
+            return self._admit(request, under_way)
+        except Exception as error:
+            self._note_refused(request, error)
+            raise
+
+    def _admit(self, request: HttpRequest, under_way: int) -> int:
         limit = MAX_CONFIG_BYTES
         if self._console.claims(request):
             limit = 0
@@ -136,12 +150,24 @@ class Management:
         try:
             if self._guard is not None and caller is not None:
                 # Once more: it may have ended while the body came.
-                self._guard.require(caller, *route_need(request.method, request.path))
+                self._require(request, caller)
             with nullcontext() if caller is None or caller.limits is None else caller.limits:
                 answer = await handler(model, request, parse_qs(request.query))
                 return answer if isinstance(answer, HttpReply) else json_reply(200, answer)
         except Exception as error:
             return self.refuse(request, error)
+
+    def _require(self, request: HttpRequest, caller: Caller) -> None:
+        assert self._guard is not None
+        try:
+            self._guard.require(caller, *route_need(request.method, request.path))
+        except OnegateError as error:
+            self._note_refused(request, error)
+            raise
+
+    def _note_refused(self, request: HttpRequest, error: Exception) -> None:
+        if self._refused is not None:
+            self._refused.note_request(request, error)
 
     def refuse(self, request: HttpRequest, error: Exception) -> HttpReply:
         """The reply to an error; what was forbidden gets this port's own, whatever the path."""

@@ -20,6 +20,7 @@ from serve.dialects.open_inference import NO_SHARED_MEMORY, SIGNATURE, class_cou
 from serve.dialects.open_inference_grpc_messages import Received, Sent, raw_contents
 from serve.inference import InferenceRequest, InferenceResponse, Tensors, output_tensors
 from serve.protocols import open_inference as messages
+from serve.routing import version_or_label
 from serve.shared_memory import LentRegions, MappedRegions, Placed
 
 _CONTENTS = {
@@ -38,7 +39,7 @@ _CONTENTS = {
 }
 """Datatype -> field of its typed contents. FP16 and BF16 travel raw only."""
 
-_PARAMETERS = {bool: "bool_param", int: "int64_param", float: "double_param", str: "string_param"}
+PARAMETERS = {bool: "bool_param", int: "int64_param", float: "double_param", str: "string_param"}
 """Type of a parameter's value -> its field."""
 
 NOTHING_SHARED: Mapping[str, Placed] = MappingProxyType({})
@@ -84,9 +85,11 @@ def decode_request(
     if outputs := message.outputs:
         wanted = tuple([output.name for output in outputs])
         form = _wanted_form(form, outputs, regions)
+    version, label = version_or_label(message.model_version)
     request = InferenceRequest(
         message.model_name,
-        message.model_version or None,
+        version,
+        label,
         id=message.id,
         inputs=inputs,
         wanted_outputs=wanted,
@@ -137,7 +140,7 @@ def encode_response(response: InferenceResponse, form: ReplyForm, regions: Mappe
     """
     message = messages.ModelInferResponse(model_name=response.model, model_version=response.version, id=response.id)
     for key, value in response.parameters.items():
-        setattr(message.parameters[key], _PARAMETERS[type(value)], value)
+        setattr(message.parameters[key], PARAMETERS[type(value)], value)
     outputs = output_tensors(response)
     if form.classes:
         outputs = with_classes(response, outputs, form.classes)

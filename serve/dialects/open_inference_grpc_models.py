@@ -15,6 +15,7 @@ from serve.dialects.open_inference_statistics import statistics_document
 from serve.inference import ModelDescription, ModelQuery, Statistics, StatisticsQuery
 from serve.operations import LoadModel, ModelList, UnloadModel
 from serve.protocols import open_inference as messages
+from serve.routing import version_or_label
 from serve.version import VERSION
 
 
@@ -23,7 +24,7 @@ def decode_model_query(message: Any) -> ModelQuery:
 
     Raises `InvalidInput` where it names no model.
     """
-    return ModelQuery(_named(message.name), message.version or None)
+    return ModelQuery(_named(message.name), *version_or_label(message.version))
 
 
 def encode_model(description: ModelDescription) -> Any:

@@ -44,6 +44,7 @@ class RequestReader:
             return InferenceRequest(
                 told.model,
                 told.version,
+                told.label,
                 signature=told.signature,
                 id=id,
                 inputs=inputs,

@@ -106,15 +106,16 @@ def _server(request: HttpRequest, call: Call) -> Query:
 
 
 def _model(request: HttpRequest, call: Call) -> Query:
-    return ModelQuery(call.model, call.version)
+    return ModelQuery(call.model, call.version, call.label)
 
 
 def _statistics(request: HttpRequest, call: Call) -> Query:
-    return StatisticsQuery(call.model or None, call.version)
+    # Counters are of a version; a label in its place is none that is known.
+    return StatisticsQuery(call.model or None, call.version if call.label is None else call.label)
 
 
 def _inference(request: HttpRequest, call: Call) -> Query:
-    return decode_inference(request, call.model, call.version)
+    return decode_inference(request, call.model, call.version, call.label)
 
 
 def _index(request: HttpRequest, call: Call) -> Query:

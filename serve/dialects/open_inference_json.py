@@ -94,7 +94,7 @@ _decode_parsed: Callable[[bytes | memoryview], _Request[_ParsedInput]]
 _decode_parsed = msgspec.json.Decoder(_Request[reduce(or_, map(_parsed_input, DTYPES))]).decode  # type: ignore[misc]
 
 
-def decode_inference(request: HttpRequest, model: str, version: str | None) -> InferenceRequest:
+def decode_inference(request: HttpRequest, model: str, version: str | None, label: str | None) -> InferenceRequest:
     """The inference request in a body; numbers of binary tensors are views on it.
 
     Raises `InvalidInput`, and `Unsupported` for what the protocol has and this server hasn't.
@@ -103,7 +103,7 @@ def decode_inference(request: HttpRequest, model: str, version: str | None) -> I
     header, binary = (request.body, _NOTHING) if length is None else _split_body(request.content, length)
     if not header and length is not None:
         payload = Payload(request.body, "application/octet-stream")
-        return InferenceRequest(model, version, payload=payload, reply_form=ALL_BINARY)
+        return InferenceRequest(model, version, label, payload=payload, reply_form=ALL_BINARY)
     message: _Request[_Input] | _Request[_ParsedInput]
     try:
         message = _decode_parsed(header)
@@ -113,11 +113,12 @@ def decode_inference(request: HttpRequest, model: str, version: str | None) -> I
         message = _decode_header(header)
         inputs = _decode_inputs(message.inputs, binary, _from_text)
     if message.outputs is None and message.parameters is None:
-        return InferenceRequest(model, version, id=message.id or "", inputs=inputs, reply_form=ALL_JSON)
+        return InferenceRequest(model, version, label, id=message.id or "", inputs=inputs, reply_form=ALL_JSON)
     asked = read_parameters(_own(message.parameters)) if message.parameters else NO_PARAMETERS
     return InferenceRequest(
         model,
         version,
+        label,
         signature=asked.signature,
         id=message.id or "",
         inputs=inputs,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import NamedTuple
 
+from serve.routing import version_or_label
+
 _LONGEST_KEPT = 256
 
 
@@ -14,6 +16,7 @@ class Call(NamedTuple):
     action: str
     model: str = ""
     version: str | None = None
+    label: str | None = None
 
 
 def read_path(path: str) -> Call:
@@ -36,16 +39,18 @@ _read_kept = lru_cache(maxsize=4096)(_read)
 
 
 def _model_call(parts: list[str]) -> Call:
-    """`{m}[/versions/{v}][/action]`; `stats` alone is of all models."""
+    """`{m}[/versions/{version or label}][/action]`; `stats` alone is of all models."""
     model, *rest = parts
-    version = None
+    version = label = None
     if len(rest) > 1 and rest[0] == "versions":
-        version, rest = rest[1], rest[2:]
+        # An empty one is a version that there is not, and no call of any.
+        version, label = version_or_label(rest[1]) if rest[1] else ("", None)
+        rest = rest[2:]
     if parts == ["stats"]:
         return Call("models/stats")
     if not model:
         return Call("no model")
-    return Call("/".join(("models", *rest)), model, version)
+    return Call("/".join(("models", *rest)), model, version, label)
 
 
 def _repository_call(parts: list[str]) -> Call:

@@ -19,6 +19,7 @@ from model_store.errors import (
     first_line,
 )
 from serve.executors.remote_client import RemoteClient, ServerGone
+from serve.grpc_outcomes import UNREACHABLE, is_of_a_server
 from serve.protocols import open_inference as messages
 from serve.routing import UpstreamOptions
 from serve.upstreams import ModelMetadata, TensorMetadata, UpstreamModel
@@ -96,13 +97,13 @@ class UpstreamClient(RemoteClient):
         return answer
 
     def _told(self, error: Any) -> Exception:
-        answered = "received from peer" in (error.debug_error_string() or "")
-        self.answers += answered
         # Without the address: these are told to clients.
         code, text = error.code().name, first_line(error.details())
+        answered = is_of_a_server(code, text)
+        self.answers += answered
         if code in _GONE:
             # What it answered itself, it did not die of.
-            return ServerGone(text, begun=not answered and "failed to connect" not in text)
+            return ServerGone(text, begun=not answered and not text.startswith(UNREACHABLE))
         kind = _KINDS.get(code)
         if kind is None:
             return InternalError(f"the upstream server answered {code}: {text}")
@@ -116,7 +117,7 @@ class UpstreamClient(RemoteClient):
         try:
             data = await self._ready(question, timeout=timeout_s, metadata=self._metadata)
         except self._aio.AioRpcError as error:
-            return False if "received from peer" in (error.debug_error_string() or "") else None
+            return False if is_of_a_server(error.code().name, first_line(error.details())) else None
         return bool(messages.ModelReadyResponse.FromString(data).ready)
 
     def give_up(self) -> None:

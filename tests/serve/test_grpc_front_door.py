@@ -130,7 +130,7 @@ async def test_a_server_whose_models_can_all_be_called_is_ready() -> None:
     [
         (infer("nobody"), "NOT_FOUND", "model 'nobody' is not served here"),
         (infer(model_version="4"), "NOT_FOUND", "model 'double' has no version 4 here; callable: 3"),
-        (infer(model_version="four"), "NOT_FOUND", "model 'double' has no version four here; callable: 3"),
+        (infer(model_version="four"), "NOT_FOUND", "model 'double' has no label 'four'; labels: none"),
         (infer("loading"), "UNAVAILABLE", "model 'loading' can't be called now: it is loading; try again shortly"),
         (infer(name="z"), "INVALID_ARGUMENT", "model 'double' takes the inputs 'x': FP32[*,2]; got 'z'"),
     ],

@@ -116,7 +116,12 @@ def test_dialects_take_nothing_but_the_clock_from_the_event_loop() -> None:
 
 
 def test_only_front_doors_and_what_talks_to_other_servers_import_http_and_grpc_libraries() -> None:
-    allowed = ("serve/front_doors/", "serve/executors/replica", "serve/executors/upstream_client")
+    allowed = (
+        "serve/front_doors/",
+        "serve/executors/replica",
+        "serve/executors/upstream_client",
+        "serve/client/grpc_channels",
+    )
     found = {
         str(file.relative_to(ROOT))
         for file in modules("serve")
@@ -168,3 +173,28 @@ def test_importing_a_package_imports_none_of_its_modules(package: str) -> None:
     code = f"import sys, {package}; print([name for name in sys.modules if name.startswith('{package}.')])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_importing_the_client_loads_numpy_and_msgspec_and_nothing_of_the_server() -> None:
+    code = "import sys, serve.client; print(*sorted(set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    foreign = {top(name) for name in loaded} - set(sys.stdlib_module_names)
+    assert {"numpy", "msgspec"} <= foreign
+    assert (
+        foreign & {"ray", "onnx", "onnxruntime", "grpc", "google", "pydantic", "uvloop", "httptools", "click"} == set()
+    )
+    own = {name for name in loaded if name.startswith(("serve.", "model_store.", "converters"))}
+    assert {name for name in own if not name.startswith("serve.client")} == {
+        "model_store.datatypes",
+        "model_store.errors",
+        "model_store.manifest",
+        "model_store.seal",
+        "serve.access",
+        "serve.access.bearer",
+        "serve.errors",
+        "serve.executors",
+        "serve.executors.budget",
+        "serve.tensors",
+        "serve.tls_files",
+    }

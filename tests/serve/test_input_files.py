@@ -11,21 +11,22 @@ import pytest
 from PIL import Image
 
 from model_store.errors import InvalidInput
-from model_store.manifest import PAYLOAD_SIGNATURE
+from model_store.manifest import PAYLOAD, PAYLOAD_SIGNATURE, Signature, TensorSpec
+from serve.client import Model
 from serve.commands.input_files import content_type_of, goes_as_it_is, read_inputs
 
 
-def described(datatype: str = "FP32", shape: tuple[int, ...] = (-1, 2), name: str = "x") -> dict[str, Any]:
-    return {"name": name, "datatype": datatype, "shape": list(shape)}
+def described(datatype: str = "FP32", shape: tuple[int, ...] = (-1, 2), name: str = "x") -> TensorSpec:
+    return TensorSpec(name, datatype, shape)
 
 
-def read_json(folder: Path, content: Any, *specs: dict[str, Any]) -> dict[str, np.ndarray]:
+def read_json(folder: Path, content: Any, *specs: TensorSpec) -> dict[str, np.ndarray]:
     file = folder / "input.json"
     file.write_text(content if isinstance(content, str) else json.dumps(content))
     return read_inputs(file, list(specs or [described()]), 1.0)
 
 
-def read_npz(folder: Path, *specs: dict[str, Any], **arrays: Any) -> dict[str, np.ndarray]:
+def read_npz(folder: Path, *specs: TensorSpec, **arrays: Any) -> dict[str, np.ndarray]:
     np.savez(folder / "input.npz", **arrays)
     return read_inputs(folder / "input.npz", list(specs or [described()]), 1.0)
 
@@ -188,13 +189,18 @@ def test_an_image_for_a_model_without_image_input_is_refused(tmp_path: Path, sha
     )
 
 
-TENSORS = {"inputs": [described()]}
-WITH_PROCESSOR = {"inputs": [described()], "signatures": {"serving_default": TENSORS, "payload": {}}}
-HANDLER = {"inputs": [described("BYTES", (-1,), spec.name) for spec in PAYLOAD_SIGNATURE.inputs]}
+TENSORS = Model("m", (described(),), ())
+WITH_PROCESSOR = Model(
+    "m",
+    (described(),),
+    (),
+    signatures={"serving_default": Signature((described(),), ()), PAYLOAD: PAYLOAD_SIGNATURE},
+)
+HANDLER = Model("m", PAYLOAD_SIGNATURE.inputs, PAYLOAD_SIGNATURE.outputs)
 
 
 @pytest.mark.parametrize(
-    ("metadata", "name", "expected"),
+    ("model", "name", "expected"),
     [
         (TENSORS, "cat.jpg", False),
         (WITH_PROCESSOR, "cat.jpg", True),
@@ -205,9 +211,9 @@ HANDLER = {"inputs": [described("BYTES", (-1,), spec.name) for spec in PAYLOAD_S
     ],
 )
 def test_a_picture_goes_as_it_is_to_a_processor_and_anything_to_a_handler(
-    metadata: dict[str, Any], name: str, expected: bool
+    model: Model, name: str, expected: bool
 ) -> None:
-    assert goes_as_it_is(Path(name), metadata) is expected
+    assert goes_as_it_is(Path(name), model) is expected
 
 
 def test_the_content_type_is_that_of_the_name() -> None:

@@ -78,6 +78,7 @@ def rearranged(values: np.ndarray, first: dict[str, Any]) -> bytes:
     [
         (request(ONES), request(TWOS)),
         (request(ONES, SMALL, version="3", outputs=("q", "p")), request(TWOS, -SMALL, version="3", outputs=("q", "p"))),
+        (request(ONES, version="canary"), request(TWOS, version="canary")),
         (request(ONES, id="a1"), request(TWOS, id="b2")),
         (request(ONES[:0]), request(ONES[:0])),
         (request(np.float64(1.5).reshape(())), request(np.float64(2.5).reshape(()))),
@@ -85,7 +86,7 @@ def rearranged(values: np.ndarray, first: dict[str, Any]) -> bytes:
         (request(ONES.astype(ml_dtypes.bfloat16)), request(TWOS.astype(ml_dtypes.bfloat16))),
         (request(np.ones((2, 30_000))), request(np.zeros((2, 30_000)))),
     ],
-    ids=["plain", "several", "ids", "no rows", "one value", "half", "bfloat16", "large"],
+    ids=["plain", "several", "label", "ids", "no rows", "one value", "half", "bfloat16", "large"],
 )
 def test_a_request_like_the_one_before_says_the_same_as_when_read_whole(first: bytes, second: bytes) -> None:
     reader = RequestReader()

@@ -94,10 +94,16 @@ def test_nested_json_data_is_decoded() -> None:
     assert query.inputs["deep"].tolist() == [[[[[[3]]]]]]
 
 
-def test_the_version_in_the_path_is_asked_for() -> None:
-    for version in ("12", "1.0", "three", "9" * 500):
-        request = post({"inputs": []}, path=f"/v2/models/m/versions/{version}/infer")
-        assert decode(request).version == version
+@pytest.mark.parametrize(
+    ("named", "version", "label"),
+    [("12", "12", None), ("1.0", "1.0", None), ("9" * 500, "9" * 500, None), ("three", None, "three"), ("", "", None)],
+)
+@pytest.mark.parametrize("more", [{}, {"parameters": {"priority": 1}}])
+def test_the_version_or_label_in_the_path_is_asked_for(
+    named: str, version: str | None, label: str | None, more: dict[str, Any]
+) -> None:
+    query = decode(post({"inputs": []} | more, path=f"/v2/models/m/versions/{named}/infer"))
+    assert (query.version, query.label) == (version, label)
 
 
 def test_the_outputs_that_the_request_names_are_wanted_in_its_order() -> None:
@@ -330,8 +336,8 @@ def test_paths_about_the_server(path: str) -> None:
         ("/v2/models/m/versions/3/ready", ModelQuery("m", "3")),
         ("/v2/models/versions", ModelQuery("versions")),
         ("/v2/models/ready/ready", ModelQuery("ready")),
-        ("/v2/models/m/versions/three", ModelQuery("m", "three")),
-        ("/v2/models/m/versions/-1/ready", ModelQuery("m", "-1")),
+        ("/v2/models/m/versions/three", ModelQuery("m", label="three")),
+        ("/v2/models/m/versions/-1/ready", ModelQuery("m", label="-1")),
         ("/v2/models/m/versions//ready", ModelQuery("m", "")),
         ("/v2/models/m/config", ModelQuery("m")),
         ("/v2/models/m/versions/3/config", ModelQuery("m", "3")),
@@ -339,6 +345,7 @@ def test_paths_about_the_server(path: str) -> None:
         ("/v2/models/stats", StatisticsQuery()),
         ("/v2/models/m/stats", StatisticsQuery("m")),
         ("/v2/models/m/versions/3/stats", StatisticsQuery("m", "3")),
+        ("/v2/models/m/versions/canary/stats", StatisticsQuery("m", "canary")),
         ("/v2/models/stats/versions/3/stats", StatisticsQuery("stats", "3")),
     ],
 )

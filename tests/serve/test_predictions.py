@@ -14,7 +14,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from model_store.errors import InvalidInput, ModelNotFound
 from model_store.manifest import ImageProcessor, Manifest
 from serve.dialects.model_server import Ping, Predictions
 from serve.dialects.model_server_models import Models
@@ -22,7 +21,6 @@ from serve.dispatcher import Dispatcher
 from serve.executors.inline import build_inline_executor
 from serve.front_doors.http import HttpFrontDoor
 from serve.front_doors.http_listener import HttpListener
-from serve.inference_client import InferenceClient
 from serve.lanes import LoadedVersion
 from serve.routing import ModelRoute, Router, RoutingTable, ServeOptions, VersionEntry
 from serve.runtimes.base import Runtime, load_runtime
@@ -202,16 +200,6 @@ async def test_what_is_wrong_is_told(
 ) -> None:
     told, headers, error = await endpoint.post(path, body, method)
     assert (told, headers["connection"], error["code"], error["type"]) == (status, "close", status, kind)
-
-
-async def test_the_command_line_s_client_sends_a_file_as_it_is(endpoint: Endpoint) -> None:
-    client = InferenceClient(f"http://127.0.0.1:{endpoint.port}")
-    answer = await asyncio.to_thread(client.predict, "colours", photograph(RED).body, "image/jpeg", 1)
-    assert json.loads(answer)[0]["class"] == "red"
-    with pytest.raises(InvalidInput, match=r"^expected a picture"):
-        await asyncio.to_thread(client.predict, "colours", b"hello", "text/plain")
-    with pytest.raises(ModelNotFound, match=r"^Model not found: nobody$"):
-        await asyncio.to_thread(client.predict, "nobody", b"", "text/plain")
 
 
 async def test_ping_is_healthy(endpoint: Endpoint) -> None:

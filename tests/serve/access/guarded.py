@@ -17,6 +17,7 @@ from model_store.manifest import Manifest
 from serve.access.callers import Caller
 from serve.access.guard import Guard
 from serve.access.key_calls import NewKey
+from serve.access.refused import RefusedCalls
 from serve.config import Config
 from serve.config_sections.access import AccessConfig
 from serve.control.desired import Change
@@ -122,7 +123,10 @@ class Ports:
 
 @asynccontextmanager
 async def guarded(
-    anonymous: Iterable[str] = (), max_requests: int | None = None, **access: Any
+    anonymous: Iterable[str] = (),
+    max_requests: int | None = None,
+    refused: RefusedCalls | None = None,
+    **access: Any,
 ) -> AsyncIterator[Ports]:
     """The ports, for callers of whom those without a key have the scopes `anonymous`."""
     nobody = Nobody()
@@ -134,7 +138,7 @@ async def guarded(
     endpoint, management = free_ports(2)
     listeners = [
         HttpListener(door, "127.0.0.1", endpoint),
-        HttpListener(Management(nobody, managed, guard), "127.0.0.1", management),
+        HttpListener(Management(nobody, managed, guard, refused=refused), "127.0.0.1", management),
     ]
     for listener in listeners:
         listener.start()

@@ -1,0 +1,58 @@
+"""Errors rebuilt from answers: the kind that the answer names, or else the one that its status stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from model_store.errors import ERROR_KINDS, InternalError, ModelNotReady, OnegateError, Overloaded, first_line
+from serve.client.retries import RETRY_AFTER
+from serve.errors import STATUSES
+
+_BY_HTTP: dict[int, type[OnegateError]] = {405: ERROR_KINDS["Unsupported"], 500: InternalError, 502: ModelNotReady}
+_BY_GRPC: dict[str, type[OnegateError]] = {"INTERNAL": InternalError, "CANCELLED": ModelNotReady}
+# Of the kinds that share a status the table has the one first that callers meet.
+for _kind, _status in STATUSES.items():
+    _BY_HTTP.setdefault(_status.http, _kind)
+    _BY_GRPC.setdefault(_status.grpc, _kind)
+
+_SHARED = ("503", "RESOURCE_EXHAUSTED")
+"""Statuses that overload shares with others: overload alone always says when to come again."""
+
+
+class _Told(msgspec.Struct):
+    error: str
+    kind: str = ""
+
+
+_read_told = msgspec.json.Decoder(_Told).decode
+
+
+def http_refusal(status: int, headers: Mapping[str, str], body: bytes | memoryview) -> OnegateError:
+    """The error in a reply, of Open Inference or of `/predict`, or of a proxy in between."""
+    try:
+        told = _read_told(body)
+        text, kind = told.error, ERROR_KINDS.get(told.kind)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        beginning = first_line(bytes(body[:1000]).decode(errors="replace")) if len(body) else "no body"
+        text, kind = f"the endpoint answered with HTTP status {status}: {beginning}", None
+    details = _retry_after(headers.get("retry-after"))
+    return (kind or _kind_of(_BY_HTTP.get(status), str(status), details))(text, **details)
+
+
+def grpc_refusal(code: str, text: str, retry_after: str | None) -> OnegateError:
+    """The error in a gRPC status."""
+    details = _retry_after(retry_after)
+    return _kind_of(_BY_GRPC.get(code), code, details)(text, **details)
+
+
+def _kind_of(kind: type[OnegateError] | None, status: str, details: Mapping[str, Any]) -> type[OnegateError]:
+    return Overloaded if details and status in _SHARED else kind or InternalError
+
+
+def _retry_after(value: str | None) -> dict[str, float]:
+    """Seconds only: a date, as proxies may send it, says nothing about this machine's clock."""
+    value = (value or "").strip()
+    return {RETRY_AFTER: float(value)} if value.isascii() and value.isdigit() and len(value) < 7 else {}
