@@ -86,8 +86,8 @@ class Dispatcher:
         """
         now = self._loop.time()
         router = self.router
-        # The clock of uvloop's loops has whole milliseconds.
-        begin_ns = time.perf_counter_ns() if router.watched else 0
+        record = request.record
+        begin_ns = time.perf_counter_ns() if record is None else record.decoded_ns
         key = router.resolve(request.model, request.version, request.label, request) if router.table.number else None
         version = self.loaded.get(key) if key is not None else None
         if version is None:
@@ -95,6 +95,8 @@ class Dispatcher:
         if version.trouble is not None:
             raise ModelNotReady(version.trouble)
         statistics = version.statistics
+        if record is not None:
+            record.statistics = statistics
         try:
             lane = version.lane(request.signature)
             wanted = lane.check.wanted(request.wanted_outputs) if request.wanted_outputs else None
@@ -106,9 +108,9 @@ class Dispatcher:
             if deadline is None:
                 deadline = now + version.deadline_s
             if version.cache is None:
-                outputs = await lane.queue.run(inputs, rows, deadline, request.priority)
+                outputs = await lane.queue.run(inputs, rows, deadline, request.priority, record)
             else:
-                outputs = await version.infer_cached(lane, inputs, rows, deadline, request.priority)
+                outputs = await version.infer_cached(lane, inputs, rows, deadline, request.priority, record)
             response = InferenceResponse(
                 version.name,
                 router.name_of(version.key),
@@ -121,24 +123,21 @@ class Dispatcher:
                 # Raises the refusal that a body's row may carry.
                 response.outputs, response.payload = None, from_tensors(outputs)
         except asyncio.CancelledError:
-            statistics.cancelled.add(self._ns_since(now))
+            statistics.cancelled.add(time.perf_counter_ns() - begin_ns)
             raise
         except Exception as error:
-            statistics.fail.add(self._ns_since(now))
+            statistics.fail.add(time.perf_counter_ns() - begin_ns)
             if version.name in router.watched:
                 self.observer.note_failure(request, version.key, error)
             raise
+        ns = time.perf_counter_ns() - begin_ns
         success = statistics.success
         success.count += 1
-        success.ns += int((self._loop.time() - now) * 1e9)
-        if begin_ns and version.name in router.watched:
-            ns = time.perf_counter_ns() - begin_ns
+        success.ns += ns
+        if router.watched and version.name in router.watched:
             # In the loop's next turn: by then the front door has written the answer.
             self._loop.call_soon(self.observer.note_answer, request, response, version.key, inputs, outputs, ns)
         return response
-
-    def _ns_since(self, begin: float) -> int:
-        return int((self._loop.time() - begin) * 1e9)
 
     def describe_model(self, query: ModelQuery) -> ModelDescription:
         """What the version that would answer looks like; raises `ModelNotFound` or `ModelNotReady`."""

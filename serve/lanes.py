@@ -17,6 +17,7 @@ from serve.cache import ResponseCache, request_key
 from serve.inference import InferenceRequest, Tensors
 from serve.payloads import signatures_with_payload, to_tensors
 from serve.reports import VersionLoad
+from serve.request_record import RequestRecord
 from serve.routing import ServeOptions, VersionEntry
 from serve.statistics import VersionStatistics
 
@@ -142,7 +143,15 @@ class LoadedVersion:
             )
         return self._others[signature]
 
-    async def infer_cached(self, lane: Lane, inputs: Tensors, rows: int, deadline: float, priority: int) -> Tensors:
+    async def infer_cached(
+        self,
+        lane: Lane,
+        inputs: Tensors,
+        rows: int,
+        deadline: float,
+        priority: int,
+        record: RequestRecord | None = None,
+    ) -> Tensors:
         """All outputs for inputs that were checked, from the cache where it has them; raises as `BatchQueue.run`."""
         begin = time.perf_counter_ns()
         key = await request_key(lane.name, inputs)
@@ -151,7 +160,7 @@ class LoadedVersion:
         looked_up.add(time.perf_counter_ns() - begin)
         if kept is not None:
             return kept
-        outputs = await lane.queue.run(inputs, rows, deadline, priority)
+        outputs = await lane.queue.run(inputs, rows, deadline, priority, record)
         if self.cache is not None and lane.keeps(outputs):
             self.cache.put(key, outputs)
         return outputs

@@ -15,6 +15,7 @@ import numpy as np
 
 from model_store.errors import DeadlineExceeded, OnegateError
 from serve.inference import Tensors
+from serve.request_record import RequestRecord
 
 LAST = 1 << 62
 """The rank of priority 0, the default: behind every priority that a client can name."""
@@ -27,7 +28,8 @@ class Waiting(msgspec.Struct, eq=False):
     """A request, or the rest of a large one, that waits for its batch. Its rows are `rows` of every input.
 
     Parts of a large request share its future, so that all end with it. `turn` orders the lines: the time at which the
-    request came, or at which its last part was taken.
+    request came, or at which its last part was taken. `since` is the time at which it came, and so is `queued_ns`, of
+    `time.perf_counter_ns()`.
     """
 
     inputs: Tensors
@@ -35,8 +37,10 @@ class Waiting(msgspec.Struct, eq=False):
     deadline: float
     since: float
     turn: float
+    queued_ns: int
     future: asyncio.Future[Tensors]
     line: Line
+    record: RequestRecord | None = None
     parts: PartAnswers | None = None
     start: int = 0
     share: int = 0
@@ -71,7 +75,19 @@ class Waiting(msgspec.Struct, eq=False):
         return first, rest
 
     def _part(self, inputs: Tensors, rows: int, start: int) -> Waiting:
-        return Waiting(inputs, rows, self.deadline, self.since, self.since, self.future, self.line, self.parts, start)
+        return Waiting(
+            inputs,
+            rows,
+            self.deadline,
+            self.since,
+            self.since,
+            self.queued_ns,
+            self.future,
+            self.line,
+            self.record,
+            self.parts,
+            start,
+        )
 
 
 class PartAnswers:
