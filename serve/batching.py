@@ -345,13 +345,12 @@ class BatchQueue:
     def _count(self, batch: Batch) -> None:
         record = batch.record
         record.ended_ns = time.perf_counter_ns()
-        began_ns, requests, waited_ns, used = record.began_ns, 0, 0, False
+        began_ns, used, queue = record.began_ns, False, self._statistics.queue
         for item in batch.items:
             used = used or not item.is_background
             if not item.start:
-                requests += 1
-                waited_ns += began_ns - item.queued_ns
-        self._statistics.count_batch(batch.rows, record.ended_ns - began_ns, requests, waited_ns, used=used)
+                queue.add(began_ns - item.queued_ns)
+        self._statistics.count_batch(batch.rows, record.ended_ns - began_ns, self._max_batch_size, used=used)
 
     def _settle_failure(self, batch: Batch, error: Exception) -> None:
         """Takes the batch apart: the error's frames hold it, and each of its futures an error."""

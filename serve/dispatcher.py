@@ -7,6 +7,7 @@ versions that this process holds loaded; `serve/loading.py` brings them in and t
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import Awaitable
 
@@ -31,6 +32,7 @@ from serve.operations import ModelList, ModelStatus
 from serve.payloads import from_tensors
 from serve.rollouts.observing import Observer
 from serve.routing import Router, VersionKey
+from serve.statistics import VersionStatistics
 from serve.version_states import statuses_of
 
 UNTOLD_DEADLINE_S = 30.0
@@ -48,6 +50,9 @@ class Dispatcher:
     def __init__(self, router: Router) -> None:
         self.router = router
         self.loaded: dict[VersionKey, LoadedVersion] = {}
+        self.counted: dict[VersionKey, VersionStatistics] = {}
+        """Of all versions that were loaded since this process started, but for those that were forgotten."""
+        self._lives = itertools.count(1)
         self.states: dict[VersionKey, str] = {}
         """How far the versions of the table are, as `serve/loading.py` tells."""
         self.observer = Observer(router, self.loaded)
@@ -55,6 +60,13 @@ class Dispatcher:
         self._loop = asyncio.get_running_loop()
         self._news = asyncio.Event()
         self._waiting = 0
+
+    def statistics_of(self, key: VersionKey) -> VersionStatistics:
+        """What is counted of a version that is being loaded; it goes on where it was loaded before."""
+        statistics = self.counted.get(key)
+        if statistics is None:
+            statistics = self.counted[key] = VersionStatistics(key[0], str(key[1]), life=next(self._lives))
+        return statistics
 
     @property
     def running(self) -> set[VersionKey]:
@@ -88,15 +100,23 @@ class Dispatcher:
         router = self.router
         record = request.record
         begin_ns = time.perf_counter_ns() if record is None else record.decoded_ns
-        key = router.resolve(request.model, request.version, request.label, request) if router.table.number else None
-        version = self.loaded.get(key) if key is not None else None
-        if version is None:
-            version = await self._until_loaded(request, now)
-        if version.trouble is not None:
-            raise ModelNotReady(version.trouble)
+        try:
+            key = (
+                router.resolve(request.model, request.version, request.label, request) if router.table.number else None
+            )
+            version = self.loaded.get(key) if key is not None else None
+            if version is None:
+                version = await self._until_loaded(request, now)
+        except Exception:
+            if record is not None and router.knows(request.model):
+                record.model = request.model
+            raise
         statistics = version.statistics
         if record is not None:
             record.statistics = statistics
+            statistics.in_flight += 1
+        if version.trouble is not None:
+            raise ModelNotReady(version.trouble)
         try:
             lane = version.lane(request.signature)
             wanted = lane.check.wanted(request.wanted_outputs) if request.wanted_outputs else None

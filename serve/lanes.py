@@ -102,10 +102,13 @@ class Lane:
 class LoadedVersion:
     """A version that this process can run: its entry, its executor, and a lane for each signature.
 
-    While the way it is run changes, `successor` is the executor to come, for `next_entry`.
+    While the way it is run changes, `successor` is the executor to come, for `next_entry`. `statistics` go on from an
+    earlier time that it was loaded, if they are given.
     """
 
-    def __init__(self, entry: VersionEntry, executor: ClosableExecutor) -> None:
+    def __init__(
+        self, entry: VersionEntry, executor: ClosableExecutor, statistics: VersionStatistics | None = None
+    ) -> None:
         self.entry = entry
         self.executor = executor
         self.successor: ClosableExecutor | None = None
@@ -114,7 +117,7 @@ class LoadedVersion:
         self.key = entry.key
         self.name = entry.manifest.name
         self.labels = entry.manifest.labels
-        self.statistics = VersionStatistics(self.name, str(self.key[1]))
+        self.statistics = statistics or VersionStatistics(self.name, str(self.key[1]))
         signatures = signatures_with_payload(entry.manifest)
         default = entry.manifest.default_signature
         self.default = Lane(entry, default, signatures.pop(default), executor, self.statistics)
@@ -172,6 +175,14 @@ class LoadedVersion:
     def rows(self) -> int:
         """Rows that wait or run."""
         return sum(lane.queue.rows for lane in self._lanes())
+
+    @property
+    def waiting_rows(self) -> int:
+        """Rows that no batch has taken yet."""
+        rows = self.default.queue.waiting_rows
+        for lane in self._others.values():
+            rows += lane.queue.waiting_rows
+        return rows
 
     @property
     def used_ms(self) -> float:

@@ -43,6 +43,8 @@ class RequestRecord(msgspec.Struct):
     batches: list[BatchRecord] = []
     statistics: VersionStatistics | None = None
     """Of the version that was found for it."""
+    model: str = ""
+    """Where none was found, the model that it names, if that is one of the routing table."""
     outcome: str = ANSWERED
 
 

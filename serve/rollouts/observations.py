@@ -9,7 +9,8 @@ from copy import deepcopy
 import msgspec
 
 from model_store.errors import Forbidden, InvalidInput, ModelNotFound, Unsupported
-from serve.rollouts.comparison import Comparison, add_counts
+from serve.metrics.buckets import add_counts
+from serve.rollouts.comparison import Comparison
 from serve.rollouts.histogram import Histogram
 from serve.routing import ModelRoute, VersionKey
 

@@ -1,0 +1,46 @@
+"""Counts the requests of a gateway when they end, from their records."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from serve.metrics.counts import Refusals, RequestCounts
+from serve.request_record import ANSWERED, CANCELLED, RequestRecord
+
+
+class RequestCounter:
+    """The recorder of a gateway's front doors.
+
+    What clients send creates no name: models and versions are those of the routing table, kinds of error and dialects
+    those of the code.
+    """
+
+    def __init__(self) -> None:
+        self.refusals: Refusals = {}
+        self.on_end: Callable[[RequestRecord], None] | None = None
+        """Is given each record behind the counting, where it is set."""
+
+    def end(self, record: RequestRecord, outcome: str = ANSWERED) -> None:
+        """The request has ended now."""
+        record.encoded_ns = now_ns = time.perf_counter_ns()
+        record.outcome = outcome
+        statistics = record.statistics
+        if statistics is None:
+            if outcome != CANCELLED:
+                refused = (record.model, record.dialect, outcome)
+                self.refusals[refused] = self.refusals.get(refused, 0) + 1
+        else:
+            statistics.in_flight -= 1
+            statistics.changed = True
+            counts = statistics.requests.get(record.dialect)
+            if counts is None:
+                counts = statistics.requests[record.dialect] = RequestCounts()
+            if outcome == CANCELLED:
+                counts.cancelled += 1
+            else:
+                counts.took.add(now_ns - record.received_ns)
+                if outcome:
+                    counts.errors[outcome] = counts.errors.get(outcome, 0) + 1
+        if self.on_end is not None:
+            self.on_end(record)
