@@ -64,12 +64,12 @@ class VersionStatistics:
     @property
     def batches(self) -> int:
         """How many batches ran."""
-        return self.batch.count
+        return sum(duration.count for duration in self.compute.values())
 
     @property
     def busy_s(self) -> float:
         """How long all batches took together."""
-        return self.batch.ns / 1e9
+        return sum(duration.ns for duration in self.compute.values()) / 1e9
 
     @property
     def idle_s(self) -> float | None:
