@@ -74,6 +74,6 @@ class Tally:
         now = self._clock()
         gone = self._counted.keys() - self._loaded.keys()
         self._gone_at = {key: self._gone_at.get(key, now) for key in gone}
-        for key, gone_at in self._gone_at.items():
-            if now - gone_at > KEPT_S and not self._counted[key].in_flight:
-                del self._counted[key]
+        for key in [key for key, gone_at in self._gone_at.items() if now - gone_at > KEPT_S]:
+            if not self._counted[key].in_flight:
+                del self._counted[key], self._gone_at[key]

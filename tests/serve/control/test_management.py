@@ -68,6 +68,10 @@ class Desired:
             raise ModelNotFound(f"model {model!r} is not served here")
         return {"model": model, "versions": [], "comparisons": []}
 
+    async def metrics(self) -> bytes:
+        self._refuse()
+        return b"onegate_gateways 1\n"
+
     async def plan(self, config: Config) -> list[Change]:
         self._refuse()
         self.planned.append(config)
