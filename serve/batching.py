@@ -345,12 +345,11 @@ class BatchQueue:
     def _count(self, batch: Batch) -> None:
         record = batch.record
         record.ended_ns = time.perf_counter_ns()
-        began_ns, used, queue = record.began_ns, False, self._statistics.queue
-        for item in batch.items:
-            used = used or not item.is_background
-            if not item.start:
-                queue.add(began_ns - item.queued_ns)
-        self._statistics.count_batch(batch.rows, record.ended_ns - began_ns, self._max_batch_size, used=used)
+        began_ns, items, counted = record.began_ns, batch.items, self._statistics
+        counted.queue.add_all([began_ns - item.queued_ns for item in items if not item.start])
+        # The most urgent one comes first.
+        used = not items[0].is_background
+        counted.count_batch(batch.rows, record.ended_ns - began_ns, self._max_batch_size, used=used)
 
     def _settle_failure(self, batch: Batch, error: Exception) -> None:
         """Takes the batch apart: the error's frames hold it, and each of its futures an error."""

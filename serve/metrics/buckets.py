@@ -6,7 +6,7 @@ Not locked: each is written by one event loop.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -15,8 +15,8 @@ DURATION_BOUNDS_S = (
 )  # fmt: skip
 """The largest values of the buckets of `Durations`; one more bucket takes what is longer."""
 
-_BOUNDS_NS = tuple(round(bound * 1e9) for bound in DURATION_BOUNDS_S)
-_NO_DURATIONS = [0] * (len(_BOUNDS_NS) + 1)
+DURATION_BOUNDS_NS = tuple(round(bound * 1e9) for bound in DURATION_BOUNDS_S)
+_NO_DURATIONS = [0] * (len(DURATION_BOUNDS_NS) + 1)
 
 ROW_BOUNDS = tuple(1 << power for power in range(11))
 """1, 2, 4 to 1024 rows."""
@@ -38,8 +38,15 @@ class Durations(msgspec.Struct, array_like=True):
 
     def add(self, ns: int) -> None:
         """One more that took `ns`."""
-        self.counts[bisect_left(_BOUNDS_NS, ns)] += 1
+        self.counts[bisect_left(DURATION_BOUNDS_NS, ns)] += 1
         self.ns += ns
+
+    def add_all(self, durations: Iterable[int]) -> None:
+        """Several, in nanoseconds."""
+        counts = self.counts
+        for ns in durations:
+            counts[bisect_left(DURATION_BOUNDS_NS, ns)] += 1
+            self.ns += ns
 
     def merge(self, other: Durations) -> None:
         """Takes in those of another one."""
