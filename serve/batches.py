@@ -42,8 +42,12 @@ class Batch:
         self._filled = False
         self.record = BatchRecord(self.rows, time.perf_counter_ns())
         for item in items:
-            if item.record is not None:
-                item.record.batches.append(self.record)
+            noted = item.record
+            if noted is not None:
+                if noted.batch is None:
+                    noted.batch = self.record
+                else:
+                    noted.further += (self.record,)
 
     def inputs(self, preferred: Sequence[int], join: Join) -> Tensors:
         """The inputs of all requests, one after the other, as many rows as the next of `preferred`.

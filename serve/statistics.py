@@ -32,8 +32,8 @@ class VersionStatistics:
 
     `success` and `fail` are whole requests, the queue included, `queue` the time until a batch took a request's first
     rows, `compute` the batches themselves by number of rows. Answers from the cache count in `success` and `cache_hit`,
-    and in neither `rows` nor `compute`. `requests` counts the same requests by dialect, with the time until their
-    answers were encoded, where front doors record them.
+    and in neither `rows` nor `compute`. `requests` counts the same requests by dialect, where front doors record
+    them; then they are whole from their last byte until their answer was encoded.
     """
 
     model: str

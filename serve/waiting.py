@@ -28,8 +28,7 @@ class Waiting(msgspec.Struct, eq=False):
     """A request, or the rest of a large one, that waits for its batch. Its rows are `rows` of every input.
 
     Parts of a large request share its future, so that all end with it. `turn` orders the lines: the time at which the
-    request came, or at which its last part was taken. `since` is the time at which it came, and so is `queued_ns`, of
-    `time.perf_counter_ns()`.
+    request came, or at which its last part was taken.
     """
 
     inputs: Tensors
@@ -37,7 +36,6 @@ class Waiting(msgspec.Struct, eq=False):
     deadline: float
     since: float
     turn: float
-    queued_ns: int
     future: asyncio.Future[Tensors]
     line: Line
     record: RequestRecord | None = None
@@ -81,7 +79,6 @@ class Waiting(msgspec.Struct, eq=False):
             self.deadline,
             self.since,
             self.since,
-            self.queued_ns,
             self.future,
             self.line,
             self.record,

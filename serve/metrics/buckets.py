@@ -6,7 +6,7 @@ Not locked: each is written by one event loop.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -40,13 +40,6 @@ class Durations(msgspec.Struct, array_like=True):
         """One more that took `ns`."""
         self.counts[bisect_left(DURATION_BOUNDS_NS, ns)] += 1
         self.ns += ns
-
-    def add_all(self, durations: Iterable[int]) -> None:
-        """Several, in nanoseconds."""
-        counts = self.counts
-        for ns in durations:
-            counts[bisect_left(DURATION_BOUNDS_NS, ns)] += 1
-            self.ns += ns
 
     def merge(self, other: Durations) -> None:
         """Takes in those of another one."""

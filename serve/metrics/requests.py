@@ -39,13 +39,19 @@ class RequestCounter:
                 counts = statistics.requests[record.dialect] = RequestCounts()
             if outcome == CANCELLED:
                 counts.cancelled += 1
+                statistics.cancelled.add(now_ns - record.received_ns)
             else:
-                # As `Durations.add`: one call less for each request.
+                # As `Durations.add`, and for `success`: each call would take as long as what it does.
                 took, ns = counts.took, now_ns - record.received_ns
                 took.counts[bisect_left(DURATION_BOUNDS_NS, ns)] += 1
                 took.ns += ns
                 if outcome:
                     counts.errors[outcome] = counts.errors.get(outcome, 0) + 1
+                    statistics.fail.add(ns)
+                else:
+                    success = statistics.success
+                    success.count += 1
+                    success.ns += ns
         if outcome:
             record.outcome = outcome
         if self.on_end is not None:
