@@ -179,7 +179,7 @@ class Controller:
             self._first_report = self._first_report or time.monotonic()
         self._fleet.heard.hear_gateway(report, time.monotonic())
         self._observatory.hear(report.id, report.table, decoded(report.seen))
-        self._ledger.hear(report.id, decoded_counts(report.counted))
+        self._ledger.hear(report.id, decoded_counts(report.counted), everything=table is not None)
         self._wake.set()
         # Before the first table it is not known yet who has gone.
         newest = self._ledger.estate if self._table_told else NO_ESTATE
@@ -259,7 +259,7 @@ class Controller:
     async def metrics(self) -> bytes:
         """The page of `GET /metrics`; raises `ModelNotReady` as long as gateways may not have told what they counted
         before this controller started: less than before would be taken for a restart of all of them."""
-        if not self._table_told:
+        if not (self._table_told and self._ledger.is_whole):
             raise ModelNotReady("the gateways are still telling what they have counted", retry_after_s=ADOPTION_S)
         return await asyncio.to_thread(encoded_page, self._snapshot())
 

@@ -57,6 +57,10 @@ class Total(msgspec.Struct):
         self.versions.pop(key, None)
 
 
+GATHERING_S = 10.0
+"""How long an heir waits for gateways that lived: they find out within five seconds that the controller is another."""
+
+
 class _Gateway:
     """The newest that a gateway has said; `ended` is of earlier lives of versions there."""
 
@@ -92,10 +96,12 @@ class _Gateway:
 
 
 class Estate(msgspec.Struct, frozen=True):
-    """What gateways that have gone had counted. Of two the one with the larger number is the newer one; 0 is none."""
+    """What gateways that have gone had counted, and which others lived then. Of two the one with the larger number is
+    the newer one; 0 is none."""
 
     number: int = 0
     counts: bytes = b""
+    living: frozenset[str] = frozenset()
 
 
 NO_ESTATE = Estate()
@@ -111,24 +117,33 @@ class Ledger:
         self._living: frozenset[str] = frozenset()
         self._earlier = Total()
         """Of gateways that are not kept apart, an earlier controller's among them."""
-        self._inherited = 0
+        self._inherited = NO_ESTATE
+        self._inherited_at = 0.0
         self._names: dict[VersionKey, str] = {}
         self._seen_at: dict[VersionKey, float] = {}
         self.estate = NO_ESTATE
 
-    def hear(self, gateway: str, counts: GatewayCounts) -> None:
-        """A gateway's newest figures."""
+    def hear(self, gateway: str, counts: GatewayCounts, *, everything: bool = True) -> None:
+        """A gateway's newest figures. The first must be `everything`: others say nothing without it, and it follows."""
+        if not everything and gateway not in self._gateways:
+            return
         self._gateways.setdefault(gateway, _Gateway()).hear(counts)
         for report in counts.versions:
             self._seen_at.setdefault((report.model, report.version), self._clock())
 
     def inherit(self, estate: Estate) -> None:
         """What an earlier controller had given to a gateway; the newest counts."""
-        if estate.number > self._inherited:
-            self._inherited = estate.number
+        if estate.number > self._inherited.number:
+            self._inherited, self._inherited_at = estate, self._clock()
             self._earlier = msgspec.msgpack.decode(estate.counts, type=Total)
             self._seen_at = dict.fromkeys(self._earlier.versions, self._clock()) | self._seen_at
             self._settle()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all gateways that lived under an earlier controller have told what they counted, or are long due."""
+        waiting = self._inherited.living - self._gateways.keys()
+        return not waiting or self._clock() - self._inherited_at > GATHERING_S
 
     def follow(self, living: Collection[str], names: Mapping[VersionKey, str]) -> None:
         """Which gateways live, and all versions that there are, with what clients call them by."""
@@ -144,9 +159,9 @@ class Ledger:
             parts = self._parts(())
             self._gateways.pop(name).add_to(parts)
             self._earlier = parts.total()
-        if gone or self._inherited or self.estate.number:
-            total = self._parts(gone[-MOST_GONE:]).total()
-            self.estate = Estate(max(self._number(), self._inherited + 1), msgspec.msgpack.encode(total))
+        total = self._parts(gone[-MOST_GONE:]).total()
+        number = max(self._number(), self._inherited.number + 1)
+        self.estate = Estate(number, msgspec.msgpack.encode(total), self._living)
 
     def _forget(self, names: Mapping[VersionKey, str]) -> None:
         now = self._clock()

@@ -15,6 +15,7 @@ from serve.metrics.buckets import DURATION_BOUNDS_S, FILL_BOUNDS, ROW_BOUNDS, Du
 from serve.metrics.controller_counts import CONVERSION_BOUNDS_S, Counted
 from serve.metrics.counts import Present, VersionCounts
 from serve.metrics.exposition import Page
+from serve.metrics.gpus import GpuUse
 from serve.metrics.ledger import Parts
 from serve.reports import GatewayReport, ReplicaReport
 from serve.rollouts.comparison import Comparison
@@ -131,7 +132,7 @@ def _add_version(page: Page, row: Mapping[str, Any], called: str) -> None:
 
 
 def _add_replicas(page: Page, snapshot: Snapshot) -> None:
-    gpus = {}
+    gpus: dict[tuple[str, str], GpuUse] = {}
     for report in sorted(snapshot.replicas, key=lambda each: each.replica.id):
         if report.key not in snapshot.called:
             continue

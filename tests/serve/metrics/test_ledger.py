@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from serve.metrics.counts import GatewayCounts, Present
-from serve.metrics.ledger import FORGOTTEN_AFTER_S, MOST_GONE, NO_ESTATE, Ledger
+from serve.metrics.ledger import FORGOTTEN_AFTER_S, GATHERING_S, MOST_GONE, Ledger
 from tests.serve.metrics.counting import gateway_counts, requests_of
 
 V1, V2 = ("m", 1), ("m", 2)
@@ -93,7 +93,6 @@ def test_a_new_controller_inherits_what_gone_gateways_had_counted() -> None:
     ledger.hear("gone", gateway_counts({V1: 100}, refusals={("", "plain", "InvalidInput"): 1}))
     ledger.hear("here", gateway_counts({V1: 10}))
     ledger.follow({"gone", "here"}, NAMES)
-    assert ledger.estate == NO_ESTATE
     ledger.follow({"here"}, NAMES)
 
     heir = ledger_of()
@@ -102,6 +101,28 @@ def test_a_new_controller_inherits_what_gone_gateways_had_counted() -> None:
     heir.follow({"here"}, NAMES)
     assert requests_of(heir) == 110
     assert heir.parts().total().refusals == {("", "plain", "InvalidInput"): 1}
+
+
+@pytest.mark.parametrize(("heard", "passed_s", "whole"), [
+    ((), GATHERING_S, False), (("a",), GATHERING_S, False), (("a", "b"), 0.0, True), (("a",), GATHERING_S + 1, True),
+])  # fmt: skip
+def test_an_heir_waits_for_all_that_lived_but_not_for_ever(
+    heard: tuple[str, ...], passed_s: float, whole: bool
+) -> None:
+    ledger = ledger_of()
+    for name in ("a", "b"):
+        ledger.hear(name, gateway_counts({V1: 1}))
+    ledger.follow({"a", "b"}, NAMES)
+    assert ledger.is_whole
+
+    time = Time()
+    heir = ledger_of(time)
+    assert heir.is_whole
+    heir.inherit(ledger.estate)
+    for name in heard:
+        heir.hear(name, gateway_counts({V1: 1}))
+    time.now = passed_s
+    assert heir.is_whole == whole
 
 
 def test_of_several_estates_the_newest_counts_and_once() -> None:
