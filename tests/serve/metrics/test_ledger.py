@@ -125,6 +125,15 @@ def test_an_heir_waits_for_all_that_lived_but_not_for_ever(
     assert heir.is_whole == whole
 
 
+def test_what_is_new_says_nothing_before_everything_was_told() -> None:
+    ledger = ledger_of()
+    ledger.hear("a", gateway_counts({V2: 1}), everything=False)
+    assert ledger.parts().versions == []
+    ledger.hear("a", gateway_counts({V1: 5, V2: 1}))
+    ledger.hear("a", gateway_counts({V1: 6}), everything=False)
+    assert (requests_of(ledger, V1), requests_of(ledger, V2)) == (6, 1)
+
+
 def test_of_several_estates_the_newest_counts_and_once() -> None:
     ledger = ledger_of()
     estates = []

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from model_store.errors import InternalError, PayloadTooLarge, Unauthenticated
 from serve.dialects.base import HttpRequest
 from serve.dialects.registry import http_dialects
 from serve.front_doors.http import HttpFrontDoor
@@ -150,3 +151,16 @@ async def test_what_a_request_waited_and_its_batches_are_in_its_record(clock: Cl
     assert seen[2].batches[0] is batch
     counted = dispatcher.loaded["double", 1].statistics
     assert (counted.queue.count, counted.queue.ns) == (3, 2 * 10**9)
+
+
+async def test_a_request_refused_by_its_head_or_its_body_is_counted_once(counter: RequestCounter) -> None:
+    door = HttpFrontDoor(http_dialects("torchserve"), dispatcher_of(entry()).answer, 10_000, recorder=counter)
+    whole = HttpRequest("POST", "/predict/double", b"", {}.get, received_ns=time.perf_counter_ns())
+    for request, error in (
+        (HttpRequest("POST", "/predict/double", b"", {}.get), PayloadTooLarge("the body may have 10000 bytes")),
+        (HttpRequest("GET", "/v2/models/double", b"", {}.get), Unauthenticated("no key")),
+        # Its answer was counted, and could not be written.
+        (whole, InternalError("a header of the answer is none")),
+    ):
+        door.refuse(request, error)
+    assert counter.refusals == {("", "plain", "PayloadTooLarge"): 1}
