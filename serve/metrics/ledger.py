@@ -15,9 +15,9 @@ import msgspec
 from serve.metrics.counts import GatewayCounts, Present, Refusals, VersionCounts, VersionReport
 from serve.routing import VersionKey
 
-MOST_GONE = 256
+MOST_GONE = 16
 """Gateways that have gone whose figures are kept apart, since they may only have been silent; those of earlier ones are
-one sum."""
+one sum. Each takes 2 KB for a version."""
 
 FORGOTTEN_AFTER_S = 600.0
 """How long a version's figures stay that desired state does not have any more: Prometheus is to see the last of
