@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from model_store.errors import InternalError
 from serve.inference import Tensors
+from serve.request_record import BatchRecord
 from serve.waiting import Waiting
 
 
@@ -21,13 +23,14 @@ Join = Callable[[Sequence[np.ndarray]], np.ndarray]
 
 
 class Batch:
-    """Requests that run together, since `began` on the event loop's clock.
+    """Requests that run together, since `began` on the event loop's clock. `record` is what their own records say of
+    it.
 
     `deadline` is the last of theirs: before it, somebody still wants the answer. `in_slot` says that it takes a slot of
     the present executor, not of one that was replaced. One `apart` is a request whose batch was lost.
     """
 
-    __slots__ = ("_filled", "apart", "began", "deadline", "in_slot", "items", "rows")
+    __slots__ = ("_filled", "apart", "began", "deadline", "in_slot", "items", "record", "rows")
 
     def __init__(self, items: list[Waiting], began: float, *, apart: bool = False) -> None:
         self.items = items
@@ -37,6 +40,14 @@ class Batch:
         self.began = began
         self.in_slot = True
         self._filled = False
+        self.record = BatchRecord(self.rows, time.perf_counter_ns())
+        for item in items:
+            noted = item.record
+            if noted is not None:
+                if noted.batch is None:
+                    noted.batch = self.record
+                else:
+                    noted.further += (self.record,)
 
     def inputs(self, preferred: Sequence[int], join: Join) -> Tensors:
         """The inputs of all requests, one after the other, as many rows as the next of `preferred`.

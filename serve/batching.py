@@ -9,6 +9,8 @@ Who comes next is `serve/waiting.py`'s.
 from __future__ import annotations
 
 import asyncio
+import time
+from bisect import bisect_left
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
@@ -16,7 +18,9 @@ from model_store.errors import DeadlineExceeded, ModelNotReady, OnegateError, Ov
 from serve.batches import Batch, BatchLost, Join
 from serve.deadlines import DeadlineWatch
 from serve.inference import Tensors
+from serve.metrics.buckets import DURATION_BOUNDS_NS
 from serve.pace import Pace
+from serve.request_record import RequestRecord
 from serve.routing import Batching
 from serve.statistics import VersionStatistics
 from serve.waiting import Waiting, WaitingLines, too_late
@@ -141,12 +145,14 @@ class BatchQueue:
         """Batches that the executor has now."""
         return len(self._under_way)
 
-    async def run(self, inputs: Tensors, rows: int, deadline: float, priority: int = 0) -> Tensors:
+    async def run(
+        self, inputs: Tensors, rows: int, deadline: float, priority: int = 0, record: RequestRecord | None = None
+    ) -> Tensors:
         """The outputs for `inputs`, whose first dimension has `rows` rows (1 where there is no batch dimension).
 
         `priority` 1 goes before 2, and so on; 0 comes last, and `BACKGROUND` behind it. Raises `Overloaded` when
         `max_queue` rows wait already or the turn would come after `deadline` (event loop time), `DeadlineExceeded` when
-        `deadline` passes before the answer, and what the executor raises.
+        `deadline` passes before the answer, and what the executor raises. `record` is told when it waits and runs.
         """
         now = self._loop.time()
         if self._waiting.rows + rows > self._max_queue and self._waiting.rows:
@@ -157,7 +163,9 @@ class BatchQueue:
             self._refuse_in_vain(deadline, priority, now)
         waiting = self._waiting
         line = waiting.line_for(inputs, priority)
-        item = Waiting(inputs, rows, deadline, now, now, self._loop.create_future(), line)
+        if record is not None:
+            record.queued_ns = time.perf_counter_ns()
+        item = Waiting(inputs, rows, deadline, now, now, self._loop.create_future(), line, record)
         waiting.append(item, self._max_batch_size)
         self._deadlines.note(deadline)
         if not self._flush_scheduled:
@@ -293,7 +301,7 @@ class BatchQueue:
             inputs = batch.inputs(self._preferred, self._executor.join)
             outcome = self._run(inputs, batch)
             if isinstance(outcome, dict):
-                self._count(batch, self._loop.time())
+                self._count(batch)
                 batch.share_out(outcome)
                 return True
         except Exception as error:
@@ -319,10 +327,9 @@ class BatchQueue:
     async def _await_outcome(self, batch: Batch, outcome: Awaitable[Tensors]) -> None:
         try:
             outputs = await outcome
-            now = self._loop.time()
-            self._count(batch, now)
+            self._count(batch)
             if batch.in_slot:
-                self._pace.end(batch.rows, now)
+                self._pace.end(batch.rows, self._loop.time())
             batch.share_out(outputs)
         except Exception as error:
             if batch.in_slot:
@@ -336,17 +343,26 @@ class BatchQueue:
             self._note_idle()
             self._schedule_flush()
 
-    def _count(self, batch: Batch, now: float) -> None:
-        began, requests, waited_s, used = batch.began, 0, 0.0, False
-        for item in batch.items:
-            used = used or not item.is_background
+    def _count(self, batch: Batch) -> None:
+        record = batch.record
+        record.ended_ns = time.perf_counter_ns()
+        began_ns, items, queue = record.began_ns, batch.items, self._statistics.queue
+        counts, waited_ns = queue.counts, 0
+        # As `Durations.add`: a call for each request would take longer than what it does.
+        for item in items:
             if not item.start:
-                requests += 1
-                waited_s += began - item.since
-        self._statistics.count_batch(batch.rows, int((now - began) * 1e9), requests, int(waited_s * 1e9), used=used)
+                noted = item.record
+                ns = began_ns - noted.queued_ns if noted is not None else round((batch.began - item.since) * 1e9)
+                counts[bisect_left(DURATION_BOUNDS_NS, ns)] += 1
+                waited_ns += ns
+        queue.ns += waited_ns
+        # The most urgent one comes first.
+        used = not items[0].is_background
+        self._statistics.count_batch(batch.rows, record.ended_ns - began_ns, self._max_batch_size, used=used)
 
     def _settle_failure(self, batch: Batch, error: Exception) -> None:
         """Takes the batch apart: the error's frames hold it, and each of its futures an error."""
+        batch.record.ended_ns = batch.record.ended_ns or time.perf_counter_ns()
         items = batch.items
         if isinstance(error, BatchLost):
             # One of them may be what kills them: the others are to be answered.

@@ -20,9 +20,8 @@ import msgspec
 
 from model_store import generations
 from model_store.access_keys import AccessKey
-from model_store.errors import OnegateError
+from model_store.errors import ModelNotReady, OnegateError
 from model_store.manifest import Manifest
-from model_store.store import Store
 from serve.access.audit import AuditedAdministration, AuditLog
 from serve.access.callers import Caller
 from serve.access.guard import guard_of
@@ -43,7 +42,7 @@ from serve.control.management import Management
 from serve.control.management_queries import Administers, ManagementQueries
 from serve.control.planned_edits import Plannable
 from serve.control.scaling import Scaler, scaled_versions
-from serve.control.state import describe_state
+from serve.control.state import called_versions, describe_state
 from serve.control.store_following import StoreFollowing
 from serve.control.stored_versions import stored_manifests
 from serve.controller_link import CONTROLLER_APP, LONG_POLL_S
@@ -55,9 +54,13 @@ from serve.front_doors.http_listener import HttpListener
 from serve.front_doors.tls import HTTP, Tls
 from serve.handed_calls import GatewayCalls, HandedCall
 from serve.logs import log_to_file
+from serve.metrics.controller_counts import CountedStore
+from serve.metrics.counts import decoded as decoded_counts
+from serve.metrics.ledger import NO_ESTATE, Estate, Ledger
+from serve.metrics.snapshot import Snapshot, encoded_page
 from serve.operations import ModelList, Operation
 from serve.replica import ModelSettings
-from serve.reports import GatewayReport, ReplicaReport
+from serve.reports import GatewayReport, Heard, ReplicaReport
 from serve.rollouts.comparison_report import describe_comparison
 from serve.rollouts.guarding import Guarding
 from serve.rollouts.observations import Observatory, decoded
@@ -92,12 +95,13 @@ class Controller:
     async def __init__(self, settings: ControllerSettings) -> None:  # type: ignore[misc]  # Ray Serve awaits it
         log_to_file(settings.log_file, "controller")
         self._settings = settings
-        store = Store(settings.store)
+        self._store = store = CountedStore(settings.store)
         # Larger than every number of an earlier controller's tables.
         self._epoch = time.time_ns() // 1_000_000
         self._fleet = Fleet(settings.store, self._epoch)
         self._scaler = Scaler()
         self._observatory = Observatory()
+        self._ledger = Ledger()
         self._first_report: float | None = None
         self._wake = asyncio.Event()
         self._table_changed = asyncio.Condition()
@@ -167,15 +171,21 @@ class Controller:
 
     # -- called by gateways and replicas ---------------------------------------------------------------------------
 
-    async def hear_gateway(self, report: GatewayReport, table: RoutingTable | None) -> int:
-        """A gateway's heartbeat; answers with this controller's epoch."""
+    async def hear_gateway(
+        self, report: GatewayReport, table: RoutingTable | None, estate: Estate = NO_ESTATE
+    ) -> Heard:
+        """A gateway's heartbeat. It comes with a table and an estate where it is the first to this controller."""
         if table is not None:
             self._fleet.adopt(table, report)
+            self._ledger.inherit(estate)
             self._first_report = self._first_report or time.monotonic()
         self._fleet.heard.hear_gateway(report, time.monotonic())
         self._observatory.hear(report.id, report.table, decoded(report.seen))
+        self._ledger.hear(report.id, decoded_counts(report.counted), everything=table is not None)
         self._wake.set()
-        return self._epoch
+        # Before the first table it is not known yet who has gone.
+        newest = self._ledger.estate if self._table_told else NO_ESTATE
+        return Heard(self._epoch, newest if newest.number > report.estate else None)
 
     async def forget_gateway(self, gateway_id: str) -> None:
         """A gateway's farewell."""
@@ -248,6 +258,31 @@ class Controller:
         """What the operation would change; raises as it would."""
         return await self._planned.plan(operation)
 
+    async def metrics(self) -> bytes:
+        """The page of `GET /metrics`; raises `ModelNotReady` as long as gateways may not have told what they counted
+        before this controller started: less than before would be taken for a restart of all of them."""
+        if not (self._table_told and self._ledger.is_whole):
+            raise ModelNotReady("the gateways are still telling what they have counted", retry_after_s=ADOPTION_S)
+        return await asyncio.to_thread(encoded_page, self._snapshot())
+
+    def _snapshot(self) -> Snapshot:
+        state, fleet, ledger = self.state(), self._fleet, self._ledger
+        names = {row["name"] for row in state["models"]} | fleet.table.routes.keys() | fleet.table.unavailable.keys()
+        return Snapshot(
+            state["generation"],
+            state["models"],
+            state["rollouts"],
+            self._observatory.total().comparisons,
+            frozenset(names),
+            ledger.called(fleet.versions.keys()),
+            ledger.parts(),
+            ledger.present(),
+            fleet.heard.gateways,
+            ledger.memory_bytes(),
+            fleet.heard.replicas,
+            self._store.counts.now(),
+        )
+
     async def plan(self, config: Config) -> list[Change]:
         """What `apply` of `config` would change; raises `ConfigError` as it would."""
         return await self._desired.plan(config)
@@ -293,6 +328,7 @@ class Controller:
                 log.info("version %s of %s: %s replicas from now on", key[1], key[0], replicas)
                 self._fleet.scale(key, replicas)
             self._fleet.step(time.monotonic())
+            self._ledger.follow(self._fleet.heard.gateways, called_versions(self._fleet))
             self._desired.note_step()
             self._deployer.note_change()
             if self._fleet.table.number != self._table_told:

@@ -15,8 +15,9 @@ from ray import serve
 
 from model_store.errors import ModelNotReady, OnegateError
 from serve.caller import CALLER
+from serve.metrics.ledger import NO_ESTATE, Estate
 from serve.operations import ModelList, Operation
-from serve.reports import HEARTBEAT_S, GatewayReport, ReplicaReport
+from serve.reports import HEARTBEAT_S, GatewayReport, Heard, ReplicaReport
 from serve.routing import RoutingTable
 
 log = logging.getLogger("onegate")
@@ -48,9 +49,14 @@ class ControllerLink:
         self._silence_s = silence_s
         self._heard = time.monotonic()
 
-    async def report_gateway(self, report: GatewayReport, table: RoutingTable | None) -> int:
-        """A gateway's heartbeat; returns the controller's epoch. `table` is sent to one that has not seen it."""
-        return int(await self._answer(self._handle.hear_gateway.remote(report, table)))
+    async def report_gateway(
+        self, report: GatewayReport, table: RoutingTable | None, estate: Estate = NO_ESTATE
+    ) -> Heard:
+        """A gateway's heartbeat. `table`, and `estate`, what gateways that have gone had counted, are sent to a
+        controller that has not seen them."""
+        heard = await self._answer(self._handle.hear_gateway.remote(report, table, estate))
+        assert isinstance(heard, Heard)
+        return heard
 
     async def goodbye_gateway(self, gateway_id: str) -> None:
         """A gateway leaves."""

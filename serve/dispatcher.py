@@ -7,6 +7,7 @@ versions that this process holds loaded; `serve/loading.py` brings them in and t
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import Awaitable
 
@@ -31,6 +32,7 @@ from serve.operations import ModelList, ModelStatus
 from serve.payloads import from_tensors
 from serve.rollouts.observing import Observer
 from serve.routing import Router, VersionKey
+from serve.statistics import VersionStatistics
 from serve.version_states import statuses_of
 
 UNTOLD_DEADLINE_S = 30.0
@@ -48,6 +50,9 @@ class Dispatcher:
     def __init__(self, router: Router) -> None:
         self.router = router
         self.loaded: dict[VersionKey, LoadedVersion] = {}
+        self.counted: dict[VersionKey, VersionStatistics] = {}
+        """Of all versions that were loaded since this process started, but for those that were forgotten."""
+        self._lives = itertools.count(1)
         self.states: dict[VersionKey, str] = {}
         """How far the versions of the table are, as `serve/loading.py` tells."""
         self.observer = Observer(router, self.loaded)
@@ -55,6 +60,13 @@ class Dispatcher:
         self._loop = asyncio.get_running_loop()
         self._news = asyncio.Event()
         self._waiting = 0
+
+    def statistics_of(self, key: VersionKey) -> VersionStatistics:
+        """What is counted of a version that is being loaded; it goes on where it was loaded before."""
+        statistics = self.counted.get(key)
+        if statistics is None:
+            statistics = self.counted[key] = VersionStatistics(key[0], str(key[1]), life=next(self._lives))
+        return statistics
 
     @property
     def running(self) -> set[VersionKey]:
@@ -86,15 +98,26 @@ class Dispatcher:
         """
         now = self._loop.time()
         router = self.router
+        record = request.record
         # The clock of uvloop's loops has whole milliseconds.
-        begin_ns = time.perf_counter_ns() if router.watched else 0
-        key = router.resolve(request.model, request.version, request.label, request) if router.table.number else None
-        version = self.loaded.get(key) if key is not None else None
-        if version is None:
-            version = await self._until_loaded(request, now)
+        begin_ns = record.decoded_ns if record is not None else time.perf_counter_ns()
+        try:
+            key = (
+                router.resolve(request.model, request.version, request.label, request) if router.table.number else None
+            )
+            version = self.loaded.get(key) if key is not None else None
+            if version is None:
+                version = await self._until_loaded(request, now)
+        except Exception:
+            if record is not None and router.knows(request.model):
+                record.model = request.model
+            raise
+        statistics = version.statistics
+        if record is not None:
+            record.statistics = statistics
+            statistics.in_flight += 1
         if version.trouble is not None:
             raise ModelNotReady(version.trouble)
-        statistics = version.statistics
         try:
             lane = version.lane(request.signature)
             wanted = lane.check.wanted(request.wanted_outputs) if request.wanted_outputs else None
@@ -106,9 +129,9 @@ class Dispatcher:
             if deadline is None:
                 deadline = now + version.deadline_s
             if version.cache is None:
-                outputs = await lane.queue.run(inputs, rows, deadline, request.priority)
+                outputs = await lane.queue.run(inputs, rows, deadline, request.priority, record)
             else:
-                outputs = await version.infer_cached(lane, inputs, rows, deadline, request.priority)
+                outputs = await version.infer_cached(lane, inputs, rows, deadline, request.priority, record)
             response = InferenceResponse(
                 version.name,
                 router.name_of(version.key),
@@ -121,24 +144,23 @@ class Dispatcher:
                 # Raises the refusal that a body's row may carry.
                 response.outputs, response.payload = None, from_tensors(outputs)
         except asyncio.CancelledError:
-            statistics.cancelled.add(self._ns_since(now))
+            if record is None:
+                statistics.cancelled.add(time.perf_counter_ns() - begin_ns)
             raise
         except Exception as error:
-            statistics.fail.add(self._ns_since(now))
+            if record is None:
+                statistics.fail.add(time.perf_counter_ns() - begin_ns)
             if version.name in router.watched:
                 self.observer.note_failure(request, version.key, error)
             raise
-        success = statistics.success
-        success.count += 1
-        success.ns += int((self._loop.time() - now) * 1e9)
-        if begin_ns and version.name in router.watched:
+        if record is None:
+            # Whoever records the request counts it when its answer is encoded.
+            statistics.success.add(time.perf_counter_ns() - begin_ns)
+        if router.watched and version.name in router.watched:
             ns = time.perf_counter_ns() - begin_ns
             # In the loop's next turn: by then the front door has written the answer.
             self._loop.call_soon(self.observer.note_answer, request, response, version.key, inputs, outputs, ns)
         return response
-
-    def _ns_since(self, begin: float) -> int:
-        return int((self._loop.time() - begin) * 1e9)
 
     def describe_model(self, query: ModelQuery) -> ModelDescription:
         """What the version that would answer looks like; raises `ModelNotFound` or `ModelNotReady`."""

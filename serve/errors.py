@@ -75,6 +75,11 @@ def status_of(error: OnegateError) -> Status:
     return STATUSES[InternalError]
 
 
+def kind_of(error: BaseException) -> str:
+    """The name under which an error is counted."""
+    return type(error).__name__ if isinstance(error, OnegateError) else InternalError.__name__
+
+
 def presentable(error: BaseException) -> OnegateError:
     """The error that a caller may see.
 

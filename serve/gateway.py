@@ -36,9 +36,12 @@ from serve.heartbeat import Heartbeat
 from serve.inference import Answer, Query
 from serve.loading import VersionLoader
 from serve.logs import log_to_file
+from serve.metrics.ledger import NO_ESTATE
+from serve.metrics.requests import RequestCounter
+from serve.metrics.tally import Tally
 from serve.operations import Operation
-from serve.reports import GatewayReport
-from serve.routing import Router, RoutingTable
+from serve.reports import GatewayReport, Heard
+from serve.routing import Router
 from serve.store_policy import NO_POLICY, StorePolicy
 from serve.tls_files import ServerFiles
 
@@ -81,13 +84,17 @@ class Gateway:
         self._settings = settings
         context = ray.get_runtime_context()
         self._id = f"{context.get_actor_id()}-{os.getpid()}"
+        self._node = context.get_node_id()
         self._folder = Path(tempfile.mkdtemp(prefix="onegate-gateway-"))
-        self._dispatcher = Dispatcher(Router())
+        self._dispatcher = dispatcher = Dispatcher(Router())
+        self._counter = RequestCounter()
+        self._tally = Tally(dispatcher.counted, dispatcher.loaded, self._counter.refusals)
+        self._estate = NO_ESTATE
         self._heartbeat = Heartbeat()
         self._loader = VersionLoader(
-            self._dispatcher,
+            dispatcher,
             self._folder,
-            context.get_node_id(),
+            self._node,
             settings.secret,
             self._heartbeat.note_news,
             settings.model_memory_mib * 2**20,
@@ -133,6 +140,7 @@ class Gateway:
             timeout_s=settings.body_timeout_s,
             guard=self._guard,
             tls=None if tls is None else Tls(tls, GRPC),
+            recorder=self._counter,
         )
         await self._grpc.start([f"{settings.host}:{settings.grpc_port}"])
 
@@ -146,6 +154,7 @@ class Gateway:
             regions=self._loader.regions,
             guard=self._guard,
             origins=settings.cors_origins,
+            recorder=self._counter,
         )
         return Cors(door, settings.cors_origins) if settings.cors_origins else door
 
@@ -175,20 +184,34 @@ class Gateway:
 
     async def _report(self) -> None:
         await self._heartbeat.due(len(self._loader.states))
-        table: RoutingTable | None = self._dispatcher.router.table
-        loader = self._loader
-        report = GatewayReport(
+        heard = await self._tell()
+        if heard.epoch != self._epoch:
+            # The whole table, and all that was counted, go only to a controller that does not know this gateway yet.
+            self._tally.start_over()
+            heard = await self._link.report_gateway(self._state(), self._dispatcher.router.table, self._estate)
+            self._tally.arrived()
+            self._epoch = heard.epoch
+        if heard.estate is not None:
+            self._estate = heard.estate
+
+    async def _tell(self) -> Heard:
+        table = self._dispatcher.router.table if self._epoch < 0 else None
+        heard = await self._link.report_gateway(self._state(), table)
+        self._tally.arrived()
+        return heard
+
+    def _state(self) -> GatewayReport:
+        loader, dispatcher = self._loader, self._dispatcher
+        return GatewayReport(
             self._id,
-            self._dispatcher.router.table.number,
+            dispatcher.router.table.number,
             dict(loader.states),
             loader.loads(),
-            self._dispatcher.observer.report(),
+            dispatcher.observer.report(),
+            self._tally.report(),
+            self._estate.number,
+            self._node,
         )
-        # The whole table goes only to a controller that does not know this gateway yet.
-        epoch = await self._link.report_gateway(report, table if self._epoch < 0 else None)
-        if epoch != self._epoch:
-            await self._link.report_gateway(report, table)
-            self._epoch = epoch
 
     async def _follow_table(self) -> None:
         try:
@@ -221,6 +244,8 @@ class Gateway:
         for loop in self._loops:
             loop.cancel()
         try:
+            # What was counted since the last heartbeat.
+            await self._tell()
             await self._link.goodbye_gateway(self._id)
         except Exception:
             log.info("the controller was gone before the gateway's goodbye")

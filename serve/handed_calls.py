@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from typing import Any
 
 import msgspec
@@ -86,5 +87,6 @@ async def answered(door: HttpApplication, call: HandedCall) -> HttpReply:
     except Exception as error:
         reply = door.refuse(request, error)
     else:
+        request.received_ns = time.perf_counter_ns()
         reply = await door.answer(request)
     return HttpReply(reply.status, b"".join((reply.body, *reply.tail)), [*reply.headers, *INERT])

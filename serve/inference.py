@@ -16,6 +16,7 @@ import numpy as np
 from model_store.errors import InvalidInput
 from model_store.manifest import Manifest, Signature
 from serve.operations import ModelList, Operation
+from serve.request_record import RequestRecord
 from serve.routing import ServeOptions
 from serve.statistics import VersionStatistics
 
@@ -79,6 +80,8 @@ class InferenceRequest(msgspec.Struct):
     """What the dialect that decoded the request wants to know again when it encodes the answer."""
     header: Callable[[str], str | None] | None = None
     """Looks up a header of the call, or metadata of gRPC, by lower-case name; set by the front door."""
+    record: RequestRecord | None = None
+    """What is noted of it on its way; set by the front door, where somebody takes it at the end."""
 
 
 class InferenceResponse(msgspec.Struct):

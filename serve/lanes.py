@@ -17,6 +17,7 @@ from serve.cache import ResponseCache, request_key
 from serve.inference import InferenceRequest, Tensors
 from serve.payloads import signatures_with_payload, to_tensors
 from serve.reports import VersionLoad
+from serve.request_record import RequestRecord
 from serve.routing import ServeOptions, VersionEntry
 from serve.statistics import VersionStatistics
 
@@ -101,10 +102,13 @@ class Lane:
 class LoadedVersion:
     """A version that this process can run: its entry, its executor, and a lane for each signature.
 
-    While the way it is run changes, `successor` is the executor to come, for `next_entry`.
+    While the way it is run changes, `successor` is the executor to come, for `next_entry`. `statistics` go on from an
+    earlier time that it was loaded, if they are given.
     """
 
-    def __init__(self, entry: VersionEntry, executor: ClosableExecutor) -> None:
+    def __init__(
+        self, entry: VersionEntry, executor: ClosableExecutor, statistics: VersionStatistics | None = None
+    ) -> None:
         self.entry = entry
         self.executor = executor
         self.successor: ClosableExecutor | None = None
@@ -113,7 +117,7 @@ class LoadedVersion:
         self.key = entry.key
         self.name = entry.manifest.name
         self.labels = entry.manifest.labels
-        self.statistics = VersionStatistics(self.name, str(self.key[1]))
+        self.statistics = statistics or VersionStatistics(self.name, str(self.key[1]))
         signatures = signatures_with_payload(entry.manifest)
         default = entry.manifest.default_signature
         self.default = Lane(entry, default, signatures.pop(default), executor, self.statistics)
@@ -142,7 +146,15 @@ class LoadedVersion:
             )
         return self._others[signature]
 
-    async def infer_cached(self, lane: Lane, inputs: Tensors, rows: int, deadline: float, priority: int) -> Tensors:
+    async def infer_cached(
+        self,
+        lane: Lane,
+        inputs: Tensors,
+        rows: int,
+        deadline: float,
+        priority: int,
+        record: RequestRecord | None = None,
+    ) -> Tensors:
         """All outputs for inputs that were checked, from the cache where it has them; raises as `BatchQueue.run`."""
         begin = time.perf_counter_ns()
         key = await request_key(lane.name, inputs)
@@ -151,7 +163,7 @@ class LoadedVersion:
         looked_up.add(time.perf_counter_ns() - begin)
         if kept is not None:
             return kept
-        outputs = await lane.queue.run(inputs, rows, deadline, priority)
+        outputs = await lane.queue.run(inputs, rows, deadline, priority, record)
         if self.cache is not None and lane.keeps(outputs):
             self.cache.put(key, outputs)
         return outputs
@@ -163,6 +175,14 @@ class LoadedVersion:
     def rows(self) -> int:
         """Rows that wait or run."""
         return sum(lane.queue.rows for lane in self._lanes())
+
+    @property
+    def waiting_rows(self) -> int:
+        """Rows that no batch has taken yet."""
+        rows = self.default.queue.waiting_rows
+        for lane in self._others.values():
+            rows += lane.queue.waiting_rows
+        return rows
 
     @property
     def used_ms(self) -> float:

@@ -221,7 +221,7 @@ class VersionLoader:
 
     async def _load(self, entry: VersionEntry) -> LoadedVersion:
         executor = await self._executor(entry)
-        version = LoadedVersion(entry, executor)
+        version = LoadedVersion(entry, executor, self._dispatcher.statistics_of(entry.key))
         version.on_starved(partial(self._on_starved, version))
         self._wake_on_slots(version, executor)
         self._dispatcher.loaded[entry.key] = version

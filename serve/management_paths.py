@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+METRICS_PATH = "/metrics"
+
 _OF_A_MODEL = re.compile(r"/api/models/([^/]+)/([a-z]+)")
 
 

@@ -39,6 +39,11 @@ def available_bytes(group: Path = CGROUP) -> int:
     return free if left is None else min(free, left)
 
 
+def used_bytes() -> int:
+    """How much memory this process takes now (its resident set)."""
+    return int(psutil.Process().memory_info().rss)
+
+
 def group_bytes(group: Path) -> int | None:
     """What the control group whose files lie in `group` leaves; None where it sets no limit. Pages of files that
     nobody has used for a while count as free, since the kernel drops them first."""

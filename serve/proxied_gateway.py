@@ -7,6 +7,7 @@ use its own ports, where it opens them.
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
@@ -78,6 +79,7 @@ class ProxiedDoor:
             return self._application.refuse(asked, late)
         except Exception as error:
             return self._application.refuse(asked, error)
+        asked.received_ns = time.perf_counter_ns()
         return await self._application.answer(asked)
 
 

@@ -28,6 +28,9 @@ from serve.executors.inline import build_inline_executor
 from serve.front_doors.replica import ReplicaFrontDoor
 from serve.lanes import LoadedVersion
 from serve.logs import log_to_file
+from serve.memory import used_bytes
+from serve.metrics.busy import BusyShare
+from serve.metrics.gpus import GpuWatch
 from serve.reports import ReplicaReport, deployment_text, failure_text
 from serve.routing import ModelRoute, Replica, Router, RoutingTable, VersionEntry
 from serve.runtime_loading import load_version
@@ -74,6 +77,8 @@ class Model:
         replica_id = f"{context.get_actor_id()}-{os.getpid()}"
         self._replica = Replica(replica_id, context.get_node_id(), f"unix-abstract:onegate-{replica_id}", "")
         self._device = CPU
+        self._busy = BusyShare()
+        self._gpus: GpuWatch | None = None
         try:
             await self._load()
         except Exception as error:
@@ -88,6 +93,8 @@ class Model:
         serve = msgspec.structs.replace(self._settings.entry.serve, executor="inline", batching=batching, cache_mib=0)
         entry = msgspec.structs.replace(self._settings.entry, serve=serve)
         self._device = await asyncio.to_thread(self._choose_device)
+        if self._device.kind != "cpu":
+            self._gpus = await asyncio.to_thread(GpuWatch)
         with tempfile.TemporaryDirectory(prefix="onegate-model-") as folder:
             settings = self._settings
             runtime = await asyncio.to_thread(
@@ -125,13 +132,22 @@ class Model:
 
     async def _beat(self) -> None:
         self._service.forget_dropped()
-        await self._tell()
+        await self._tell(busy=self._busy.since_last(self._executor.busy_s))
 
-    async def _tell(self, failure: str | None = None, leaving: bool = False) -> None:
+    async def _tell(self, failure: str | None = None, leaving: bool = False, busy: float = 0.0) -> None:
         entry = self._settings.entry
-        await self._link.report_replica(
-            ReplicaReport(self._replica, entry.key, deployment_text(entry), failure, leaving, self._device)
+        report = ReplicaReport(
+            self._replica,
+            entry.key,
+            deployment_text(entry),
+            failure,
+            leaving,
+            self._device,
+            busy,
+            used_bytes(),
+            () if self._gpus is None else await asyncio.to_thread(self._gpus.look),
         )
+        await self._link.report_replica(report)
 
     async def check_health(self) -> None:
         """Ray Serve's health check: raises, and the replica is replaced, when the runtime hangs."""

@@ -6,6 +6,8 @@ import msgspec
 
 from model_store.errors import ERROR_KINDS, ModelNotReady, OnegateError
 from serve.devices import CPU, Device, unlike_default
+from serve.metrics.gpus import GpuUse
+from serve.metrics.ledger import Estate
 from serve.routing import Replica, ServeOptions, VersionEntry, VersionKey
 
 READY = "ready"
@@ -33,18 +35,31 @@ class VersionLoad(msgspec.Struct, frozen=True):
 class GatewayReport(msgspec.Struct, frozen=True):
     """`table` is the number of the routing table that it follows; `states` is `VersionLoader.states`. `loads` are those
     of the versions whose number of replicas moves, `seen` what was counted and compared of models that are watched
-    (`Observer.report`)."""
+    (`Observer.report`), `counted` what is new of all that it counts (`Tally.report`), and `estate` the number of what
+    it keeps of gateways that have gone."""
 
     id: str
     table: int
     states: dict[VersionKey, str]
     loads: dict[VersionKey, VersionLoad] = {}
     seen: bytes = b""
+    counted: bytes = b""
+    estate: int = 0
+    node: str = ""
+
+
+class Heard(msgspec.Struct, frozen=True):
+    """The controller's answer to a gateway: its epoch, and the estate that the gateway is to keep, where it has
+    another."""
+
+    epoch: int
+    estate: Estate | None = None
 
 
 class ReplicaReport(msgspec.Struct, frozen=True):
     """`deployment` tells what it was started as (`deployment_text`). `failure` says why the replica can't serve,
-    `leaving` that it takes no more calls, `device` where it computes."""
+    `leaving` that it takes no more calls, `device` where it computes. `busy` is the share of the time since the last
+    report in which a batch ran; `gpus` are those of its node, where it computes on one."""
 
     replica: Replica
     key: VersionKey
@@ -52,6 +67,9 @@ class ReplicaReport(msgspec.Struct, frozen=True):
     failure: str | None = None
     leaving: bool = False
     device: Device = CPU
+    busy: float = 0.0
+    memory_bytes: int = 0
+    gpus: tuple[GpuUse, ...] = ()
 
 
 def failure_text(error: OnegateError) -> str:

@@ -212,6 +212,10 @@ class Router:
         """The text that clients have for a version: its alias where it has one, else its number in the store."""
         return self._named.get(key) or str(key[1])
 
+    def knows(self, model: str) -> bool:
+        """Whether the table names the model."""
+        return model in self.table.routes or model in self.table.unavailable
+
     def versions(self, model: str) -> tuple[str, ...]:
         """What versions can be called by, aliases in place of the numbers that they stand for; raises as `resolve`."""
         return tuple(dict.fromkeys(self.name_of((model, number)) for number in self._numbers(model).values()))

@@ -1,9 +1,12 @@
-"""What a gateway has counted of one version since it was loaded there. Times are nanoseconds, all added up."""
+"""What a gateway has counted of one version since it started. Times are nanoseconds, all added up."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+
+from serve.metrics.buckets import FILL_BOUNDS, ROW_BOUNDS, Durations, Sizes
+from serve.metrics.counts import RequestCounts, VersionCounts
 
 BATCH_SIZES = 256
 """Sizes of batches that are told apart. A version whose requests are never merged takes any number of rows in one, and
@@ -29,7 +32,8 @@ class VersionStatistics:
 
     `success` and `fail` are whole requests, the queue included, `queue` the time until a batch took a request's first
     rows, `compute` the batches themselves by number of rows. Answers from the cache count in `success` and `cache_hit`,
-    and in neither `rows` nor `compute`.
+    and in neither `rows` nor `compute`. `requests` counts the same requests by dialect, where front doors record
+    them; then they are whole from their last byte until their answer was encoded.
     """
 
     model: str
@@ -41,11 +45,21 @@ class VersionStatistics:
     success: Duration = field(default_factory=Duration)
     fail: Duration = field(default_factory=Duration)
     cancelled: Duration = field(default_factory=Duration)
-    queue: Duration = field(default_factory=Duration)
+    queue: Durations = field(default_factory=Durations)
     cache_hit: Duration = field(default_factory=Duration)
     cache_miss: Duration = field(default_factory=Duration)
     compute: dict[int, Duration] = field(default_factory=dict)
     """Rows of a batch -> the batches of that size."""
+    batch: Durations = field(default_factory=Durations)
+    fill: Sizes = field(default_factory=lambda: Sizes.within(FILL_BOUNDS))
+    """Rows of batches, as a share of the most that they might have."""
+    requests: dict[str, RequestCounts] = field(default_factory=dict)
+    in_flight: int = 0
+    """Recorded requests that have not ended."""
+    changed: bool = True
+    """Something was counted since this was last told (`serve/metrics/tally.py`)."""
+    life: int = 0
+    """Tells it from an earlier one of the same version in this gateway."""
 
     @property
     def batches(self) -> int:
@@ -62,20 +76,42 @@ class VersionStatistics:
         """Seconds since the last batch ended; None where none did."""
         return max(0.0, time.time() - self.last_inference_ms / 1000) if self.last_inference_ms else None
 
-    def count_batch(self, rows: int, ns: int, requests: int, waited_ns: int, *, used: bool = True) -> None:
-        """A batch of `rows` rows took `ns` in the executor; `requests` began with it, after `waited_ns` all told.
-        `used` says that somebody waited for one of them.
+    def count_batch(self, rows: int, ns: int, limit: int = 1, *, used: bool = True) -> None:
+        """A batch of `rows` rows, of at most `limit`, took `ns` in the executor. `used` says that somebody waited for
+        one of its requests; what they waited is counted in `queue`.
 
         A size that is new when there are many goes to the next power of two.
         """
         if used:
             self.last_inference_ms = int(time.time() * 1000)
+        self.changed = True
         self.rows += rows
-        self.queue.count += requests
-        self.queue.ns += waited_ns
+        self.batch.add(ns)
+        self.fill.add(rows / limit, FILL_BOUNDS)
         size = self.compute.get(rows) or self._new_size(rows)
         size.count += 1
         size.ns += ns
+
+    def counts(self) -> VersionCounts:
+        """All of it as data; to be used before more is counted: it is not copied."""
+        batch_rows = Sizes.within(ROW_BOUNDS)
+        for rows, batches in self.compute.items():
+            batch_rows.add(rows, ROW_BOUNDS, batches.count)
+        # Sizes that were rounded would add up to more.
+        batch_rows.total = self.rows
+        hit, miss = self.cache_hit, self.cache_miss
+        return VersionCounts(
+            self.requests,
+            self.rows,
+            self.queue,
+            self.batch,
+            batch_rows,
+            self.fill,
+            hit.count,
+            hit.ns,
+            miss.count,
+            miss.ns,
+        )
 
     def _new_size(self, rows: int) -> Duration:
         if len(self.compute) >= BATCH_SIZES:

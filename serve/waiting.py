@@ -15,6 +15,7 @@ import numpy as np
 
 from model_store.errors import DeadlineExceeded, OnegateError
 from serve.inference import Tensors
+from serve.request_record import RequestRecord
 
 LAST = 1 << 62
 """The rank of priority 0, the default: behind every priority that a client can name."""
@@ -37,6 +38,7 @@ class Waiting(msgspec.Struct, eq=False):
     turn: float
     future: asyncio.Future[Tensors]
     line: Line
+    record: RequestRecord | None = None
     parts: PartAnswers | None = None
     start: int = 0
     share: int = 0
@@ -71,7 +73,18 @@ class Waiting(msgspec.Struct, eq=False):
         return first, rest
 
     def _part(self, inputs: Tensors, rows: int, start: int) -> Waiting:
-        return Waiting(inputs, rows, self.deadline, self.since, self.since, self.future, self.line, self.parts, start)
+        return Waiting(
+            inputs,
+            rows,
+            self.deadline,
+            self.since,
+            self.since,
+            self.future,
+            self.line,
+            self.record,
+            self.parts,
+            start,
+        )
 
 
 class PartAnswers:

@@ -17,7 +17,7 @@ from serve.inference import (
     StatisticsQuery,
     StatusQuery,
 )
-from serve.management_paths import route_of
+from serve.management_paths import METRICS_PATH, route_of
 from serve.operations import (
     InspectModel,
     ListModels,
@@ -66,6 +66,7 @@ QUERIES: Mapping[type, Need] = {
 
 MANAGEMENT_ROUTES: Mapping[tuple[str, str], Need] = {
     ("GET", "/api/state"): Need.VIEW,
+    ("GET", METRICS_PATH): Need.METRICS,
     ("GET", "/api/history"): Need.VIEW,
     ("GET", "/api/caller"): Need.NOTHING,
     ("GET", "/api/keys"): Need.MANAGE,

@@ -36,6 +36,11 @@ class Heartbeats:
 
     # -- gateways --------------------------------------------------------------------------------------------------
 
+    @property
+    def gateways(self) -> dict[str, GatewayReport]:
+        """What each of them last said, by id."""
+        return {gateway: report for gateway, (_, report) in self._gateways.items()}
+
     def is_followed(self, number: int) -> bool:
         """Whether there are gateways and all of them follow table `number` or a newer one."""
         return bool(self._gateways) and all(report.table >= number for _, report in self._gateways.values())
@@ -53,6 +58,11 @@ class Heartbeats:
         return {i: (at, report.loads[key]) for i, (at, report) in self._gateways.items() if key in report.loads}
 
     # -- replicas --------------------------------------------------------------------------------------------------
+
+    @property
+    def replicas(self) -> list[ReplicaReport]:
+        """What each of them last said."""
+        return [report for _, report in self._replicas.values()]
 
     def deployments_of(self, key: VersionKey) -> set[str]:
         """As what the version's replicas were started."""

@@ -1,7 +1,8 @@
-"""The management port's HTTP interface: the console, and under `/api` state, plan, apply, rollouts, comparisons,
-versions, history and shutdown, JSON both ways; everything else is for the dialects whose management calls it takes.
+"""The management port's HTTP interface: the console, `/metrics`, and under `/api` state, plan, apply, rollouts,
+comparisons, versions, history and shutdown, JSON both ways; everything else is for the dialects whose management calls
+it takes.
 
-Errors of `/api` are `{"error": text, "kind": name}` under the kind's status.
+Errors of these paths are `{"error": text, "kind": name}` under the kind's status.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ from serve.front_doors.cors import is_of_own_page
 from serve.front_doors.http import challenge
 from serve.front_doors.http_connection import HttpApplication
 from serve.in_place import InPlace, InPlaceBytes
-from serve.management_paths import route_of
+from serve.management_paths import METRICS_PATH, route_of
+from serve.metrics.exposition import CONTENT_TYPE
 from serve.operations import ModelList, Operation
 from serve.rollouts.calls import MODEL_CALLS
 
@@ -51,6 +53,9 @@ class Authority(ConsoleAuthority, Protocol):
 
     def comparison(self, model: str) -> dict[str, Any]:
         """How the versions of a model do beside each other; raises `ModelNotFound`."""
+
+    async def metrics(self) -> bytes:
+        """The page for Prometheus; raises `ModelNotReady` where it is not known yet."""
 
     async def plan(self, config: Config) -> list[Change]:
         """What applying would change."""
@@ -93,6 +98,7 @@ class Management:
             guard.refused = refused.note_query
         self.routes: dict[tuple[str, str], Handler] = {
             ("GET", "/api/state"): self._state,
+            ("GET", METRICS_PATH): self._metrics,
             ("GET", "/api/models/{model}/comparison"): self._comparison,
             ("PUT", "/api/config"): self._config,
             ("GET", "/api/history"): self._history,
@@ -181,6 +187,9 @@ class Management:
     async def _state(self, model: str, request: HttpRequest, query: dict[str, list[str]]) -> Any:
         return self._authority.state()
 
+    async def _metrics(self, model: str, request: HttpRequest, query: dict[str, list[str]]) -> Any:
+        return HttpReply(200, await self._authority.metrics(), [("content-type", CONTENT_TYPE)])
+
     async def _comparison(self, model: str, request: HttpRequest, query: dict[str, list[str]]) -> Any:
         return self._authority.comparison(model)
 
@@ -229,7 +238,7 @@ def _only_plans(query: dict[str, list[str]]) -> bool:
 
 
 def _is_own(request: HttpRequest) -> bool:
-    return request.path[1:].partition("/")[0] == "api"
+    return request.path[1:].partition("/")[0] == "api" or request.path == METRICS_PATH
 
 
 def _refuse_foreign(request: HttpRequest) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from converters.base import ConversionOptions, detect
-from converters.publish import conversion_key, convert_and_publish, require_trust
+from converters.publish import conversion_key, require_trust
 from converters.sandbox import SandboxLimits
 from model_store.archive_manifest import ArchiveManifest
 from model_store.archives import looks_like_archive, open_archive
@@ -28,6 +28,7 @@ from serve.control.allowed_sources import redirects
 from serve.control.serve_options import serve_options, upstream_options
 from serve.control.version_policies import asked_versions
 from serve.control.wanted import Wanted
+from serve.metrics.controller_counts import convert
 from serve.rollouts.sticky import Sticky
 from serve.routing import VersionEntry
 from serve.store_policy import NO_POLICY, StorePolicy
@@ -188,7 +189,7 @@ def publish_files(store: Store, model: ModelConfig, files: Mapping[str, bytes]) 
             raise InvalidInput(f"the files can't be written as they are named: {reason(error)}") from error
         source = root / next(iter(files)) if len(files) == 1 else root
         options = msgspec.structs.replace(conversion_options(model), trust=False)
-        return convert_and_publish(store, model.name, source, options, limits=conversion_limits(model)).manifest
+        return convert(store, model.name, source, options, limits=conversion_limits(model)).manifest
 
 
 def archive_manifest(source: str, allowed: Sequence[str]) -> ArchiveManifest | None:
@@ -232,7 +233,7 @@ def _manifest(
     with tempfile.TemporaryDirectory(prefix="onegate-source-") as folder:
         source = resolve_source(version.source, Path("/"), Path(folder), redirects(version.source, allowed))
         options = conversion_options(model)
-        published = convert_and_publish(
+        published = convert(
             store, model.name, source, options, on_progress=on_progress, limits=conversion_limits(model)
         )
         return published.manifest

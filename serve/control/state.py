@@ -15,7 +15,7 @@ from serve.control.fleet import Fleet
 from serve.control.wanted import VersionState
 from serve.devices import CPU, UNASKED, Device
 from serve.operations import ModelStatus, VersionStatus
-from serve.routing import ModelRoute
+from serve.routing import ModelRoute, VersionKey
 
 
 @dataclass
@@ -74,6 +74,20 @@ def model_names(config: Config, fleet: Fleet) -> list[str]:
     """The models of the config, in its order, and those that are on their way out."""
     names = [model.name for model in config.models]
     return [*names, *sorted({key[0] for key in fleet.versions} - set(names))]
+
+
+def called_versions(fleet: Fleet) -> dict[VersionKey, str]:
+    """What clients call each version by. Where two have the same text, which goes to the alias, the other is `vN`."""
+    called: dict[VersionKey, str] = {}
+    for model, states in _by_model(fleet).items():
+        route = fleet.table.routes.get(model)
+        aliases = {version: alias for alias, version in (route.aliases if route else {}).items()}
+        aliases |= {each.entry.manifest.version: each.alias for each in fleet.wanted(model) if each.alias}
+        taken = set(aliases.values())
+        for version in (state.entry.key[1] for state in states):
+            number = f"v{version}" if str(version) in taken else str(version)
+            called[model, version] = aliases.get(version, number)
+    return called
 
 
 def model_statuses(names: Iterable[str], fleet: Fleet, gathered: Gathered) -> tuple[ModelStatus, ...]:

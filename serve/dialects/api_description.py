@@ -24,6 +24,7 @@ _METHODS = {"": "OPTIONS", "openapi.json": "GET", "api-description": "GET"}
 class ApiDescription:
     """The endpoint's document; the dialect has no state."""
 
+    name = "api_description"
     segments: tuple[str, ...] = tuple(_METHODS)
 
     def decode(self, request: HttpRequest) -> Query:

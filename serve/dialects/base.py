@@ -45,6 +45,8 @@ class HttpRequest(msgspec.Struct):
     headers: Headers = _NO_HEADERS
     query: str = ""
     caller: Caller | None = None
+    received_ns: int = 0
+    """When it was whole, of `time.perf_counter_ns()`."""
 
     @property
     def body(self) -> bytes:
@@ -106,6 +108,8 @@ class HttpDialect(Protocol):
     """One protocol over HTTP. It may have `tensors_begin(request) -> int`: where in the body of a request, of which the
     head is there, tensors begin that are viewed and not read; 0 where none do."""
 
+    name: str
+    """Of its family, as metrics and traces have it: `open_inference`."""
     segments: tuple[str, ...]
     """The first path segments that it claims, as `v2`."""
 

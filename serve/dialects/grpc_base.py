@@ -62,11 +62,13 @@ class GrpcMethod:
 @dataclass(frozen=True)
 class GrpcService:
     """A service by its full name, as `inference.GRPCInferenceService`. `codes` are the kinds of error that the protocol
-    tells by another code than usual (`serve/errors.py`), by the code's name."""
+    tells by another code than usual (`serve/errors.py`), by the code's name. `dialect` is the family's name, as metrics
+    and traces have it: `open_inference_grpc`; empty for what answers no inference."""
 
     name: str
     methods: Mapping[str, GrpcMethod]
     codes: Mapping[type[OnegateError], str] = field(default_factory=dict)
+    dialect: str = ""
 
     def code_of(self, error: OnegateError) -> str:
         """The name of the code that tells `error` here."""

@@ -36,6 +36,7 @@ class Predictions:
     OpenAPI document. Handlers see the request's headers but for credentials.
     """
 
+    name = "model_server"
     segments: tuple[str, ...] = ("predictions", "explanations", "invocations", ANY_SEGMENT)
 
     def __init__(self, manner: Manner = "torchserve") -> None:
@@ -69,6 +70,7 @@ class Ping:
     """`GET /ping`. In TorchServe's manner 500 and `Unhealthy` unless every model of the config can be called; in MMS's
     always 200, and `Partial Healthy` when some can."""
 
+    name = "model_server"
     segments: tuple[str, ...] = ("ping",)
 
     def __init__(self, manner: Manner = "torchserve") -> None:

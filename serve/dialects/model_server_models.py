@@ -49,6 +49,7 @@ class Models:
     SageMaker's calls are MMS's, so its multi-model endpoints want the manner `mms`.
     """
 
+    name = "model_server"
     segments: tuple[str, ...] = ("models",)
 
     def __init__(self, manner: Manner = "torchserve") -> None:

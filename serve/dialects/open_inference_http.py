@@ -57,6 +57,7 @@ _FAILED_CHANGES = (ModelNotFound, Conflict, ConfigError, SourceError, Conversion
 class OpenInferenceHttp:
     """The dialect; it has no state."""
 
+    name = "open_inference"
     segments: tuple[str, ...] = ("v2",)
 
     def decode(self, request: HttpRequest) -> Query:

@@ -21,18 +21,20 @@ FINAL_RESPONSE = "triton_final_response"
 EMPTY_FINAL_RESPONSE = "triton_enable_empty_final_response"
 """What their clients ask for beside. Here each answer is a final one, so that there is none to add."""
 
+DIALECT = "open_inference_grpc"
+
 _REQUESTS = RequestReader()
 _RESPONSES = ResponseWriter()
 
 
 def core_service(name: str = messages.SERVICE) -> GrpcService:
     """The methods of the specification's core, under the name of a service that has its messages."""
-    return GrpcService(name, _CORE)
+    return GrpcService(name, _CORE, dialect=DIALECT)
 
 
 def whole_service() -> GrpcService:
     """The core and Triton's extensions; those that are not offered here say so."""
-    return GrpcService(messages.SERVICE, {**_CORE, **_EXTENSIONS, **_REFUSED})
+    return GrpcService(messages.SERVICE, {**_CORE, **_EXTENSIONS, **_REFUSED}, dialect=DIALECT)
 
 
 async def _infer(data: bytes, call: GrpcCall) -> bytes:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from serve.inference import Statistics
+from serve.metrics.buckets import Durations
 from serve.statistics import Duration, VersionStatistics
 
 
@@ -56,5 +57,5 @@ def _sum(durations: Iterable[Duration]) -> Duration:
     return total
 
 
-def _duration(duration: Duration) -> dict[str, int]:
+def _duration(duration: Duration | Durations) -> dict[str, int]:
     return {"count": duration.count, "ns": duration.ns}

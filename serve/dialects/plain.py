@@ -49,6 +49,7 @@ class _Body:
 class Plain:
     """`/predict/{model}` and `/predict/{model}/{version or label}`; it has no state."""
 
+    name = "plain"
     segments: tuple[str, ...] = ("predict",)
 
     def decode(self, request: HttpRequest) -> Query:

@@ -45,6 +45,7 @@ def tensorflow_prediction_service() -> GrpcService:
             "MultiInference": GrpcMethod(messages.MultiInferenceRequest, _multi_inference),
             "GetModelMetadata": GrpcMethod(messages.GetModelMetadataRequest, _metadata),
         },
+        dialect="tensorflow_serving_grpc",
     )
 
 

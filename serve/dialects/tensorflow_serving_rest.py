@@ -79,6 +79,7 @@ class _Target:
 class TensorFlowServingRest:
     """The dialect; it has no state."""
 
+    name = "tensorflow_serving"
     segments: tuple[str, ...] = ("v1", "V1")
 
     def decode(self, request: HttpRequest) -> Query:

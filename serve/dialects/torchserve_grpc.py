@@ -136,4 +136,5 @@ _SERVICE = GrpcService(
         "StreamPredictions2": GrpcMethod(messages.PredictionsRequest, each=_predict_in_sequence, refusal=_refusal),
     },
     {Refused: "FAILED_PRECONDITION"},
+    dialect="model_server_grpc",
 )

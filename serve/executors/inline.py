@@ -41,6 +41,8 @@ class InlineExecutor:
         self.join: Join = np.concatenate
         self._in_thread = 0
         self._began_s: float | None = None
+        self._ended_s = 0.0
+        """What the batches took that have ended."""
 
     def run(
         self, inputs: Tensors, deadline: float, signature: str | None = None, *, apart: bool = False
@@ -51,7 +53,11 @@ class InlineExecutor:
         `DeadlineExceeded` without running.
         """
         if self._on_loop and signature != PAYLOAD:
-            return self._runtime.run(inputs, signature)
+            begin_s = time.monotonic()
+            try:
+                return self._runtime.run(inputs, signature)
+            finally:
+                self._ended_s += time.monotonic() - begin_s
         loop = asyncio.get_running_loop()
         running = loop.run_in_executor(self._thread, self._run_in_turn, loop, deadline, inputs, signature)
         self._in_thread += 1
@@ -69,6 +75,11 @@ class InlineExecutor:
         began_s = self._began_s
         return 0.0 if began_s is None else time.monotonic() - began_s
 
+    @property
+    def busy_s(self) -> float:
+        """How long batches have been running, all together."""
+        return self._ended_s + self.running_s
+
     def _note_end(self, running: asyncio.Future[Tensors]) -> None:
         self._in_thread -= 1
 
@@ -81,6 +92,7 @@ class InlineExecutor:
         try:
             return self._runtime.run(inputs, signature)
         finally:
+            self._ended_s += self.running_s
             self._began_s = None
 
     async def close(self) -> None:

@@ -21,6 +21,7 @@ from serve.front_doors.http2_connections import Http2Connections
 from serve.front_doors.http2_headers import RequestHead
 from serve.front_doors.listener import Listener
 from serve.front_doors.tls import Tls
+from serve.request_record import Recorder
 
 FLUSH_S = 1.0
 """How long clients may take to read that what was under way is given up."""
@@ -34,7 +35,7 @@ class GrpcFrontDoor:
     need no key and the others; None is no limit.
     Connections beyond `max_connections` wait to be accepted. A message that takes longer than `timeout_s` is given up,
     and so are a client that makes no room for an answer for so long and, with `tls`, a handshake. `guard` lets calls
-    in; None is for everybody.
+    in; None is for everybody. `recorder` is told of inference requests.
     """
 
     def __init__(
@@ -48,9 +49,10 @@ class GrpcFrontDoor:
         timeout_s: float = 60.0,
         guard: Guard | None = None,
         tls: Tls | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
         services = list(services)
-        self._calls = Calls(answer, max_requests, guard)
+        self._calls = Calls(answer, max_requests, guard, recorder)
         self._access = None if guard is None else GrpcAccess(guard, services)
         self._max_message_bytes = max_message_bytes
         self._max_connections = max_connections

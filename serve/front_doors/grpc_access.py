@@ -8,6 +8,7 @@ from serve.access.callers import Caller
 from serve.access.guard import Guard, denied
 from serve.access.scopes import Need, method_need
 from serve.dialects.grpc_base import GrpcService
+from serve.errors import kind_of
 from serve.front_doors.grpc_calls import refusal_of
 from serve.front_doors.grpc_heads import CallHead
 from serve.front_doors.http2_headers import RequestHead
@@ -43,6 +44,8 @@ class GrpcAccess:
             if caller.limits is not None and need is not Need.NOTHING:
                 caller.limits.check()
         except Exception as error:
+            if made.method.recorded is not None:
+                made.method.recorded.note_refused(kind_of(error))
             return CallHead(refusal=refusal_of(made.method.service, error)), None
         return made, caller
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, suppress
 from typing import Any, Protocol
@@ -15,10 +16,11 @@ from serve.access.guard import Guard
 from serve.access.scopes import Need
 from serve.dialects.base import retry_after
 from serve.dialects.grpc_base import GrpcMethod, GrpcService, Streaming, Unary, parsed, serialised
-from serve.errors import presentable
+from serve.errors import kind_of, presentable
 from serve.front_doors.grpc_streams import Readers
 from serve.front_doors.grpc_wire import Refusal
 from serve.inference import Answer, InferenceRequest, Query
+from serve.request_record import ANSWERED, CANCELLED, Recorder, RequestRecord
 
 MAX_TEXT_BYTES = 2048
 """UTF-8 bytes of an error's text. It travels in the trailers, each byte outside of ASCII as three, and clients refuse
@@ -40,6 +42,10 @@ class Exchange(Protocol):
     def caller(self) -> Caller | None:
         """Who calls, where a guard has let them in."""
 
+    @property
+    def received_ns(self) -> int:
+        """When its only message was whole, of `time.perf_counter_ns()`."""
+
     def header(self, name: str) -> str | None:
         """A header, or metadata, that the client sent, by lower-case name."""
 
@@ -60,12 +66,27 @@ OneMessage = Callable[[bytes, Exchange], Awaitable[None]]
 ManyMessages = Callable[[AsyncIterator[bytes], Exchange], Awaitable[None]]
 
 
+class Recorded(msgspec.Struct, frozen=True):
+    """Who is told of the requests of a method, and of which dialect they are."""
+
+    dialect: str
+    recorder: Recorder
+
+    def note_refused(self, kind: str) -> None:
+        """A call was refused before it was known what it asks."""
+        self.recorder.end(RequestRecord(self.dialect, time.perf_counter_ns()), kind)
+
+
 class Call(msgspec.Struct):
-    """A call under way (`GrpcCall`)."""
+    """A call under way (`GrpcCall`), or a message of a stream and its reply."""
 
     exchange: Exchange
     answerer: Answerer
     stopping: asyncio.Event
+    received_ns: int
+    recorded: Recorded | None = None
+    records: list[RequestRecord] = []
+    """Of the requests that the dialect made of it."""
 
     @property
     def deadline(self) -> float | None:
@@ -76,7 +97,21 @@ class Call(msgspec.Struct):
         """The answer to a query, which is told who asks."""
         if type(query) is InferenceRequest:
             query.header = self.exchange.header
+            if self.recorded is not None:
+                now_ns = time.perf_counter_ns()
+                record = RequestRecord(self.recorded.dialect, now_ns if self.records else self.received_ns, now_ns)
+                query.record = record
+                self.records.append(record)
         return self.answerer(query)
+
+    def end(self, outcome: str = ANSWERED) -> None:
+        """To be called when the reply is there to be written, or there is to be none."""
+        if self.recorded is None:
+            return
+        if not self.records and outcome not in (ANSWERED, CANCELLED):
+            self.recorded.note_refused(outcome)
+        for record in self.records:
+            self.recorded.recorder.end(record, outcome)
 
     async def watch(self, query: Query) -> AsyncIterator[Answer]:
         """The answer now, again after each pause, and once more when the server stops."""
@@ -109,10 +144,11 @@ class Bound:
 
 class Method(msgspec.Struct, frozen=True):
     """How a method is called: with one message, or with all of a stream. While a call is under way it takes a place of
-    `bound`."""
+    `bound`. `recorded` is set for those that answer inference."""
 
     service: GrpcService
     bound: Bound
+    recorded: Recorded | None = None
     one: OneMessage | None = None
     many: ManyMessages | None = None
 
@@ -120,8 +156,15 @@ class Method(msgspec.Struct, frozen=True):
 class Calls:
     """The calls of one server."""
 
-    def __init__(self, answer: Answerer, max_requests: int | None, guard: Guard | None = None) -> None:
+    def __init__(
+        self,
+        answer: Answerer,
+        max_requests: int | None,
+        guard: Guard | None = None,
+        recorder: Recorder | None = None,
+    ) -> None:
         self._answer = answer
+        self._recorder = recorder
         self._guard = guard
         self._requests = Bound("requests", max_requests)
         self._streams = Bound("streams", max_requests)
@@ -137,77 +180,105 @@ class Calls:
 
     def method(self, service: GrpcService, method: GrpcMethod, need: Need) -> Method:
         """How to call a method of a service, which needs `need`."""
+        recorder, recorded = self._recorder, None
+        if recorder is not None and need is Need.INFER:
+            recorded = Recorded(service.dialect, recorder)
         if method.unary is not None:
-            return Method(service, self._requests, one=self._unary(service, method.request, method.unary))
+            one = self._unary(service, method.request, method.unary, recorded)
+            return Method(service, self._requests, recorded, one=one)
         bound = self._open_streams if need is Need.NOTHING else self._streams
         if method.streaming is not None:
-            return Method(service, bound, one=self._streaming(service, method.request, method.streaming))
-        return Method(service, bound, many=self._each(service, method))
+            one = self._streaming(service, method.request, method.streaming, recorded)
+            return Method(service, bound, recorded, one=one)
+        return Method(service, bound, recorded, many=self._each(service, method, recorded))
 
-    def _unary(self, service: GrpcService, request: Any, method: Unary) -> OneMessage:
+    def _unary(self, service: GrpcService, request: Any, method: Unary, recorded: Recorded | None) -> OneMessage:
         """A message in, a message out."""
 
-        async def call(data: bytes, exchange: Exchange) -> None:
+        async def answer(data: bytes, exchange: Exchange) -> None:
+            call = self._call(exchange, exchange.received_ns, recorded)
             try:
-                reply = await method(parsed(request, data), self._call(exchange))
-                exchange.answer(serialised(reply))
+                message = serialised(await method(parsed(request, data), call))
+                call.end()
+                exchange.answer(message)
+            except asyncio.CancelledError:
+                call.end(CANCELLED)
+                raise
             except Exception as error:
+                call.end(kind_of(error))
                 exchange.refuse(refusal_of(service, error))
 
-        return call
+        return answer
 
-    def _streaming(self, service: GrpcService, request: Any, method: Streaming) -> OneMessage:
+    def _streaming(
+        self, service: GrpcService, request: Any, method: Streaming, recorded: Recorded | None
+    ) -> OneMessage:
         """A message in, several out."""
 
-        async def call(data: bytes, exchange: Exchange) -> None:
+        async def answer(data: bytes, exchange: Exchange) -> None:
+            call = self._call(exchange, exchange.received_ns, recorded)
             try:
-                async with aclosing(method(parsed(request, data), self._call(exchange))) as replies:  # type: ignore[type-var]
+                async with aclosing(method(parsed(request, data), call)) as replies:  # type: ignore[type-var]
                     async for reply in replies:
                         await exchange.send(serialised(reply))
+                call.end()
                 exchange.succeed()
+            except asyncio.CancelledError:
+                call.end(CANCELLED)
+                raise
             except Exception as error:
+                call.end(kind_of(error))
                 exchange.refuse(refusal_of(service, error))
 
-        return call
+        return answer
 
-    def _each(self, service: GrpcService, method: GrpcMethod) -> ManyMessages:
+    def _each(self, service: GrpcService, method: GrpcMethod, recorded: Recorded | None) -> ManyMessages:
         """A stream of messages in, one of their replies out."""
 
         async def call(messages: AsyncIterator[bytes], exchange: Exchange) -> None:
             try:
-                await self._readers.in_order(messages, self._one(method, self._call(exchange)), exchange.send)
+                await self._readers.in_order(messages, self._one(method, exchange, recorded), exchange.send)
                 exchange.succeed()
             except Exception as error:
                 exchange.refuse(refusal_of(service, error))
 
         return call
 
-    def _one(self, method: GrpcMethod, call: Call) -> Callable[[bytes], Awaitable[bytes]]:
+    def _one(
+        self, method: GrpcMethod, exchange: Exchange, recorded: Recorded | None
+    ) -> Callable[[bytes], Awaitable[bytes]]:
         assert method.each is not None
         assert method.refusal is not None
         each, refusal = method.each, method.refusal
 
         async def answer(data: bytes) -> bytes:
             message = None
+            call = self._call(exchange, time.perf_counter_ns(), recorded)
             try:
                 # Before the bounds, so that a refusal can say which message it is for.
                 message = parsed(method.request, data)
                 if (overload := self._requests.enter()) is not None:
                     raise overload
                 try:
-                    return serialised(await each(message, call))
+                    reply = serialised(await each(message, call))
                 finally:
                     self._requests.under_way -= 1
+                call.end()
+                return reply
+            except asyncio.CancelledError:
+                call.end(CANCELLED)
+                raise
             except Exception as error:
+                call.end(kind_of(error))
                 return serialised(refusal(message, presentable(error)))
 
         return answer
 
-    def _call(self, exchange: Exchange) -> Call:
+    def _call(self, exchange: Exchange, received_ns: int, recorded: Recorded | None) -> Call:
         answer = self._answer
         if self._guard is not None:
             answer = self._guard.answerer(exchange.caller or self._guard.anonymous, answer)
-        return Call(exchange, answer, self._stopping)
+        return Call(exchange, answer, self._stopping, received_ns, recorded)
 
 
 def refusal_of(service: GrpcService, error: Exception) -> Refusal:

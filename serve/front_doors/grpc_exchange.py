@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 from typing import TYPE_CHECKING
 
 from model_store.errors import InternalError, InvalidInput, OnegateError, OutOfMemory, PayloadTooLarge
+from serve.errors import kind_of
 from serve.front_doors.compression import inflated
 from serve.front_doors.grpc_calls import Method, refusal_of
 from serve.front_doors.grpc_streams import AT_ONCE
@@ -36,7 +38,7 @@ class GrpcExchange(Stream):
 
     __slots__ = (
         "_begun", "_flag", "_head", "_headed", "_held", "_large", "_left", "_max_bytes", "_message", "_method",
-        "_prefix", "_queue", "_reader", "_refused", "_since", "_task", "caller", "deadline",
+        "_prefix", "_queue", "_reader", "_refused", "_since", "_task", "caller", "deadline", "received_ns",
     )  # fmt: skip
 
     def __init__(
@@ -51,6 +53,8 @@ class GrpcExchange(Stream):
         super().__init__(connection, number, expected)
         self.caller = caller
         self.deadline: float | None = None
+        self.received_ns = 0
+        """When the call began: one with a single message when that was whole."""
         self._head = head
         self._max_bytes = max_bytes
         self._method: Method | None = None
@@ -170,6 +174,9 @@ class GrpcExchange(Stream):
         if 0 <= self._max_bytes < length:
             text = f"SERVER: Received message larger than max ({length} vs. {self._max_bytes})"
             refusal = Refusal("RESOURCE_EXHAUSTED", text)
+            method = self._head.method
+            if method is not None and method.recorded is not None:
+                method.recorded.note_refused(PayloadTooLarge.__name__)
         elif flag > 1 or (flag and self._head.encoding is None):
             refusal = Refusal("INTERNAL", f"a message has the flag {flag} and the encoding {self._head.encoding}")
         elif self._queue is None and self._message is not None:
@@ -211,8 +218,11 @@ class GrpcExchange(Stream):
         """The call counts from now on: before, it costs its client more than the server."""
         overload = method.bound.enter()
         if overload is not None:
+            if method.recorded is not None:
+                method.recorded.note_refused(kind_of(overload))
             self._refuse_soon(status_block(refusal_of(method.service, overload)))
             return
+        self.received_ns = time.perf_counter_ns()
         self._method = method
         self.working = True
         self._task = asyncio.Task(self._work(), loop=self.connection.loop, name="call")

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Awaitable, Callable, Collection, Iterable
 
 from model_store.errors import InvalidInput, Overloaded, Unauthenticated
 from serve.access.guard import Guard
-from serve.dialects.base import ANY_SEGMENT, HttpDialect, HttpReply, HttpRequest, own_error
-from serve.errors import presentable
+from serve.dialects.base import ANY_SEGMENT, HttpDialect, HttpReply, HttpRequest, NoSuchRoute, own_error
+from serve.errors import kind_of, presentable
 from serve.front_doors.compression import COMPRESSED_FROM_BYTES, compressed, inflated
 from serve.front_doors.cors import refuse_foreign_page
 from serve.front_doors.http_bodies import BodyTimeout
 from serve.in_place import InPlace, InPlaceBytes
 from serve.inference import Answer, InferenceRequest, Query
 from serve.operations import Operation
+from serve.request_record import ANSWERED, CANCELLED, Recorder, RequestRecord
 from serve.shared_memory import SHARED_FROM_BYTES, RegionPool
 
 _NOT_FOUND = HttpReply(404, b'{"error":"Not Found"}', [("content-type", "application/json")])
@@ -21,6 +24,9 @@ _NOT_FOUND = HttpReply(404, b'{"error":"Not Found"}', [("content-type", "applica
 MAX_URL_BYTES = 8 * 1024
 
 BUSY_RETRY_S = 1.0
+
+FAILED_FROM_STATUS = 400
+"""Answers of models with this status or a higher one count as errors."""
 
 ALIGNED_BYTES = 64
 """A line of the processor's cache, and the widest vector."""
@@ -31,7 +37,8 @@ class HttpFrontDoor:
 
     Of more than `max_requests` under way only those that ask, as health checks do, are taken. Large tensors are
     received in `regions`, where there are some. `guard` lets calls in; None is for everybody. Of pages in browsers only
-    those of `origins` and the port's own may manage models without credentials.
+    those of `origins` and the port's own may manage models without credentials. `recorder` is told of inference
+    requests, and of others that were refused before it was known what they ask.
     """
 
     def __init__(
@@ -44,6 +51,7 @@ class HttpFrontDoor:
         regions: RegionPool | None = None,
         guard: Guard | None = None,
         origins: Collection[str] = (),
+        recorder: Recorder | None = None,
     ) -> None:
         self._dialects = {segment: dialect for dialect in dialects for segment in dialect.segments}
         self._other = self._dialects.get(ANY_SEGMENT)
@@ -53,6 +61,7 @@ class HttpFrontDoor:
         self._regions = regions
         self._guard = guard
         self._origins = origins
+        self._recorder = recorder
 
     def admit(self, request: HttpRequest, under_way: int) -> int:
         """The largest body; raises `InvalidInput` for too long a URL, `Overloaded` for a request too many, and what the
@@ -94,6 +103,8 @@ class HttpFrontDoor:
         dialect = self._dialect(request)
         if dialect is None:
             return _NOT_FOUND
+        recorder, query = self._recorder, None
+        record: RequestRecord | None = None
         try:
             encoding = request.header("content-encoding")
             if encoding is not None:
@@ -101,6 +112,9 @@ class HttpFrontDoor:
             query = dialect.decode(request)
             if type(query) is InferenceRequest:
                 query.header = request.header
+                if recorder is not None:
+                    record = RequestRecord(dialect.name, request.received_ns, time.perf_counter_ns())
+                    query.record = record
             elif isinstance(query, Operation):
                 refuse_foreign_page(request, self._origins)
             if self._guard is None:
@@ -108,13 +122,37 @@ class HttpFrontDoor:
             else:
                 answer = await self._guard.answer(request.caller or self._guard.anonymous, query, self._answer)
             reply = dialect.encode(request, query, answer)
+            if record is not None and recorder is not None:
+                recorder.end(record, ANSWERED if reply.status < FAILED_FROM_STATUS else f"status {reply.status}")
+        except asyncio.CancelledError:
+            if record is not None and recorder is not None:
+                recorder.end(record, CANCELLED)
+            raise
         except Exception as error:
-            reply = self.refuse(request, error)
+            reply = self._refusal(request, error)
+            if record is not None and recorder is not None:
+                recorder.end(record, kind_of(error))
+            elif query is None:
+                self._note_refused(request, error)
         if reply.tail or len(reply.body) >= COMPRESSED_FROM_BYTES:
             await _compress(reply, request.header("accept-encoding"))
         return reply
 
     def refuse(self, request: HttpRequest, error: Exception) -> HttpReply:
+        """As `_refusal`, to a request that did not get as far as `answer`."""
+        if not request.received_ns:
+            self._note_refused(request, error)
+        return self._refusal(request, error)
+
+    def _note_refused(self, request: HttpRequest, error: Exception) -> None:
+        dialect = self._dialect(request)
+        # What can be no inference is nobody's failed request.
+        if self._recorder is None or dialect is None or request.method != "POST" or isinstance(error, NoSuchRoute):
+            return
+        now_ns = time.perf_counter_ns()
+        self._recorder.end(RequestRecord(dialect.name, request.received_ns or now_ns), kind_of(error))
+
+    def _refusal(self, request: HttpRequest, error: Exception) -> HttpReply:
         """The dialect's reply to an error, with what HTTP itself has to say beside it."""
         dialect = self._dialect(request)
         told = presentable(error)

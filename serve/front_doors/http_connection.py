@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Callable
 from functools import lru_cache
@@ -287,6 +288,8 @@ class HttpConnection(asyncio.BufferedProtocol):
     def _received(self, exchange: Exchange) -> None:
         self._exchange = None
         self._fed = self._size = 0
+        if exchange.request is not None:
+            exchange.request.received_ns = time.perf_counter_ns()
         self._waiting.append(exchange)
         if len(self._waiting) >= MAX_PIPELINED:
             self._transport.pause_reading()

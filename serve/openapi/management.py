@@ -82,6 +82,13 @@ def management_paths() -> Paths:
                     "What `onegate status` shows", {200: answer("The state.", json_of(ref("State")))}, _ERRORS
                 )
             },
+            "/metrics": {
+                "get": operation(
+                    "What gateways, replicas and the controller count, for Prometheus",
+                    {200: answer("The metrics.", {"text/plain": TEXT})},
+                    _ERRORS,
+                )
+            },
             "/api/caller": {
                 "get": operation(
                     "Who asks: whether credentials are looked at, and the scopes of these",

@@ -14,6 +14,7 @@ import numpy as np
 from converters.comparison import OutputComparison
 from model_store.manifest import TensorSpec
 from serve.inference import Tensors
+from serve.metrics.buckets import add_counts
 from serve.rollouts.histogram import Histogram
 
 ERROR_UNIT = 1e-9
@@ -148,12 +149,6 @@ class Comparison(msgspec.Struct):
             if len(self.outputs) < MOST_OUTPUTS:
                 self.outputs[name] = known
         return known
-
-
-def add_counts(counts: dict[str, int], others: dict[str, int]) -> None:
-    """Adds other counts to `counts`, name by name."""
-    for name, count in others.items():
-        counts[name] = counts.get(name, 0) + count
 
 
 def equal_bodies(reference: bytes, body: bytes) -> bool:

@@ -8,8 +8,9 @@ from copy import deepcopy
 
 import msgspec
 
-from model_store.errors import Forbidden, InvalidInput, ModelNotFound, OnegateError, Unsupported
-from serve.rollouts.comparison import Comparison, add_counts
+from model_store.errors import Forbidden, InvalidInput, ModelNotFound, Unsupported
+from serve.metrics.buckets import add_counts
+from serve.rollouts.comparison import Comparison
 from serve.rollouts.histogram import Histogram
 from serve.routing import ModelRoute, VersionKey
 
@@ -99,11 +100,6 @@ def watched_pairs(model: str, route: ModelRoute) -> list[PairKey]:
 def is_clients_fault(error: BaseException) -> bool:
     """Whether an error says nothing of the version that was asked."""
     return isinstance(error, CLIENTS_FAULTS)
-
-
-def kind_of(error: BaseException) -> str:
-    """The name under which an error is counted."""
-    return type(error).__name__ if isinstance(error, OnegateError) else "InternalError"
 
 
 class Observatory:

@@ -9,6 +9,7 @@ import random
 import time
 from collections.abc import Callable, Mapping
 
+from serve.errors import kind_of
 from serve.inference import InferenceRequest, InferenceResponse, Tensors
 from serve.lanes import LoadedVersion
 from serve.rollouts.comparison import Comparison
@@ -16,7 +17,6 @@ from serve.rollouts.observations import (
     Observations,
     VersionCounters,
     is_clients_fault,
-    kind_of,
     watched_keys,
     watched_pairs,
 )

@@ -15,11 +15,11 @@ import msgspec
 import numpy as np
 
 from model_store.errors import Overloaded
+from serve.errors import kind_of
 from serve.inference import Tensors
 from serve.lanes import Lane, LoadedVersion
 from serve.payloads import from_tensors
 from serve.rollouts.comparison import Comparison
-from serve.rollouts.observations import kind_of
 from serve.routing import VersionKey
 from serve.waiting import BACKGROUND
 

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 
 import pytest
 
 
 class ManualClock:
-    """The running loop's clock: it stands still until `advance`."""
+    """The running loop's clock, and the one of what is counted: they stand still until `advance`."""
 
     def __init__(self) -> None:
         self.now = 1000.0
 
     def time(self) -> float:
         return self.now
+
+    def time_ns(self) -> int:
+        return round(self.now * 1e9)
 
     async def advance(self, seconds: float) -> None:
         """Lets everything run that needs no time, moves on, and lets run what is due then."""
@@ -33,6 +37,7 @@ class ManualClock:
 async def clock(monkeypatch: pytest.MonkeyPatch) -> ManualClock:
     clock = ManualClock()
     monkeypatch.setattr(asyncio.get_running_loop(), "time", clock.time)
+    monkeypatch.setattr(time, "perf_counter_ns", clock.time_ns)
     return clock
 
 

@@ -164,6 +164,6 @@ async def test_batches_and_waits_are_counted(clock: Clock) -> None:
 def test_sizes_that_clients_choose_do_not_add_up_without_end() -> None:
     counted = VersionStatistics("double", "1")
     for rows in range(1, 2000):
-        counted.count_batch(rows, 1, 1, 0)
+        counted.count_batch(rows, 1, 64)
     assert len(counted.compute) <= 256 + 12
     assert (counted.batches, counted.compute[2048].count) == (1999, 1999 - 1024)

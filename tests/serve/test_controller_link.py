@@ -12,7 +12,7 @@ from model_store.errors import Conflict, ModelNotReady
 from serve.caller import CALLER
 from serve.controller_link import ControllerLink
 from serve.operations import LoadModel, ModelList, ModelStatus, Operation
-from serve.reports import GatewayReport
+from serve.reports import GatewayReport, Heard
 
 LOAD = LoadModel(model="m")
 LOADED = ModelList((ModelStatus("m"),))
@@ -34,10 +34,10 @@ class Controller:
         self.callers.append(caller)
         return await self.outcome
 
-    async def _hear_gateway(self, *report: Any) -> int:
+    async def _hear_gateway(self, *report: Any) -> Heard:
         if self.away:
             raise ConnectionError
-        return 7
+        return Heard(7)
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ async def test_an_operation_that_takes_long_is_waited_for_while_heartbeats_are_a
     link = ControllerLink(controller, silence_s=0.7)
     asking = asyncio.ensure_future(link.administer(LOAD))
     for _ in range(10):
-        assert await link.report_gateway(GatewayReport("g", 1, {}), None) == 7
+        assert await link.report_gateway(GatewayReport("g", 1, {}), None) == Heard(7)
         await asyncio.sleep(0.1)
     assert not asking.done()
     controller.outcome.set_result(LOADED)

@@ -25,6 +25,7 @@ from model_store.manifest import Manifest, TensorSpec
 from serve.dialects.base import HttpRequest
 from serve.dialects.open_inference_http import OpenInferenceHttp
 from serve.inference import ModelDescription, ModelQuery, Query, Statistics, StatisticsQuery
+from serve.metrics.buckets import Durations
 from serve.operations import ListModels, LoadModel, ModelList, ModelStatus, UnloadModel, VersionStatus
 from serve.routing import Batching, ServeOptions
 from serve.statistics import Duration, VersionStatistics
@@ -107,7 +108,7 @@ def test_statistics_tell_requests_rows_and_batches() -> None:
         rows=11,
         success=Duration(5, 900),
         fail=Duration(1, 40),
-        queue=Duration(5, 100),
+        queue=Durations([5], 100),
         cache_hit=Duration(2, 10),
         cache_miss=Duration(3, 30),
         compute={8: Duration(1, 400), 1: Duration(3, 300)},

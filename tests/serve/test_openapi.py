@@ -17,6 +17,7 @@ from serve.dialects.api_description import ApiDescription
 from serve.dialects.base import ANY_SEGMENT, HttpDialect, HttpRequest, NoSuchRoute
 from serve.dialects.registry import http_dialects, management_dialects
 from serve.inference import ModelDescription
+from serve.management_paths import METRICS_PATH
 from serve.openapi.document import endpoint_document, management_document, model_document
 from serve.openapi.tensors import inputs_schema, tensor_schema
 from serve.routing import ServeOptions
@@ -65,7 +66,7 @@ def test_the_endpoint_s_document_has_the_paths_of_all_dialects_and_no_others(man
 
 def test_the_management_port_s_document_has_the_paths_of_its_dialects_and_its_own() -> None:
     segments = {segment for dialect in management_dialects("torchserve") for segment in dialect.segments}
-    assert _claimed(management_document()["paths"]) == segments | {"api"}
+    assert _claimed(management_document()["paths"]) == segments | {"api", "metrics"}
 
 
 @pytest.mark.parametrize(
@@ -81,7 +82,7 @@ def test_every_operation_is_one_that_its_dialect_knows(document: dict[str, Any],
     for path, methods in document["paths"].items():
         filled = path.format(model="double", version="1", label="stable", version_or_label="1", repository="r")
         dialect = by_segment.get(filled[1:].partition("/")[0], by_segment.get(ANY_SEGMENT))
-        if path.startswith("/api/"):
+        if path.startswith("/api/") or path == METRICS_PATH:
             continue
         assert dialect is not None
         for method in methods.keys() - {"parameters"}:

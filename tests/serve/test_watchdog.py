@@ -243,6 +243,7 @@ async def started(model: Model, described: VersionEntry, stuck: Stuck) -> Replic
     model._settings = ModelSettings("./store", described, SECRET, 30.0)
     model._hung = False
     model._device = CPU
+    model._gpus = None
     model._link = Told()  # type: ignore[assignment]
     model._heartbeat = asyncio.get_running_loop().create_task(asyncio.sleep(30))
     model._executor = InlineExecutor(FunctionRuntime(stuck), on_loop=False)

@@ -72,6 +72,9 @@ class Nobody:
     async def hand_on(self, call: HandedCall) -> HttpReply:
         raise Unsupported(REACHED)
 
+    async def metrics(self) -> bytes:
+        raise Unsupported(REACHED)
+
     async def plan(self, config: Config) -> list[Change]:
         raise Unsupported(REACHED)
 

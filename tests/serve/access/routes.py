@@ -95,6 +95,7 @@ MANAGEMENT: dict[Route, tuple[Need, bytes | None]] = {
     ("GET", "/api/keys"): (Need.MANAGE, None),
     ("POST", "/api/keys"): (Need.MANAGE, b'{"name": "shop", "scopes": ["view"]}'),
     ("POST", "/api/keys/revoke"): (Need.MANAGE, b'{"id": "66b20c0f3d97"}'),
+    ("GET", "/metrics"): (Need.METRICS, None),
     ("GET", "/api/models/{model}/comparison"): (Need.VIEW, None),
     ("GET", "/api/models/{model}/versions"): (Need.VIEW, None),
     ("POST", "/api/models/{model}/infer"): (Need.INFER, INFER),
@@ -130,6 +131,7 @@ WRONG: dict[Need, tuple[str, ...]] = {
     Need.MODEL: ("metrics", "infer:other"),
     Need.VIEW: ("infer", "metrics"),
     Need.MANAGE: ("infer", "view", "metrics"),
+    Need.METRICS: ("infer", "view", "manage"),
 }
 """All scopes but the right ones, as far as they go together."""
 
@@ -138,5 +140,6 @@ RIGHT: dict[Need, tuple[tuple[str, ...], ...]] = {
     Need.MODEL: (("infer:double",), ("view",), ("manage",)),
     Need.VIEW: (("view",), ("manage",)),
     Need.MANAGE: (("manage",),),
+    Need.METRICS: (("metrics",),),
 }
 """Each alone lets a call in."""

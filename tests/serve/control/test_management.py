@@ -6,6 +6,7 @@ import asyncio
 import http.client
 import json
 import logging
+import urllib.request
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -67,6 +68,10 @@ class Desired:
         if model != "digits":
             raise ModelNotFound(f"model {model!r} is not served here")
         return {"model": model, "versions": [], "comparisons": []}
+
+    async def metrics(self) -> bytes:
+        self._refuse()
+        return b"onegate_gateways 1\n"
 
     async def plan(self, config: Config) -> list[Change]:
         self._refuse()
@@ -176,6 +181,34 @@ def answers(number: int) -> bool:
 
 async def test_the_state_is_answered(port: Port) -> None:
     assert await port.call("GET", "/api/state") == (200, {"generation": 4, "models": []})
+
+
+async def test_metrics_are_answered_as_text(port: Port) -> None:
+    url = f"http://127.0.0.1:{port.number}/metrics"
+    status, content_type, page = await asyncio.to_thread(_get, url)
+    assert (status, content_type) == (200, "text/plain; version=0.0.4; charset=utf-8")
+    assert page == b"onegate_gateways 1\n"
+
+
+async def test_metrics_that_are_not_known_yet_are_503(port: Port) -> None:
+    port.desired.refusal = ModelNotReady("the gateways are still telling", retry_after_s=1.2)
+    answer = {"error": "the gateways are still telling", "kind": "ModelNotReady"}
+    assert await port.call("GET", "/metrics") == (503, answer)
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+async def test_metrics_are_only_read(port: Port, method: str) -> None:
+    assert await port.call(method, "/metrics") == (405, {"error": "Method Not Allowed"})
+
+
+async def test_a_page_of_another_origin_can_t_read_metrics(port: Port) -> None:
+    status, answer = await port.call("GET", "/metrics", Origin="http://evil.example")
+    assert (status, answer["kind"]) == (403, "Forbidden")
+
+
+def _get(url: str) -> tuple[int, str, bytes]:
+    with urllib.request.urlopen(url, timeout=10) as reply:
+        return reply.status, reply.headers["content-type"], reply.read()
 
 
 async def test_a_comparison_is_answered(port: Port) -> None:

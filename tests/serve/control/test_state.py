@@ -13,7 +13,7 @@ from serve.commands.progress import unsettled
 from serve.commands.tables import device_lines, model_table
 from serve.config import Config
 from serve.control.fleet import Fleet
-from serve.control.state import Gathered, describe_state, model_statuses
+from serve.control.state import Gathered, called_versions, describe_state, model_statuses
 from serve.control.wanted import Wanted
 from serve.devices import Device, DeviceOptions
 from serve.reports import IDLE, READY, GatewayReport, ReplicaReport
@@ -316,3 +316,21 @@ def test_what_a_version_waits_for_is_told_until_it_is_there() -> None:
     assert controlled.rows("state", "reason") == [("LOADING", "waits for a node with {'GPU': 1.0}")]
     controlled.all_ready()
     assert controlled.rows("state", "reason") == [("READY", None)]
+
+
+# -- what versions are called -----------------------------------------------------------------------------------------
+
+
+def test_versions_are_called_by_their_alias_and_else_by_their_number() -> None:
+    controlled = Controlled("digits")
+    controlled.want("digits", Wanted(entry("digits", 3), 90, alias="2026-01"), Wanted(entry("digits", 4), 10))
+    assert called_versions(controlled.fleet) == {("digits", 3): "2026-01", ("digits", 4): "4"}
+    controlled.all_ready()
+    controlled.all_ready()
+    assert called_versions(controlled.fleet) == {("digits", 3): "2026-01", ("digits", 4): "4"}
+
+
+def test_no_two_versions_of_a_model_are_called_the_same() -> None:
+    controlled = Controlled("digits")
+    controlled.want("digits", Wanted(entry("digits", 3), 90, alias="4"), Wanted(entry("digits", 4), 10))
+    assert called_versions(controlled.fleet) == {("digits", 3): "4", ("digits", 4): "v4"}

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from model_store.errors import DeadlineExceeded, InvalidInput, ModelNotFound, Overloaded, PayloadTooLarge
+from serve.errors import kind_of
 from serve.rollouts.comparison import Comparison, OutputDifference
 from serve.rollouts.comparison_report import describe_comparison
 from serve.rollouts.histogram import Histogram
@@ -16,7 +17,6 @@ from serve.rollouts.observations import (
     Observatory,
     VersionCounters,
     is_clients_fault,
-    kind_of,
 )
 from serve.routing import ModelRoute, Router, RoutingTable
 from tests.serve.tiny_versions import entry
