@@ -47,7 +47,7 @@ class Story:
 
     def _console(self, block: Block) -> None:
         for command, shown in commands_of(block.body):
-            done = self._started(["bash", "-o", "pipefail", "-c", self._here(command)])
+            done = self._started(["bash", "-c", self._here(command)])
             assert done.returncode == 0 or shown.startswith("onegate: "), f"{block.name}: {command}\n{done.stdout}"
             line = unlike(self._here(shown), done.stdout) if shown else None
             assert line is None, f"{block.name}: {command}\nshown: {line}\ncame:\n{done.stdout}"
