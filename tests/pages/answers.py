@@ -1,7 +1,7 @@
 """Does a command answer as the page shows? Words have to be the same; what differs between machines may differ.
 
-Numbers may differ in their last digits, times and the columns' widths at will, paths in their folders. A line `...` stands
-for any lines.
+Numbers may differ in their last digits; times, releases of libraries and the columns' widths at will; paths in their
+folders. A line `...` stands for any lines.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import re
 
 _TIME = re.compile(r"\b\d+(?:\.\d+)?(?:e-?\d+)? (?:s|ms|KiB|MiB)\b")
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:\+00:00|Z)?")
+_RELEASE = re.compile(r"(?<![\d.])\d+\.\d+\.\d+(?![\d.])")
 _FOLDER = re.compile(r"(?<![\w:/.])(?:/[\w.+-]+)+/(?=[\w.+-]+)")
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
 REL, ABS = 2e-3, 2e-5
@@ -34,7 +35,8 @@ def unlike(shown: str, came: str) -> str | None:
 
 
 def _lines(text: str) -> list[str]:
-    text = _FOLDER.sub("/", _MOMENT.sub("MOMENT", _TIME.sub("TIME", text)))
+    for pattern, word in ((_TIME, "TIME"), (_MOMENT, "MOMENT"), (_RELEASE, "RELEASE"), (_FOLDER, "/")):
+        text = pattern.sub(word, text)
     return [" ".join(line.split()) for line in text.splitlines() if line.strip()]
 
 

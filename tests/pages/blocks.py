@@ -5,7 +5,7 @@ The words behind the opening fence say it: a language, and where that isn't enou
 | Words | Meaning |
 | --- | --- |
 | `console run`, `python run` | run in the page's own folder, in the order of the page; no gateway is there |
-| `console gateway`, `python gateway` | the same, beside a running gateway, where `onegate up FILE` makes FILE its desired state |
+| `console gateway`, `python gateway` | the same beside a gateway; `onegate up FILE` has it serve FILE's models |
 | `console quickstart`, `python quickstart` | run beside the quickstart's gateway, from the top of the repository |
 | `console shown=REASON`, `python shown=REASON` | not run, for one of the reasons below; its syntax is checked |
 | `yaml` | a config, read as `onegate up` reads it; `yaml file=NAME` is also written for the blocks that follow |
@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "benchmarks").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/**/*.md")), *sorted(ROOT.glob("benchmarks/*.md"))]
 
 NOT_RUN = {
     "minutes": "it takes minutes, or installs gigabytes; `make newcomer` runs the first of them",
@@ -39,7 +39,7 @@ NOT_RUN = {
     "mxnet": "it needs an MXNet; tests/e2e/test_against_mxnet.py has one",
     "old-server": "it starts or calls the server that is left behind",
     "other-client": "its client forbids the protobuf that is tested; tests/e2e/test_real_clients.py has it elsewhere",
-    "own-files": "it names files or hosts of the reader's; the page's runnable blocks show the same with files of their own",
+    "own-files": "it names files or hosts of the reader's",
     "benchmark": "it measures, for minutes on a machine that does nothing else",
 }
 """Reason -> why a block can't be run here."""

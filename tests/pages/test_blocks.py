@@ -12,7 +12,7 @@ import yaml
 
 from serve.config import parse_config
 from tests.pages.answers import unlike
-from tests.pages.blocks import LANGUAGES, NOT_RUN, Block, all_blocks, blocks_of, commands_of, page_name
+from tests.pages.blocks import LANGUAGES, NOT_RUN, Block, all_blocks, blocks_of, commands_of
 
 BLOCKS = all_blocks()
 
