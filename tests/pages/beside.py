@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.e2e.running import Running
 from tests.pages.blocks import ROOT
-from tests.pages.story import Story
+from tests.pages.story import Story, addresses
 
 
 def beside(gateway: Running, folder: Path) -> Story:
@@ -23,14 +23,5 @@ def beside(gateway: Running, folder: Path) -> Story:
             "PAGES_GATEWAY": str(gateway.folder / "onegate.yaml"),
             "PYTHONPATH": str(ROOT),
         },
-        _addresses(gateway),
+        addresses(gateway.url, gateway.grpc, gateway.management),
     )
-
-
-def _addresses(gateway: Running) -> dict[str, str]:
-    """Usual addresses of onegate and of the servers before it -> those of this gateway."""
-    management = {f"http://127.0.0.1:{port}": gateway.management for port in (8082, 8002, 8081)}
-    http = {f"http://127.0.0.1:{port}": gateway.url for port in (8080, 8000, 8501)}
-    grpc = {f"127.0.0.1:{port}": gateway.grpc for port in (8081, 8001, 8500)}
-    bare = {f"127.0.0.1:{port}": gateway.url.removeprefix("http://") for port in (8080, 8000)}
-    return management | http | grpc | bare

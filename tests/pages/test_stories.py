@@ -1,4 +1,4 @@
-"""Blocks of the documentation that need no gateway, page by page. Those that need one: `tests/e2e/test_quickstart.py`."""
+"""Blocks of the documentation that need no gateway, page by page; others are run by `tests/e2e/test_quickstart.py`."""
 
 from __future__ import annotations
 
