@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 
+_MEASURED_BESIDE = re.compile(r" \(not optimised beforehand: [^)]*\)")  # said where it is slower, which differs
 _TIME = re.compile(r"\b\d+(?:\.\d+)?(?:e-?\d+)? (?:s|ms|KiB|MiB)\b")
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:\+00:00|Z)?")
 _RELEASE = re.compile(r"(?<![\d.])\d+\.\d+\.\d+(?![\d.])")
@@ -35,7 +36,13 @@ def unlike(shown: str, came: str) -> str | None:
 
 
 def _lines(text: str) -> list[str]:
-    for pattern, word in ((_TIME, "TIME"), (_MOMENT, "MOMENT"), (_RELEASE, "RELEASE"), (_FOLDER, "/")):
+    for pattern, word in (
+        (_MEASURED_BESIDE, ""),
+        (_TIME, "TIME"),
+        (_MOMENT, "MOMENT"),
+        (_RELEASE, "RELEASE"),
+        (_FOLDER, "/"),
+    ):
         text = pattern.sub(word, text)
     return [" ".join(line.split()) for line in text.splitlines() if line.strip()]
 
