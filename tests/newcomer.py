@@ -47,7 +47,7 @@ def main() -> int:
             subprocess.run(["git", "clone", "--quiet", ROOT, clone], check=True)
         ways = [first_answer(clone)]
         print_way(ways[0])
-        for page in sorted((clone / "docs/migrate").glob("*.md")):
+        for page in sorted((ROOT / "docs/migrate").glob("*.md")):
             ways.append(first_answer_after(page, clone, Path(folder) / page.stem))
             print_way(ways[-1])
     return int(len(ways[0].commands) > 2)
@@ -60,7 +60,7 @@ def print_way(way: Way) -> None:
 
 def first_answer(clone: Path) -> Way:
     """README.md: everything from the set-up to the first `curl`."""
-    blocks = list(blocks_of(clone / "README.md"))
+    blocks = list(blocks_of(ROOT / "README.md"))
     typed = [command for block in blocks if block.argument == "minutes" for command, _ in commands_of(block.body)]
     start_command = typed[-1]
     ask, shown = next(pair for block in blocks if block.kind == "quickstart" for pair in commands_of(block.body))

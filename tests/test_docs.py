@@ -35,7 +35,7 @@ def _quoted(page: Path) -> list[str]:
 def _onegate_calls(page: Path) -> list[str]:
     """All calls of the command on a page, without what stands before them (`docker exec`)."""
     lines = [*_shell_lines(page), *_quoted(page)]
-    return [found[1] for line in lines if (found := re.search(r"\bonegate ((?:[a-z]|COMMAND).*)", line))]
+    return [found[1] for line in lines if (found := re.search(r"\bonegate ((?:[a-z]|COMMAND)[^|>]*)", line))]
 
 
 CALLS = [(page_name(page), call) for page in PAGES for call in _onegate_calls(page)]
