@@ -38,7 +38,7 @@ class Way:
 
 
 def main() -> int:
-    """Runs every path and prints a line each; returns 0, or 1 if the README's takes more than two commands."""
+    """Goes every way and prints a line each; returns 0, or 1 if the README's takes more than two commands."""
     options = argparse.ArgumentParser(prog="python -m tests.newcomer")
     options.add_argument("--clone", type=Path, metavar="FOLDER")
     with tempfile.TemporaryDirectory(prefix="onegate-newcomer-") as folder:
@@ -59,16 +59,18 @@ def print_way(way: Way) -> None:
 
 
 def first_answer(clone: Path) -> Way:
-    """README.md: everything from the set-up to the first `curl`."""
+    """README.md: what is typed in the clone, from the set-up to the first `curl`."""
     blocks = list(blocks_of(ROOT / "README.md"))
     typed = [command for block in blocks if block.argument == "minutes" for command, _ in commands_of(block.body)]
-    start_command = typed[-1]
+    *prepare, serve = [command for command in typed if not command.startswith(("git clone ", "cd "))]
     ask, shown = next(pair for block in blocks if block.kind == "quickstart" for pair in commands_of(block.body))
     story = _story(clone, clone)
     start = time.monotonic()
-    with _serving(start_command, story):
+    for command in prepare:
+        story.type(command, "", "README.md")
+    with _serving(serve, story):
         story.type(ask, shown, "README.md")
-        return Way("README.md", (start_command, _short(ask)), time.monotonic() - start)
+        return Way("README.md", (*prepare, serve, _short(ask)), time.monotonic() - start)
 
 
 def first_answer_after(page: Path, clone: Path, folder: Path) -> Way:
