@@ -1,4 +1,8 @@
-"""The quickstart, as the README tells it: six models of six frameworks behind one address."""
+"""The quickstart, as the README tells it: six models of six frameworks behind one address.
+
+The pages of the documentation are run beside the same gateway: first what they ask the quickstart's models, and at the
+end, as that changes what is served, what each page serves itself. What needs no gateway: `tests/pages/`.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +23,8 @@ from sklearn.datasets import load_digits
 from serve.dialects.open_inference_grpc import decode_response, encode_request
 from serve.protocols import open_inference
 from tests.e2e.running import Running, running
+from tests.pages.beside import beside
+from tests.pages.blocks import PAGES, blocks_of, page_name
 
 ROOT = Path(__file__).parents[2]
 DIGITS = ["digits", "digits-keras", "digits-sklearn", "digits-lightgbm", "digits-mlp"]
@@ -165,3 +171,19 @@ def test_endpoint_speaks_open_inference_over_grpc(gateway: Running) -> None:
     outputs = decode_response(answer)
     assert list(outputs) == ["digit", "scores"]
     assert outputs["digit"] == outputs["scores"].argmax(1)
+
+
+def _pages(kind: str) -> pytest.MarkDecorator:
+    pages = [page for page in PAGES if any(block.kind == kind for block in blocks_of(page))]
+    return pytest.mark.parametrize("page", pages, ids=page_name)
+
+
+@_pages("quickstart")
+def test_page_calls_the_quickstart_as_it_is_written(page: Path, gateway: Running, tmp_path: Path) -> None:
+    beside(gateway, tmp_path).run([block for block in blocks_of(page) if block.kind == "quickstart"])
+
+
+@_pages("gateway")
+def test_page_serves_its_own_models_as_it_is_written(page: Path, gateway: Running, tmp_path: Path) -> None:
+    blocks = [block for block in blocks_of(page) if block.kind in ("run", "gateway", "file")]
+    beside(gateway, tmp_path).run(blocks)
