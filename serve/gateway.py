@@ -77,7 +77,7 @@ class Gateway:
     """One gateway replica. It lives on the event loop that Ray Serve gives it, sockets included."""
 
     async def __init__(self, settings: GatewaySettings) -> None:  # type: ignore[misc]  # Ray Serve awaits it
-        log_to_file(settings.log_file, "gateway")
+        self._untold = log_to_file(settings.log_file, "gateway")
         self._settings = settings
         context = ray.get_runtime_context()
         self._id = f"{context.get_actor_id()}-{os.getpid()}"
@@ -177,17 +177,21 @@ class Gateway:
         await self._heartbeat.due(len(self._loader.states))
         table: RoutingTable | None = self._dispatcher.router.table
         loader = self._loader
+        lines = () if self._untold is None else self._untold.lines()
         report = GatewayReport(
             self._id,
             self._dispatcher.router.table.number,
             dict(loader.states),
             loader.loads(),
             self._dispatcher.observer.report(),
+            lines,
         )
         # The whole table goes only to a controller that does not know this gateway yet.
         epoch = await self._link.report_gateway(report, table if self._epoch < 0 else None)
+        if self._untold is not None:
+            self._untold.note_told(lines)
         if epoch != self._epoch:
-            await self._link.report_gateway(report, table)
+            await self._link.report_gateway(msgspec.structs.replace(report, lines=()), table)
             self._epoch = epoch
 
     async def _follow_table(self) -> None:

@@ -66,7 +66,7 @@ class Model:
     """One model replica."""
 
     async def __init__(self, settings: ModelSettings) -> None:  # type: ignore[misc]  # Ray Serve awaits it
-        log_to_file(settings.log_file, f"{settings.entry.key[0]}-v{settings.entry.key[1]}")
+        self._untold = log_to_file(settings.log_file, f"{settings.entry.key[0]}-v{settings.entry.key[1]}")
         self._settings = settings
         self._hung = False
         self._link = ControllerLink(app=settings.controller_app)
@@ -129,9 +129,12 @@ class Model:
 
     async def _tell(self, failure: str | None = None, leaving: bool = False) -> None:
         entry = self._settings.entry
+        lines = () if self._untold is None else self._untold.lines()
         await self._link.report_replica(
-            ReplicaReport(self._replica, entry.key, deployment_text(entry), failure, leaving, self._device)
+            ReplicaReport(self._replica, entry.key, deployment_text(entry), failure, leaving, self._device, lines)
         )
+        if self._untold is not None:
+            self._untold.note_told(lines)
 
     async def check_health(self) -> None:
         """Ray Serve's health check: raises, and the replica is replaced, when the runtime hangs."""

@@ -6,6 +6,7 @@ import msgspec
 
 from model_store.errors import ERROR_KINDS, ModelNotReady, OnegateError
 from serve.devices import CPU, Device, unlike_default
+from serve.log_lines import LogLine
 from serve.routing import Replica, ServeOptions, VersionEntry, VersionKey
 
 READY = "ready"
@@ -33,18 +34,19 @@ class VersionLoad(msgspec.Struct, frozen=True):
 class GatewayReport(msgspec.Struct, frozen=True):
     """`table` is the number of the routing table that it follows; `states` is `VersionLoader.states`. `loads` are those
     of the versions whose number of replicas moves, `seen` what was counted and compared of models that are watched
-    (`Observer.report`)."""
+    (`Observer.report`). `lines` are log lines that no file of the node collects."""
 
     id: str
     table: int
     states: dict[VersionKey, str]
     loads: dict[VersionKey, VersionLoad] = {}
     seen: bytes = b""
+    lines: tuple[LogLine, ...] = ()
 
 
 class ReplicaReport(msgspec.Struct, frozen=True):
     """`deployment` tells what it was started as (`deployment_text`). `failure` says why the replica can't serve,
-    `leaving` that it takes no more calls, `device` where it computes."""
+    `leaving` that it takes no more calls, `device` where it computes; `lines` are as a gateway's."""
 
     replica: Replica
     key: VersionKey
@@ -52,6 +54,7 @@ class ReplicaReport(msgspec.Struct, frozen=True):
     failure: str | None = None
     leaving: bool = False
     device: Device = CPU
+    lines: tuple[LogLine, ...] = ()
 
 
 def failure_text(error: OnegateError) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from model_store.errors import ModelNotFound
 from serve.commands.input_files import content_type_of, goes_as_it_is, read_inputs
-from serve.commands.options import json_option, management_option
+from serve.commands.options import json_option, management_option, model_argument
 from serve.inference_client import InferenceClient
 from serve.management_client import ManagementClient
 from serve.tensors import datatype_of, to_json_values
@@ -20,7 +20,7 @@ MAX_SHOWN_VALUES = 20
 
 
 @click.command()
-@click.argument("model")
+@model_argument()
 @click.option(
     "--input",
     "file",
