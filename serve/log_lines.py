@@ -44,26 +44,48 @@ def utc_text(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+class _JsonLine(msgspec.Struct):
+    """A line of the log where `logging.format` is `json`."""
+
+    time: datetime
+    level: str
+    process: str
+    text: str
+    request: str = ""
+    traceback: str = ""
+
+
 def parse_lines(text: str) -> Iterator[LogLine]:
-    """The lines of a log, in local time as `serve.logs` writes it. What follows a line without a head of its own
+    """The lines of a log, as text in local time or as JSON. What follows a line of text without a head of its own
     belongs to it; what stands before the first head is left out."""
-    head: re.Match[str] | None = None
+    head: LogLine | None = None
     rest: list[str] = []
     for line in text.splitlines():
-        found = _HEAD.fullmatch(line)
+        found = _head(line)
         if found is None:
             rest.append(line)
             continue
         if head is not None:
-            yield _line(head, rest)
+            yield _with(head, rest)
         head, rest = found, []
     if head is not None:
-        yield _line(head, rest)
+        yield _with(head, rest)
 
 
-def _line(head: re.Match[str], rest: list[str]) -> LogLine:
-    at = datetime.fromisoformat(head[1]).timestamp()
-    return LogLine(at, head[2], head[3], "\n".join([head[4], *rest])[:MAX_TEXT])
+def _head(line: str) -> LogLine | None:
+    if line.startswith("{"):
+        try:
+            told = msgspec.json.decode(line, type=_JsonLine)
+        except msgspec.DecodeError:
+            return None
+        text = told.text + (f" (request {told.request})" if told.request else "")
+        return _with(LogLine(told.time.timestamp(), told.level, told.process, text), told.traceback.splitlines())
+    found = _HEAD.fullmatch(line)
+    return found and LogLine(datetime.fromisoformat(found[1]).timestamp(), found[2], found[3], found[4])
+
+
+def _with(head: LogLine, rest: list[str]) -> LogLine:
+    return msgspec.structs.replace(head, text="\n".join([head.text, *rest])[:MAX_TEXT])
 
 
 class LogRing:

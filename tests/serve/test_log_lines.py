@@ -40,6 +40,17 @@ def test_lines_are_read_with_the_tracebacks_below_them(monkeypatch: pytest.Monke
     assert (third.level, third.text) == ("WARNING", "model 'ranker': gone")
 
 
+def test_lines_of_json_are_read() -> None:
+    lines = (
+        '{"time":"2026-01-02T03:04:05.678Z","level":"WARNING","process":"gateway","text":"slow","request":"r1"}\n'
+        '{"time":"2026-01-02T03:04:06Z","level":"ERROR","process":"m-v1","text":"failed","traceback":"Trace\\n  bad"}\n'
+        '{"no": "line of ours"}\n'
+    )
+    first, second = parse_lines(lines)
+    assert first == LogLine(1767323045.678, "WARNING", "gateway", "slow (request r1)")
+    assert (second.process, second.text) == ("m-v1", 'failed\nTrace\n  bad\n{"no": "line of ours"}')
+
+
 def test_a_line_without_end_is_cut() -> None:
     (found,) = parse_lines(f"2026-01-02 03:04:05,678 ERROR gateway: {'x' * 100_000}\n")
     assert len(found.text) == MAX_TEXT
