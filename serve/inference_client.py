@@ -23,7 +23,27 @@ from serve.tensors import datatype_of, from_raw, to_raw
 from serve.tls_files import NO_FILES, ClientFiles
 
 TIMEOUT_S = 60.0
-_HEADER_LENGTH = "Inference-Header-Content-Length"
+HEADER_LENGTH = "Inference-Header-Content-Length"
+"""Header of a body that has binary tensors behind its JSON."""
+
+
+def infer_body(inputs: Tensors, signature: str | None = None) -> tuple[bytes, int]:
+    """The body of a v2 inference request with binary tensors both ways, and how much of it is JSON: `HEADER_LENGTH`."""
+    raw = [to_raw(tensor) for tensor in inputs.values()]
+    described = [
+        {
+            "name": name,
+            "datatype": datatype_of(tensor),
+            "shape": list(tensor.shape),
+            "parameters": {"binary_data_size": len(content)},
+        }
+        for (name, tensor), content in zip(inputs.items(), raw, strict=True)
+    ]
+    parameters: dict[str, Any] = {"binary_data_output": True}
+    if signature is not None:
+        parameters["signature"] = signature
+    header = json.dumps({"inputs": described, "parameters": parameters}).encode()
+    return b"".join((header, *raw)), len(header)
 
 
 class InferenceClient:
@@ -42,23 +62,8 @@ class InferenceClient:
 
     def infer(self, model: str, inputs: Tensors, version: int | None = None, signature: str | None = None) -> Tensors:
         """All outputs for `inputs`; raises what the endpoint refuses."""
-        raw = [to_raw(tensor) for tensor in inputs.values()]
-        described = [
-            {
-                "name": name,
-                "datatype": datatype_of(tensor),
-                "shape": list(tensor.shape),
-                "parameters": {"binary_data_size": len(content)},
-            }
-            for (name, tensor), content in zip(inputs.items(), raw, strict=True)
-        ]
-        parameters: dict[str, Any] = {"binary_data_output": True}
-        if signature is not None:
-            parameters["signature"] = signature
-        header = json.dumps({"inputs": described, "parameters": parameters}).encode()
-        body, length = self._call(
-            f"{self._path(model, version)}/infer", b"".join((header, *raw)), {_HEADER_LENGTH: str(len(header))}
-        )
+        content, header_length = infer_body(inputs, signature)
+        body, length = self._call(f"{self._path(model, version)}/infer", content, {HEADER_LENGTH: str(header_length)})
         return _decode(body, length)
 
     def predict(self, model: str, body: bytes, content_type: str, version: int | None = None) -> bytes:
@@ -74,7 +79,7 @@ class InferenceClient:
         try:
             with opened(request, TIMEOUT_S, self._tls) as reply:
                 content: bytes = reply.read()
-                return content, int(reply.headers.get(_HEADER_LENGTH, len(content)))
+                return content, int(reply.headers.get(HEADER_LENGTH, len(content)))
         except urllib.error.HTTPError as error:
             raise _refusal(error) from error
         except OSError as error:

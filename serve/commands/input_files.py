@@ -23,13 +23,13 @@ Described = list[dict[str, Any]]
 LARGEST_BODY_BYTES = 2**31 - 1
 """That an endpoint can be set to take."""
 
-_PAYLOAD_INPUTS = [spec.name for spec in PAYLOAD_SIGNATURE.inputs]
+PAYLOAD_INPUTS = [spec.name for spec in PAYLOAD_SIGNATURE.inputs]
 
 
 def goes_as_it_is(file: Path, metadata: dict[str, Any]) -> bool:
     """Whether the model of that v2 metadata takes the file's bytes: a handler takes all, a processor what holds no
     tensors."""
-    if [spec["name"] for spec in metadata["inputs"]] == _PAYLOAD_INPUTS:
+    if [spec["name"] for spec in metadata["inputs"]] == PAYLOAD_INPUTS:
         return True
     return PAYLOAD in metadata.get("signatures", {}) and file.suffix.lower() not in _READERS
 
