@@ -47,9 +47,11 @@ class Value(msgspec.Struct, frozen=True):
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """The knee is None where no step went well."""
+    """The knee is None where no step went well; where `still_growing`, it is the fewest connections that did about as
+    well as the last step, and a later knee may have been missed."""
 
     knee: int | None
+    still_growing: bool
     client_limits: bool
     notes: list[str]
     values: list[Value]
@@ -59,39 +61,36 @@ def judge(steps: Sequence[Step], ceiling_per_s: float, rows: int, serving: Servi
     """The verdict on at least one step, made with requests of so many rows."""
     good = [step for step in steps if step.requests and step.failed_share <= MOST_ERRORS]
     if not good:
-        return Verdict(None, False, [f"no step went well: {_errors(steps[-1])}"], [])
+        return Verdict(None, False, False, [f"no step went well: {_errors(steps[-1])}"], [])
     most = max(step.requests_per_s for step in good)
     knee = next(step for step in good if step.requests_per_s >= NEAR_THE_MOST * most)
     top = max(good, key=lambda step: step.requests_per_s)
     busy_client = any(step.client_percent >= CLIENT_BUSY_PERCENT for step in good)
     client_limits = most >= CLIENT_SHARE * ceiling_per_s or busy_client
-    notes = _notes(steps, good, top, client_limits, ceiling_per_s)
+    growing = top.connections == good[-1].connections and len(good) == len(steps) and len(steps) > 1
+    notes = _notes(steps, top, client_limits, ceiling_per_s)
     values = [
         *_max_batch_size(good[0], knee, rows, serving),
         *_max_delay(knee, rows, serving),
         *_replicas(good[0], knee, serving),
     ]
-    return Verdict(knee.connections, client_limits, notes, values)
+    return Verdict(knee.connections, growing, client_limits, notes, values)
 
 
-def _notes(
-    steps: Sequence[Step], good: Sequence[Step], top: Step, client_limits: bool, ceiling_per_s: float
-) -> list[str]:
+def _notes(steps: Sequence[Step], top: Step, client_limits: bool, ceiling_per_s: float) -> list[str]:
     notes = []
     if client_limits:
         notes.append(
             f"the client is the limit: it got {top.requests_per_s:.0f} of at most {ceiling_per_s:.0f} requests/s, so "
             "the model may be faster; measure from another machine, or with --processes 2 where CPUs are free"
         )
-    if top.connections == good[-1].connections and len(good) == len(steps) and len(steps) > 1:
-        notes.append("requests/s still grew at the last step; the knee may lie beyond it: raise --max-concurrency")
     failing = next((step for step in steps if step.failed_share > MOST_ERRORS), None)
     if failing is not None:
         notes.append(f"{failing.connections} connections: {failing.failed_share:.1%} failed: {_errors(failing)}")
     if top.machine_percent >= MACHINE_BUSY_PERCENT:
         notes.append(
-            f"this machine's CPUs were {top.machine_percent:.0f}% busy at {top.connections} connections, the client's "
-            "own work included"
+            f"this machine's CPUs were {top.machine_percent:.0f}% busy at {top.connections} connections, with the "
+            "client's own work and everything else that ran here"
         )
     return notes
 

@@ -136,7 +136,9 @@ def _print(report: Report, plot: Path | None) -> None:
     out.print(_table(report))
     for note in verdict.notes:
         click.echo(f"! {note}")
-    if verdict.knee is not None:
+    if verdict.still_growing:
+        click.echo("No knee yet: requests/s still grew at the last step; --max-concurrency goes further.")
+    elif verdict.knee is not None:
         click.echo(f"Knee: {verdict.knee} connection{'' if verdict.knee == 1 else 's'}; beyond it calls mostly wait.")
     for value in verdict.values:
         change = f"{value.now}" if value.value == value.now else f"{value.now} -> {value.value}"

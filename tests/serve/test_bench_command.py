@@ -51,7 +51,7 @@ async def test_a_model_is_measured_step_by_step(port: ManagementPort, tmp_path: 
         assert step["errors"] == {}
         assert step["rows_per_s"] == pytest.approx(2 * step["requests_per_s"])
         assert 0 < step["p50_ms"] <= step["p90_ms"] <= step["p99_ms"]
-        assert 1 <= step["batch_rows"] <= 4
+        assert 1 <= step["batch_rows"] <= 8
     assert report["verdict"]["knee"] in (1, 2, 4)
     assert report["ceiling_per_s"] > report["steps"][0]["requests_per_s"]
     assert [value["key"] for value in report["verdict"]["values"]] == [
@@ -69,7 +69,7 @@ async def test_people_get_a_table_a_knee_and_reasons(port: ManagementPort) -> No
     assert lines[0].endswith("random values: x FP32[1, 2]")
     assert "this client gets" in lines[1]
     assert lines[2].split()[:2] == ["CONNECTIONS", "REQ/S"]
-    assert any(line.startswith("Knee: ") for line in lines)
+    assert any(line.startswith(("Knee: ", "No knee yet: ")) for line in lines)
     assert any(line.startswith("serve.executor: inline: a batch takes ") for line in lines)
 
 

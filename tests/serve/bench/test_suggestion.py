@@ -50,15 +50,12 @@ def test_steps_double_up_to_the_most(most: int, counts: list[int]) -> None:
 
 def test_the_knee_is_where_nine_tenths_of_the_most_are_reached() -> None:
     found = verdict(CURVE)
-    assert (found.knee, found.client_limits, found.notes) == (8, False, [])
+    assert (found.knee, found.still_growing, found.client_limits, found.notes) == (8, False, False, [])
 
 
 def test_a_curve_that_still_grows_says_so() -> None:
     found = verdict(CURVE[:3])
-    assert found.knee == 4
-    assert found.notes == [
-        "requests/s still grew at the last step; the knee may lie beyond it: raise --max-concurrency"
-    ]
+    assert (found.knee, found.still_growing) == (4, True)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +83,10 @@ def test_when_nothing_went_well_there_is_no_knee() -> None:
 
 def test_a_busy_machine_is_told() -> None:
     found = verdict([*CURVE[:4], step(16, 402, machine_percent=97.0), CURVE[5]])
-    assert found.notes == ["this machine's CPUs were 97% busy at 16 connections, the client's own work included"]
+    assert found.notes == [
+        "this machine's CPUs were 97% busy at 16 connections, with the client's own work and everything else that ran "
+        "here"
+    ]
 
 
 def test_full_batches_ask_for_larger_ones() -> None:
