@@ -177,7 +177,7 @@ class Gateway:
         await self._heartbeat.due(len(self._loader.states))
         table: RoutingTable | None = self._dispatcher.router.table
         loader = self._loader
-        lines = () if self._untold is None else self._untold.lines()
+        lines = self._untold.lines()
         report = GatewayReport(
             self._id,
             self._dispatcher.router.table.number,
@@ -188,8 +188,7 @@ class Gateway:
         )
         # The whole table goes only to a controller that does not know this gateway yet.
         epoch = await self._link.report_gateway(report, table if self._epoch < 0 else None)
-        if self._untold is not None:
-            self._untold.note_told(lines)
+        self._untold.note_told(lines)
         if epoch != self._epoch:
             await self._link.report_gateway(msgspec.structs.replace(report, lines=()), table)
             self._epoch = epoch

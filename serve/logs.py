@@ -62,9 +62,9 @@ class UntoldLines(logging.Handler):
             self._lines.popleft()
 
 
-def log_to_file(path: str | None, who: str) -> UntoldLines | None:
+def log_to_file(path: str | None, who: str) -> UntoldLines:
     """Sends the lines of this process's `onegate` logger to `path`; without one they go to standard error, as ever, and
-    into what is returned.
+    into what is returned, which otherwise stays empty.
 
     `who` names the process in each line.
     """
@@ -72,8 +72,8 @@ def log_to_file(path: str | None, who: str) -> UntoldLines | None:
     # Opened anew when the file was put aside.
     handler = logging.StreamHandler() if path is None else WatchedFileHandler(path, delay=True)
     handler.setFormatter(logging.Formatter(_FORMAT, defaults={"who": who}))
-    untold = UntoldLines(who) if path is None else None
-    logger.handlers[:] = [handler] if untold is None else [handler, untold]
+    untold = UntoldLines(who)
+    logger.handlers[:] = [handler, untold] if path is None else [handler]
     logger.propagate = False
     logger.setLevel(logging.WARNING)
     return untold

@@ -129,12 +129,11 @@ class Model:
 
     async def _tell(self, failure: str | None = None, leaving: bool = False) -> None:
         entry = self._settings.entry
-        lines = () if self._untold is None else self._untold.lines()
+        lines = self._untold.lines()
         await self._link.report_replica(
             ReplicaReport(self._replica, entry.key, deployment_text(entry), failure, leaving, self._device, lines)
         )
-        if self._untold is not None:
-            self._untold.note_told(lines)
+        self._untold.note_told(lines)
 
     async def check_health(self) -> None:
         """Ray Serve's health check: raises, and the replica is replaced, when the runtime hangs."""

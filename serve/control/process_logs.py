@@ -29,9 +29,9 @@ class WantedLines(msgspec.Struct, frozen=True):
 
 class ProcessLogs:
     """The newest lines. `epoch` is the controller's; `file` what this node's processes append to, read when somebody
-    asks; without one `untold` has the controller's own."""
+    asks; without one `untold` has the controller's own lines."""
 
-    def __init__(self, epoch: int, file: str | None, untold: UntoldLines | None) -> None:
+    def __init__(self, epoch: int, file: str | None, untold: UntoldLines) -> None:
         self._epoch = epoch
         self._ring = LogRing(epoch)
         self._file = None if file is None else LogFile(Path(file))
@@ -47,10 +47,9 @@ class ProcessLogs:
         async with self._reading:
             if self._file is not None:
                 self.hear(await asyncio.to_thread(self._file.new_lines))
-            if self._untold is not None:
-                own = self._untold.lines()
-                self.hear(own)
-                self._untold.note_told(own)
+            own = self._untold.lines()
+            self.hear(own)
+            self._untold.note_told(own)
         found = self._ring.select(wanted.after, wanted.since, wanted.model, wanted.limit)
         return {"lines": [line.told() for line in found], "next": self._ring.next_number, "epoch": self._epoch}
 

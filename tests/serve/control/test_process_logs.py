@@ -24,7 +24,7 @@ def record(text: str, **keys: Any) -> logging.LogRecord:
 async def test_lines_of_the_file_are_read_when_somebody_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "UTC")
     path = tmp_path / "log"
-    logs = ProcessLogs(1000, str(path), None)
+    logs = ProcessLogs(1000, str(path), UntoldLines("controller"))
     assert await logs.tell(WantedLines()) == {"lines": [], "next": 1000, "epoch": 1000}
     path.write_text("2026-01-02 03:04:05,678 WARNING gateway: one\n")
     answer = await logs.tell(WantedLines())
