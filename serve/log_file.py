@@ -24,7 +24,7 @@ class LogFile:
         present = set()
         for path in (aside(self._path), self._path):
             try:
-                file = path.open("rb")
+                file: BinaryIO = path.open("rb")
             except FileNotFoundError:
                 continue
             inode = os.fstat(file.fileno()).st_ino

@@ -118,7 +118,7 @@ async def keep_busy(plan: LoadPlan, recorder: Recorder) -> None:
         done: asyncio.Future[None] = loop.create_future()
         try:
             transport, _ = await loop.create_connection(
-                lambda done=done: Connection(plan.request, recorder, done),  # type: ignore[misc]
+                lambda done=done: Connection(plan.request, recorder, done),
                 plan.host,
                 plan.port,
                 ssl=_context(plan),

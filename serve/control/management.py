@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
-from model_store.errors import ERROR_KINDS, ConfigError, Forbidden, InternalError, OnegateError
+from model_store.errors import ERROR_KINDS, ConfigError, Forbidden, InternalError, InvalidInput, OnegateError
 from serve.access.guard import Guard
 from serve.access.scopes import route_need
 from serve.caller import CALLER, USER_HEADER, claimed_user

@@ -36,10 +36,10 @@ def check_gpus(
         return
     for gpu in gpus:
         yield ok("gpu", f"{gpu.name}, {gpu.memory_bytes >> 20} MiB")
-    if try_cuda is None:
-        from serve.runtimes.onnx_providers import try_device as try_cuda
+    from serve.runtimes.onnx_providers import try_device
+
     try:
-        try_cuda(Device("cuda", providers=(Provider("cuda"),)))
+        (try_cuda or try_device)(Device("cuda", providers=(Provider("cuda"),)))
     except ModelNotReady as error:
         level = problem if asked else warning
         yield level(

@@ -142,7 +142,7 @@ def make_frame(looks: Sequence[Look]) -> Frame:
     return Frame(
         gateway=newest.state["gateway"],
         generation=newest.state["generation"],
-        gateways=counts and counts.gateways,
+        gateways=None if counts is None else counts.gateways,
         span_s=span_s if known else 0.0,
         rows=tuple(Row(row, figures((row["name"], row["called"] or ""))) for row in newest.state["models"]),
         unknown_errors_per_s=unknown.errors_per_s if unknown else 0.0,
