@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     help="Send this file, as `onegate infer` would. [default: random values for the signature]",
 )
 @click.option(
-    "--rows", type=click.IntRange(1, 4096), default=1, show_default=True, help="Rows of a request without it."
+    "--rows", type=click.IntRange(1, 4096), default=1, show_default=True, help="Rows of a request without --input."
 )
 @click.option(
     "--seconds",
@@ -48,7 +48,13 @@ if TYPE_CHECKING:
     show_default=True,
     help="Most connections; steps double up to it.",
 )
-@click.option("--processes", type=click.IntRange(1, 64), default=1, show_default=True, help="That make the load.")
+@click.option(
+    "--processes",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="Processes that make the load, each on a CPU of its own at most.",
+)
 @click.option("--url", help="The endpoint; by default what the gateway's management port names.")
 @click.option("--allow-remote", is_flag=True, help="Put load on an address that is not this machine's own.")
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Draw to .html or .png.")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import array
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
@@ -13,13 +15,15 @@ from serve.bench import load
 from serve.bench.load import measure
 from serve.bench.plan import Load, LoadPlan
 from serve.bench.processes import echo_server, load_processes
+from serve.tls_files import server_context
+from tests.serve.certificates import authority, issued
 
 REQUEST = b"POST /x HTTP/1.1\r\nhost: here\r\ncontent-length: 3\r\n\r\nabc"
 Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @asynccontextmanager
-async def answering(answer: Answer) -> AsyncIterator[int]:
+async def answering(answer: Answer, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
     """The port of a server that treats each request so."""
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -31,7 +35,7 @@ async def answering(answer: Answer) -> AsyncIterator[int]:
         finally:
             writer.close()
 
-    server = await asyncio.start_server(connected, "127.0.0.1", 0)
+    server = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=tls)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
@@ -105,6 +109,21 @@ async def test_a_server_that_stays_silent_is_given_up(monkeypatch: pytest.Monkey
 async def test_an_answer_without_length_is_told() -> None:
     found = await measured(replying(b"HTTP/1.1 200 OK\r\n\r\nhello"))
     assert (found.trouble, len(latencies(found))) == ("an answer without content-length can't be measured", 0)
+
+
+async def test_load_is_made_over_tls(tmp_path: Path) -> None:
+    ca = authority(tmp_path)
+    context = server_context(issued(tmp_path, "server", ca).server_files(), ())
+    reply = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
+    async with answering(replying(reply), context) as port:
+        trusting = LoadPlan("127.0.0.1", port, REQUEST, 2, 0.0, 0.3, (str(ca.path), "", ""), "localhost")
+        found = await measure(trusting)
+        stranger = authority(tmp_path, "stranger")
+        refused = await measure(
+            LoadPlan("127.0.0.1", port, REQUEST, 1, 0.0, 0.1, (str(stranger.path), "", ""), "localhost")
+        )
+    assert (found.errors, len(latencies(found)) >= 2) == ({}, True)
+    assert (list(refused.errors), "certificate verify failed" in refused.trouble) == ([load.BROKEN], True)
 
 
 async def test_nobody_at_the_address_is_told(free_port: int) -> None:
