@@ -10,9 +10,6 @@ from serve.live.exposition import parse_samples
 Called = tuple[str, str]
 """A model, and a version as clients call it."""
 
-UNKNOWN: Called = ("", "")
-"""Under which requests for no known model are counted."""
-
 
 @dataclass
 class VersionCounts:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from model_store.errors import ModelNotReady, OnegateError
-from serve.live.counts import UNKNOWN, Counts, Figures, between, read_counts
+from serve.live.counts import Called, Counts, Figures, between, read_counts
 from serve.management_client import ManagementClient
 
 LOOK_TIMEOUT_S = 5.0
@@ -97,14 +97,15 @@ class Row:
 
 @dataclass(frozen=True)
 class Frame:
-    """What is shown at once. `span_s` is what the figures tell of, 0 before the second look."""
+    """What is shown at once. `span_s` is what the figures tell of, 0 before the second look; `other_errors_per_s` are
+    of requests for which no version of a row was found."""
 
     gateway: dict[str, Any]
     generation: int
     gateways: int | None
     span_s: float
     rows: tuple[Row, ...]
-    unknown_errors_per_s: float
+    other_errors_per_s: float
     rollouts: tuple[dict[str, Any], ...]
     missing: str | None
 
@@ -117,8 +118,8 @@ class Frame:
             "gateways": self.gateways,
             "span_s": round(self.span_s, 3),
             "requests_per_s": sum(each.requests_per_s for each in figures),
-            "errors_per_s": sum(each.errors_per_s for each in figures) + self.unknown_errors_per_s,
-            "unknown_errors_per_s": self.unknown_errors_per_s,
+            "errors_per_s": sum(each.errors_per_s for each in figures) + self.other_errors_per_s,
+            "other_errors_per_s": self.other_errors_per_s,
             "models": [row.told() for row in self.rows],
             "rollouts": list(self.rollouts),
             "missing": self.missing,
@@ -133,19 +134,23 @@ def make_frame(looks: Sequence[Look]) -> Frame:
     counts, before = newest.counts, first.counts
     known = counts is not None and before is not None and span_s > 0
 
-    def figures(called: tuple[str, str]) -> Figures | None:
+    def figures(called: Called) -> Figures | None:
         if not known or counts is None or before is None:
             return None
         return between(before.of(called), counts.of(called), span_s)
 
-    unknown = figures(UNKNOWN)
+    rows = tuple(
+        Row(row, figures((row["name"], row["called"])) if row["called"] else None) for row in newest.state["models"]
+    )
+    placed = {(row["name"], row["called"]) for row in newest.state["models"]}
+    others = [figures(called) for called in (counts.versions if counts else ()) if called not in placed]
     return Frame(
         gateway=newest.state["gateway"],
         generation=newest.state["generation"],
         gateways=None if counts is None else counts.gateways,
         span_s=span_s if known else 0.0,
-        rows=tuple(Row(row, figures((row["name"], row["called"] or ""))) for row in newest.state["models"]),
-        unknown_errors_per_s=unknown.errors_per_s if unknown else 0.0,
+        rows=rows,
+        other_errors_per_s=sum(each.errors_per_s for each in others if each),
         rollouts=tuple(newest.state.get("rollouts", ())),
         missing=newest.missing,
     )

@@ -14,8 +14,8 @@ from serve.commands.rollout_report import rollout_line
 from serve.live.counts import Figures
 from serve.live.looks import Frame, Row
 
-WIDE = 120
-"""Columns of a terminal that has room for everything."""
+WIDE, WIDEST = 120, 160
+"""Columns of a terminal that has room for all figures, and for reasons too."""
 
 KEYS = "q ends   s order   r reverse   / filter   j k or arrows move"
 
@@ -88,7 +88,7 @@ class View:
         return found[::-1] if self.reverse else found
 
 
-def draw(frame: Frame, view: View, height: int | None = None, width: int = WIDE) -> Group:
+def draw(frame: Frame, view: View, height: int | None = None, width: int = WIDEST) -> Group:
     """The frame; `height` lines at most, all of it without, and fewer columns where it is narrow."""
     rows = view.arranged(frame.rows)
     above = [_headline(frame), *(Text(rollout_line(each), style="yellow") for each in frame.rollouts)]
@@ -103,8 +103,8 @@ def draw(frame: Frame, view: View, height: int | None = None, width: int = WIDE)
         # A line that broke would push the last one off the screen.
         for line in (*above, below):
             line.no_wrap, line.overflow = True, "ellipsis"
-        return Group(*above, Text(), _table(rows, width), below)
-    return Group(*above, _table(rows, width))
+        return Group(*above, Text(), _table(rows, width, whole=False), below)
+    return Group(*above, _table(rows, width, whole=True))
 
 
 def _headline(frame: Frame) -> Text:
@@ -114,8 +114,8 @@ def _headline(frame: Frame) -> Text:
         parts.append(f"{frame.gateways} gateway{'' if frame.gateways == 1 else 's'}")
     if frame.span_s:
         parts += [f"{told['requests_per_s']:.4g} requests/s", f"{told['errors_per_s']:.3g} errors/s"]
-        if frame.unknown_errors_per_s:
-            parts[-1] += f" ({frame.unknown_errors_per_s:.3g} for unknown models)"
+        if frame.other_errors_per_s:
+            parts[-1] += f" ({frame.other_errors_per_s:.3g} where no version was found)"
         parts.append(f"over {frame.span_s:.0f} s")
     return Text("  ".join(parts), style="bold")
 
@@ -133,18 +133,28 @@ _HEADINGS = (
     *("IN FLIGHT", "REPLICAS", "WHY"),
 )
 _OF_TEXT = frozenset({"MODEL", "VERSION", "STATE", "WHY"})
-_ONLY_WIDE = frozenset({"TRAFFIC", "BATCH", "WHY"})
+_LEAST_WIDTH = {"TRAFFIC": WIDE, "BATCH": WIDE, "WHY": WIDEST}
+"""Columns of the terminal from which on these are shown."""
 
 
-def _table(rows: Sequence[Row], width: int) -> Table:
+def _table(rows: Sequence[Row], width: int, *, whole: bool) -> Table:
+    """`whole` lets reasons take several lines; otherwise each row has one, and names give way, numbers do not."""
     table = Table(box=None, pad_edge=False, padding=(0, 2 if width >= WIDE else 1, 0, 0), header_style="bold")
-    shown = [heading not in _ONLY_WIDE or width >= WIDE for heading in _HEADINGS]
+    shown = [width >= _LEAST_WIDTH.get(heading, 0) for heading in _HEADINGS]
     for heading in compress(_HEADINGS, shown):
-        # Names and reasons give way, numbers do not.
-        least = None if heading in ("MODEL", "VERSION", "WHY") else len(heading)
-        table.add_column(heading, justify="left" if heading in _OF_TEXT else "right", no_wrap=True, min_width=least)
+        least = None if heading in ("MODEL", "VERSION", "WHY") and not whole else len(heading)
+        table.add_column(
+            heading,
+            justify="left" if heading in _OF_TEXT else "right",
+            no_wrap=heading != "WHY",
+            overflow="fold" if whole else "ellipsis",
+            min_width=least,
+        )
     for row in rows:
-        table.add_row(*compress(_cells(row), shown))
+        name, *others, why = _cells(row)
+        if not whole and isinstance(why, Text):
+            why.truncate(max(0, width - WIDEST) + 20, overflow="ellipsis")
+        table.add_row(*compress((name, *others, why), shown))
     return table
 
 

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from serve.live.counts import UNKNOWN, VersionCounts, between, quantile, read_counts
+from serve.live.counts import VersionCounts, between, quantile, read_counts
 from tests.serve.live.recorded import metrics
 
 
@@ -17,7 +17,7 @@ def test_counts_are_summed_over_dialects() -> None:
     ranker = counts.of(("ranker", "b"))
     assert (ranker.requests, ranker.errors, ranker.in_flight, ranker.queue_rows) == (40, 4, 7, 21)
     assert ranker.latency == {0.01: 0, 0.02: 40, math.inf: 40}
-    assert counts.of(UNKNOWN).errors == 5
+    assert counts.of(("", "")).errors == 5
     assert counts.of(("nobody", "1")) == VersionCounts()
 
 

@@ -23,7 +23,7 @@ def frame() -> Frame:
 def shown(frame: Frame, view: View, height: int | None = None) -> list[str]:
     console = Console(width=200, color_system=None)
     with console.capture() as capture:
-        console.print(draw(frame, view, height))
+        console.print(draw(frame, view, height, 200))
     return [line.rstrip() for line in capture.get().splitlines()]
 
 
@@ -35,7 +35,8 @@ def models(lines: list[str]) -> list[str]:
 def test_a_frame_shows_state_and_figures() -> None:
     lines = shown(frame(), View())
     assert lines[0] == (
-        "http://127.0.0.1:8080  generation 3  2 gateways  208 requests/s  4 errors/s (2 for unknown models)  over 5 s"
+        "http://127.0.0.1:8080  generation 3  2 gateways  208 requests/s  4 errors/s (2 where no version was found)  "
+        "over 5 s"
     )
     assert "|".join(lines[1].split()) == (
         "MODEL|VERSION|STATE|TRAFFIC|REQ/S|ERR/S|P50|MS|P99|MS|BATCH|FILL|QUEUE|IN|FLIGHT|REPLICAS|WHY"
@@ -54,6 +55,18 @@ def test_a_narrow_terminal_gets_whole_numbers_of_fewer_columns() -> None:
     lines = [line.split() for line in capture.get().splitlines()[2:5]]
     assert "|".join(lines[0][:10]) == "MODEL|VERSION|STATE|REQ/S|ERR/S|P50|MS|P99|MS|FILL"
     assert lines[2][:10] == ["ranker", "b", "READY", "8", "2", "15", "19.9", "50%", "21", "7"]
+
+
+def test_a_long_reason_takes_lines_in_a_single_frame_and_is_cut_in_the_live_one() -> None:
+    state = {"models": [row("digits"), row("broken", state="FAILED", reason="a reason " * 40)]}
+    failed = make_frame([look(1.0, None, **state)])
+    whole = shown(failed, View())
+    assert [line.split()[:3] for line in whole if line.split()[0] in ("digits", "broken")] == [
+        ["digits", "1", "READY"],
+        ["broken", "1", "FAILED"],
+    ]
+    assert " ".join(whole).count("reason") == 40
+    assert len(shown(failed, View(), 10)) == 6
 
 
 def test_a_single_look_has_no_figures() -> None:
