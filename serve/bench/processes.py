@@ -89,10 +89,10 @@ def echo_server(request_bytes: int, reply_bytes: int) -> Iterator[int]:
 
 
 def _start(module: str, *words: str) -> subprocess.Popen[bytes]:
-    # Of this very package, wherever the command was typed.
+    # Of this very package, wherever the command was typed: a user's folder may hold a `serve.py`.
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     return subprocess.Popen(
-        [sys.executable, "-m", module, *words],
+        [sys.executable, "-P", "-m", module, *words],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=environment,

@@ -95,7 +95,7 @@ def check_ray(python: str = sys.executable, folder: str | None = None) -> Iterat
     `folder` stands for the one of temporary files."""
     try:
         done = subprocess.run(
-            [python, "-c", "import ray, ray.serve; print(ray.__version__)"],
+            [python, "-P", "-c", "import ray, ray.serve; print(ray.__version__)"],
             capture_output=True,
             text=True,
             timeout=IMPORT_S,

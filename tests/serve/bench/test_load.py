@@ -132,7 +132,12 @@ async def test_nobody_at_the_address_is_told(free_port: int) -> None:
     assert "Connect" in found.trouble
 
 
-def test_processes_share_the_connections_and_end_with_their_block() -> None:
+def test_processes_share_the_connections_and_end_with_their_block(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As a user's folder may look.
+    (tmp_path / "serve.py").write_text("raise SystemExit('the wrong one')")
+    monkeypatch.chdir(tmp_path)
     with load_processes(2) as processes, echo_server(len(REQUEST), 300) as port:
         found = processes.run(LoadPlan("127.0.0.1", port, REQUEST, 3, 0.0, 0.2))
         started = list(processes._processes)
