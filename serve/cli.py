@@ -14,6 +14,7 @@ from keyword import iskeyword
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from model_store.errors import OnegateError
 from serve.version import VERSION
@@ -22,12 +23,15 @@ COMMANDS = {
     "up": "Start a gateway with the models of a config.",
     "apply": "Make a config the desired state of a running gateway.",
     "status": "Show the models of a running gateway.",
+    "top": "Watch models and traffic of a running gateway.",
+    "logs": "Show what the processes of a running gateway log.",
     "history": "Show who changed what, and what was served.",
     "rollback": "Go back to what was served of a model before.",
     "traffic": "Share the calls of a model out over its versions.",
     "label": "Move labels of a model to versions.",
     "compare": "Show how far a model's versions are from each other.",
     "infer": "Call a model with a file.",
+    "bench": "Measure a served model under load, and suggest how to batch it.",
     "convert": "Convert a source to ONNX, prove it equal, and store it.",
     "import": "Write the config that serves what another server serves.",
     "versions": "List the stored versions of a model.",
@@ -36,8 +40,10 @@ COMMANDS = {
     "verify": "Verify that a trusted key signed a stored version.",
     "prune": "Remove from a store what nothing needs.",
     "archive": "Pack, unpack and show archives of MXNet Model Server and TorchServe.",
+    "doctor": "Check whether this machine, and a config, are ready to serve.",
     "down": "Drain and end a running gateway.",
     "schema": "Print the JSON schema or the reference page of the config.",
+    "completion": "Print what a shell needs to complete this command.",
 }
 """Name -> one line of help. The file of the same name in `serve/commands/` holds the command; a word of Python's own
 has an underscore behind it there."""
@@ -62,6 +68,12 @@ class _LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Names of commands from the table: none of them is imported."""
+        if incomplete and not incomplete[0].isalnum():
+            return super().shell_complete(ctx, incomplete)
+        return [CompletionItem(name, help=text) for name, text in COMMANDS.items() if name.startswith(incomplete)]
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

@@ -41,6 +41,7 @@ from serve.control.history import History, history
 from serve.control.management import Management
 from serve.control.management_queries import Administers, ManagementQueries
 from serve.control.planned_edits import Plannable
+from serve.control.process_logs import ProcessLogs, WantedLines
 from serve.control.scaling import Scaler, scaled_versions
 from serve.control.state import called_versions, describe_state
 from serve.control.store_following import StoreFollowing
@@ -93,11 +94,12 @@ class Controller:
     """The one replica of the controller."""
 
     async def __init__(self, settings: ControllerSettings) -> None:  # type: ignore[misc]  # Ray Serve awaits it
-        log_to_file(settings.log_file, "controller")
+        untold = log_to_file(settings.log_file, "controller")
         self._settings = settings
         self._store = store = CountedStore(settings.store)
         # Larger than every number of an earlier controller's tables.
         self._epoch = time.time_ns() // 1_000_000
+        self._logs = ProcessLogs(self._epoch, settings.log_file, untold)
         self._fleet = Fleet(settings.store, self._epoch)
         self._scaler = Scaler()
         self._observatory = Observatory()
@@ -180,6 +182,7 @@ class Controller:
             self._ledger.inherit(estate)
             self._first_report = self._first_report or time.monotonic()
         self._fleet.heard.hear_gateway(report, time.monotonic())
+        self._logs.hear(report.lines)
         self._observatory.hear(report.id, report.table, decoded(report.seen))
         self._ledger.hear(report.id, decoded_counts(report.counted), everything=table is not None)
         self._wake.set()
@@ -195,6 +198,7 @@ class Controller:
     async def hear_replica(self, report: ReplicaReport) -> None:
         """A replica's heartbeat, farewell or failure."""
         self._fleet.hear_replica(report, time.monotonic())
+        self._logs.hear(report.lines)
         self._wake.set()
 
     async def next_table(self, number: int) -> RoutingTable:
@@ -303,6 +307,10 @@ class Controller:
         """The newest generations, with `model` those that changed it and what was served of it."""
         return await asyncio.to_thread(history, self._desired.store, model, limit)
 
+    async def logs(self, wanted: WantedLines) -> dict[str, Any]:
+        """Log lines of all processes."""
+        return await self._logs.tell(wanted)
+
     def request_shutdown(self) -> None:
         """Asks the `up` that started this to end; it sees the wish in the state."""
         if self._audit is not None:
@@ -376,6 +384,7 @@ class Controller:
         for loop in self._loops:
             loop.cancel()
         await self._management.stop()
+        self._logs.close()
         if self._audit is not None and self._refused is not None:
             self._refused.close()
             await asyncio.to_thread(self._audit.close)

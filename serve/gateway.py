@@ -80,7 +80,7 @@ class Gateway:
     """One gateway replica. It lives on the event loop that Ray Serve gives it, sockets included."""
 
     async def __init__(self, settings: GatewaySettings) -> None:  # type: ignore[misc]  # Ray Serve awaits it
-        log_to_file(settings.log_file, "gateway")
+        self._untold = log_to_file(settings.log_file, "gateway")
         self._settings = settings
         context = ray.get_runtime_context()
         self._id = f"{context.get_actor_id()}-{os.getpid()}"
@@ -196,7 +196,9 @@ class Gateway:
 
     async def _tell(self) -> Heard:
         table = self._dispatcher.router.table if self._epoch < 0 else None
-        heard = await self._link.report_gateway(self._state(), table)
+        lines = self._untold.lines()
+        heard = await self._link.report_gateway(msgspec.structs.replace(self._state(), lines=lines), table)
+        self._untold.note_told(lines)
         self._tally.arrived()
         return heard
 

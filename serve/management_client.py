@@ -7,12 +7,14 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping
+from datetime import datetime
+from http.client import HTTPException
 from typing import Any
 from urllib.parse import quote
 
+from model_store.errors import ModelNotReady
 from serve.access.bearer import bearer
 from serve.caller import USER_HEADER, os_user
-from serve.control.management import error_from
 from serve.https_calls import opened, unreachable
 from serve.tls_files import NO_FILES, ClientFiles
 
@@ -68,6 +70,23 @@ class ManagementClient:
         """How the versions of a model do beside each other."""
         return self._call("GET", f"/api/models/{quote(model, safe='')}/comparison")
 
+    def logs(
+        self,
+        model: str | None = None,
+        after: int | None = None,
+        since: datetime | None = None,
+        limit: int | None = None,
+    ) -> dict[str, Any]:
+        """Log lines of all processes, oldest first; `since` has a time zone."""
+        when = since and since.isoformat()
+        wanted = (("model", model), ("after", after), ("since", when), ("limit", limit))
+        asked = {key: value for key, value in wanted if value is not None}
+        return self._call("GET", f"/api/logs?{urllib.parse.urlencode(asked)}")
+
+    def metrics(self, timeout_s: float = TIMEOUT_S) -> str:
+        """What `GET /metrics` answers, in Prometheus' text format."""
+        return self._read("GET", "/metrics", timeout_s=timeout_s).decode()
+
     def shutdown(self) -> None:
         """Asks the gateway to end."""
         self._call("POST", "/api/shutdown")
@@ -75,16 +94,28 @@ class ManagementClient:
     def _call(
         self, method: str, path: str, document: Mapping[str, Any] | None = None, timeout_s: float = TIMEOUT_S
     ) -> dict[str, Any]:
+        content = self._read(method, path, document, timeout_s)
+        try:
+            answer: dict[str, Any] = json.loads(content)
+        except ValueError as error:
+            raise ModelNotReady(f"{self.url} is no gateway's management port: {error}") from error
+        return answer
+
+    def _read(
+        self, method: str, path: str, document: Mapping[str, Any] | None = None, timeout_s: float = TIMEOUT_S
+    ) -> bytes:
         body = None if document is None else json.dumps(document).encode()
         headers = {USER_HEADER: os_user()} | bearer(self.key)
         request = urllib.request.Request(self.url + path, data=body, method=method, headers=headers)
         try:
             with opened(request, timeout_s, self.tls) as reply:
-                answer: dict[str, Any] = json.load(reply)
-                return answer
+                return reply.read()
         except urllib.error.HTTPError as error:
+            # Only here: the shell's completion waits for what this module imports.
+            from serve.control.management import error_from
+
             raise error_from(_decode(error)) from error
-        except (OSError, ValueError) as error:
+        except (OSError, HTTPException) as error:
             raise unreachable(f"no gateway answers at {self.url}", error, "--management URL names another") from error
 
 

@@ -69,7 +69,7 @@ class Model:
     """One model replica."""
 
     async def __init__(self, settings: ModelSettings) -> None:  # type: ignore[misc]  # Ray Serve awaits it
-        log_to_file(settings.log_file, f"{settings.entry.key[0]}-v{settings.entry.key[1]}")
+        self._untold = log_to_file(settings.log_file, f"{settings.entry.key[0]}-v{settings.entry.key[1]}")
         self._settings = settings
         self._hung = False
         self._link = ControllerLink(app=settings.controller_app)
@@ -136,6 +136,7 @@ class Model:
 
     async def _tell(self, failure: str | None = None, leaving: bool = False, busy: float = 0.0) -> None:
         entry = self._settings.entry
+        lines = self._untold.lines()
         report = ReplicaReport(
             self._replica,
             entry.key,
@@ -146,8 +147,10 @@ class Model:
             busy,
             used_bytes(),
             () if self._gpus is None else await asyncio.to_thread(self._gpus.look),
+            lines,
         )
         await self._link.report_replica(report)
+        self._untold.note_told(lines)
 
     async def check_health(self) -> None:
         """Ray Serve's health check: raises, and the replica is replaced, when the runtime hangs."""

@@ -6,6 +6,7 @@ import msgspec
 
 from model_store.errors import ERROR_KINDS, ModelNotReady, OnegateError
 from serve.devices import CPU, Device, unlike_default
+from serve.log_lines import LogLine
 from serve.metrics.gpus import GpuUse
 from serve.metrics.ledger import Estate
 from serve.routing import Replica, ServeOptions, VersionEntry, VersionKey
@@ -36,7 +37,7 @@ class GatewayReport(msgspec.Struct, frozen=True):
     """`table` is the number of the routing table that it follows; `states` is `VersionLoader.states`. `loads` are those
     of the versions whose number of replicas moves, `seen` what was counted and compared of models that are watched
     (`Observer.report`), `counted` what is new of all that it counts (`Tally.report`), and `estate` the number of what
-    it keeps of gateways that have gone."""
+    it keeps of gateways that have gone. `lines` are log lines that no file of the node collects."""
 
     id: str
     table: int
@@ -46,6 +47,7 @@ class GatewayReport(msgspec.Struct, frozen=True):
     counted: bytes = b""
     estate: int = 0
     node: str = ""
+    lines: tuple[LogLine, ...] = ()
 
 
 class Heard(msgspec.Struct, frozen=True):
@@ -59,7 +61,8 @@ class Heard(msgspec.Struct, frozen=True):
 class ReplicaReport(msgspec.Struct, frozen=True):
     """`deployment` tells what it was started as (`deployment_text`). `failure` says why the replica can't serve,
     `leaving` that it takes no more calls, `device` where it computes. `busy` is the share of the time since the last
-    report in which a batch ran; `gpus` are those of its node, where it computes on one."""
+    report in which a batch ran; `gpus` are those of its node, where it computes on one; `lines` are as a
+    gateway's."""
 
     replica: Replica
     key: VersionKey
@@ -70,6 +73,7 @@ class ReplicaReport(msgspec.Struct, frozen=True):
     busy: float = 0.0
     memory_bytes: int = 0
     gpus: tuple[GpuUse, ...] = ()
+    lines: tuple[LogLine, ...] = ()
 
 
 def failure_text(error: OnegateError) -> str:

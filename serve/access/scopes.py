@@ -72,6 +72,7 @@ MANAGEMENT_ROUTES: Mapping[tuple[str, str], Need] = {
     ("GET", "/api/keys"): Need.MANAGE,
     ("POST", "/api/keys"): Need.MANAGE,
     ("POST", "/api/keys/revoke"): Need.MANAGE,
+    ("GET", "/api/logs"): Need.VIEW,
     ("GET", "/api/models/{model}/comparison"): Need.VIEW,
     ("GET", "/api/models/{model}/versions"): Need.VIEW,
     ("POST", "/api/models/{model}/infer"): Need.INFER,

@@ -8,7 +8,7 @@ from typing import Any
 import click
 from rich.table import Table
 
-from serve.commands.options import json_option, management_option
+from serve.commands.options import json_option, management_option, model_argument
 from serve.commands.rollout_report import rollout_line
 from serve.commands.tables import console
 from serve.management_client import ManagementClient
@@ -17,7 +17,7 @@ _QUANTILES = ("p50", "p90", "p99")
 
 
 @click.command()
-@click.argument("model")
+@model_argument()
 @management_option
 @json_option
 def command(client: ManagementClient, model: str, as_json: bool) -> None:

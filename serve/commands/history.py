@@ -10,7 +10,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from serve.commands.options import json_option, management_option
+from serve.commands.options import json_option, management_option, model_argument
 from serve.commands.tables import console
 from serve.control.history import LIMIT
 from serve.differences import told
@@ -18,7 +18,7 @@ from serve.management_client import ManagementClient
 
 
 @click.command()
-@click.argument("model", required=False)
+@model_argument(required=False)
 @click.option("--limit", type=click.IntRange(min=1), default=LIMIT, show_default=True, help="Most entries to show.")
 @management_option
 @json_option

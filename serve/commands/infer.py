@@ -14,7 +14,7 @@ import numpy as np
 from model_store.errors import ModelNotReady
 from serve.client import Client, Retries
 from serve.commands.input_files import content_type_of, goes_as_it_is, read_inputs
-from serve.commands.options import json_option, management_option
+from serve.commands.options import json_option, management_option, model_argument
 from serve.https_calls import unreachable
 from serve.management_client import ManagementClient
 from serve.tensors import datatype_of, to_json_values
@@ -24,7 +24,7 @@ TIMEOUT_S = 60.0
 
 
 @click.command()
-@click.argument("model")
+@model_argument()
 @click.option(
     "--input",
     "file",

@@ -27,11 +27,15 @@ LARGEST_BODY_BYTES = 2**31 - 1
 
 
 def goes_as_it_is(file: Path, model: Model) -> bool:
-    """Whether the model takes the file's bytes: a handler takes all, a processor what holds no
-    tensors."""
-    if [spec.name for spec in model.inputs] == [spec.name for spec in PAYLOAD_SIGNATURE.inputs]:
+    """Whether the model takes the file's bytes: a handler takes all, a processor what holds no tensors."""
+    if takes_bodies_only(model):
         return True
     return PAYLOAD in model.signatures and file.suffix.lower() not in _READERS
+
+
+def takes_bodies_only(model: Model) -> bool:
+    """Whether a handler answers it."""
+    return [spec.name for spec in model.inputs] == [spec.name for spec in PAYLOAD_SIGNATURE.inputs]
 
 
 def content_type_of(file: Path) -> str:

@@ -14,18 +14,10 @@ from model_store import access_keys
 from model_store.access_keys import AccessKey
 from model_store.store import Store
 from serve.access import key_ring
+from serve.commands.durations import duration
 from serve.commands.options import json_option, store_option
 from serve.commands.tables import console
 from serve.config_sections.rules import SCOPE_PATTERN, SCOPE_TEXT
-
-_UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
-
-
-def _duration(text: str) -> timedelta:
-    found = re.fullmatch(r"([0-9]{1,6})([dhms])", text)
-    if found is None:
-        raise click.BadParameter(f"expected a number and d, h, m or s, as 90d, got {text!r:.80}")
-    return timedelta(**{_UNITS[found[2]]: int(found[1])})
 
 
 def _scope(text: str) -> str:
@@ -69,7 +61,7 @@ def command() -> None:
     metavar="SCOPE",
     help=f"{SCOPE_TEXT}; several times for several.",
 )
-@click.option("--expires", type=_duration, metavar="90d", help="How long it is valid. [default: until it is revoked]")
+@click.option("--expires", type=duration, metavar="90d", help="How long it is valid. [default: until it is revoked]")
 @click.option("--rate", type=click.FloatRange(0, 1e6, min_open=True), help="Calls a second, in each gateway process.")
 @click.option("--concurrency", type=click.IntRange(1, 1_000_000), help="Calls at once, in each gateway process.")
 @store_option
@@ -136,7 +128,7 @@ def revoke_command(name: str, store: str, as_json: bool) -> None:
 @command.command("rotate")
 @_name_argument
 @click.option(
-    "--grace", type=_duration, default="24h", show_default=True, metavar="24h", help="How long the old key is valid."
+    "--grace", type=duration, default="24h", show_default=True, metavar="24h", help="How long the old key is valid."
 )
 @store_option
 @json_option

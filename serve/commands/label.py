@@ -5,12 +5,12 @@ from __future__ import annotations
 import click
 
 from serve.commands.changed_model import pairs, print_changed
-from serve.commands.options import json_option, management_option
+from serve.commands.options import json_option, management_option, model_argument
 from serve.management_client import ManagementClient
 
 
 @click.command()
-@click.argument("model")
+@model_argument()
 @click.argument("labels", nargs=-1, metavar="LABEL=VERSION...")
 @click.option("--remove", "removed", multiple=True, metavar="LABEL", help="Take this label away.")
 @management_option

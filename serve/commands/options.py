@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import click
 
 from model_store.errors import ModelNotFound
 from model_store.store import Store
+from serve.commands.model_names import served_models, stored_models
 from serve.management_client import ManagementClient
 from serve.tls_files import ClientFiles
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 
@@ -23,6 +27,16 @@ store_option = click.option(
 )
 
 config_argument = click.argument("config", type=click.Path(path_type=Path))
+
+
+def model_argument(*, required: bool = True) -> Callable[[F], F]:
+    """MODEL, which the shell completes with what a running gateway serves."""
+    return click.argument("model", required=required, shell_complete=served_models)
+
+
+def stored_model_argument(*, required: bool = True) -> Callable[[F], F]:
+    """MODEL, which the shell completes with what lies in a local store."""
+    return click.argument("model", required=required, shell_complete=stored_models)
 
 
 def _client(ctx: click.Context, param: click.Parameter, value: str) -> ManagementClient:

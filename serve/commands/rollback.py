@@ -5,12 +5,12 @@ from __future__ import annotations
 import click
 
 from serve.commands.changed_model import print_changed
-from serve.commands.options import json_option, management_option
+from serve.commands.options import json_option, management_option, model_argument
 from serve.management_client import ManagementClient
 
 
 @click.command()
-@click.argument("model")
+@model_argument()
 @click.option("--to", type=click.IntRange(min=1), help="The record to go to, as `onegate history MODEL` lists them.")
 @management_option
 @json_option

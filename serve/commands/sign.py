@@ -10,11 +10,11 @@ import click
 from model_store.signing import sign
 from model_store.signing_keys import read_private_key, write_new_pair
 from model_store.store import Store
-from serve.commands.options import json_option, newest_version, store_option
+from serve.commands.options import json_option, newest_version, store_option, stored_model_argument
 
 
 @click.command()
-@click.argument("model", required=False)
+@stored_model_argument(required=False)
 @click.argument("version", type=click.IntRange(min=1), required=False)
 @click.option("--private-key", metavar="FILE", type=click.Path(path_type=Path), help="Sign with the key in this file.")
 @click.option(

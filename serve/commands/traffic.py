@@ -5,12 +5,12 @@ from __future__ import annotations
 import click
 
 from serve.commands.changed_model import pairs, print_changed
-from serve.commands.options import json_option, management_option
+from serve.commands.options import json_option, management_option, model_argument
 from serve.management_client import ManagementClient
 
 
 @click.command()
-@click.argument("model")
+@model_argument()
 @click.argument("shares", nargs=-1, required=True, metavar="VERSION=PERCENT...")
 @management_option
 @json_option

@@ -10,11 +10,11 @@ import click
 from model_store.signing import verify
 from model_store.signing_keys import public_key_of, read_key_file
 from model_store.store import Store
-from serve.commands.options import json_option, newest_version, store_option
+from serve.commands.options import json_option, newest_version, store_option, stored_model_argument
 
 
 @click.command()
-@click.argument("model")
+@stored_model_argument()
 @click.argument("version", type=click.IntRange(min=1), required=False)
 @click.option(
     "--public-key",

@@ -10,13 +10,13 @@ from rich.table import Table
 
 from model_store.manifest import Manifest
 from model_store.store import Store
-from serve.commands.options import json_option, newest_version, store_option
+from serve.commands.options import json_option, newest_version, store_option, stored_model_argument
 from serve.commands.parity_report import print_report
 from serve.commands.tables import console
 
 
 @click.command()
-@click.argument("model")
+@stored_model_argument()
 @click.option("--version", type=click.IntRange(min=1), help="Show the whole report of this version.")
 @store_option
 @json_option

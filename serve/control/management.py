@@ -1,6 +1,6 @@
 """The management port's HTTP interface: the console, `/metrics`, and under `/api` state, plan, apply, rollouts,
-comparisons, versions, history and shutdown, JSON both ways; everything else is for the dialects whose management calls
-it takes.
+comparisons, versions, history, logs and shutdown, JSON both ways; everything else is for the dialects whose management
+calls it takes.
 
 Errors of these paths are `{"error": text, "kind": name}` under the kind's status.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable
 from contextlib import nullcontext
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,7 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
-from model_store.errors import ERROR_KINDS, ConfigError, Forbidden, InternalError, OnegateError
+from model_store.errors import ERROR_KINDS, ConfigError, Forbidden, InternalError, InvalidInput, OnegateError
 from serve.access.callers import Caller
 from serve.access.guard import Guard
 from serve.access.refused import RefusedCalls
@@ -30,6 +31,7 @@ from serve.control.desired import Change
 from serve.control.history import LIMIT, History
 from serve.control.management_routes import Handler, json_reply, whole_number
 from serve.control.planned_edits import Plannable
+from serve.control.process_logs import MAX_TOLD, WantedLines
 from serve.dialects.base import HttpReply, HttpRequest, own_error
 from serve.errors import presentable
 from serve.front_doors.cors import is_of_own_page
@@ -72,6 +74,9 @@ class Authority(ConsoleAuthority, Protocol):
     async def history(self, model: str | None, limit: int) -> History:
         """Who changed what."""
 
+    async def logs(self, wanted: WantedLines) -> dict[str, Any]:
+        """Log lines of all processes."""
+
     def request_shutdown(self) -> None:
         """Ends the gateway."""
 
@@ -102,6 +107,7 @@ class Management:
             ("GET", "/api/models/{model}/comparison"): self._comparison,
             ("PUT", "/api/config"): self._config,
             ("GET", "/api/history"): self._history,
+            ("GET", "/api/logs"): self._logs,
             ("POST", "/api/shutdown"): self._shutdown,
             **{route: partial(self._change, decode) for route, decode in MODEL_CALLS.items()},
             **console_routes(authority),
@@ -228,6 +234,17 @@ class Management:
         limit = whole_number(query, "limit")
         return await self._authority.history(query.get("model", [None])[-1], LIMIT if limit is None else limit)
 
+    async def _logs(self, model: str, request: HttpRequest, query: dict[str, list[str]]) -> Any:
+        after, limit = whole_number(query, "after"), whole_number(query, "limit")
+        return await self._authority.logs(
+            WantedLines(
+                query.get("model", [None])[-1],
+                after or 0,
+                _time(query, "since"),
+                MAX_TOLD if limit is None else min(limit, MAX_TOLD),
+            )
+        )
+
     async def _shutdown(self, model: str, request: HttpRequest, query: dict[str, list[str]]) -> Any:
         self._authority.request_shutdown()
         return {"stopping": True}
@@ -235,6 +252,20 @@ class Management:
 
 def _only_plans(query: dict[str, list[str]]) -> bool:
     return query.get("plan", ["false"])[-1] == "true"
+
+
+def _time(query: dict[str, list[str]], name: str) -> float:
+    """In seconds since 1970; 0 where none is given."""
+    text = query.get(name, [""])[-1]
+    if not text:
+        return 0.0
+    try:
+        given = datetime.fromisoformat(text)
+        if given.tzinfo is None:
+            raise ValueError
+        return given.timestamp()
+    except (ValueError, OverflowError) as error:
+        raise InvalidInput(f"{name}: expected a time as 2026-01-02T03:04:05Z, got {text!r:.40}") from error
 
 
 def _is_own(request: HttpRequest) -> bool:

@@ -53,6 +53,14 @@ SCHEMAS: dict[str, Schema] = {
         ["name", "scopes"],
     ),
     "StoredVersions": object_of({"model": TEXT, "versions": list_of({"type": "object"})}, ["model", "versions"]),
+    "Logs": object_of(
+        {
+            "lines": list_of(object_of(dict.fromkeys(("time", "level", "process", "text"), TEXT), ["time", "text"])),
+            "next": {"type": "integer"},
+            "epoch": {"type": "integer"},
+        },
+        ["lines", "next", "epoch"],
+    ),
     "History": object_of(
         {
             "generations": list_of({"type": "object"}),
@@ -162,6 +170,25 @@ def management_paths() -> Paths:
                     parameters=[
                         parameter("model", "query", TEXT, "Only what changed this model."),
                         parameter("limit", "query", {"type": "integer"}, "Most entries."),
+                    ],
+                )
+            },
+            "/api/logs": {
+                "get": operation(
+                    "Log lines of all processes",
+                    {
+                        200: answer(
+                            "Oldest first; `next` as `after` asks for what came since. Another `epoch` is another "
+                            "controller, which counts anew.",
+                            json_of(ref("Logs")),
+                        )
+                    },
+                    _ERRORS,
+                    parameters=[
+                        parameter("model", "query", TEXT, "Only lines of its replicas, and those that name it."),
+                        parameter("after", "query", {"type": "integer"}, "Only lines from this number on."),
+                        parameter("since", "query", {"type": "string", "format": "date-time"}, "None older than this."),
+                        parameter("limit", "query", {"type": "integer"}, "Most lines; the newest are told."),
                     ],
                 )
             },

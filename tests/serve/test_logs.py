@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from serve import logs
 from serve.logs import FOLLOW_S, followed, log_to_file
 
 REPOSITORY = Path(__file__).parents[2]
@@ -116,6 +117,30 @@ def test_what_is_no_text_does_not_end_the_following(tmp_path: Path, capsys: pyte
             lines.write(b"bad \xff\xfe\n")
         append(file, "good\n")
     assert capsys.readouterr().err == "bad \ufffd\ufffd\ngood\n"
+
+
+def test_a_full_file_is_put_aside_and_no_line_is_lost(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "MAX_FILE_BYTES", 20_000)
+    monkeypatch.setattr(logs, "FOLLOW_S", 0.02)
+    code = (
+        "import sys, logging, time; from serve.logs import log_to_file; log_to_file(*sys.argv[1:])\n"
+        "for number in range(400):\n"
+        "    logging.getLogger('onegate').warning('line %d %s', number, 'x' * 200); time.sleep(0.001)"
+    )
+    file = tmp_path / "log"
+    with followed(file):
+        writers = [
+            subprocess.Popen([sys.executable, "-c", code, str(file), who], cwd=REPOSITORY) for who in ("one", "two")
+        ]
+        assert [writer.wait(30) for writer in writers] == [0, 0]
+    lines = capsys.readouterr().err.splitlines()
+    for who in ("one", "two"):
+        assert [int(line.split()[5]) for line in lines if f" {who}: " in line] == list(range(400))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["log", "log.1"]
+    written = sum(len(line) + 1 for line in lines)
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) < written / 2
 
 
 def append(file: Path, text: str) -> None:

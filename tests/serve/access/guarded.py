@@ -23,6 +23,7 @@ from serve.config_sections.access import AccessConfig
 from serve.control.desired import Change
 from serve.control.history import History
 from serve.control.management import Management
+from serve.control.process_logs import WantedLines
 from serve.dialects.base import HttpReply
 from serve.dialects.registry import grpc_services, http_dialects, management_dialects
 from serve.front_doors.grpc import GrpcFrontDoor
@@ -85,6 +86,9 @@ class Nobody:
         raise Unsupported(REACHED)
 
     async def history(self, model: str | None, limit: int) -> History:
+        raise Unsupported(REACHED)
+
+    async def logs(self, wanted: WantedLines) -> dict[str, Any]:
         raise Unsupported(REACHED)
 
     def request_shutdown(self) -> None:

@@ -102,6 +102,7 @@ MANAGEMENT: dict[Route, tuple[Need, bytes | None]] = {
     ("POST", "/api/models/{model}/predict"): (Need.INFER, b"[1, 2]"),
     ("PUT", "/api/config"): (Need.MANAGE, CONFIG),
     ("GET", "/api/history"): (Need.VIEW, None),
+    ("GET", "/api/logs"): (Need.VIEW, None),
     ("PUT", "/api/models/{model}/traffic"): (Need.MANAGE, b'{"3": 100}'),
     ("PUT", "/api/models/{model}/labels"): (Need.MANAGE, b'{"stable": 3}'),
     ("POST", "/api/models/{model}/rollback"): (Need.MANAGE, b""),

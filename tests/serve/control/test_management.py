@@ -21,6 +21,7 @@ from serve.config import Config
 from serve.control.desired import Change
 from serve.control.history import Entry, History
 from serve.control.management import MAX_CONFIG_BYTES, Management, error_from
+from serve.control.process_logs import MAX_TOLD, WantedLines
 from serve.dialects.base import HttpReply
 from serve.dialects.open_inference_http import OpenInferenceHttp
 from serve.front_doors.http import HttpFrontDoor
@@ -58,6 +59,7 @@ class Desired:
         self.planned_changes: list[Operation] = []
         self.listings: list[tuple[str, int | None, int]] = []
         self.handed: list[HandedCall] = []
+        self.wanted_lines: list[WantedLines] = []
         self.stopping = False
         self.refusal: Exception | None = None
 
@@ -117,6 +119,10 @@ class Desired:
     async def history(self, model: str | None, limit: int) -> History:
         self.histories.append((model, limit))
         return History((Entry(4, "2026-01-02T03:04:05+00:00", "key:ada", "apply", ()),))
+
+    async def logs(self, wanted: WantedLines) -> dict[str, Any]:
+        self.wanted_lines.append(wanted)
+        return {"lines": [], "next": 7, "epoch": 1}
 
     def request_shutdown(self) -> None:
         self.stopping = True
@@ -217,6 +223,25 @@ async def test_a_comparison_is_answered(port: Port) -> None:
     status, answer = await port.call("GET", "/api/models/nobody/comparison")
     assert (status, answer["kind"]) == (404, "ModelNotFound")
     assert (await port.call("PUT", "/api/models/digits/comparison"))[0] == 405
+
+
+async def test_log_lines_are_answered_as_they_are_wanted(port: Port) -> None:
+    answer = {"lines": [], "next": 7, "epoch": 1}
+    assert await port.call("GET", "/api/logs") == (200, answer)
+    query = "model=digits&after=5&since=2026-01-02T03:04:05Z&limit=10"
+    assert await port.call("GET", f"/api/logs?{query}") == (200, answer)
+    assert (await port.call("GET", "/api/logs?limit=1000000"))[0] == 200
+    assert port.desired.wanted_lines == [
+        WantedLines(None, 0, 0.0, MAX_TOLD),
+        WantedLines("digits", 5, 1767323045.0, 10),
+        WantedLines(None, 0, 0.0, MAX_TOLD),
+    ]
+
+
+@pytest.mark.parametrize("query", ["since=yesterday", "since=2026-01-02T03:04:05", "after=-1", "limit=x"])
+async def test_a_wrong_wish_for_log_lines_is_refused(port: Port, query: str) -> None:
+    status, answer = await port.call("GET", f"/api/logs?{query}")
+    assert (status, answer["kind"], port.desired.wanted_lines) == (400, "InvalidInput", [])
 
 
 async def test_a_config_is_applied(port: Port) -> None:

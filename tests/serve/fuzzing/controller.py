@@ -13,6 +13,7 @@ from serve.control.allowed_sources import admitted
 from serve.control.desired import Change
 from serve.control.desired_edits import Known
 from serve.control.model_documents import Document
+from serve.control.process_logs import WantedLines
 from serve.operations import (
     InspectModel,
     ListModels,
@@ -126,6 +127,9 @@ class Authority:
 
     async def apply(self, config: Config, generation: int | None = None) -> list[Change]:
         return []
+
+    async def logs(self, wanted: WantedLines) -> dict[str, Any]:
+        return {"lines": [], "next": wanted.after, "epoch": 1}
 
     def request_shutdown(self) -> None:
         pass

@@ -1,0 +1,1 @@
+"""What a running gateway does at the moment, for people who watch it."""

@@ -1,0 +1,56 @@
+"""A small HTTP server on a free port that answers what a test says, as a gateway's management port would."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import urlsplit
+
+
+class ManagementPort:
+    """`answers` by path: a text, or what becomes JSON; a list is answered one after the other, its last again and
+    again. A path without any is not found."""
+
+    def __init__(self, number: int) -> None:
+        self.url = f"http://127.0.0.1:{number}"
+        self.answers: dict[str, Any] = {}
+        self.asked: list[str] = []
+
+    def answer(self, target: str) -> tuple[int, bytes]:
+        self.asked.append(target)
+        answer = self.answers.get(urlsplit(target).path)
+        if isinstance(answer, list):
+            answer = answer.pop(0) if len(answer) > 1 else answer[0]
+        if answer is None:
+            return 404, b'{"error": "Not Found"}'
+        return 200, (answer if isinstance(answer, str) else json.dumps(answer)).encode()
+
+
+@contextmanager
+def management_port(number: int = 0) -> Iterator[ManagementPort]:
+    """A port for the block; nobody listens there afterwards."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, body = port.answer(self.path)
+            self.send_response(status)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *words: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", number), Handler) as server:
+        port = ManagementPort(server.server_address[1])
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield port
+        finally:
+            server.shutdown()
+            thread.join()
