@@ -13,22 +13,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from serve.log_format import TEXT_LOG, LogStyle
+
 FOLLOW_S = 0.5
 
-_FORMAT = "%(asctime)s %(levelname)s %(who)s: %(message)s"
 
-
-def log_to_file(path: str | None, who: str) -> None:
+def log_to_file(path: str | None, who: str, style: LogStyle = TEXT_LOG) -> None:
     """Sends the lines of this process's `onegate` logger to `path`; without one they go to standard error, as ever.
 
-    `who` names the process in each line.
+    `who` names the process in each line; `style` says what they look like, and which are written.
     """
     logger = logging.getLogger("onegate")
     handler = logging.StreamHandler() if path is None else logging.FileHandler(path, delay=True)
-    handler.setFormatter(logging.Formatter(_FORMAT, defaults={"who": who}))
+    handler.setFormatter(style.formatter(who))
     logger.handlers[:] = [handler]
     logger.propagate = False
-    logger.setLevel(logging.WARNING)
+    logger.setLevel(style.number)
 
 
 @contextmanager
