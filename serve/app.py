@@ -22,9 +22,11 @@ from serve.controller import Controller, ControllerSettings
 from serve.controller_link import CONTROLLER_APP, CONTROLLER_DEPLOYMENT
 from serve.gateway import Gateway, GatewaySettings
 from serve.launch import write_generation
+from serve.log_format import LogStyle
 from serve.proxied_gateway import ProxiedGateway
 from serve.store_policy import StorePolicy, store_policy
 from serve.tls_files import server_files
+from serve.tracing.settings import tracing_settings
 
 POLL_S = 0.1
 
@@ -88,6 +90,7 @@ def build(arguments: dict[str, Any]) -> Application:
         gateways_per_node=gateway.replicas if gateway.every_node else 0,
         app=GATEWAY_APP,
         policy=policy,
+        log_style=log_style(config),
     )
     settings = msgspec.structs.replace(gateway_settings(config, policy, secret), controller_app=GATEWAY_APP)
     # On Ray's head a port-forward finds management, and nothing is lost with it that is not lost with the head.
@@ -139,9 +142,18 @@ def gateway_settings(config: Config, policy: StorePolicy, secret: str, log_file:
         cors_origins=tuple(gateway.cors_origins),
         model_memory_mib=gateway.model_memory_mib,
         log_file=log_file,
+        log_style=log_style(config),
+        access_log=config.logging.access,
+        access_file=config.logging.access_file,
+        tracing=tracing_settings(config.tracing),
         access=config.access,
         policy=policy,
     )
+
+
+def log_style(config: Config) -> LogStyle:
+    """What the lines of all processes look like."""
+    return LogStyle(config.logging.format, config.logging.level)
 
 
 def refuse_second() -> None:

@@ -48,6 +48,7 @@ class Batch:
                     noted.batch = self.record
                 else:
                     noted.further += (self.record,)
+                self.record.requests += (noted.asked,)
 
     def inputs(self, preferred: Sequence[int], join: Join) -> Tensors:
         """The inputs of all requests, one after the other, as many rows as the next of `preferred`.

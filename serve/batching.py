@@ -12,6 +12,7 @@ import asyncio
 import time
 from bisect import bisect_left
 from collections.abc import Awaitable, Callable
+from contextvars import Context
 from typing import Protocol
 
 from model_store.errors import DeadlineExceeded, ModelNotReady, OnegateError, Overloaded
@@ -20,7 +21,7 @@ from serve.deadlines import DeadlineWatch
 from serve.inference import Tensors
 from serve.metrics.buckets import DURATION_BOUNDS_NS
 from serve.pace import Pace
-from serve.request_record import RequestRecord
+from serve.request_record import BATCH, RequestRecord
 from serve.routing import Batching
 from serve.statistics import VersionStatistics
 from serve.waiting import Waiting, WaitingLines, too_late
@@ -77,6 +78,8 @@ class BatchQueue:
         fillable: bool = True,
     ) -> None:
         self._loop = asyncio.get_running_loop()
+        self._context = Context()
+        """What batches run in: not in that of whichever request has called for them."""
         self._executor = executor
         self._statistics = statistics
         self._mergeable = mergeable
@@ -212,7 +215,7 @@ class BatchQueue:
         if self._taken_slots and self._taken_slots < self._executor.slots:
             items = self._waiting.take(self._max_batch_size, now)
             if items:
-                self._start(Batch(items, now))
+                self._context.run(self._start, Batch(items, now))
 
     def _full(self, rows: int) -> Overloaded:
         waiting = self._waiting.rows
@@ -254,7 +257,7 @@ class BatchQueue:
         # One turn of the loop later, so that all requests that arrived in this turn share the batch.
         if not self._flush_scheduled and self._waiting.lines:
             self._flush_scheduled = True
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self._flush, context=self._context)
 
     def _flush(self) -> None:
         self._flush_scheduled = False
@@ -297,6 +300,7 @@ class BatchQueue:
 
     def _start(self, batch: Batch) -> bool:
         """Runs a batch; whether it is over already."""
+        BATCH.set(batch.record)
         try:
             inputs = batch.inputs(self._preferred, self._executor.join)
             outcome = self._run(inputs, batch)

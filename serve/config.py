@@ -20,6 +20,7 @@ from serve.config_sections.contradictions import contradictions
 from serve.config_sections.gateway import GatewayConfig
 from serve.config_sections.keys import ConfigKey, keys_of
 from serve.config_sections.layers import COMMAND_LINE, read_config_file, with_environment, with_overrides
+from serve.config_sections.logs import LoggingConfig
 from serve.config_sections.mistakes import CONTRADICTION, config_error, translate
 from serve.config_sections.model import ModelConfig
 from serve.config_sections.rules import Filled
@@ -27,6 +28,7 @@ from serve.config_sections.section import Section
 from serve.config_sections.signing import SigningConfig
 from serve.config_sections.source import ConfigSource, read_config_text, render_path
 from serve.config_sections.store import StoreCacheConfig
+from serve.config_sections.tracing import TracingConfig
 
 
 class Config(Section):
@@ -43,6 +45,8 @@ class Config(Section):
         default=GatewayConfig(), description="Where the endpoint listens and what it admits."
     )
     access: AccessConfig = Field(default=AccessConfig(), description="Who may ask what.")
+    tracing: TracingConfig = Field(default=TracingConfig(), description="Where traces of requests go, and of which.")
+    logging: LoggingConfig = Field(default=LoggingConfig(), description="Log lines of all processes.")
     allowed_sources: list[Filled] = Field(
         default=["file://*"],
         description="Patterns of paths and URLs that management calls may register models from; `*` is any text.",

@@ -54,6 +54,7 @@ from serve.front_doors.http import HttpFrontDoor
 from serve.front_doors.http_listener import HttpListener
 from serve.front_doors.tls import HTTP, Tls
 from serve.handed_calls import GatewayCalls, HandedCall
+from serve.log_format import TEXT_LOG, LogStyle
 from serve.logs import log_to_file
 from serve.metrics.controller_counts import CountedStore
 from serve.metrics.counts import decoded as decoded_counts
@@ -88,13 +89,14 @@ class ControllerSettings(msgspec.Struct, frozen=True):
     app: str = CONTROLLER_APP
     """The application that it runs in."""
     policy: StorePolicy = NO_POLICY
+    log_style: LogStyle = TEXT_LOG
 
 
 class Controller:
     """The one replica of the controller."""
 
     async def __init__(self, settings: ControllerSettings) -> None:  # type: ignore[misc]  # Ray Serve awaits it
-        untold = log_to_file(settings.log_file, "controller")
+        untold = log_to_file(settings.log_file, "controller", settings.log_style)
         self._settings = settings
         self._store = store = CountedStore(settings.store)
         # Larger than every number of an earlier controller's tables.
@@ -366,6 +368,7 @@ class Controller:
             nodes_may_join=settings.nodes_may_join,
             controller_app=settings.app,
             policy=settings.policy,
+            log_style=settings.log_style,
         )
 
     def _on_trouble(self, key: VersionKey, reason: str) -> None:

@@ -80,14 +80,14 @@ def kind_of(error: BaseException) -> str:
     return type(error).__name__ if isinstance(error, OnegateError) else InternalError.__name__
 
 
-def presentable(error: BaseException) -> OnegateError:
+def presentable(error: BaseException, request_id: str = "") -> OnegateError:
     """The error that a caller may see.
 
-    Errors of the hierarchy stay as they are. Any other is a defect: it is logged whole under an id, and the caller
-    gets the id and no traceback.
+    Errors of the hierarchy stay as they are. Any other is a defect: it is logged whole under an id, that of the request
+    where there is one, and the caller gets the id and no traceback.
     """
     if isinstance(error, OnegateError):
         return error
-    error_id = uuid.uuid4().hex[:12]
+    error_id = request_id or uuid.uuid4().hex[:12]
     log.error("internal error %s", error_id, exc_info=error)
     return InternalError(f"internal error {error_id}; the server's log has the details", error_id=error_id)

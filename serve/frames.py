@@ -57,6 +57,14 @@ class Kind(enum.IntEnum):
     """A `Refusal` in place of it."""
     PING = 7
     """Nothing, both ways: is the other end there?"""
+    TRACED_INFER = 8
+    """As `INFER`; the replica is to send `TIMES` before the answer."""
+    TIMES = 9
+    """`TIMES_LAYOUT`: when the runtime began, when it had ended, and when the answer was written, in nanoseconds since
+    the call was there."""
+
+
+TIMES_LAYOUT = struct.Struct("<QQQ")
 
 
 class Refusal(msgspec.Struct, frozen=True, array_like=True):

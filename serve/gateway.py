@@ -13,12 +13,14 @@ import tempfile
 from collections.abc import Awaitable
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import ray
 
 from model_store.errors import Forbidden
 from serve.access.guard import guard_of
+from serve.access_log import AccessLog
 from serve.config_sections.access import AccessConfig
 from serve.controller_link import CONTROLLER_APP, ControllerLink, repeat
 from serve.dialects.base import HttpReply
@@ -35,6 +37,7 @@ from serve.handed_calls import HandedCall, answered
 from serve.heartbeat import Heartbeat
 from serve.inference import Answer, Query
 from serve.loading import VersionLoader
+from serve.log_format import TEXT_LOG, LogStyle
 from serve.logs import log_to_file
 from serve.metrics.ledger import NO_ESTATE
 from serve.metrics.requests import RequestCounter
@@ -44,6 +47,11 @@ from serve.reports import GatewayReport, Heard
 from serve.routing import Router
 from serve.store_policy import NO_POLICY, StorePolicy
 from serve.tls_files import ServerFiles
+from serve.tracing.settings import TracingSettings
+from serve.tracing.tracer import Tracer
+
+if TYPE_CHECKING:
+    from serve.tracing.exporting import Exporting
 
 log = logging.getLogger("onegate")
 
@@ -71,6 +79,10 @@ class GatewaySettings(msgspec.Struct, frozen=True):
     cors_origins: tuple[str, ...] = ()
     model_memory_mib: int = 0
     log_file: str | None = None
+    log_style: LogStyle = TEXT_LOG
+    access_log: bool = False
+    access_file: str | None = None
+    tracing: TracingSettings | None = None
     access: AccessConfig = AccessConfig()
     controller_app: str = CONTROLLER_APP
     policy: StorePolicy = NO_POLICY
@@ -80,7 +92,7 @@ class Gateway:
     """One gateway replica. It lives on the event loop that Ray Serve gives it, sockets included."""
 
     async def __init__(self, settings: GatewaySettings) -> None:  # type: ignore[misc]  # Ray Serve awaits it
-        self._untold = log_to_file(settings.log_file, "gateway")
+        self._untold = log_to_file(settings.log_file, "gateway", settings.log_style)
         self._settings = settings
         context = ray.get_runtime_context()
         self._id = f"{context.get_actor_id()}-{os.getpid()}"
@@ -102,6 +114,10 @@ class Gateway:
         )
         self._link = ControllerLink(app=settings.controller_app)
         self._epoch = -1
+        self._tracer, self._traces = _traces(settings)
+        if self._tracer is not None:
+            self._counter.on_end = self._tracer.note
+        self._access_log = _access_log(settings)
         self._guard = guard_of(settings.access)
         self._has_table = asyncio.Event()
         self._handed_door = self._http_door()
@@ -129,6 +145,7 @@ class Gateway:
             header_timeout_s=settings.body_timeout_s,
             body_timeout_s=settings.body_timeout_s,
             tls=None if tls is None else Tls(tls, HTTP),
+            access_log=self._access_log,
         )
         self._http.start()
         self._grpc = GrpcFrontDoor(
@@ -141,6 +158,8 @@ class Gateway:
             guard=self._guard,
             tls=None if tls is None else Tls(tls, GRPC),
             recorder=self._counter,
+            tracer=self._tracer,
+            access_log=self._access_log,
         )
         await self._grpc.start([f"{settings.host}:{settings.grpc_port}"])
 
@@ -155,6 +174,8 @@ class Gateway:
             guard=self._guard,
             origins=settings.cors_origins,
             recorder=self._counter,
+            tracer=self._tracer,
+            tells_ids=settings.access_log,
         )
         return Cors(door, settings.cors_origins) if settings.cors_origins else door
 
@@ -251,4 +272,28 @@ class Gateway:
             await self._link.goodbye_gateway(self._id)
         except Exception:
             log.info("the controller was gone before the gateway's goodbye")
+        # What the last requests have left behind.
+        await asyncio.gather(*(asyncio.to_thread(each.close) for each in (self._traces, self._access_log) if each))
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _traces(settings: GatewaySettings) -> tuple[Tracer | None, Exporting | None]:
+    """What notes traces and what sends them; nothing where there are to be none."""
+    tracing = settings.tracing
+    if tracing is None:
+        return None, None
+    # Takes 0.3 s to import, and is there with an extra only.
+    from serve.tracing.exporting import Exporting
+
+    tracer = Tracer(tracing.sample, tracing.slow_ms)
+    traces = Exporting(tracer, tracing)
+    traces.start()
+    return tracer, traces
+
+
+def _access_log(settings: GatewaySettings) -> AccessLog | None:
+    if not settings.access_log:
+        return None
+    access_log = AccessLog(settings.access_file or settings.log_file, settings.log_style, "gateway")
+    access_log.start()
+    return access_log

@@ -227,7 +227,7 @@ def start_applications(config: Config, policy: StorePolicy, log_file: Path | Non
     `policy` is the config's. `log_file` collects the log lines of a local Ray's processes; None stands for a cluster of
     several nodes. `secret` is what they know each other by.
     """
-    from serve.app import gateway_settings, refuse_second, start_front
+    from serve.app import gateway_settings, log_style, refuse_second, start_front
     from serve.control.gateways import Gateways
     from serve.controller import ControllerSettings
 
@@ -243,6 +243,7 @@ def start_applications(config: Config, policy: StorePolicy, log_file: Path | Non
                 log_file=log_path,
                 gateways_per_node=gateway.replicas if gateway.every_node else 0,
                 policy=policy,
+                log_style=log_style(config),
             ),
             gateway_settings(config, policy, secret, log_path),
             Gateways(gateway.replicas, gateway.every_node, None if log_file else own_node()),

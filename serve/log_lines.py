@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import msgspec
+
+from serve.log_format import utc_text
 
 MAX_LINES = 10_000
 MAX_BYTES = 8 * 2**20
@@ -37,11 +39,6 @@ class LogLine(msgspec.Struct, frozen=True):
         """Whether a replica of the model says it, or a line of another process that names the model as a word."""
         of_replica = re.fullmatch(rf"{re.escape(model)}-v\d+", self.process)
         return bool(of_replica or re.search(rf"(?<![\w.-]){re.escape(model)}(?![\w-]|\.\w)", self.text))
-
-
-def utc_text(at: float) -> str:
-    """As `2026-01-02T03:04:05.678Z`."""
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class _JsonLine(msgspec.Struct):

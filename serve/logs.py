@@ -19,6 +19,7 @@ from logging.handlers import WatchedFileHandler
 from pathlib import Path
 from typing import TextIO
 
+from serve.log_format import TEXT_LOG, LogStyle, request_ids
 from serve.log_lines import MAX_TEXT, LogLine
 
 FOLLOW_S = 0.5
@@ -29,7 +30,6 @@ MAX_FILE_BYTES = 8 * 2**20
 MAX_UNTOLD_LINES = 500
 """Of a process, while the controller does not listen; the oldest go."""
 
-_FORMAT = "%(asctime)s %(levelname)s %(who)s: %(message)s"
 _UNSTAMPED = logging.Formatter("%(message)s")
 
 
@@ -45,6 +45,8 @@ class UntoldLines(logging.Handler):
         """Keeps the line."""
         try:
             text = _UNSTAMPED.format(record)[:MAX_TEXT]
+            if id := request_ids():
+                text = f"{text} (request {id})"
         except Exception:
             self.handleError(record)
             return
@@ -62,20 +64,20 @@ class UntoldLines(logging.Handler):
             self._lines.popleft()
 
 
-def log_to_file(path: str | None, who: str) -> UntoldLines:
+def log_to_file(path: str | None, who: str, style: LogStyle = TEXT_LOG) -> UntoldLines:
     """Sends the lines of this process's `onegate` logger to `path`; without one they go to standard error, as ever, and
     into what is returned, which otherwise stays empty.
 
-    `who` names the process in each line.
+    `who` names the process in each line; `style` says what they look like, and which are written.
     """
     logger = logging.getLogger("onegate")
     # Opened anew when the file was put aside.
     handler = logging.StreamHandler() if path is None else WatchedFileHandler(path, delay=True)
-    handler.setFormatter(logging.Formatter(_FORMAT, defaults={"who": who}))
+    handler.setFormatter(style.formatter(who))
     untold = UntoldLines(who)
     logger.handlers[:] = [handler, untold] if path is None else [handler]
     logger.propagate = False
-    logger.setLevel(logging.WARNING)
+    logger.setLevel(style.number)
     return untold
 
 

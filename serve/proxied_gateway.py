@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from model_store.errors import InvalidInput
+from serve.access_log import GONE, AccessLog
 from serve.dialects.base import HttpReply, HttpRequest
 from serve.front_doors.http_bodies import BodyTimeout, too_large
 from serve.front_doors.http_connection import HttpApplication
@@ -29,7 +30,7 @@ class ProxiedGateway(Gateway):
     ) -> None:
         self._listens = listen
         await super().__init__(settings)
-        self._proxied = ProxiedDoor(self._http_door(), settings.body_timeout_s)
+        self._proxied = ProxiedDoor(self._http_door(), settings.body_timeout_s, self._access_log)
 
     async def __call__(self, request: Request) -> Response:
         """Ray Serve's proxy has received a request's headers; its body follows."""
@@ -52,22 +53,35 @@ class ProxiedGateway(Gateway):
 class ProxiedDoor:
     """Brings what Ray Serve's proxies send before the application of an HTTP port. A body has `body_timeout_s`."""
 
-    def __init__(self, application: HttpApplication, body_timeout_s: float) -> None:
+    def __init__(
+        self, application: HttpApplication, body_timeout_s: float, access_log: AccessLog | None = None
+    ) -> None:
         self._application = application
+        self._access_log = access_log
         self._body_timeout_s = body_timeout_s
         self._under_way = 0
 
     async def answer(self, request: Request) -> Response:
         """The reply, to errors too."""
         self._under_way += 1
+        asked = _without_body(request)
         try:
-            reply = await self._reply(_without_body(request), request)
+            reply = await self._reply(asked, request)
+        except asyncio.CancelledError:
+            self._note(asked, GONE, 0)
+            raise
         finally:
             self._under_way -= 1
+        self._note(asked, reply.status, reply.size)
         answer = Response(b"".join((reply.body, *reply.tail)), reply.status)
         for name, value in reply.headers:
             answer.headers.append(name, value)
         return answer
+
+    def _note(self, asked: HttpRequest, status: int, size: int) -> None:
+        if self._access_log is not None:
+            # The other end of the connection is the proxy.
+            self._access_log.note_http(asked, status, size, "")
 
     async def _reply(self, asked: HttpRequest, request: Request) -> HttpReply:
         try:

@@ -27,6 +27,7 @@ from serve.errors import presentable
 from serve.executors.inline import build_inline_executor
 from serve.front_doors.replica import ReplicaFrontDoor
 from serve.lanes import LoadedVersion
+from serve.log_format import TEXT_LOG, LogStyle
 from serve.logs import log_to_file
 from serve.memory import used_bytes
 from serve.metrics.busy import BusyShare
@@ -63,13 +64,15 @@ class ModelSettings(msgspec.Struct, frozen=True):
     no_gpu: str | None = None
     controller_app: str = CONTROLLER_APP
     policy: StorePolicy = NO_POLICY
+    log_style: LogStyle = TEXT_LOG
 
 
 class Model:
     """One model replica."""
 
     async def __init__(self, settings: ModelSettings) -> None:  # type: ignore[misc]  # Ray Serve awaits it
-        self._untold = log_to_file(settings.log_file, f"{settings.entry.key[0]}-v{settings.entry.key[1]}")
+        who = f"{settings.entry.key[0]}-v{settings.entry.key[1]}"
+        self._untold = log_to_file(settings.log_file, who, settings.log_style)
         self._settings = settings
         self._hung = False
         self._link = ControllerLink(app=settings.controller_app)

@@ -6,9 +6,13 @@ end. All times are `time.perf_counter_ns()` of this process: the clock of uvloop
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
+
+from serve.asking import Asked
+from serve.tracing.context import TraceContext
 
 if TYPE_CHECKING:
     from serve.statistics import VersionStatistics
@@ -18,12 +22,59 @@ CANCELLED = "cancelled"
 """Outcomes of requests. Any other is the kind of error, or `status N` for an answer of HTTP that is one."""
 
 
+class HopRecord(msgspec.Struct, gc=False):
+    """A batch's way to one server and back; `ended_ns` is 0 while it is under way. `outcome` is the kind of error, or
+    empty. `away` is what a replica says of it, in nanoseconds since it had the batch: when the runtime began, when it
+    had ended, and when the answer was written."""
+
+    server: str
+    span_id: str
+    headers: tuple[tuple[str, str], ...]
+    """What the server is told of the trace."""
+    began_ns: int
+    ended_ns: int = 0
+    outcome: str = ANSWERED
+    away: tuple[int, int, int] | None = None
+
+
+HOP: ContextVar[HopRecord | None] = ContextVar("hop", default=None)
+"""The hop that is being made; set where traces are."""
+
+
 class BatchRecord(msgspec.Struct, gc=False):
-    """A batch, shared by the records of its requests. `ended_ns` is 0 while it runs."""
+    """A batch, shared by the records of its requests. `ended_ns` is 0 while it runs.
+
+    `requests` are those that somebody waits for, `hops` the servers that it was sent to. `run_began_ns` and
+    `run_ended_ns` say when the runtime had it, where that is a part of the time. Once there is a span of it, `trace_id`
+    and `span_id` are its own, and `parent_id` that of the request in whose trace it is.
+    """
 
     rows: int
     began_ns: int
     ended_ns: int = 0
+    requests: tuple[Asked, ...] = ()
+    hops: tuple[HopRecord, ...] = ()
+    run_began_ns: int = 0
+    run_ended_ns: int = 0
+    trace_id: str = ""
+    span_id: str = ""
+    parent_id: str = ""
+
+    @property
+    def traced(self) -> bool:
+        """Whether traces are made here."""
+        return bool(self.requests) and self.requests[0].traced
+
+    @property
+    def trace(self) -> TraceContext | None:
+        """The trace that it is part of, before it is known what becomes of its requests: that of the first one which
+        is kept in any case, or which has one at all."""
+        traces = [asked.trace for asked in self.requests if asked.trace is not None]
+        return next((trace for trace in traces if trace.sampled), traces[0] if traces else None)
+
+
+BATCH: ContextVar[BatchRecord | None] = ContextVar("batch", default=None)
+"""The batch that is being run."""
 
 
 class RequestRecord(msgspec.Struct, gc=False):
@@ -49,6 +100,8 @@ class RequestRecord(msgspec.Struct, gc=False):
     model: str = ""
     """Where none was found, the model that it names, if that is one of the routing table."""
     outcome: str = ANSWERED
+    asked: Asked = msgspec.field(default_factory=Asked)
+    """Whose it is."""
 
     @property
     def batches(self) -> tuple[BatchRecord, ...]:

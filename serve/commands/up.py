@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import sys
@@ -18,12 +19,16 @@ from serve.commands.options import client_files, fail, own_files_options, port_o
 from serve.commands.progress import Progress, unsettled
 from serve.commands.tables import console, curl_line, device_lines, model_table
 from serve.config import Config, load_config
-from serve.logs import followed
+from serve.log_format import LogStyle
+from serve.logs import followed, log_to_file
 from serve.management_client import ManagementClient
 from serve.store_policy import StorePolicy, store_policy
 from serve.tls_files import ClientFiles, check_ports
+from serve.tracing.settings import tracing_settings
 from serve.watched_models import WatchedModels, newest_generation
 from serve.watching import FolderWatch
+
+log = logging.getLogger("onegate")
 
 LOG_FILE = "onegate.log"
 POLL_S = 0.2
@@ -45,6 +50,11 @@ PATIENCE_S = 15.0
 )
 @click.option("--address", help="Join the Ray cluster at this address instead of starting a local one.")
 @click.option("--store", help="Instead of the config's store.")
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    help="How log lines are written; instead of the config's logging.format.",
+)
 @port_options
 @own_files_options
 def command(
@@ -52,6 +62,7 @@ def command(
     watch: Path | None,
     address: str | None,
     store: str | None,
+    log_format: str | None,
     http_port: int | None,
     grpc_port: int | None,
     management_port: int | None,
@@ -74,9 +85,14 @@ def command(
         "gateway.http_port": http_port,
         "gateway.grpc_port": grpc_port,
         "gateway.management_port": management_port,
+        "logging.format": log_format,
     }
     desired = load_config(config, overrides=overrides)
+    if desired.logging.format == "json":
+        log_to_file(None, "up", LogStyle("json", desired.logging.level))
     check_access(desired.access)
+    # Asks for what is missing before anything starts.
+    tracing_settings(desired.tracing)
     client = _client(desired, client_files(click.get_current_context()))
     check_ports(desired.gateway, client.tls)
     watched = None if watch is None else _watched(watch, desired, client)
@@ -88,7 +104,7 @@ def command(
         try:
             _serve(desired, policy, watched, folder, address, stop, client)
         except KeyboardInterrupt:
-            click.echo("onegate: ended without draining", err=True)
+            _say("ended without draining")
             fail(1)
 
 
@@ -102,7 +118,11 @@ def _watched(folder: Path, desired: Config, client: ManagementClient) -> Watched
 
 
 def _say(text: str) -> None:
-    click.echo(f"onegate: {text}", err=True)
+    if log.handlers:
+        # All lines of standard error are JSON then.
+        log.warning("%s", text)
+    else:
+        click.echo(f"onegate: {text}", err=True)
 
 
 def _client(desired: Config, own: ClientFiles) -> ManagementClient:
@@ -188,9 +208,9 @@ def _greet(desired: Config, state: dict[str, Any]) -> None:
     out.print(model_table(state))
     for row in state["models"]:
         if row["state"] == "FAILED":
-            click.echo(f"onegate: model {row['name']!r} is not served: {row['reason']}", err=True)
+            _say(f"model {row['name']!r} is not served: {row['reason']}")
     for told in device_lines(state):
-        click.echo(f"onegate: {told}", err=True)
+        _say(told)
     line = curl_line(desired, state)
     if line is not None:
         out.print("\nTry it:", style="bold")
@@ -215,5 +235,5 @@ def _wait_for_end(client: ManagementClient, watched: WatchedModels | None, stop:
         except OnegateError as error:
             silent_since = silent_since or time.monotonic()
             if time.monotonic() - silent_since > PATIENCE_S:
-                click.echo(f"onegate: {error.message}", err=True)
+                _say(error.message)
                 silent_since = time.monotonic()

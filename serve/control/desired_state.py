@@ -187,7 +187,7 @@ class DesiredState:
         await self._stepped.wait()
 
     def _refuse_fixed_changes(self, config: Config) -> None:
-        for key in ("store", "store_cache", "signing", "gateway", "access"):
+        for key in ("store", "store_cache", "signing", "gateway", "access", "tracing", "logging"):
             old, new = getattr(self.config, key), getattr(config, key)
             if old != new:
                 raise ConfigError(f"{key}: expected {old!r} as running, got {new!r}; restart `onegate up` to change it")

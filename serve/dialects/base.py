@@ -14,8 +14,10 @@ import msgspec
 
 from model_store.errors import OnegateError, Overloaded
 from serve.access.callers import Caller
+from serve.asking import Asked
 from serve.errors import status_of
 from serve.inference import Answer, Query
+from serve.request_record import RequestRecord
 
 
 class Headers(Protocol):
@@ -47,6 +49,10 @@ class HttpRequest(msgspec.Struct):
     caller: Caller | None = None
     received_ns: int = 0
     """When it was whole, of `time.perf_counter_ns()`."""
+    asked: Asked | None = None
+    """Its id; set by the front door that answers it, as the next."""
+    record: RequestRecord | None = None
+    """Of one for inference."""
 
     @property
     def body(self) -> bytes:

@@ -10,8 +10,9 @@ import re
 from collections.abc import Iterator
 
 from model_store.manifest import PAYLOAD
+from serve.asking import REQUEST_ID
 from serve.dialects.base import HttpReply, HttpRequest, NoSuchRoute
-from serve.dialects.model_server_replies import ALWAYS, REQUEST_ID, Target, reply, request_id
+from serve.dialects.model_server_replies import ALWAYS, Target, reply, request_id
 from serve.dialects.raw_bodies import HEADER_VALUE, payload_of
 from serve.inference import Answer, InferenceRequest, InferenceResponse, ModelQuery, Payload
 from serve.payloads import EXPLAIN

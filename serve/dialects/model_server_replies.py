@@ -7,7 +7,6 @@ References: `NettyUtils`, `HttpRequestHandler` and the exceptions of either serv
 from __future__ import annotations
 
 import json
-import re
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -29,20 +28,18 @@ from model_store.errors import (
     SourceError,
     Unauthenticated,
 )
+from serve.asking import REQUEST_ID, Asked
 from serve.dialects.base import HttpReply, HttpRequest, NoSuchRoute, retry_after
 from serve.errors import status_of
 
 Manner = Literal["torchserve", "mms"]
 """Whose answers are given where the two servers differ."""
 
-REQUEST_ID = "x-request-id"
-
 ALWAYS = (
     ("pragma", "no-cache"),
     ("cache-control", "no-cache; no-store, must-revalidate, private"),
     ("expires", "Thu, 01 Jan 1970 00:00:00 UTC"),
 )
-_CLIENT_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 _NAMES: dict[type[OnegateError], str] = {
     InvalidInput: "BadRequestException",
@@ -77,9 +74,11 @@ class Target:
 
 
 def request_id(request: HttpRequest) -> str:
-    """The client's own id, where it is one that can be sent back; else a new one."""
-    given = request.header(REQUEST_ID)
-    return given if given and _CLIENT_ID.fullmatch(given) else str(uuid.uuid4())
+    """The client's own id, where it is one that can be sent back; else a new one, the same each time."""
+    asked = request.asked or Asked(request.header)
+    if not asked.known:
+        asked.made = str(uuid.uuid4())
+    return asked.known
 
 
 def reply(status: int, body: bytes, id: str, headers: Iterable[tuple[str, str]]) -> HttpReply:

@@ -98,16 +98,19 @@ class RequestWriter:
         shared: Mapping[str, Placed] = NOTHING_SHARED,
         signature: str | None = None,
         wanted: Mapping[str, Placed | None] = NOTHING_WANTED,
+        id: str = "",
     ) -> bytes:
         """A `ModelInferRequest`, as `encode_request`."""
         if shared or wanted or not inputs:
-            return encode_request(model, version, inputs, shared, signature, wanted).SerializeToString()
+            sent = encode_request(model, version, inputs, shared, signature, wanted)
+            sent.message.id = id
+            return sent.SerializeToString()
 
         def describe() -> bytes:
             data: bytes = encode_request(model, version, inputs, signature=signature).message.SerializeToString()
             return data
 
-        return self._written.write((model, version, signature), inputs, describe)
+        return self._written.write((model, version, signature), inputs, describe, id)
 
 
 class ResponseReader:

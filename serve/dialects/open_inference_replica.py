@@ -5,15 +5,18 @@ Only gateways of the cluster ask, so tensors may lie in shared memory.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 
 from model_store.errors import ModelNotFound, ModelNotReady
+from serve.asking import ASKED
 from serve.dialects.grpc_base import parsed
 from serve.dialects.open_inference_grpc import ReplyForm
 from serve.dialects.open_inference_grpc_models import decode_model_query
 from serve.dialects.open_inference_grpc_repeated import RequestReader, ResponseWriter
 from serve.inference import Answer, InferenceResponse, InputsWithRoom, Query
 from serve.protocols import open_inference as messages
+from serve.request_record import RequestRecord
 from serve.shared_memory import MappedRegions
 
 
@@ -26,9 +29,15 @@ class ReplicaService:
         self._responses = ResponseWriter()
         self._regions = MappedRegions()
 
-    async def infer(self, data: bytes, deadline: float) -> bytes:
-        """The `ModelInferResponse` to a `ModelInferRequest`; `deadline` is on the event loop's clock."""
+    async def infer(self, data: bytes, deadline: float, record: RequestRecord) -> bytes:
+        """The `ModelInferResponse` to a `ModelInferRequest`; `deadline` is on the event loop's clock. Its `id` has
+        those of the requests that it is for. `record` is told when it runs."""
         request = self._requests.read(data, deadline, self._regions)
+        record.decoded_ns = time.perf_counter_ns()
+        request.record = record
+        if request.id:
+            record.asked.made, request.id = request.id, ""
+            ASKED.set(record.asked)
         form = request.reply_form
         assert isinstance(form, ReplyForm)
         if form.placed and request.inputs:
@@ -37,7 +46,7 @@ class ReplicaService:
         assert isinstance(response, InferenceResponse)
         return self._responses.write(response, form, self._regions)
 
-    async def ready(self, data: bytes, deadline: float) -> bytes:
+    async def ready(self, data: bytes, deadline: float, record: RequestRecord) -> bytes:
         """The `ModelReadyResponse` to a `ModelReadyRequest`."""
         try:
             await self._answer(decode_model_query(parsed(messages.ModelReadyRequest, data)))

@@ -17,6 +17,7 @@ from model_store.datatypes import DTYPES
 from model_store.manifest import PAYLOAD, Manifest, Signature
 from serve.batches import Join
 from serve.inference import Tensors
+from serve.request_record import BATCH, BatchRecord
 from serve.runtimes.base import Runtime, may_loop
 from serve.waiting import too_late
 
@@ -59,7 +60,7 @@ class InlineExecutor:
             finally:
                 self._ended_s += time.monotonic() - begin_s
         loop = asyncio.get_running_loop()
-        running = loop.run_in_executor(self._thread, self._run_in_turn, loop, deadline, inputs, signature)
+        running = loop.run_in_executor(self._thread, self._run_in_turn, loop, deadline, inputs, signature, BATCH.get())
         self._in_thread += 1
         running.add_done_callback(self._note_end)
         return running
@@ -84,16 +85,25 @@ class InlineExecutor:
         self._in_thread -= 1
 
     def _run_in_turn(
-        self, loop: asyncio.AbstractEventLoop, deadline: float, inputs: Tensors, signature: str | None
+        self,
+        loop: asyncio.AbstractEventLoop,
+        deadline: float,
+        inputs: Tensors,
+        signature: str | None,
+        record: BatchRecord | None,
     ) -> Tensors:
         if loop.time() >= deadline:
             raise too_late()
         self._began_s = time.monotonic()
+        if record is not None:
+            record.run_began_ns = time.perf_counter_ns()
         try:
             return self._runtime.run(inputs, signature)
         finally:
             self._ended_s += self.running_s
             self._began_s = None
+            if record is not None:
+                record.run_ended_ns = time.perf_counter_ns()
 
     async def close(self) -> None:
         """Lets the thread go, and what the runtime holds outside of this process; to be called when nothing runs any

@@ -18,9 +18,11 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from model_store.errors import DeadlineExceeded, InternalError, OnegateError, OutOfMemory
 from serve.executors.breaker import CircuitBreaker
 from serve.executors.hedging import Attempt, first_outcome, hedge_budget
+from serve.executors.hops import hop_to, note_failed_hop
 from serve.executors.remote_client import RemoteClient, ServerGone
 from serve.executors.retrying import Retries
 from serve.inference import Tensors
+from serve.request_record import BATCH
 from serve.routing import VersionKey
 
 if TYPE_CHECKING:
@@ -164,11 +166,21 @@ class RemoteExecutor(ABC, Generic[ClientT]):
     async def _outcome(
         self, client: ClientT, inputs: Tensors, deadline: float, signature: str | None, lost: list[str]
     ) -> Tensors | None:
+        batch = BATCH.get()
+        if batch is None or not batch.traced:
+            return await self._answer_of(client, inputs, deadline, signature, lost)
+        with hop_to(client.id, batch):
+            return await self._answer_of(client, inputs, deadline, signature, lost)
+
+    async def _answer_of(
+        self, client: ClientT, inputs: Tensors, deadline: float, signature: str | None, lost: list[str]
+    ) -> Tensors | None:
         timeout_s = deadline - self._loop.time()
         probing = not self.breaker.quiet and self.breaker.is_on_probe(client.id)
         try:
             outputs = await self._call(client, inputs, timeout_s, signature)
         except ServerGone as error:
+            note_failed_hop(ServerGone.__name__)
             if error.begun:
                 lost.append(client.id)
             self._note_failure(client, error)
@@ -176,6 +188,7 @@ class RemoteExecutor(ABC, Generic[ClientT]):
         except OnegateError as error:
             if not self._note_error(client, error, timeout_s) or not probing:
                 raise
+            note_failed_hop(type(error).__name__)
             # Sent there to see whether it answers again: others do.
             return None
         if self.breaker.note_answer(client.id):

@@ -17,8 +17,9 @@ from model_store.errors import (
 )
 from serve.addresses import connect
 from serve.executors.remote_client import RemoteClient, ServerGone
-from serve.frames import FrameConnection, Kind, Refusal
+from serve.frames import TIMES_LAYOUT, FrameConnection, Kind, Refusal
 from serve.protocols import open_inference as messages
+from serve.request_record import HOP, HopRecord
 from serve.routing import Replica, VersionKey
 
 CONNECT_S = 2.0
@@ -55,6 +56,9 @@ class ReplicaClient(RemoteClient):
         calls = self._calls
         if calls is None or calls.transport is None:
             calls = await self._connected(timeout_s)
+        hop = HOP.get()
+        if hop is not None:
+            return await calls.call(Kind.TRACED_INFER, message, timeout_s, hop)
         return await calls.call(Kind.INFER, message, timeout_s)
 
     async def ready(self, key: VersionKey, timeout_s: float) -> bool:
@@ -96,18 +100,23 @@ class _Calls(FrameConnection):
         super().__init__()
         self._loop = asyncio.get_running_loop()
         self._answers: dict[int, asyncio.Future[bytes]] = {}
+        self._hops: dict[int, HopRecord] = {}
+        """Those that are to be told when their batches ran."""
         self._last = 0
         self._watching: asyncio.TimerHandle | None = None
         self._silent = 0
         self._unsent_bytes = 0
 
-    async def call(self, kind: Kind, content: bytes, timeout_s: float) -> bytes:
-        """The answer's content; raises as `ReplicaClient.infer`. Given up, the replica is told."""
+    async def call(self, kind: Kind, content: bytes, timeout_s: float, hop: HopRecord | None = None) -> bytes:
+        """The answer's content; raises as `ReplicaClient.infer`. Given up, the replica is told. `hop` is for calls
+        whose answer comes with times."""
         if self.transport is None:
             raise ServerGone("the connection to it has ended")
         self._last = number = self._last + 1
         answer: asyncio.Future[bytes] = self._loop.create_future()
         self._answers[number] = answer
+        if hop is not None:
+            self._hops[number] = hop
         if self._watching is None:
             self._watch()
         timer = self._loop.call_later(timeout_s, _too_late, answer)
@@ -116,6 +125,8 @@ class _Calls(FrameConnection):
             return await answer
         finally:
             timer.cancel()
+            if hop is not None:
+                self._hops.pop(number, None)
             # An error in it would hold this frame, which holds the message.
             del answer
             if self._answers.pop(number, None) is not None:
@@ -147,6 +158,10 @@ class _Calls(FrameConnection):
 
     def received(self, kind: int, number: int, seconds: float, content: bytes) -> None:
         """The answer to a call; of one that was given up nobody wants to know."""
+        if kind == Kind.TIMES:
+            if number in self._hops and len(content) == TIMES_LAYOUT.size:
+                self._hops[number].away = TIMES_LAYOUT.unpack(content)
+            return
         answer = self._answers.pop(number, None)
         if answer is None or answer.done():
             # Of one that was given up, or the sign of life that was asked for.

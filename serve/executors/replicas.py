@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from serve.asking import together
 from serve.dialects.open_inference_grpc_repeated import RequestWriter, ResponseReader
 from serve.executors.remote import RemoteExecutor
 from serve.executors.replica_client import ReplicaClient
 from serve.executors.shared_calls import SharedCalls
 from serve.inference import Tensors
+from serve.request_record import BATCH
 from serve.routing import Replica, VersionKey
 from serve.shared_memory import RegionPool
 
@@ -51,13 +53,15 @@ class ReplicasExecutor(RemoteExecutor[ReplicaClient]):
         await asyncio.gather(*map(self._connect, missing), *map(self._revive, failed))
 
     async def _call(self, client: ReplicaClient, inputs: Tensors, timeout_s: float, signature: str | None) -> Tensors:
+        batch = BATCH.get()
+        id = together(batch.requests) if batch is not None else ""
         if not client.same_node:
-            message = self._requests.write(*self._key, inputs, signature=signature)
+            message = self._requests.write(*self._key, inputs, signature=signature, id=id)
             return self._responses.read(await client.infer(message, timeout_s))
         call = self._shared.begin(inputs, signature)
         answered = False
         try:
-            message = self._requests.write(*self._key, inputs, call.placed, signature, call.wanted)
+            message = self._requests.write(*self._key, inputs, call.placed, signature, call.wanted, id)
             outputs = self._responses.read(await client.infer(message, timeout_s), call.lent)
             answered = True
         finally:

@@ -9,19 +9,22 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
+from serve.access.callers import Caller
 from serve.access.guard import Guard
 from serve.access.scopes import method_need
+from serve.access_log import AccessLog
 from serve.dialects.grpc_base import GrpcService
 from serve.front_doors.grpc_access import GrpcAccess
 from serve.front_doors.grpc_calls import Answerer, Calls
 from serve.front_doors.grpc_exchange import GrpcExchange
-from serve.front_doors.grpc_heads import read_head
+from serve.front_doors.grpc_heads import CallHead, read_head
 from serve.front_doors.http2_connection import Http2Connection
 from serve.front_doors.http2_connections import Http2Connections
 from serve.front_doors.http2_headers import RequestHead
 from serve.front_doors.listener import Listener
 from serve.front_doors.tls import Tls
 from serve.request_record import Recorder
+from serve.tracing.tracer import Tracer
 
 FLUSH_S = 1.0
 """How long clients may take to read that what was under way is given up."""
@@ -35,7 +38,8 @@ class GrpcFrontDoor:
     need no key and the others; None is no limit.
     Connections beyond `max_connections` wait to be accepted. A message that takes longer than `timeout_s` is given up,
     and so are a client that makes no room for an answer for so long and, with `tls`, a handshake. `guard` lets calls
-    in; None is for everybody. `recorder` is told of inference requests.
+    in; None is for everybody. `recorder` is told of inference requests; `tracer` says which are traced. Each request
+    that ends is noted in `access_log`, where there is one.
     """
 
     def __init__(
@@ -50,9 +54,12 @@ class GrpcFrontDoor:
         guard: Guard | None = None,
         tls: Tls | None = None,
         recorder: Recorder | None = None,
+        tracer: Tracer | None = None,
+        access_log: AccessLog | None = None,
     ) -> None:
         services = list(services)
-        self._calls = Calls(answer, max_requests, guard, recorder)
+        self._calls = Calls(answer, max_requests, guard, recorder, tracer, access_log)
+        self._access_log = access_log
         self._access = None if guard is None else GrpcAccess(guard, services)
         self._max_message_bytes = max_message_bytes
         self._max_connections = max_connections
@@ -87,11 +94,27 @@ class GrpcFrontDoor:
             head.made = read_head(head, self._methods)
         limit = self._max_message_bytes
         if self._access is None:
-            return GrpcExchange(connection, number, head.length, head.made, limit)
+            return self._exchange(connection, number, head, head.made, limit)
         made, caller = self._access.admit(head)
         if caller is not None:
             limit = self._access.message_limit(caller, limit)
-        return GrpcExchange(connection, number, head.length, made, limit, caller)
+        return self._exchange(connection, number, head, made, limit, caller)
+
+    def _exchange(
+        self,
+        connection: Http2Connection,
+        number: int,
+        head: RequestHead,
+        made: CallHead,
+        limit: int,
+        caller: Caller | None = None,
+    ) -> GrpcExchange:
+        exchange = GrpcExchange(connection, number, head.length, made, limit, caller)
+        if made.method is None and self._access_log is not None:
+            refused = exchange.asked
+            refused.status = made.status if made.refusal is None else made.refusal.code
+            self._access_log.note(refused, 0, peer=exchange.peer)
+        return exchange
 
     def _listener(self, address: str) -> Http2Listener:
         host, _, port = address.rpartition(":")

@@ -44,9 +44,11 @@ class GrpcAccess:
             if caller.limits is not None and need is not Need.NOTHING:
                 caller.limits.check()
         except Exception as error:
+            refusal, asked = refusal_of(made.method.service, error), made.asked
+            asked.status = refusal.code
             if made.method.recorded is not None:
-                made.method.recorded.note_refused(kind_of(error))
-            return CallHead(refusal=refusal_of(made.method.service, error)), None
+                made.method.recorded.note_refused(kind_of(error), asked)
+            return CallHead(refusal=refusal, fields=made.fields, path=made.path, noted=asked), None
         return made, caller
 
     def message_limit(self, caller: Caller, limit: int) -> int:

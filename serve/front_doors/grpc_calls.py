@@ -14,6 +14,8 @@ from model_store.errors import Overloaded
 from serve.access.callers import Caller
 from serve.access.guard import Guard
 from serve.access.scopes import Need
+from serve.access_log import AccessLog
+from serve.asking import ASKED, Asked
 from serve.dialects.base import retry_after
 from serve.dialects.grpc_base import GrpcMethod, GrpcService, Streaming, Unary, parsed, serialised
 from serve.errors import kind_of, presentable
@@ -21,6 +23,7 @@ from serve.front_doors.grpc_streams import Readers
 from serve.front_doors.grpc_wire import Refusal
 from serve.inference import Answer, InferenceRequest, Query
 from serve.request_record import ANSWERED, CANCELLED, Recorder, RequestRecord
+from serve.tracing.tracer import Tracer
 
 MAX_TEXT_BYTES = 2048
 """UTF-8 bytes of an error's text. It travels in the trailers, each byte outside of ASCII as three, and clients refuse
@@ -46,6 +49,14 @@ class Exchange(Protocol):
     def received_ns(self) -> int:
         """When its only message was whole, of `time.perf_counter_ns()`."""
 
+    @property
+    def asked(self) -> Asked:
+        """Its id, which the client is told with the status."""
+
+    @property
+    def peer(self) -> str:
+        """The client's address, as `HOST:PORT`."""
+
     def header(self, name: str) -> str | None:
         """A header, or metadata, that the client sent, by lower-case name."""
 
@@ -66,15 +77,28 @@ OneMessage = Callable[[bytes, Exchange], Awaitable[None]]
 ManyMessages = Callable[[AsyncIterator[bytes], Exchange], Awaitable[None]]
 
 
+_CODES = {ANSWERED: "OK", CANCELLED: "CANCELLED"}
+"""Outcomes that are no errors, and gRPC's code for each."""
+
+
 class Recorded(msgspec.Struct, frozen=True):
     """Who is told of the requests of a method, and of which dialect they are."""
 
     dialect: str
     recorder: Recorder
+    tracer: Tracer | None = None
 
-    def note_refused(self, kind: str) -> None:
+    def begin(self, asked: Asked, received_ns: int, decoded_ns: int) -> RequestRecord:
+        """The record of a request; decides whether it is traced in any case."""
+        if self.tracer is not None:
+            self.tracer.begin(asked)
+        return RequestRecord(self.dialect, received_ns, decoded_ns, asked=asked)
+
+    def note_refused(self, kind: str, asked: Asked, received_ns: int = 0) -> RequestRecord:
         """A call was refused before it was known what it asks."""
-        self.recorder.end(RequestRecord(self.dialect, time.perf_counter_ns()), kind)
+        record = self.begin(asked, received_ns or time.perf_counter_ns(), 0)
+        self.recorder.end(record, kind)
+        return record
 
 
 class Call(msgspec.Struct):
@@ -83,8 +107,11 @@ class Call(msgspec.Struct):
     exchange: Exchange
     answerer: Answerer
     stopping: asyncio.Event
+    asked: Asked
     received_ns: int
     recorded: Recorded | None = None
+    access_log: AccessLog | None = None
+    bytes_in: int = 0
     records: list[RequestRecord] = []
     """Of the requests that the dialect made of it."""
 
@@ -99,19 +126,42 @@ class Call(msgspec.Struct):
             query.header = self.exchange.header
             if self.recorded is not None:
                 now_ns = time.perf_counter_ns()
-                record = RequestRecord(self.recorded.dialect, now_ns if self.records else self.received_ns, now_ns)
-                query.record = record
-                self.records.append(record)
+                asked, begin_ns = (self.asked.another(), now_ns) if self.records else (self.asked, self.received_ns)
+                query.record = self.recorded.begin(asked, begin_ns, now_ns)
+                self.records.append(query.record)
         return self.answerer(query)
 
-    def end(self, outcome: str = ANSWERED) -> None:
-        """To be called when the reply is there to be written, or there is to be none."""
-        if self.recorded is None:
-            return
-        if not self.records and outcome not in (ANSWERED, CANCELLED):
-            self.recorded.note_refused(outcome)
+    def refused(self, service: GrpcService, error: Exception) -> Refusal:
+        """How the service tells an error, which ends the call."""
+        refusal = refusal_of(service, error, self.asked.id)
+        self.asked.status = refusal.code
+        self.end(kind_of(error))
+        return refusal
+
+    def end(self, outcome: str = ANSWERED, bytes_out: int = 0) -> None:
+        """To be called when the reply, of so many bytes, is there to be written, or there is to be none."""
+        if outcome in _CODES and not self.asked.status:
+            self.asked.status = _CODES[outcome]
+        if self.recorded is not None:
+            self._end_records(self.recorded, outcome)
+        if self.access_log is not None:
+            caller = self.exchange.caller
+            self.access_log.note(
+                self.asked,
+                self.received_ns,
+                bytes_in=self.bytes_in,
+                bytes_out=bytes_out,
+                caller="" if caller is None else caller.name,
+                peer=self.exchange.peer,
+                record=self.records[0] if self.records else None,
+            )
+
+    def _end_records(self, recorded: Recorded, outcome: str) -> None:
         for record in self.records:
-            self.recorded.recorder.end(record, outcome)
+            record.asked.status = self.asked.status
+            recorded.recorder.end(record, outcome)
+        if not self.records and outcome not in _CODES:
+            self.records.append(recorded.note_refused(outcome, self.asked, self.received_ns))
 
     async def watch(self, query: Query) -> AsyncIterator[Answer]:
         """The answer now, again after each pause, and once more when the server stops."""
@@ -144,11 +194,13 @@ class Bound:
 
 class Method(msgspec.Struct, frozen=True):
     """How a method is called: with one message, or with all of a stream. While a call is under way it takes a place of
-    `bound`. `recorded` is set for those that answer inference."""
+    `bound`. `recorded` is set for those that answer inference; calls that end before they began are noted in
+    `access_log`, where there is one."""
 
     service: GrpcService
     bound: Bound
     recorded: Recorded | None = None
+    access_log: AccessLog | None = None
     one: OneMessage | None = None
     many: ManyMessages | None = None
 
@@ -162,9 +214,13 @@ class Calls:
         max_requests: int | None,
         guard: Guard | None = None,
         recorder: Recorder | None = None,
+        tracer: Tracer | None = None,
+        access_log: AccessLog | None = None,
     ) -> None:
         self._answer = answer
+        self._access_log = access_log
         self._recorder = recorder
+        self._tracer = tracer
         self._guard = guard
         self._requests = Bound("requests", max_requests)
         self._streams = Bound("streams", max_requests)
@@ -182,31 +238,31 @@ class Calls:
         """How to call a method of a service, which needs `need`."""
         recorder, recorded = self._recorder, None
         if recorder is not None and need is Need.INFER:
-            recorded = Recorded(service.dialect, recorder)
+            recorded = Recorded(service.dialect, recorder, self._tracer)
         if method.unary is not None:
             one = self._unary(service, method.request, method.unary, recorded)
-            return Method(service, self._requests, recorded, one=one)
+            return Method(service, self._requests, recorded, self._access_log, one=one)
         bound = self._open_streams if need is Need.NOTHING else self._streams
         if method.streaming is not None:
             one = self._streaming(service, method.request, method.streaming, recorded)
-            return Method(service, bound, recorded, one=one)
-        return Method(service, bound, recorded, many=self._each(service, method, recorded))
+            return Method(service, bound, recorded, self._access_log, one=one)
+        return Method(service, bound, recorded, self._access_log, many=self._each(service, method, recorded))
 
     def _unary(self, service: GrpcService, request: Any, method: Unary, recorded: Recorded | None) -> OneMessage:
         """A message in, a message out."""
 
         async def answer(data: bytes, exchange: Exchange) -> None:
-            call = self._call(exchange, exchange.received_ns, recorded)
+            call = self._call(exchange, exchange.asked, exchange.received_ns, recorded)
+            call.bytes_in = len(data)
             try:
                 message = serialised(await method(parsed(request, data), call))
-                call.end()
+                call.end(ANSWERED, len(message))
                 exchange.answer(message)
             except asyncio.CancelledError:
                 call.end(CANCELLED)
                 raise
             except Exception as error:
-                call.end(kind_of(error))
-                exchange.refuse(refusal_of(service, error))
+                exchange.refuse(call.refused(service, error))
 
         return answer
 
@@ -216,7 +272,7 @@ class Calls:
         """A message in, several out."""
 
         async def answer(data: bytes, exchange: Exchange) -> None:
-            call = self._call(exchange, exchange.received_ns, recorded)
+            call = self._call(exchange, exchange.asked, exchange.received_ns, recorded)
             try:
                 async with aclosing(method(parsed(request, data), call)) as replies:  # type: ignore[type-var]
                     async for reply in replies:
@@ -227,8 +283,7 @@ class Calls:
                 call.end(CANCELLED)
                 raise
             except Exception as error:
-                call.end(kind_of(error))
-                exchange.refuse(refusal_of(service, error))
+                exchange.refuse(call.refused(service, error))
 
         return answer
 
@@ -237,15 +292,15 @@ class Calls:
 
         async def call(messages: AsyncIterator[bytes], exchange: Exchange) -> None:
             try:
-                await self._readers.in_order(messages, self._one(method, exchange, recorded), exchange.send)
+                await self._readers.in_order(messages, self._one(service, method, exchange, recorded), exchange.send)
                 exchange.succeed()
             except Exception as error:
-                exchange.refuse(refusal_of(service, error))
+                exchange.refuse(refusal_of(service, error, exchange.asked.id))
 
         return call
 
     def _one(
-        self, method: GrpcMethod, exchange: Exchange, recorded: Recorded | None
+        self, service: GrpcService, method: GrpcMethod, exchange: Exchange, recorded: Recorded | None
     ) -> Callable[[bytes], Awaitable[bytes]]:
         assert method.each is not None
         assert method.refusal is not None
@@ -253,7 +308,10 @@ class Calls:
 
         async def answer(data: bytes) -> bytes:
             message = None
-            call = self._call(exchange, time.perf_counter_ns(), recorded)
+            # The stream's own headers are those of all its messages.
+            asked = Asked(exchange.header, target=exchange.asked.target)
+            call = self._call(exchange, asked, time.perf_counter_ns(), recorded)
+            call.bytes_in = len(data)
             try:
                 # Before the bounds, so that a refusal can say which message it is for.
                 message = parsed(method.request, data)
@@ -263,27 +321,33 @@ class Calls:
                     reply = serialised(await each(message, call))
                 finally:
                     self._requests.under_way -= 1
-                call.end()
+                call.end(ANSWERED, len(reply))
                 return reply
             except asyncio.CancelledError:
                 call.end(CANCELLED)
                 raise
             except Exception as error:
+                told = presentable(error, asked.id)
+                asked.status = service.code_of(told)
                 call.end(kind_of(error))
-                return serialised(refusal(message, presentable(error)))
+                return serialised(refusal(message, told))
 
         return answer
 
-    def _call(self, exchange: Exchange, received_ns: int, recorded: Recorded | None) -> Call:
+    def _call(self, exchange: Exchange, asked: Asked, received_ns: int, recorded: Recorded | None) -> Call:
+        ASKED.set(asked)
+        if self._access_log is not None:
+            # So that the client is told what the line has.
+            asked.ensure_id()
         answer = self._answer
         if self._guard is not None:
             answer = self._guard.answerer(exchange.caller or self._guard.anonymous, answer)
-        return Call(exchange, answer, self._stopping, received_ns, recorded)
+        return Call(exchange, answer, self._stopping, asked, received_ns, recorded, self._access_log)
 
 
-def refusal_of(service: GrpcService, error: Exception) -> Refusal:
-    """How a service tells an error."""
-    told = presentable(error)
+def refusal_of(service: GrpcService, error: Exception, request_id: str = "") -> Refusal:
+    """How a service tells an error of a request."""
+    told = presentable(error, request_id)
     return Refusal(service.code_of(told), _cut(told.message), tuple(retry_after(told)))
 
 

@@ -17,9 +17,10 @@ from serve.errors import kind_of
 from serve.front_doors.compression import inflated
 from serve.front_doors.grpc_calls import Method, refusal_of
 from serve.front_doors.grpc_streams import AT_ONCE
-from serve.front_doors.grpc_wire import ANSWER_HEAD, PREFIX, STATUS_OK, Refusal, http_block, status_block
+from serve.front_doors.grpc_wire import ANSWER_HEAD, PREFIX, STATUS_OK, Refusal, http_block, ok_block, status_block
 from serve.front_doors.http2_frames import Code
 from serve.front_doors.http2_stream import STREAM_WINDOW, Stream
+from serve.front_doors.listener import peer_of
 from serve.in_place import InPlaceBytes
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class GrpcExchange(Stream):
 
     __slots__ = (
         "_begun", "_flag", "_head", "_headed", "_held", "_large", "_left", "_max_bytes", "_message", "_method",
-        "_prefix", "_queue", "_reader", "_refused", "_since", "_task", "caller", "deadline", "received_ns",
+        "_prefix", "_queue", "_reader", "_refused", "_since", "_task", "asked", "caller", "deadline", "received_ns",
     )  # fmt: skip
 
     def __init__(
@@ -55,6 +56,7 @@ class GrpcExchange(Stream):
         self.deadline: float | None = None
         self.received_ns = 0
         """When the call began: one with a single message when that was whole."""
+        self.asked = head.asked
         self._head = head
         self._max_bytes = max_bytes
         self._method: Method | None = None
@@ -81,6 +83,11 @@ class GrpcExchange(Stream):
         self._begun = False
         """The task has had a turn."""
 
+    @property
+    def peer(self) -> str:
+        """The client's address, as `HOST:PORT`."""
+        return peer_of(self.connection.transport)
+
     def header(self, name: str) -> str | None:
         """A header, or metadata, that the client sent, by lower-case name."""
         return self._head.header(name)
@@ -91,7 +98,7 @@ class GrpcExchange(Stream):
         """The call's headers are there: it is taken or refused."""
         head = self._head
         if head.method is None:
-            self._refuse_soon(http_block(head.status) if head.refusal is None else status_block(head.refusal))
+            self._refuse_soon(http_block(head.status) if head.refusal is None else self._status_of(head.refusal))
             return
         if head.timeout_s is not None:
             self.deadline = self.connection.loop.time() + head.timeout_s
@@ -176,7 +183,7 @@ class GrpcExchange(Stream):
             refusal = Refusal("RESOURCE_EXHAUSTED", text)
             method = self._head.method
             if method is not None and method.recorded is not None:
-                method.recorded.note_refused(PayloadTooLarge.__name__)
+                method.recorded.note_refused(PayloadTooLarge.__name__, self.asked)
         elif flag > 1 or (flag and self._head.encoding is None):
             refusal = Refusal("INTERNAL", f"a message has the flag {flag} and the encoding {self._head.encoding}")
         elif self._queue is None and self._message is not None:
@@ -219,8 +226,10 @@ class GrpcExchange(Stream):
         overload = method.bound.enter()
         if overload is not None:
             if method.recorded is not None:
-                method.recorded.note_refused(kind_of(overload))
-            self._refuse_soon(status_block(refusal_of(method.service, overload)))
+                method.recorded.note_refused(kind_of(overload), self.asked)
+            refusal = refusal_of(method.service, overload)
+            self._note_refused(method, refusal)
+            self._refuse_soon(self._status_of(refusal))
             return
         self.received_ns = time.perf_counter_ns()
         self._method = method
@@ -244,7 +253,7 @@ class GrpcExchange(Stream):
                     # What is kept for the client counts.
                     await self.sendable()
         except OnegateError as error:
-            self.refuse(refusal_of(method.service, error))
+            self.refuse(refusal_of(method.service, error, self.asked.id))
         except Exception:
             log.exception("a call was not answered")
             self.connection.reset(self, Code.INTERNAL_ERROR)
@@ -312,7 +321,7 @@ class GrpcExchange(Stream):
         """The only message, and the status."""
         size = len(message)
         self._headed = True
-        self.send_frames(ANSWER_HEAD, (PREFIX.pack(0, size), message), size + PREFIX.size, STATUS_OK)
+        self.send_frames(ANSWER_HEAD, (PREFIX.pack(0, size), message), size + PREFIX.size, self._status_ok())
 
     async def send(self, message: bytes) -> None:
         """One of several messages."""
@@ -325,11 +334,26 @@ class GrpcExchange(Stream):
     def succeed(self) -> None:
         """The status behind the messages."""
         head = b"" if self._headed else ANSWER_HEAD
-        self.send_frames(head, (), 0, STATUS_OK)
+        self.send_frames(head, (), 0, self._status_ok())
 
     def refuse(self, refusal: Refusal) -> None:
         """The status of a call that fails, alone where no message was sent."""
-        self.send_frames(b"", (), 0, status_block(refusal, headed=self._headed))
+        self.send_frames(b"", (), 0, self._status_of(refusal))
+
+    def _status_of(self, refusal: Refusal) -> bytes:
+        self.asked.ensure_id()
+        return status_block(refusal, self.asked.told, headed=self._headed)
+
+    def _note_refused(self, method: Method, refusal: Refusal) -> None:
+        """A call ends for which no work has begun."""
+        if method.access_log is not None:
+            self.asked.status = refusal.code
+            caller = "" if self.caller is None else self.caller.name
+            method.access_log.note(self.asked, self.received_ns, caller=caller, peer=self.peer)
+
+    def _status_ok(self) -> bytes:
+        told = self.asked.told
+        return ok_block(told) if told else STATUS_OK
 
     # -- the end ---------------------------------------------------------------------------------------------------
 
@@ -347,6 +371,11 @@ class GrpcExchange(Stream):
 
     def _give_up(self, refusal: Refusal) -> None:
         """Ends the call before its time."""
+        if self._task is not None:
+            # For the line that the work writes when it is cancelled.
+            self.asked.status = refusal.code
+        elif self._head.method is not None:
+            self._note_refused(self._head.method, refusal)
         if self.is_held_back:
             # What is to be said would have to wait behind it.
             self.connection.reset(self, Code.CANCEL)

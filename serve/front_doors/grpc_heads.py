@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import msgspec
 
 from model_store.errors import InvalidInput
+from serve.asking import Asked
 from serve.front_doors.compression import ENCODINGS
 from serve.front_doors.grpc_calls import Method
 from serve.front_doors.grpc_wire import IDENTITY, Refusal, is_grpc, timeout_s
@@ -29,11 +30,20 @@ class CallHead(msgspec.Struct, frozen=True):
     refusal: Refusal | None = None
     status: int = 200
     fields: Mapping[bytes, bytes] = {}
+    path: str = ""
+    """The method's whole name, with a slash before it."""
+    noted: Asked | None = None
+    """Of a call that was refused, and noted as that, before there was a stream for it."""
 
     def header(self, name: str) -> str | None:
         """A header, or metadata of the call, by lower-case name."""
         value = self.fields.get(name.encode())
         return None if value is None else value.decode("latin-1")
+
+    @property
+    def asked(self) -> Asked:
+        """A request with these headers; a new one each time, for calls share what was read of equal headers."""
+        return self.noted or Asked(self.header, target=self.path)
 
 
 def read_head(head: RequestHead, methods: Mapping[bytes, Method]) -> CallHead:
@@ -45,7 +55,7 @@ def read_head(head: RequestHead, methods: Mapping[bytes, Method]) -> CallHead:
         return CallHead(status=405)
     method = methods.get(fields[b":path"])
     if method is None:
-        return CallHead(refusal=NOT_FOUND)
+        return CallHead(refusal=NOT_FOUND, fields=fields, path=fields[b":path"].decode("latin-1"))
     encoding = fields.get(b"grpc-encoding", b"").decode("latin-1")
     if encoding not in ("", IDENTITY, *ENCODINGS):
         text = f"messages may be packed as {', '.join((IDENTITY, *ENCODINGS))}, got {encoding:.40}"
@@ -55,4 +65,10 @@ def read_head(head: RequestHead, methods: Mapping[bytes, Method]) -> CallHead:
         limit_s = None if timeout is None else timeout_s(timeout)
     except InvalidInput as error:
         return CallHead(refusal=Refusal("INTERNAL", error.message))
-    return CallHead(method, limit_s, encoding if encoding in ENCODINGS else None, fields=fields)
+    return CallHead(
+        method,
+        limit_s,
+        encoding if encoding in ENCODINGS else None,
+        fields=fields,
+        path=fields[b":path"].decode("latin-1"),
+    )

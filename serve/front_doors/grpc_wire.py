@@ -63,16 +63,23 @@ _HEAD = ((":status", "200"), ("content-type", "application/grpc"), ("grpc-accept
 ANSWER_HEAD = header_block(_HEAD)
 """Before the first message."""
 
-STATUS_OK = header_block([("grpc-status", "0")])
-"""Behind the last one."""
+
+def ok_block(told: Iterable[tuple[str, str]]) -> bytes:
+    """Behind the last one, with metadata."""
+    return header_block([("grpc-status", "0"), *told])
 
 
-def status_block(refusal: Refusal, *, headed: bool = False) -> bytes:
-    """The header block that ends a call without success; of a call that is not `headed`, it is the only one."""
+STATUS_OK = ok_block(())
+
+
+def status_block(refusal: Refusal, told: Iterable[tuple[str, str]] = (), *, headed: bool = False) -> bytes:
+    """The header block that ends a call without success; of a call that is not `headed`, it is the only one. `told` is
+    metadata beside the refusal's own."""
     status: Iterable[tuple[str, str]] = [
         ("grpc-status", str(number_of(refusal.code))),
         ("grpc-message", percent_encoded(refusal.text)),
         *refusal.metadata,
+        *told,
     ]
     return header_block(status if headed else (*_HEAD, *status))
 

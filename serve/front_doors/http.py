@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 
 from model_store.errors import InvalidInput, Overloaded, Unauthenticated
 from serve.access.guard import Guard
+from serve.asking import ASKED, REQUEST_ID, Asked
 from serve.dialects.base import ANY_SEGMENT, HttpDialect, HttpReply, HttpRequest, NoSuchRoute, own_error
 from serve.errors import kind_of, presentable
 from serve.front_doors.compression import COMPRESSED_FROM_BYTES, compressed, inflated
@@ -18,6 +19,7 @@ from serve.inference import Answer, InferenceRequest, Query
 from serve.operations import Operation
 from serve.request_record import ANSWERED, CANCELLED, Recorder, RequestRecord
 from serve.shared_memory import SHARED_FROM_BYTES, RegionPool
+from serve.tracing.tracer import Tracer
 
 _NOT_FOUND = HttpReply(404, b'{"error":"Not Found"}', [("content-type", "application/json")])
 
@@ -38,7 +40,8 @@ class HttpFrontDoor:
     Of more than `max_requests` under way only those that ask, as health checks do, are taken. Large tensors are
     received in `regions`, where there are some. `guard` lets calls in; None is for everybody. Of pages in browsers only
     those of `origins` and the port's own may manage models without credentials. `recorder` is told of inference
-    requests, and of others that were refused before it was known what they ask.
+    requests, and of others that were refused before it was known what they ask; `tracer` says which are traced.
+    `tells_ids` is to tell clients the id of each request, and not only of those that fail or came with one.
     """
 
     def __init__(
@@ -52,6 +55,8 @@ class HttpFrontDoor:
         guard: Guard | None = None,
         origins: Collection[str] = (),
         recorder: Recorder | None = None,
+        tracer: Tracer | None = None,
+        tells_ids: bool = False,
     ) -> None:
         self._dialects = {segment: dialect for dialect in dialects for segment in dialect.segments}
         self._other = self._dialects.get(ANY_SEGMENT)
@@ -62,6 +67,8 @@ class HttpFrontDoor:
         self._guard = guard
         self._origins = origins
         self._recorder = recorder
+        self._tracer = tracer
+        self._tells_ids = tells_ids
 
     def admit(self, request: HttpRequest, under_way: int) -> int:
         """The largest body; raises `InvalidInput` for too long a URL, `Overloaded` for a request too many, and what the
@@ -105,6 +112,8 @@ class HttpFrontDoor:
             return _NOT_FOUND
         recorder, query = self._recorder, None
         record: RequestRecord | None = None
+        asked = request.asked = Asked(request.header, request.method, request.path)
+        ASKED.set(asked)
         try:
             encoding = request.header("content-encoding")
             if encoding is not None:
@@ -113,8 +122,12 @@ class HttpFrontDoor:
             if type(query) is InferenceRequest:
                 query.header = request.header
                 if recorder is not None:
-                    record = RequestRecord(dialect.name, request.received_ns, time.perf_counter_ns())
-                    query.record = record
+                    if self._tracer is not None:
+                        self._tracer.begin(asked)
+                    now_ns = time.perf_counter_ns()
+                    record = query.record = request.record = RequestRecord(
+                        dialect.name, request.received_ns, now_ns, asked=asked
+                    )
             elif isinstance(query, Operation):
                 refuse_foreign_page(request, self._origins)
             if self._guard is None:
@@ -122,6 +135,7 @@ class HttpFrontDoor:
             else:
                 answer = await self._guard.answer(request.caller or self._guard.anonymous, query, self._answer)
             reply = dialect.encode(request, query, answer)
+            asked.status = reply.status
             if record is not None and recorder is not None:
                 recorder.end(record, ANSWERED if reply.status < FAILED_FROM_STATUS else f"status {reply.status}")
         except asyncio.CancelledError:
@@ -130,32 +144,51 @@ class HttpFrontDoor:
             raise
         except Exception as error:
             reply = self._refusal(request, error)
+            asked.status = reply.status
             if record is not None and recorder is not None:
                 recorder.end(record, kind_of(error))
             elif query is None:
                 self._note_refused(request, error)
+        if self._tells_ids:
+            asked.ensure_id()
+        if asked.made or asked.trace is not None or request.header(REQUEST_ID) is not None:
+            _tell(reply, asked.told)
         if reply.tail or len(reply.body) >= COMPRESSED_FROM_BYTES:
             await _compress(reply, request.header("accept-encoding"))
         return reply
 
     def refuse(self, request: HttpRequest, error: Exception) -> HttpReply:
         """As `_refusal`, to a request that did not get as far as `answer`."""
+        asked = request.asked = request.asked or Asked(request.header, request.method, request.path)
+        # The connection's own context is that of its later requests too.
+        before = ASKED.set(asked)
+        try:
+            reply = self._refusal(request, error)
+        finally:
+            ASKED.reset(before)
+        asked.status = reply.status
         if not request.received_ns:
             self._note_refused(request, error)
-        return self._refusal(request, error)
+        _tell(reply, asked.told)
+        return reply
 
     def _note_refused(self, request: HttpRequest, error: Exception) -> None:
         dialect = self._dialect(request)
         # What can be no inference is nobody's failed request.
         if self._recorder is None or dialect is None or request.method != "POST" or isinstance(error, NoSuchRoute):
             return
-        now_ns = time.perf_counter_ns()
-        self._recorder.end(RequestRecord(dialect.name, request.received_ns or now_ns), kind_of(error))
+        assert request.asked is not None
+        if self._tracer is not None:
+            self._tracer.begin(request.asked)
+        begin_ns = request.received_ns or time.perf_counter_ns()
+        request.record = RequestRecord(dialect.name, begin_ns, asked=request.asked)
+        self._recorder.end(request.record, kind_of(error))
 
     def _refusal(self, request: HttpRequest, error: Exception) -> HttpReply:
         """The dialect's reply to an error, with what HTTP itself has to say beside it."""
         dialect = self._dialect(request)
-        told = presentable(error)
+        assert request.asked is not None
+        told = presentable(error, request.asked.id)
         reply = own_error(told) if dialect is None else dialect.encode_error(request, told)
         if "accept_encoding" in told.details:
             # RFC 9110, section 12.5.3: what a client may use instead.
@@ -165,6 +198,14 @@ class HttpFrontDoor:
             # RFC 9110, section 15.5.9.
             reply.status = 408
         return reply
+
+
+def _tell(reply: HttpReply, told: list[tuple[str, str]]) -> None:
+    """Adds what is known of the request; some dialects tell its id themselves."""
+    if any(name == REQUEST_ID for name, _ in reply.headers):
+        told = [header for header in told if header[0] != REQUEST_ID]
+    # A new list: dialects share theirs between replies.
+    reply.headers = [*reply.headers, *told]
 
 
 def challenge(reply: HttpReply, error: Exception) -> None:

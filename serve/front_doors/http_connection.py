@@ -18,10 +18,11 @@ import httptools
 import msgspec
 
 from model_store.errors import InternalError, InvalidInput, OutOfMemory
+from serve.access_log import GONE, AccessLog
 from serve.dialects.base import HttpReply, HttpRequest
 from serve.front_doors.http_bodies import BodyTimeout, too_large
 from serve.front_doors.http_messages import has_body, head_of, read_target
-from serve.front_doors.listener import Connections
+from serve.front_doors.listener import Connections, peer_of
 from serve.in_place import InPlace
 
 log = logging.getLogger("onegate")
@@ -92,11 +93,13 @@ class HttpConnections(Connections["HttpConnection"]):
         *,
         header_timeout_s: float,
         body_timeout_s: float,
+        access_log: AccessLog | None = None,
     ) -> None:
         super().__init__(on_close, header_timeout_s, body_timeout_s)
         self.application = application
         self.header_timeout_s = header_timeout_s
         self.body_timeout_s = body_timeout_s
+        self.access_log = access_log
         self.date = ""
         """The header line, of this second."""
         self.under_way = 0
@@ -108,7 +111,8 @@ class HttpConnection(asyncio.BufferedProtocol):
 
     __slots__ = (
         "_deaf", "_exchange", "_expects", "_fed", "_headers", "_large", "_left", "_limit", "_loop", "_open", "_parser",
-        "_parts", "_shared", "_since", "_size", "_task", "_transport", "_unread", "_url", "_waiting", "_writable",
+        "_parts", "_peer", "_shared", "_since", "_size", "_task", "_transport", "_unread", "_url", "_waiting",
+        "_writable",
     )  # fmt: skip
 
     def __init__(self, shared: HttpConnections, loop: asyncio.AbstractEventLoop) -> None:
@@ -136,6 +140,8 @@ class HttpConnection(asyncio.BufferedProtocol):
         self._open = 0
         self._task: asyncio.Task[None] | None = None
         self._writable = True
+        self._peer = ""
+        """The client's address, where requests are noted."""
         self._unread = 0
         """What a slow client had not read at the last look."""
 
@@ -146,6 +152,8 @@ class HttpConnection(asyncio.BufferedProtocol):
         # uvloop's transports are of no class that asyncio knows.
         self._transport = cast(asyncio.Transport, transport)
         self._shared.open.add(self)
+        if self._shared.access_log is not None:
+            self._peer = peer_of(self._transport)
 
     def connection_lost(self, error: Exception | None) -> None:
         """The client has gone: so does the work for it."""
@@ -367,6 +375,10 @@ class HttpConnection(asyncio.BufferedProtocol):
         assert exchange.request is not None
         try:
             reply = await self._shared.application.answer(exchange.request)
+        except asyncio.CancelledError:
+            if self._shared.access_log is not None:
+                self._shared.access_log.note_http(exchange.request, GONE, 0, self._peer)
+            raise
         except Exception:
             log.exception("a request was not answered")
             self._transport.abort()
@@ -396,6 +408,8 @@ class HttpConnection(asyncio.BufferedProtocol):
             transport.writelines((head, reply.body, *reply.tail))
         else:
             transport.write(head + reply.body)
+        if shared.access_log is not None:
+            shared.access_log.note_http(request, reply.status, reply.size, self._peer)
         self._open -= 1
         shared.under_way -= 1
         self._since = shared.tick

@@ -213,3 +213,12 @@ class Listener:
 
     def begin_tick(self) -> None:
         """Called once a tick, before any connection is looked at."""
+
+
+def peer_of(transport: asyncio.BaseTransport) -> str:
+    """The other end's address as `HOST:PORT`; empty where it has none."""
+    name = transport.get_extra_info("peername")
+    if not isinstance(name, tuple):
+        return ""
+    host, port = name[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Protocol
@@ -12,8 +13,10 @@ import msgspec
 
 from model_store.errors import ModelNotReady, OutOfMemory
 from serve.addresses import listening_socket
-from serve.errors import presentable
-from serve.frames import FrameConnection, Kind, Refusal
+from serve.errors import kind_of, presentable
+from serve.frames import TIMES_LAYOUT, FrameConnection, Kind, Refusal
+from serve.metrics.requests import RequestCounter
+from serve.request_record import ANSWERED, CANCELLED, RequestRecord
 
 LONGEST_SECRET_BYTES = 1024
 
@@ -23,17 +26,18 @@ HELLO_S = 5.0
 FLUSH_S = 1.0
 """At least as long, answers have to leave when the replica stops."""
 
-Method = Callable[[bytes, float], Awaitable[bytes]]
-"""Message and deadline, on the event loop's clock, to the reply's message; raises errors, which the caller is told."""
+Method = Callable[[bytes, float, RequestRecord], Awaitable[bytes]]
+"""Message, deadline on the event loop's clock, and what is to be noted on the way, to the reply's message; raises
+errors, which the caller is told."""
 
 
 class Service(Protocol):
     """What is called here: methods."""
 
-    async def infer(self, data: bytes, deadline: float) -> bytes:
-        """A batch."""
+    async def infer(self, data: bytes, deadline: float, record: RequestRecord) -> bytes:
+        """A batch; `record` is told when it runs."""
 
-    async def ready(self, data: bytes, deadline: float) -> bytes:
+    async def ready(self, data: bytes, deadline: float, record: RequestRecord) -> bytes:
         """Whether a version is loaded."""
 
 
@@ -41,7 +45,11 @@ class ReplicaFrontDoor:
     """A server from `start` to `stop`. Who does not know `secret` gets no answer; an empty one nobody knows."""
 
     def __init__(self, service: Service, secret: str) -> None:
-        self.methods: Mapping[int, Method] = {Kind.INFER: service.infer, Kind.READY: service.ready}
+        self.methods: Mapping[int, Method] = {
+            Kind.INFER: service.infer,
+            Kind.TRACED_INFER: service.infer,
+            Kind.READY: service.ready,
+        }
         self.secret = secret.encode()
         self.stopping = False
         self.calls: set[asyncio.Task[None]] = set()
@@ -49,6 +57,12 @@ class ReplicaFrontDoor:
         self.deserted = asyncio.Event()
         """Set when the last connection has ended."""
         self._servers: list[asyncio.Server] = []
+        self._counter = RequestCounter()
+
+    def count(self, record: RequestRecord, outcome: str) -> None:
+        """A call has ended; one for a batch is counted with its version."""
+        if record.statistics is not None:
+            self._counter.end(record, outcome)
 
     async def start(self, addresses: Sequence[str]) -> list[int]:
         """Listens on `addresses`; returns their ports (0 for local sockets). Raises `OSError` when one is taken."""
@@ -117,7 +131,7 @@ class _GatewayConnection(FrameConnection):
         elif self._door.stopping:
             self._refuse(number, ModelNotReady("the replica is stopping"))
         else:
-            call = self._call(self._door.methods[kind], number, content, self._loop.time() + seconds)
+            call = self._call(kind, number, content, self._loop.time() + seconds)
             task = self._calls[number] = self._loop.create_task(call)
             self._door.calls.add(task)
             # Not the task's own to do: one that is cancelled before its turn never begins.
@@ -149,12 +163,20 @@ class _GatewayConnection(FrameConnection):
         else:
             self.abort("its other end is no gateway of the cluster")
 
-    async def _call(self, method: Method, number: int, content: bytes, deadline: float) -> None:
+    async def _call(self, kind: int, number: int, content: bytes, deadline: float) -> None:
+        record = RequestRecord("", time.perf_counter_ns())
         try:
-            answer = await method(content, deadline)
+            answer = await self._door.methods[kind](content, deadline, record)
+        except asyncio.CancelledError:
+            self._door.count(record, CANCELLED)
+            raise
         except Exception as error:
+            self._door.count(record, kind_of(error))
             self._refuse(number, error)
         else:
+            self._door.count(record, ANSWERED)
+            if kind == Kind.TRACED_INFER and record.batches:
+                self.send(Kind.TIMES, number, _times(record))
             self.send(Kind.ANSWER, number, answer)
 
     def _done(self, number: int) -> None:
@@ -165,3 +187,11 @@ class _GatewayConnection(FrameConnection):
         text = told.message.encode(errors="replace").decode()
         refusal = Refusal(type(told).__name__, text, told.details.get("retry_after_s"))
         self.send(Kind.REFUSAL, number, msgspec.msgpack.encode(refusal))
+
+
+def _times(record: RequestRecord) -> bytes:
+    """What the gateway is told of a call: when its last batch ran, and how long all took until now."""
+    batch, received_ns = record.batches[-1], record.received_ns
+    # On the event loop the runtime has a batch from beginning to end.
+    began_ns, ended_ns = batch.run_began_ns or batch.began_ns, batch.run_ended_ns or batch.ended_ns
+    return TIMES_LAYOUT.pack(began_ns - received_ns, ended_ns - received_ns, time.perf_counter_ns() - received_ns)

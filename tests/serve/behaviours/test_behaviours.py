@@ -17,7 +17,7 @@ from tests.serve.left_over import left_to_the_collector
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-ERROR_ID = re.compile(r"(?<=internal error )[0-9a-f]{12}(?=;)")
+ERROR_ID = re.compile(r"(?<=internal error )[0-9a-f-]{12,36}(?=;)")
 CASES = [
     pytest.param(client, row.attempt, told, id=f"{behaviour}-{client}")
     for behaviour, row in TABLE.items()

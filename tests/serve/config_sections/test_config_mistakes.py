@@ -42,7 +42,7 @@ def in_model(text: str) -> str:
         ("models: []\ngateway: [1]", "c.yaml:2: gateway: expected a mapping, got a list"),
         ("models: []\nstor: x", "c.yaml:2: stor: unknown key; did you mean 'store'?"),
         ("models: []\nhttp_port: 1", "c.yaml:2: http_port: unknown key here; it belongs in gateway"),
-        ("models: []\nzzz: 1", "c.yaml:2: zzz: unknown key; known here: store, store_cache, signing, gateway, access, allowed_sources, trusted_sources, models"),
+        ("models: []\nzzz: 1", "c.yaml:2: zzz: unknown key; known here: store, store_cache, signing, gateway, access, tracing, logging, allowed_sources, trusted_sources, models"),
         ("models: []\nstore: ' '", "c.yaml:2: store: expected text that is not blank, got ' '"),
     ],
 )  # fmt: skip

@@ -75,6 +75,15 @@ def test_variables_are_those_of_single_values_outside_of_models() -> None:
         "ONEGATE_ACCESS_JWT_AUDIENCE",
         "ONEGATE_ACCESS_JWT_SCOPE_CLAIM",
         "ONEGATE_ACCESS_AUDIT_LOG",
+        "ONEGATE_TRACING_ENDPOINT",
+        "ONEGATE_TRACING_SAMPLE",
+        "ONEGATE_TRACING_SLOW_MS",
+        "ONEGATE_TRACING_HEADERS",
+        "ONEGATE_TRACING_SERVICE_NAME",
+        "ONEGATE_LOGGING_FORMAT",
+        "ONEGATE_LOGGING_LEVEL",
+        "ONEGATE_LOGGING_ACCESS",
+        "ONEGATE_LOGGING_ACCESS_FILE",
     ]
 
 

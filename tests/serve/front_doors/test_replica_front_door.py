@@ -19,6 +19,7 @@ from serve.executors.replica_client import ReplicaClient
 from serve.frames import Kind
 from serve.front_doors.replica import LONGEST_SECRET_BYTES, ReplicaFrontDoor
 from serve.protocols import open_inference as messages
+from serve.request_record import RequestRecord
 from serve.routing import Replica
 from tests.serve.waiting import eventually
 
@@ -39,7 +40,7 @@ class Service:
         self.error: Exception | None = None
         self.is_ready = True
 
-    async def infer(self, data: bytes, deadline: float) -> bytes:
+    async def infer(self, data: bytes, deadline: float, record: RequestRecord) -> bytes:
         self.asked.append(data)
         self.deadlines.append(deadline)
         try:
@@ -51,7 +52,7 @@ class Service:
             raise self.error
         return data
 
-    async def ready(self, data: bytes, deadline: float) -> bytes:
+    async def ready(self, data: bytes, deadline: float, record: RequestRecord) -> bytes:
         self.asked.append(data)
         return bytes(messages.ModelReadyResponse(ready=self.is_ready).SerializeToString())
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from model_store.errors import InternalError, OnegateError
 from serve.access.scopes import method_need
+from serve.asking import Asked
 from serve.control.management import Management
 from serve.dialects.base import HttpReply, HttpRequest
 from serve.dialects.registry import grpc_services, http_dialects, management_dialects
@@ -140,9 +141,12 @@ class _Exchange:
     """A gRPC call of a client that waits for ever."""
 
     deadline = None
+    peer = ""
+    received_ns = 0
 
     def __init__(self) -> None:
         self.sent = GrpcSent()
+        self.asked = Asked(self.header)
 
     def header(self, name: str) -> str | None:
         return None

@@ -1,0 +1,48 @@
+"""What is noted of a batch's way to a server and back, where requests are traced."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from serve.asking import REQUEST_ID
+from serve.errors import kind_of
+from serve.request_record import CANCELLED, HOP, BatchRecord, HopRecord
+from serve.tracing.context import new_span_id
+
+
+@contextmanager
+def hop_to(server: str, batch: BatchRecord) -> Iterator[None]:
+    """The block is one attempt to have the batch answered by `server`."""
+    span_id = new_span_id()
+    hop = HopRecord(server, span_id, _told(batch, span_id), time.perf_counter_ns())
+    batch.hops += (hop,)
+    before = HOP.set(hop)
+    try:
+        yield
+    except asyncio.CancelledError:
+        hop.outcome = CANCELLED
+        raise
+    except Exception as error:
+        hop.outcome = kind_of(error)
+        raise
+    finally:
+        hop.ended_ns = time.perf_counter_ns()
+        HOP.reset(before)
+
+
+def note_failed_hop(kind: str) -> None:
+    """The attempt under way has failed, and there may be another."""
+    hop = HOP.get()
+    if hop is not None:
+        hop.outcome = kind
+
+
+def _told(batch: BatchRecord, span_id: str) -> tuple[tuple[str, str], ...]:
+    """The headers for a server that is not ours: the trace, and the request's id where it is only one."""
+    headers = batch.trace.headers(span_id) if batch.trace is not None else ()
+    if len(batch.requests) == 1:
+        headers = (*headers, (REQUEST_ID, batch.requests[0].id))
+    return headers

@@ -1,0 +1,1 @@
+"""Traces of requests: what is kept of them, and how they reach an OpenTelemetry collector."""
