@@ -109,10 +109,10 @@ def test_one_wrong_class_or_error_in_a_hundred_goes_back(tmp_path: Path) -> None
     good, source = tmp_path / "good.onnx", tmp_path / "rows.onnx"
     write_rows(good)
     shutil.copy(good, source)
-    model = _config("rows", steps=[50, 100], max_error_rate=0.002, max_disagreement=0.002, compare_percent=100.0)
+    model = _config("rows", steps=[50, 100], max_error_rate=0.001, max_disagreement=0.002, compare_percent=100.0)
     with running(tmp_path, {"store": "store", "models": [model]}) as gateway:
         gateway.wait_until_settled()
-        with Rows(gateway, "rows", rate=150) as rows:
+        with Rows(gateway, "rows", rate=300) as rows:
             write_rows(source, turned_at=WRONG)
             told = _applied(gateway)
             assert "rows: rollout of version 2 for 1: at 50% (steps 50, 100): " in told
