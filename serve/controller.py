@@ -11,62 +11,51 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine
 from contextlib import suppress
 from functools import partial
-from typing import Any
 
 import msgspec
 
 from model_store import generations
 from model_store.access_keys import AccessKey
-from model_store.errors import ModelNotReady, OnegateError
-from model_store.manifest import Manifest
+from model_store.errors import OnegateError
 from serve.access.audit import AuditedAdministration, AuditLog
-from serve.access.callers import Caller
 from serve.access.guard import guard_of
-from serve.access.key_calls import KeyCalls, NewKey
+from serve.access.key_calls import KeyCalls
 from serve.access.refused import RefusedCalls
 from serve.access.stored_keys import StoredKeys
 from serve.caller import CALLER
-from serve.config import Config
 from serve.control import deployments
 from serve.control.administration import Administration
+from serve.control.authority import ControllerAuthority
 from serve.control.deployer import Deployer
-from serve.control.desired import Change
 from serve.control.desired_state import DesiredState
 from serve.control.fleet import Fleet
 from serve.control.gateways import GATEWAY_APP, GATEWAY_DEPLOYMENT, follow_nodes
-from serve.control.history import History, history
 from serve.control.management import Management
 from serve.control.management_queries import Administers, ManagementQueries
-from serve.control.planned_edits import Plannable
-from serve.control.process_logs import ProcessLogs, WantedLines
+from serve.control.process_logs import ProcessLogs
 from serve.control.scaling import Scaler, scaled_versions
-from serve.control.state import called_versions, describe_state
+from serve.control.state import called_versions
 from serve.control.store_following import StoreFollowing
-from serve.control.stored_versions import stored_manifests
 from serve.controller_link import CONTROLLER_APP, LONG_POLL_S
-from serve.dialects.base import HttpReply
 from serve.dialects.registry import management_dialects
 from serve.errors import presentable
 from serve.front_doors.http import HttpFrontDoor
 from serve.front_doors.http_listener import HttpListener
 from serve.front_doors.tls import HTTP, Tls
-from serve.handed_calls import GatewayCalls, HandedCall
+from serve.handed_calls import GatewayCalls
 from serve.log_format import TEXT_LOG, LogStyle
 from serve.logs import log_to_file
 from serve.metrics.controller_counts import CountedStore
 from serve.metrics.counts import decoded as decoded_counts
 from serve.metrics.ledger import NO_ESTATE, Estate, Ledger
-from serve.metrics.snapshot import Snapshot, encoded_page
 from serve.operations import ModelList, Operation
 from serve.replica import ModelSettings
 from serve.reports import GatewayReport, Heard, ReplicaReport
-from serve.rollouts.comparison_report import describe_comparison
 from serve.rollouts.guarding import Guarding
 from serve.rollouts.observations import Observatory, decoded
-from serve.routing import Router, RoutingTable, VersionEntry, VersionKey
+from serve.routing import RoutingTable, VersionEntry, VersionKey
 from serve.store_policy import NO_POLICY, StorePolicy
 from serve.tls_files import server_files
 
@@ -98,7 +87,7 @@ class Controller:
     async def __init__(self, settings: ControllerSettings) -> None:  # type: ignore[misc]  # Ray Serve awaits it
         untold = log_to_file(settings.log_file, "controller", settings.log_style)
         self._settings = settings
-        self._store = store = CountedStore(settings.store)
+        store = CountedStore(settings.store)
         # Larger than every number of an earlier controller's tables.
         self._epoch = time.time_ns() // 1_000_000
         self._logs = ProcessLogs(self._epoch, settings.log_file, untold)
@@ -129,10 +118,21 @@ class Controller:
         if self._audit is not None:
             self._administration = AuditedAdministration(administration.answer, self._audit)
         self._refused = None if self._audit is None else RefusedCalls(self._audit)
-        self._planned = administration
-        self._gateway_calls = GatewayCalls()
         stored_keys = StoredKeys(store, self._take_over_keys)
-        self._key_calls = KeyCalls(store, stored_keys.look)
+        authority = ControllerAuthority(
+            self._desired,
+            self._fleet,
+            store,
+            self._administration,
+            administration,
+            self._audit,
+            KeyCalls(store, stored_keys.look),
+            self._observatory,
+            self._ledger,
+            self._logs,
+            lambda: self._table_told > 0,
+            GatewayCalls(),
+        )
         self._guard = guard_of(access, settings.secret)
         loop = asyncio.get_running_loop()
         self._loops = []
@@ -140,7 +140,7 @@ class Controller:
             # Before the first table: gateways would take one without keys for the newest.
             await stored_keys.look()
             self._loops.append(loop.create_task(stored_keys.follow()))
-        self._management = self._open_management(self._desired.config)
+        self._management = self._open_management(authority)
         self._loops += [
             loop.create_task(self._reconcile()),
             loop.create_task(self._deploy()),
@@ -152,14 +152,14 @@ class Controller:
             following = follow_nodes(settings.gateways_per_node, lambda: len(deployments.nodes()), scale)
             self._loops.append(loop.create_task(following))
 
-    def _open_management(self, config: Config) -> HttpListener:
-        gateway, guard = config.gateway, self._guard
+    def _open_management(self, authority: ControllerAuthority) -> HttpListener:
+        gateway, guard = self._desired.config.gateway, self._guard
         queries = ManagementQueries(self._fleet, self._administration)
         dialects = management_dialects(gateway.model_server)
         door = HttpFrontDoor(dialects, queries.answer, gateway.max_body_bytes, guard=guard)
         files = server_files("gateway.management_tls", gateway.management_tls)
         listener = HttpListener(
-            Management(self, door, guard, refused=self._refused),
+            Management(authority, door, guard, refused=self._refused),
             gateway.management_host,
             gateway.management_port,
             tls=None if files is None else Tls(files, HTTP),
@@ -222,102 +222,6 @@ class Controller:
             return await self._administration.answer(operation)
         except Exception as error:
             return presentable(error)
-
-    # -- called by management --------------------------------------------------------------------------------------
-
-    def state(self) -> dict[str, Any]:
-        """The state as `GET /api/state` answers it (DESIGN: output that programs read)."""
-        desired = self._desired
-        state = describe_state(desired.config, desired.number, self._fleet, desired.gathered)
-        return state | {"rollouts": desired.rollouts.told()}
-
-    def comparison(self, model: str) -> dict[str, Any]:
-        """How the versions of a model do beside each other, over all gateways; raises `ModelNotFound`."""
-        report = describe_comparison(model, Router(self._fleet.table), self._observatory.total())
-        under_way = self._desired.rollouts.under_way.get(model)
-        return report | {"rollout": under_way and under_way.told()}
-
-    async def manifests(self, model: str, version: int | None, limit: int) -> list[Manifest]:
-        """The newest versions of a model in the store, or that one; raises `ModelNotFound` and `IntegrityError`."""
-        return await asyncio.to_thread(stored_manifests, self._desired.store, model, version, limit)
-
-    async def keys(self) -> list[dict[str, Any]]:
-        """All keys, without what is secret of them."""
-        return await self._key_calls.listed()
-
-    async def create_key(self, caller: Caller | None, asked: NewKey) -> dict[str, Any]:
-        """A new key, with its text; raises as `KeyCalls.create`."""
-        return await self._noted(f"CreateKey {asked.name}", self._key_calls.create(caller, asked))
-
-    async def revoke_key(self, caller: Caller | None, id: str) -> dict[str, Any]:
-        """Which keys are none any more; raises as `KeyCalls.revoke`."""
-        return await self._noted(f"RevokeKey {id}", self._key_calls.revoke(caller, id))
-
-    async def _noted(self, what: str, call: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:
-        return await (call if self._audit is None else self._audit.noted(what, (), call))
-
-    async def hand_on(self, call: HandedCall) -> HttpReply:
-        """What a gateway's endpoint answers."""
-        return await self._gateway_calls.answer(call)
-
-    async def plan_change(self, operation: Plannable) -> list[Change]:
-        """What the operation would change; raises as it would."""
-        return await self._planned.plan(operation)
-
-    async def metrics(self) -> bytes:
-        """The page of `GET /metrics`; raises `ModelNotReady` as long as gateways may not have told what they counted
-        before this controller started: less than before would be taken for a restart of all of them."""
-        if not (self._table_told and self._ledger.is_whole):
-            raise ModelNotReady("the gateways are still telling what they have counted", retry_after_s=ADOPTION_S)
-        return await asyncio.to_thread(encoded_page, self._snapshot())
-
-    def _snapshot(self) -> Snapshot:
-        state, fleet, ledger = self.state(), self._fleet, self._ledger
-        names = {row["name"] for row in state["models"]} | fleet.table.routes.keys() | fleet.table.unavailable.keys()
-        return Snapshot(
-            state["generation"],
-            state["models"],
-            state["rollouts"],
-            self._observatory.total().comparisons,
-            frozenset(names),
-            ledger.called(fleet.versions.keys()),
-            ledger.parts(),
-            ledger.present(),
-            fleet.heard.gateways,
-            ledger.memory_bytes(),
-            fleet.heard.replicas,
-            self._store.counts.now(),
-        )
-
-    async def plan(self, config: Config) -> list[Change]:
-        """What `apply` of `config` would change; raises `ConfigError` as it would."""
-        return await self._desired.plan(config)
-
-    async def apply(self, config: Config, generation: int | None = None) -> list[Change]:
-        """Makes `config` the desired state; returns what that changes, before it is done. Raises as
-        `DesiredState.apply`."""
-        applied = self._desired.apply(config, generation)
-        if self._audit is None:
-            return await applied
-        return await self._audit.noted("apply", [model.name for model in config.models], applied)
-
-    async def change(self, operation: Operation) -> ModelList:
-        """What the operation has made of its models; raises as the operation says."""
-        return await self._administration.answer(operation)
-
-    async def history(self, model: str | None, limit: int) -> History:
-        """The newest generations, with `model` those that changed it and what was served of it."""
-        return await asyncio.to_thread(history, self._desired.store, model, limit)
-
-    async def logs(self, wanted: WantedLines) -> dict[str, Any]:
-        """Log lines of all processes."""
-        return await self._logs.tell(wanted)
-
-    def request_shutdown(self) -> None:
-        """Asks the `up` that started this to end; it sees the wish in the state."""
-        if self._audit is not None:
-            self._audit.note("shutdown")
-        self._desired.gathered.stopping = True
 
     # -- loops -----------------------------------------------------------------------------------------------------
 
