@@ -123,9 +123,11 @@ def _headline(frame: Frame) -> Text:
 def _footer(view: View, place: str) -> Text:
     if view.typing is not None:
         return Text(f"filter: {view.typing}_   Enter keeps it, Escape does not", style="reverse")
-    parts = [KEYS, f"order: {view.order}{' reversed' if view.reverse else ''}"]
+    # What holds comes first: a narrow terminal cuts the end off.
+    parts = [place] if place else []
     parts += [f"filter: {view.wanted}"] if view.wanted else []
-    return Text("   ".join([*parts, place]).rstrip(), style="dim")
+    parts += [f"order: {view.order}{' reversed' if view.reverse else ''}", KEYS]
+    return Text("   ".join(parts), style="dim")
 
 
 _HEADINGS = (

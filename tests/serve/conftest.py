@@ -1,10 +1,12 @@
-"""A clock that only the test moves, and ports that nobody listens on."""
+"""A clock that only the test moves, ports that nobody listens on, and Ctrl-C."""
 
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -47,3 +49,11 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Processes that the test starts hear SIGINT, which shells have their background jobs ignore."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

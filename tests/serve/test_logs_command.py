@@ -82,7 +82,7 @@ def test_without_a_gateway_it_says_so(free_port: int) -> None:
 
 
 @pytest.fixture
-def following() -> Iterator[Any]:
+def following(ctrl_c: None) -> Iterator[Any]:
     started: list[subprocess.Popen[str]] = []
 
     def start(url: str) -> subprocess.Popen[str]:

@@ -128,7 +128,7 @@ class Terminal:
 
 
 @pytest.fixture
-def terminal() -> Iterator[Any]:
+def terminal(ctrl_c: None) -> Iterator[Any]:
     opened: list[Terminal] = []
 
     def start(url: str) -> Terminal:

@@ -23,6 +23,7 @@ from serve.executors.inline import InlineExecutor, build_inline_executor
 from serve.front_doors.replica import ReplicaFrontDoor
 from serve.inference import InferenceRequest, ModelQuery, ServerQuery, StatusQuery, Tensors
 from serve.loading import VersionLoader
+from serve.logs import UntoldLines
 from serve.replica import Model, ModelSettings
 from serve.reports import GatewayReport, ReplicaReport
 from serve.routing import Replica, ServeOptions, VersionEntry
@@ -244,6 +245,7 @@ async def started(model: Model, described: VersionEntry, stuck: Stuck) -> Replic
     model._hung = False
     model._device = CPU
     model._gpus = None
+    model._untold = UntoldLines("double-v1")
     model._link = Told()  # type: ignore[assignment]
     model._heartbeat = asyncio.get_running_loop().create_task(asyncio.sleep(30))
     model._executor = InlineExecutor(FunctionRuntime(stuck), on_loop=False)

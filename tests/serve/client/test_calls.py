@@ -138,7 +138,8 @@ async def test_a_call_says_all_that_its_caller_wants(caller: Caller, endpoint: E
     assert (asked.model, asked.version, asked.label, asked.signature) == ("double", None, "stable", "serving_default")
     assert (asked.id, asked.priority, asked.parameters) == ("r-1", 2, {"seed": 7, "greedy": True})
     left_s = asked.deadline - asyncio.get_running_loop().time()
-    assert 0 < left_s <= 5
+    # uvloop's clock may be some milliseconds behind.
+    assert 0 < left_s < 6
     assert (await caller.infer("double", ROWS, version="1.0")).version == "1.0"
     assert (endpoint.asked[-1].version, endpoint.asked[-1].label) == ("1.0", None)
 

@@ -18,6 +18,7 @@ from tests.serve.tiny_versions import FunctionRuntime, entry
 
 PAGE = Path(__file__).parents[3] / "docs" / "client.md"
 PIXELS = (TensorSpec("pixels", "FP32", (-1, 64)),)
+IMAGE = (TensorSpec("image", "FP32", (-1, 1, 8, 8)),)
 SCORES = TensorSpec("scores", "FP32", (-1, 10))
 DIGIT = TensorSpec("digit", "INT64", (-1,))
 
@@ -27,12 +28,13 @@ def scores(inputs: Tensors) -> Tensors:
 
 
 def digits(inputs: Tensors) -> Tensors:
-    return {"digit": np.full(len(inputs["pixels"]), 7), **scores(inputs)}
+    rows = inputs["image"].reshape(-1, 64)
+    return {"digit": np.full(len(rows), 7), **scores({"pixels": rows})}
 
 
 def examples(endpoint: Endpoint) -> list[str]:
     """The page's Python, told of the endpoint's ports."""
-    found = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    found = re.findall(r"^```python [^\n]*\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
     ports = {"http://127.0.0.1:8080": endpoint.http, "grpc://127.0.0.1:8081": endpoint.grpc}
     return [re.sub("|".join(ports), lambda match: ports[match[0]], example) for example in found]
 
@@ -42,7 +44,7 @@ async def test_the_examples_run(endpoint: Endpoint, capsys: pytest.CaptureFixtur
         entry("digits-mlp", inputs=PIXELS, outputs=(SCORES,)), InlineExecutor(FunctionRuntime(scores), on_loop=True)
     )
     endpoint.add(
-        entry("digits", inputs=PIXELS, outputs=(DIGIT, SCORES)), InlineExecutor(FunctionRuntime(digits), on_loop=True)
+        entry("digits", inputs=IMAGE, outputs=(DIGIT, SCORES)), InlineExecutor(FunctionRuntime(digits), on_loop=True)
     )
     first, second, _, retries = examples(endpoint)
     names: dict[str, Any] = {}
