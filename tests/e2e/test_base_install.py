@@ -49,7 +49,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     _, wheel, _ = distributions.build(ROOT, folder / "dist", EPOCH)
     with pytest.MonkeyPatch.context() as environment:
         environment.delenv("PYTHONPATH", raising=False)  # no way back into the repository
-        yield bill_of_materials.install(wheel, folder / "venv").parent
+        yield bill_of_materials.install(str(wheel), folder / "venv").parent
 
 
 def test_the_base_install_brings_no_framework(base: Path) -> None:

@@ -15,9 +15,13 @@ from tests.release.distributions import ROOT, commit_epoch
 
 SPECIFICATION = "1.6"
 
+TOOL = "cyclonedx-bom"
+"""In an environment of its own: what it needs to check a schema costs each process that imports Ray a second."""
 
-def install(wheel: Path, folder: Path) -> Path:
-    """Makes an environment in `folder` of the wheel and what it needs, with the versions of `constraints.txt`.
+
+def install(what: str, folder: Path) -> Path:
+    """Makes an environment in `folder` of a wheel or a package and what it needs, with the versions of
+    `constraints.txt`.
 
     Without pip, which is no part of it. Returns the environment's Python.
     """
@@ -25,7 +29,7 @@ def install(wheel: Path, folder: Path) -> Path:
     python = folder / "bin/python"
     options = ["--quiet", "--disable-pip-version-check", "-c", str(ROOT / "constraints.txt")]
     pip = [sys.executable, "-m", "pip", "--python", str(python)]
-    subprocess.run([*pip, "install", *options, str(wheel)], check=True, capture_output=True)
+    subprocess.run([*pip, "install", *options, what], check=True, capture_output=True)
     return python
 
 
@@ -36,11 +40,12 @@ def write(python: Path, out: Path, epoch: int) -> int:
     """
     project = [f"--pyproject={ROOT / 'pyproject.toml'}", "--mc-type=application"]
     form = [f"--spec-version={SPECIFICATION}", "--output-reproducible", "--validate", f"--output-file={out}"]
-    subprocess.run(
-        [sys.executable, "-m", "cyclonedx_py", "environment", *project, *form, str(python)],
-        env=os.environ | {"SOURCE_DATE_EPOCH": str(epoch)},
-        check=True,
-    )
+    with tempfile.TemporaryDirectory(prefix="onegate-sbom-") as folder:
+        subprocess.run(
+            [install(TOOL, Path(folder)), "-m", "cyclonedx_py", "environment", *project, *form, str(python)],
+            env=os.environ | {"SOURCE_DATE_EPOCH": str(epoch)},
+            check=True,
+        )
     return len(json.loads(out.read_text())["components"])
 
 
@@ -52,7 +57,7 @@ def main() -> None:
     out = wheel.with_name(f"{'-'.join(wheel.name.split('-')[:2])}.cdx.json")
     with tempfile.TemporaryDirectory(prefix="onegate-sbom-") as folder:
         epoch = int(os.environ.get("SOURCE_DATE_EPOCH") or commit_epoch(ROOT))
-        count = write(install(wheel, Path(folder)), out, epoch)
+        count = write(install(str(wheel), Path(folder)), out, epoch)
     print(f"{out}: {count} components")
 
 
