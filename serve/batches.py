@@ -40,15 +40,17 @@ class Batch:
         self.began = began
         self.in_slot = True
         self._filled = False
-        self.record = BatchRecord(self.rows, time.perf_counter_ns())
+        self.record = record = BatchRecord(self.rows, time.perf_counter_ns())
+        asked = []
         for item in items:
             noted = item.record
             if noted is not None:
                 if noted.batch is None:
-                    noted.batch = self.record
+                    noted.batch = record
                 else:
-                    noted.further += (self.record,)
-                self.record.requests += (noted.asked,)
+                    noted.further += (record,)
+                asked.append(noted.asked)
+        record.requests = tuple(asked)
 
     def inputs(self, preferred: Sequence[int], join: Join) -> Tensors:
         """The inputs of all requests, one after the other, as many rows as the next of `preferred`.

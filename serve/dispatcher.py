@@ -115,7 +115,7 @@ class Dispatcher:
         statistics = version.statistics
         if record is not None:
             record.statistics = statistics
-            statistics.in_flight += 1
+            statistics.begun += 1
         if version.trouble is not None:
             raise ModelNotReady(version.trouble)
         try:
@@ -149,13 +149,13 @@ class Dispatcher:
             raise
         except Exception as error:
             if record is None:
-                statistics.fail.add(time.perf_counter_ns() - begin_ns)
+                statistics.unrecorded_fail.add(time.perf_counter_ns() - begin_ns)
             if version.name in router.watched:
                 self.observer.note_failure(request, version.key, error)
             raise
         if record is None:
             # Whoever records the request counts it when its answer is encoded.
-            statistics.success.add(time.perf_counter_ns() - begin_ns)
+            statistics.unrecorded_success.add(time.perf_counter_ns() - begin_ns)
         if router.watched and version.name in router.watched:
             ns = time.perf_counter_ns() - begin_ns
             # In the loop's next turn: by then the front door has written the answer.

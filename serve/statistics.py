@@ -32,8 +32,8 @@ class VersionStatistics:
 
     `success` and `fail` are whole requests, the queue included, `queue` the time until a batch took a request's first
     rows, `compute` the batches themselves by number of rows. Answers from the cache count in `success` and `cache_hit`,
-    and in neither `rows` nor `compute`. `requests` counts the same requests by dialect, where front doors record
-    them; then they are whole from their last byte until their answer was encoded.
+    and in neither `rows` nor `compute`. `requests` are those of front doors, by dialect: whole from their last byte
+    until their answer was encoded.
     """
 
     model: str
@@ -42,8 +42,9 @@ class VersionStatistics:
     """Of the newest request, in milliseconds since 1970; 0 where there was none."""
     rows: int = 0
     """Rows of all requests that batches were made of."""
-    success: Duration = field(default_factory=Duration)
-    fail: Duration = field(default_factory=Duration)
+    unrecorded_success: Duration = field(default_factory=Duration)
+    """Of requests that no front door records."""
+    unrecorded_fail: Duration = field(default_factory=Duration)
     cancelled: Duration = field(default_factory=Duration)
     queue: Durations = field(default_factory=Durations)
     cache_hit: Duration = field(default_factory=Duration)
@@ -54,12 +55,34 @@ class VersionStatistics:
     fill: Sizes = field(default_factory=lambda: Sizes.within(FILL_BOUNDS))
     """Rows of batches, as a share of the most that they might have."""
     requests: dict[str, RequestCounts] = field(default_factory=dict)
-    in_flight: int = 0
-    """Recorded requests that have not ended."""
+    begun: int = 0
+    """Recorded requests for which this version was found."""
     changed: bool = True
     """Something was counted since this was last told (`serve/metrics/tally.py`)."""
     life: int = 0
     """Tells it from an earlier one of the same version in this gateway."""
+
+    # What can be known from the rest is not counted: each number would cost every request as much again.
+
+    @property
+    def success(self) -> Duration:
+        """All requests that were answered."""
+        recorded, answered = self.requests.values(), self.unrecorded_success
+        count = sum(counts.took.count - counts.failed for counts in recorded)
+        ns = sum(counts.took.ns - counts.failed_ns for counts in recorded)
+        return Duration(answered.count + count, answered.ns + ns)
+
+    @property
+    def fail(self) -> Duration:
+        """All requests that were refused, or failed."""
+        recorded, failed = self.requests.values(), self.unrecorded_fail
+        count, ns = sum(counts.failed for counts in recorded), sum(counts.failed_ns for counts in recorded)
+        return Duration(failed.count + count, failed.ns + ns)
+
+    @property
+    def in_flight(self) -> int:
+        """Recorded requests that have not ended."""
+        return self.begun - sum(counts.took.count + counts.cancelled for counts in self.requests.values())
 
     @property
     def batches(self) -> int:

@@ -16,10 +16,12 @@ version was found."""
 
 class RequestCounts(msgspec.Struct, array_like=True):
     """Requests of one dialect for a version. `took` is of all that ended but `cancelled` ones, from when a request was
-    whole until its answer, or refusal, was there to be written; `errors` are those of them that failed, by kind."""
+    whole until its answer, or refusal, was there to be written; `errors` are those of them that failed, by kind, and
+    `failed_ns` what these took."""
 
     took: Durations = msgspec.field(default_factory=Durations)
     errors: dict[str, int] = {}
+    failed_ns: int = 0
     cancelled: int = 0
 
     @property
@@ -31,6 +33,7 @@ class RequestCounts(msgspec.Struct, array_like=True):
         """Takes in those of another gateway."""
         self.took.merge(other.took)
         add_counts(self.errors, other.errors)
+        self.failed_ns += other.failed_ns
         self.cancelled += other.cancelled
 
 

@@ -28,31 +28,30 @@ class RequestCounter:
         record.encoded_ns = now_ns = time.perf_counter_ns()
         statistics = record.statistics
         if statistics is None:
-            if outcome != CANCELLED:
-                refused = (record.model, record.dialect, outcome)
-                self.refusals[refused] = self.refusals.get(refused, 0) + 1
+            self._count_refused(record, outcome)
         else:
-            statistics.in_flight -= 1
             statistics.changed = True
             counts = statistics.requests.get(record.dialect)
             if counts is None:
                 counts = statistics.requests[record.dialect] = RequestCounts()
+            ns = now_ns - record.received_ns
             if outcome == CANCELLED:
                 counts.cancelled += 1
-                statistics.cancelled.add(now_ns - record.received_ns)
+                statistics.cancelled.add(ns)
             else:
-                # As `Durations.add`, and for `success`: each call would take as long as what it does.
-                took, ns = counts.took, now_ns - record.received_ns
+                # As `Durations.add`: the call would take as long as what it does.
+                took = counts.took
                 took.counts[bisect_left(DURATION_BOUNDS_NS, ns)] += 1
                 took.ns += ns
                 if outcome:
                     counts.errors[outcome] = counts.errors.get(outcome, 0) + 1
-                    statistics.fail.add(ns)
-                else:
-                    success = statistics.success
-                    success.count += 1
-                    success.ns += ns
+                    counts.failed_ns += ns
         if outcome:
             record.outcome = outcome
         if self.on_end is not None:
             self.on_end(record)
+
+    def _count_refused(self, record: RequestRecord, outcome: str) -> None:
+        if outcome != CANCELLED:
+            refused = (record.model, record.dialect, outcome)
+            self.refusals[refused] = self.refusals.get(refused, 0) + 1

@@ -266,7 +266,7 @@ async def test_model_metadata_and_configuration() -> None:
 async def test_statistics() -> None:
     asked: list[Query] = []
     counted = VersionStatistics("double", "3", last_inference_ms=1700000000000, rows=7)
-    counted.success, counted.queue = Duration(5, 500), Duration(5, 50)
+    counted.unrecorded_success, counted.queue = Duration(5, 500), Duration(5, 50)
     counted.compute = {1: Duration(1, 10), 3: Duration(2, 60)}
 
     async def answer(query: Query) -> Answer:

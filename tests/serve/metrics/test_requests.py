@@ -14,7 +14,7 @@ from serve.dialects.registry import http_dialects
 from serve.front_doors.http import HttpFrontDoor
 from serve.metrics.requests import RequestCounter
 from serve.request_record import CANCELLED, RequestRecord
-from serve.statistics import VersionStatistics
+from serve.statistics import Duration, VersionStatistics
 from tests.serve.conftest import ManualClock as Clock
 from tests.serve.tiny_versions import GatedExecutor, dispatcher_of, entry
 
@@ -23,7 +23,7 @@ INFER = json.dumps({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 2]
 
 def recorded(clock: Clock, statistics: VersionStatistics | None) -> RequestRecord:
     if statistics is not None:
-        statistics.in_flight += 1
+        statistics.begun += 1
     return RequestRecord("plain", clock.time_ns(), statistics=statistics)
 
 
@@ -43,6 +43,17 @@ async def test_a_failed_request_is_counted_as_a_request_and_by_its_kind(clock: C
         counter.end(recorded(clock, counted), kind)
     assert counted.requests["plain"].took.count == 3
     assert counted.requests["plain"].errors == {"Overloaded": 2, "status 503": 1}
+
+
+async def test_success_and_failure_are_what_front_doors_record_and_what_nobody_does(clock: Clock) -> None:
+    counter, counted = RequestCounter(), VersionStatistics("double", "1")
+    counted.unrecorded_success, counted.unrecorded_fail = Duration(1, 7), Duration(2, 8)
+    for outcome in ("", "", "Overloaded", CANCELLED):
+        record = recorded(clock, counted)
+        await clock.advance(1)
+        counter.end(record, outcome)
+    assert (counted.success, counted.fail) == (Duration(3, 2 * 10**9 + 7), Duration(3, 10**9 + 8))
+    assert (counted.cancelled, counted.in_flight) == (Duration(1, 10**9), 0)
 
 
 async def test_a_cancelled_request_is_counted_as_nothing_else(clock: Clock) -> None:

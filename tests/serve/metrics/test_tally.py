@@ -22,7 +22,7 @@ def statistics(*keys: tuple[str, int]) -> dict[tuple[str, int], VersionStatistic
 def count(counted: VersionStatistics, times: int = 1) -> None:
     counter = RequestCounter()
     for _ in range(times):
-        counted.in_flight += 1
+        counted.begun += 1
         counter.end(RequestRecord("plain", 0, statistics=counted))
 
 
@@ -97,7 +97,7 @@ async def test_a_version_whose_requests_have_not_ended_is_not_forgotten(clock: C
     now = [0.0]
     counted = statistics(V1)
     tally = Tally(counted, {}, {}, lambda: now[0])
-    counted[V1].in_flight = 1
+    counted[V1].begun = 1
     tally.report()
     now[0] = KEPT_S + 1
     tally.report()
@@ -106,7 +106,7 @@ async def test_a_version_whose_requests_have_not_ended_is_not_forgotten(clock: C
 
 async def test_requests_under_way_and_memory_are_in_every_report(clock: Clock) -> None:
     dispatcher = dispatcher_of(entry("m", 1), entry("m", 2))
-    dispatcher.loaded[V1].statistics.in_flight = 3
+    dispatcher.loaded[V1].statistics.begun = 3
     report = decoded(Tally({}, dispatcher.loaded, {}).report())
     assert report.present == [Present("m", 1, 3, 0)]
     assert report.memory_bytes > 2**20
