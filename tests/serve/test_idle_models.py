@@ -119,11 +119,12 @@ async def test_models_with_large_intermediate_results_share_the_memory_for_them(
     gateway: Gateway, tmp_path: Path
 ) -> None:
     file = write_convolutions(tmp_path / "convolutions.onnx")
-    entries = [gateway.publish(f"net{number}", file, (32, SIDE, SIDE), 32) for number in range(12)]
+    entries = [gateway.publish(f"net{number}", file, (32, SIDE, SIDE), 32) for number in range(46)]
     await gateway.hold(*entries[:6])  # as many as may be warmed up at once
     before = memory_bytes()
-    for count in range(7, 13):
+    for count in range(7, 47):
         await gateway.hold(*entries[:count])
-    assert (memory_bytes() - before) / 6 < MIB
+    # So many that what the process does beside does not matter; by itself, each would keep some 32 MiB.
+    assert (memory_bytes() - before) / 40 < MIB
     x = np.ones((3, 32, SIDE, SIDE), np.float32)
-    assert np.allclose(await gateway.answer("net11", x), 4.0)
+    assert np.allclose(await gateway.answer("net45", x), 4.0)
