@@ -35,6 +35,10 @@ from model_store.errors import (
 
 log = logging.getLogger("onegate")
 
+ERROR_KIND = "onegate-error"
+"""The header of a refusal, and gRPC's metadata beside its status: the name of the error's kind, as several kinds share
+a status. Of a row that carries an error it is a header too; the body is the message then."""
+
 
 @dataclass(frozen=True)
 class Status:

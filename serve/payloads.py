@@ -13,11 +13,9 @@ import numpy as np
 
 from model_store.errors import ERROR_KINDS, InternalError, InvalidInput, OnegateError
 from model_store.manifest import PAYLOAD, PAYLOAD_SIGNATURE, Manifest, Signature
-from serve.errors import status_of
+from serve.errors import ERROR_KIND, kind_of, status_of
 from serve.inference import Payload, Tensors
 
-ERROR_KIND = "onegate-error"
-"""The header of a row that carries an error: the name of its kind. The body is the message then."""
 EXPLAIN = "explain"
 """The header of a request that asks for an explanation in place of a prediction, when its value is `True`: TorchServe's
 handlers look for it."""
@@ -89,7 +87,7 @@ def answers_to_tensors(answers: Sequence[Payload]) -> Tensors:
 
 def refused(error: OnegateError) -> Payload:
     """The answer of a row that carries `error`, whose details stay behind; `from_tensors` raises it again."""
-    headers = {ERROR_KIND: type(error).__name__}
+    headers = {ERROR_KIND: kind_of(error)}
     return Payload(error.message.encode(errors="replace"), "text/plain", headers=headers, status=status_of(error).http)
 
 

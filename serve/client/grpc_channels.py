@@ -122,8 +122,7 @@ class _Channels:
         code, text = error.code().name, first_line(error.details())
         if not is_of_a_server(code, text):
             return self._unanswered(text, timeout_s)
-        retry_after = next((value for key, value in error.trailing_metadata() or () if key == "retry-after"), None)
-        return grpc_refusal(code, text, retry_after)
+        return grpc_refusal(code, text, dict(error.trailing_metadata() or ()))
 
     def _unanswered(self, text: str, timeout_s: float) -> OnegateError:
         url = self._address.url

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import msgspec
 
 from model_store.errors import ERROR_KINDS, InternalError, ModelNotReady, OnegateError, Overloaded, first_line
 from serve.client.retries import RETRY_AFTER
-from serve.errors import STATUSES
+from serve.errors import ERROR_KIND, STATUSES
 
 _BY_HTTP: dict[int, type[OnegateError]] = {405: ERROR_KINDS["Unsupported"], 500: InternalError, 502: ModelNotReady}
 _BY_GRPC: dict[str, type[OnegateError]] = {"INTERNAL": InternalError, "CANCELLED": ModelNotReady}
@@ -24,7 +23,6 @@ _SHARED = ("503", "RESOURCE_EXHAUSTED")
 
 class _Told(msgspec.Struct):
     error: str
-    kind: str = ""
 
 
 _read_told = msgspec.json.Decoder(_Told).decode
@@ -33,23 +31,23 @@ _read_told = msgspec.json.Decoder(_Told).decode
 def http_refusal(status: int, headers: Mapping[str, str], body: bytes | memoryview) -> OnegateError:
     """The error in a reply, of Open Inference or of `/predict`, or of a proxy in between."""
     try:
-        told = _read_told(body)
-        text, kind = told.error, ERROR_KINDS.get(told.kind)
+        text = _read_told(body).error
     except (msgspec.DecodeError, UnicodeDecodeError):
         beginning = first_line(bytes(body[:1000]).decode(errors="replace")) if len(body) else "no body"
-        text, kind = f"the endpoint answered with HTTP status {status}: {beginning}", None
+        text = f"the endpoint answered with HTTP status {status}: {beginning}"
+    return _refusal(_BY_HTTP.get(status), str(status), headers, text)
+
+
+def grpc_refusal(code: str, text: str, metadata: Mapping[str, str]) -> OnegateError:
+    """The error in a gRPC status, with the metadata beside it."""
+    return _refusal(_BY_GRPC.get(code), code, metadata, text)
+
+
+def _refusal(usual: type[OnegateError] | None, status: str, headers: Mapping[str, str], text: str) -> OnegateError:
+    """`usual` is the kind that the status stands for, where nothing else is said."""
     details = _retry_after(headers.get("retry-after"))
-    return (kind or _kind_of(_BY_HTTP.get(status), str(status), details))(text, **details)
-
-
-def grpc_refusal(code: str, text: str, retry_after: str | None) -> OnegateError:
-    """The error in a gRPC status."""
-    details = _retry_after(retry_after)
-    return _kind_of(_BY_GRPC.get(code), code, details)(text, **details)
-
-
-def _kind_of(kind: type[OnegateError] | None, status: str, details: Mapping[str, Any]) -> type[OnegateError]:
-    return Overloaded if details and status in _SHARED else kind or InternalError
+    told = ERROR_KINDS.get(headers.get(ERROR_KIND, ""))
+    return (told or (Overloaded if details and status in _SHARED else usual or InternalError))(text, **details)
 
 
 def _retry_after(value: str | None) -> dict[str, float]:

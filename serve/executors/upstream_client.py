@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from model_store.errors import (
+    ERROR_KINDS,
     DeadlineExceeded,
     Forbidden,
     InternalError,
@@ -18,6 +19,7 @@ from model_store.errors import (
     Unsupported,
     first_line,
 )
+from serve.errors import ERROR_KIND
 from serve.executors.remote_client import RemoteClient, ServerGone
 from serve.grpc_outcomes import UNREACHABLE, is_of_a_server
 from serve.protocols import open_inference as messages
@@ -46,6 +48,9 @@ _KINDS: dict[str, type[OnegateError]] = {
     "UNIMPLEMENTED": Unsupported,
 }
 """gRPC code -> kind, for errors that are the caller's matter as much as if the model ran here; any other is ours."""
+
+_FINER = ("OutOfMemory", "PayloadTooLarge")
+"""Kinds that another onegate may name beside a code of these; what it says of its own callers' limits is our matter."""
 
 _GONE = ("UNAVAILABLE", "NOT_FOUND", "CANCELLED")
 """Codes with which another address may do better."""
@@ -110,8 +115,10 @@ class UpstreamClient(RemoteClient):
         kind = _KINDS.get(code)
         if kind is None:
             return InternalError(f"the upstream server answered {code}: {text}")
-        told = kind(text)
-        told.details |= _retry_after(error)
+        metadata = dict(error.trailing_metadata() or ())
+        named = metadata.get(ERROR_KIND)
+        told = (ERROR_KINDS[named] if named in _FINER else kind)(text)
+        told.details |= _retry_after(metadata.get("retry-after", ""))
         return told
 
     async def ready(self, timeout_s: float) -> bool | None:
@@ -197,11 +204,8 @@ def _credentials(grpc: Any, options: UpstreamOptions) -> Any:
     return grpc.ssl_channel_credentials(content("ca"), content("private_key"), content("certificate"))
 
 
-def _retry_after(error: Any) -> dict[str, float]:
-    for key, value in error.trailing_metadata() or ():
-        if key == "retry-after" and str(value).isdigit():
-            return {"retry_after_s": float(value)}
-    return {}
+def _retry_after(value: str) -> dict[str, float]:
+    return {"retry_after_s": float(value)} if value.isdigit() else {}
 
 
 def _grpc() -> Any:

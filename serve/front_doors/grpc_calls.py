@@ -18,7 +18,7 @@ from serve.access_log import AccessLog
 from serve.asking import ASKED, Asked
 from serve.dialects.base import retry_after
 from serve.dialects.grpc_base import GrpcMethod, GrpcService, Streaming, Unary, parsed, serialised
-from serve.errors import kind_of, presentable
+from serve.errors import ERROR_KIND, kind_of, presentable
 from serve.front_doors.grpc_streams import Readers
 from serve.front_doors.grpc_wire import Refusal
 from serve.inference import Answer, InferenceRequest, Query
@@ -348,7 +348,7 @@ class Calls:
 def refusal_of(service: GrpcService, error: Exception, request_id: str = "") -> Refusal:
     """How a service tells an error of a request."""
     told = presentable(error, request_id)
-    return Refusal(service.code_of(told), _cut(told.message), tuple(retry_after(told)))
+    return Refusal(service.code_of(told), _cut(told.message), (*retry_after(told), (ERROR_KIND, kind_of(told))))
 
 
 def _cut(text: str) -> str:

@@ -10,7 +10,7 @@ from model_store.errors import InvalidInput, Overloaded, Unauthenticated
 from serve.access.guard import Guard
 from serve.asking import ASKED, REQUEST_ID, Asked
 from serve.dialects.base import ANY_SEGMENT, HttpDialect, HttpReply, HttpRequest, NoSuchRoute, own_error
-from serve.errors import kind_of, presentable
+from serve.errors import ERROR_KIND, kind_of, presentable
 from serve.front_doors.compression import COMPRESSED_FROM_BYTES, compressed, inflated
 from serve.front_doors.cors import refuse_foreign_page
 from serve.front_doors.http_bodies import BodyTimeout
@@ -193,6 +193,7 @@ class HttpFrontDoor:
         if "accept_encoding" in told.details:
             # RFC 9110, section 12.5.3: what a client may use instead.
             reply.headers = [*reply.headers, ("accept-encoding", told.details["accept_encoding"])]
+        reply.headers = [*reply.headers, (ERROR_KIND, kind_of(told))]
         challenge(reply, told)
         if isinstance(error, BodyTimeout):
             # RFC 9110, section 15.5.9.

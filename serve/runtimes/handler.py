@@ -19,8 +19,9 @@ from typing import Any
 from model_store.errors import DeadlineExceeded, InternalError, ModelNotReady, OnegateError, SourceError
 from model_store.manifest import Manifest
 from serve.devices import CPU, Device
+from serve.errors import ERROR_KIND
 from serve.inference import Payload, Tensors
-from serve.payloads import ERROR_KIND, answers_to_tensors, requests_of
+from serve.payloads import answers_to_tensors, requests_of
 from serve.runtimes.handler_command import handler_command
 from serve.runtimes.handler_folder import HandlerFolder
 from serve.runtimes.handler_supervision import HandlerSupervisor

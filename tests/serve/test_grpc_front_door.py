@@ -222,8 +222,8 @@ async def test_more_requests_than_may_be_are_refused_at_once() -> None:
     assert refused.value.code().name == "RESOURCE_EXHAUSTED"
     assert refused.value.details() == "2 requests are under way, as many as may be; try again later"
     told = dict(refused.value.trailing_metadata())
-    assert told.keys() == {"retry-after", "x-request-id"}
-    assert told["retry-after"] == "1"
+    assert told.keys() == {"retry-after", "onegate-error", "x-request-id"}
+    assert (told["retry-after"], told["onegate-error"]) == ("1", "Overloaded")
 
 
 async def test_an_overloaded_model_says_when_to_come_again() -> None:
@@ -234,8 +234,8 @@ async def test_an_overloaded_model_says_when_to_come_again() -> None:
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await client.call("ModelInfer", infer())
     told = dict(refused.value.trailing_metadata())
-    assert told.keys() == {"retry-after", "x-request-id"}
-    assert told["retry-after"] == "3"
+    assert told.keys() == {"retry-after", "onegate-error", "x-request-id"}
+    assert (told["retry-after"], told["onegate-error"]) == ("3", "Overloaded")
 
 
 # -- shared memory ---------------------------------------------------------------------------------------------------

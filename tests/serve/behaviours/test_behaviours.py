@@ -18,6 +18,8 @@ from tests.serve.left_over import left_to_the_collector
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 ERROR_ID = re.compile(r"(?<=internal error )[0-9a-f-]{12,36}(?=;)")
+REFUSED_BY_GRPC = ("too large", "no such path")
+"""What gRPC itself refuses, before there is a request: with a status alone, as every gRPC server does."""
 CASES = [
     pytest.param(client, row.attempt, told, id=f"{behaviour}-{client}")
     for behaviour, row in TABLE.items()
@@ -44,6 +46,34 @@ async def test_a_client_is_told_what_the_table_says(
     # Who reads the log finds the client's id there, and what the client may not see.
     assert (SECRET in caplog.text) == bool(ids)
     assert all(f"internal error {id}" in caplog.text for id in ids)
+
+
+async def test_a_refusal_names_the_same_kind_to_every_client(opened: Endpoint) -> None:
+    named = {
+        behaviour: {
+            (await CLIENTS[client].attempt(opened, row.attempt)).headers.get("onegate-error")
+            for client, told in row.told.items()
+            if isinstance(told, Told) and (behaviour not in REFUSED_BY_GRPC or isinstance(CLIENTS[client], HttpClient))
+        }
+        for behaviour, row in TABLE.items()
+    }
+    assert named == {
+        "answer": {None},
+        "unknown model": {"ModelNotFound"},
+        "unknown version": {"ModelNotFound"},
+        "wrong input name": {"InvalidInput"},
+        "wrong shape": {"InvalidInput"},
+        "wrong datatype": {"InvalidInput"},
+        "unreadable body": {"InvalidInput"},
+        "too large": {"PayloadTooLarge"},
+        "overloaded": {"Overloaded"},
+        "deadline passed": {"DeadlineExceeded"},
+        "not ready": {"ModelNotReady"},
+        "internal error": {"InternalError"},
+        "unauthorised": {"Forbidden"},
+        "wrong method": {"NoSuchRoute"},
+        "no such path": {"NoSuchRoute"},
+    }
 
 
 @pytest.mark.parametrize(("client", "attempt"), [pytest.param(*case.values[:2], id=case.id) for case in CASES])

@@ -20,6 +20,7 @@ from model_store.errors import (
     InternalError,
     ModelNotReady,
     OnegateError,
+    OutOfMemory,
     Overloaded,
     RateLimited,
     Unauthenticated,
@@ -221,8 +222,8 @@ async def test_an_answer_that_contradicts_itself_is_the_server_s_defect(way: str
 # -- refusals --------------------------------------------------------------------------------------------------------
 
 
-def refusing(status: int, text: str, *headers: bytes, kind: str = "") -> Act:
-    body = b'{"error": "%b"%b}' % (text.encode(), f', "kind": "{kind}"'.encode() if kind else b"")
+def refusing(status: int, text: str, *headers: bytes) -> Act:
+    body = b'{"error": "%b"}' % text.encode()
     lines = b"".join(header + b"\r\n" for header in headers)
     return saying(b"HTTP/1.1 %d No\r\n%bcontent-length: %d\r\n\r\n%b" % (status, lines, len(body), body))
 
@@ -241,7 +242,9 @@ def refusing(status: int, text: str, *headers: bytes, kind: str = "") -> Act:
         (refusing(500, "defect"), InternalError, 1),
         (refusing(504, "late"), DeadlineExceeded, 1),
         (refusing(418, "tea"), InternalError, 1),
-        (refusing(500, "full", kind="Overloaded"), Overloaded, 3),
+        (refusing(500, "full", b"onegate-error: Overloaded"), Overloaded, 3),
+        (refusing(503, "too large", b"onegate-error: OutOfMemory"), OutOfMemory, 1),
+        (refusing(503, "loading", b"onegate-error: NoKindOfOurs"), ModelNotReady, 3),
         (refusing(302, "elsewhere", b"location: /"), InternalError, 1),
     ],
 )

@@ -115,7 +115,7 @@ async def test_a_model_that_is_taken_from_one_server_goes_on_at_the_other(serve:
     [
         (InvalidInput, InvalidInput),
         (Overloaded, Overloaded),
-        (OutOfMemory, Overloaded),
+        (OutOfMemory, OutOfMemory),
         (InternalError, InternalError),
         (DeadlineExceeded, DeadlineExceeded),
     ],
