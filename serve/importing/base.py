@@ -28,6 +28,8 @@ class Leftover:
     model: str | None = None
     left_out: bool = False
     """Whether the whole model is missing from the config because of it."""
+    needs_trust: bool = False
+    """Whether the model is served only once somebody says that its code may run."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,10 @@ class Imported:
     """Those of no model; models have their own."""
     remarks: tuple[str, ...] = ()
     """What to know about the `gateway` that was written."""
+
+    def any_served(self) -> bool:
+        """Whether a model is left that can be served."""
+        return any(model.mapping is not None for model in self.models)
 
     def all_leftovers(self) -> list[Leftover]:
         """The server's own first, then each model's."""
@@ -158,6 +164,11 @@ class Notes:
     def add(self, key: str, reason: str, file: str | None = None) -> None:
         """One more; `file` where it is another than usual."""
         self.found.append(Leftover(file or self.file, key, reason, self._model))
+
+    def needs_trust(self, key: str, what: str) -> None:
+        """Code of the model's own, `what` in words, which runs only where somebody says so."""
+        reason = f"{what}: say `trust: true` for this model, or `--trust {self._model}`, where you trust it"
+        self.found.append(Leftover(self.file, key, reason, self._model, needs_trust=True))
 
     def at_most(self, key: str, value: int, most: int) -> int:
         """`value`, or `most` where that is less and is told."""

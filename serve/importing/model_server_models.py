@@ -150,7 +150,7 @@ def _settings(served: list[_Loaded], default: _Loaded, defaults: ServerDefaults,
         if any(each.settings.get(key) != said.get(key) for each in served):
             notes.add(key, f"differs between versions; all have that of {default.version}")
     if any(each.custom for each in served):
-        notes.add("handler", "the archive's own code answers: say `trust: true` for this model where you trust it")
+        notes.needs_trust("handler", "the archive's own code answers")
     size = notes.at_most("batchSize", whole(said.get("batchSize")) or 1, LARGEST_BATCH)
     delay_ms = _delay_ms(said, size, notes)
     timeout_s = whole(said.get("responseTimeout")) or defaults.response_timeout_s

@@ -34,6 +34,9 @@ SERVERS: dict[str, Server] = {
 }
 """Name on the command line -> server."""
 
+KINDS = "; ".join(dict.fromkeys(known.expected for known in SERVERS.values()))
+"""What can be read, in words."""
+
 
 def read_server(path: Path, server: str | None = None) -> Imported:
     """What `path` serves, of the `server` named or of the first that knows it.
@@ -47,10 +50,15 @@ def read_server(path: Path, server: str | None = None) -> Imported:
         if not SERVERS[server].detects(path):
             raise SourceError(f"{str(path)!r}: expected {SERVERS[server].expected}, found neither")
         return SERVERS[server].read(path)
+    read = reader_of(path)
+    if read is None:
+        raise SourceError(f"{str(path)!r} is of no known server; expected one of: {KINDS}")
+    return read(path)
+
+
+def reader_of(path: Path) -> Callable[[Path], Imported] | None:
+    """What reads the configuration at `path`: of the first server that knows it, None where none does."""
     if model_server.detects(path):
-        return model_server.read(path)
-    for known in SERVERS.values():
-        if known.detects(path):
-            return known.read(path)
-    kinds = "; ".join(dict.fromkeys(f"{known.expected}" for known in SERVERS.values()))
-    raise SourceError(f"{str(path)!r} is of no known server; expected one of: {kinds}")
+        # Whose archives they are, is told from what is in them.
+        return model_server.read
+    return next((known.read for known in SERVERS.values() if known.detects(path)), None)

@@ -62,7 +62,7 @@ def read_model(folder: Path) -> ImportedModel:
         return ImportedModel(name, None, notes.left_out("version_policy", reason))
     newest = Path(sources[max(sources)])
     if any(needs_trust(Path(source)) for source in sources.values()):
-        notes.add(newest.name, "a pickle, which may run code: say `trust: true` for this model where you trust it")
+        notes.needs_trust(newest.name, "a pickle, which may run code")
     mapping = {
         **versions_mapping(name, sources, {}),
         **inputs(config, _effective(backend, newest), notes),

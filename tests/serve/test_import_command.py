@@ -85,6 +85,7 @@ def test_json_holds_config_and_what_has_no_counterpart(repository: Path) -> None
         "reason": "ONNX Runtime runs with onegate's own settings",
         "model": "net",
         "left_out": False,
+        "needs_trust": False,
     }
     assert answer["yaml"].startswith("# Written by")
 
