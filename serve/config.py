@@ -95,10 +95,27 @@ def load_config(
 
     Raises `ConfigError` with all mistakes.
     """
-    source = read_config_file(path) if path is not None else read_config_text("models: []", COMMAND_LINE)
+    if path is None:
+        source, folder = read_config_text("models: []", COMMAND_LINE), Path.cwd()
+    else:
+        source, folder = read_config_file(path), Path(os.path.abspath(path)).parent
+    return layered(source, folder, overrides=overrides, environ=environ)
+
+
+def layered(
+    source: ConfigSource,
+    folder: Path,
+    *,
+    overrides: Mapping[str, Any] = MappingProxyType({}),
+    environ: Mapping[str, str] = os.environ,
+) -> Config:
+    """The config in `source`, which lies in `folder`, with environment and `overrides` over it as in `load_config`.
+
+    Raises `ConfigError` with all mistakes.
+    """
     source = with_environment(source, config_keys(), environ)
     source = with_overrides(source, config_keys(), overrides)
-    return _typed(source).resolved(Path(os.path.abspath(path)).parent if path is not None else Path.cwd())
+    return _typed(source).resolved(folder)
 
 
 def parse_config(text: str, name: str, base: Path) -> Config:

@@ -9,11 +9,12 @@ from typing import Any
 
 import click
 
+from serve.commands.config_files import read_config
+from serve.commands.imported import trust_option
 from serve.commands.options import config_argument, fail, json_option, management_option, port_options
 from serve.commands.plan_report import changes_something, print_plan
 from serve.commands.progress import progress, unsettled
 from serve.commands.rollout_report import rollout_line
-from serve.config import load_config
 from serve.management_client import ManagementClient
 
 POLL_S = 0.2
@@ -27,6 +28,7 @@ DIFFERS = 3
 @click.option("--exit-code", is_flag=True, help=f"With --plan: exit {DIFFERS} where something would change.")
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Return when all models are ready or failed.")
 @click.option("--store", help="Instead of the config's store.")
+@trust_option
 @port_options
 @management_option
 @json_option
@@ -38,9 +40,12 @@ def command(
     client: ManagementClient,
     as_json: bool,
     store: str | None,
+    trusted: tuple[str, ...],
     **ports: int | None,
 ) -> None:
     """Make CONFIG the desired state of the running gateway: plan, then change what differs.
+
+    CONFIG is a YAML file, or what another server was configured with, as for `onegate up`.
 
     Desired state that somebody else changed between the plan and the change is left alone. Exits 1 when a model could
     not be prepared or loaded; what it served before goes on.
@@ -52,7 +57,9 @@ def command(
     if exit_code and not only_plan:
         raise click.UsageError("--exit-code goes with --plan")
     overrides = {"store": store, **{f"gateway.{name}": port for name, port in ports.items()}}
-    document = load_config(config, overrides=overrides).document()
+    given = read_config(config, overrides=overrides, trusted=trusted)
+    given.tell()
+    document = given.config.document()
     answer = client.put_config(document, only_plan=True)
     if not as_json:
         print_plan(answer["changes"])

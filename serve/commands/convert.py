@@ -19,10 +19,11 @@ from model_store.signing import sign
 from model_store.signing_keys import read_private_key
 from model_store.sources import resolve_source
 from model_store.store import Store
+from serve.commands.config_files import read_config
 from serve.commands.options import fail, json_option, store_option
 from serve.commands.parity_report import print_report
 from serve.commands.progress import progress
-from serve.config import config_keys, load_config
+from serve.config import config_keys
 from serve.config_sections.model import ModelConfig
 from serve.control.preparation import conversion_limits, conversion_options
 
@@ -118,7 +119,9 @@ def command(
 def _model(config: Path | None, name: str) -> ModelConfig:
     if config is None:
         return ModelConfig(name=name, source="-")
-    named = {model.name: model for model in load_config(config).models}
+    given = read_config(config)
+    given.tell()
+    named = {model.name: model for model in given.config.models}
     if name not in named:
         raise ConfigError(f"{config}: no model {name!r}; models: {', '.join(named) or 'none'}; --name picks one")
     return named[name]

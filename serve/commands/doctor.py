@@ -11,8 +11,9 @@ from pathlib import Path
 import click
 import msgspec
 
-from model_store.errors import ConfigError, OnegateError
+from model_store.errors import ConfigError, OnegateError, SourceError
 from model_store.filesystems import local_path
+from serve.commands.config_files import read_config
 from serve.commands.options import fail, json_option, management_option
 from serve.config import Config, load_config
 from serve.doctor import configs, gpu, machine, ports, software, stores
@@ -57,11 +58,13 @@ def command(
       onegate doctor --config onegate.yaml --json
     """
     try:
-        desired = load_config(config, overrides={"store": store})
-    except ConfigError as error:
+        given = read_config(config, overrides={"store": store})
+    except (ConfigError, SourceError) as error:
         findings = [problem("config", error.message, "correct it; docs/config.md lists all keys")]
         findings += run_checks(_machine_checks(load_config(None), address, constraints, ()))
     else:
+        given.tell()
+        desired = given.config
         checks = _machine_checks(desired, address, constraints, _running_ports(client))
         findings = run_checks([*checks, *(_config_checks(desired) if config is not None else ())])
     _print(findings, as_json)

@@ -15,10 +15,12 @@ import click
 from model_store.errors import ConfigError, OnegateError
 from serve import launch
 from serve.access.guard import check_access
+from serve.commands.config_files import read_config
+from serve.commands.imported import trust_option
 from serve.commands.options import client_files, fail, own_files_options, port_options
 from serve.commands.progress import Progress, unsettled
 from serve.commands.tables import console, curl_line, device_lines, model_table
-from serve.config import Config, load_config
+from serve.config import Config
 from serve.log_format import LogStyle
 from serve.logs import followed, log_to_file
 from serve.management_client import ManagementClient
@@ -55,6 +57,7 @@ PATIENCE_S = 15.0
     type=click.Choice(["text", "json"]),
     help="How log lines are written; instead of the config's logging.format.",
 )
+@trust_option
 @port_options
 @own_files_options
 def command(
@@ -63,11 +66,15 @@ def command(
     address: str | None,
     store: str | None,
     log_format: str | None,
+    trusted: tuple[str, ...],
     http_port: int | None,
     grpc_port: int | None,
     management_port: int | None,
 ) -> None:
     """Start a gateway with the models of CONFIG, and serve until Ctrl-C or SIGTERM, which drain it.
+
+    CONFIG is a YAML file, or what another server was configured with, as `onegate import` reads it; what has no
+    counterpart is listed then.
 
     With --watch, CONFIG may be left out. FOLDER holds exported files, or models as Triton and TensorFlow Serving keep
     them: <model>/<version>/.., with a config.pbtxt or without. They are served, changed and retired as they come,
@@ -76,6 +83,7 @@ def command(
     \b
     Example:
       onegate up configs/quickstart.yaml
+      onegate up config.properties
       onegate up --watch models
     """
     if config is None and watch is None:
@@ -87,9 +95,11 @@ def command(
         "gateway.management_port": management_port,
         "logging.format": log_format,
     }
-    desired = load_config(config, overrides=overrides)
+    given = read_config(config, overrides=overrides, trusted=trusted)
+    desired = given.config
     if desired.logging.format == "json":
         log_to_file(None, "up", LogStyle("json", desired.logging.level))
+    given.tell(_say, in_lines=bool(log.handlers))
     check_access(desired.access)
     # Asks for what is missing before anything starts.
     tracing_settings(desired.tracing)

@@ -26,7 +26,8 @@ STOP_S = 60.0
 
 
 class Running:
-    """A running `onegate up`; `config` may be changed and applied again."""
+    """A running `onegate up`; `config` may be changed and applied again. What it `serves` may be another file, whose
+    ports the environment says then."""
 
     def __init__(
         self,
@@ -35,6 +36,7 @@ class Running:
         environment: dict[str, str] | None = None,
         onegate: Path = ONEGATE,
         words: Sequence[str] = (),
+        serves: str = "onegate.yaml",
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self.folder = folder
@@ -53,7 +55,7 @@ class Running:
         self.log = folder / "up.log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [onegate, "up", "onegate.yaml", *words],
+                [onegate, "up", serves, *words],
                 cwd=folder,
                 env=self.environment,
                 stdout=log,

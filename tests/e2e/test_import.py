@@ -1,4 +1,4 @@
-"""What `onegate import` writes from other servers' folders, served under the names and versions that clients have."""
+"""Other servers' folders, imported or as they are, served under the names and versions that clients have."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import yaml
 
 from tests.e2e import exports
 from tests.e2e.models import body, write_multiplier
-from tests.e2e.running import ONEGATE, get, running
+from tests.e2e.running import ONEGATE, free_ports, get, running
+from tests.serve.importing_trees import write_onnx
 
 
 def imported(path: Path) -> dict[str, Any]:
@@ -78,3 +79,21 @@ def test_tensorflow_servings_models_config_answers_under_its_names_versions_and_
         assert predict("net/versions/1", [1.0, 3.0]) == [[1.0, 3.0]]
         assert predict("net/labels/stable", [1.0, 3.0]) == [[1.0, 3.0]]
         assert get(f"{models}/net/versions/3:predict", b'{"instances": [[1.0, 3.0]]}')[0] == 404
+
+
+def test_a_repository_is_served_as_it_is_and_a_version_that_came_is_applied(tmp_path: Path) -> None:
+    write_onnx(tmp_path / "models/net/3/model.onnx", 3)
+    names = ("http_port", "grpc_port", "management_port")
+    ports = dict(zip(names, free_ports(3), strict=True))
+    environment = {f"ONEGATE_GATEWAY_{name.upper()}": str(port) for name, port in ports.items()}
+    with running(tmp_path, {"gateway": ports}, environment=environment, serves="models") as gateway:
+        gateway.wait_until_settled()
+        assert "onegate: models: read as a configuration of another server" in gateway.log.read_text()
+        net = f"{gateway.url}/v2/models/net"
+        assert multiplied(f"{net}/versions/3/infer") == [3.0, 3.0]
+        write_onnx(tmp_path / "models/net/4/model.onnx", 4)
+        done = gateway.command("apply", "models", "--plan")
+        assert done.stdout.splitlines()[-1] == "Plan: 1 to change", done.stderr
+        assert gateway.command("apply", "models").returncode == 0
+        assert multiplied(f"{net}/infer") == [4.0, 4.0]
+        assert gateway.command("apply", "models", "--plan", "--exit-code").returncode == 0

@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from serve.cli import main
 from tests.e2e.running import free_ports
+from tests.serve.importing_trees import write_onnx, write_text
 from tests.serve.management_port import management_port
 
 
@@ -87,3 +88,23 @@ def test_the_ports_of_a_running_gateway_are_no_problem(tmp_path: Path) -> None:
         port.answers["/api/state"] = {"gateway": gateway}
         result = run("--config", config(tmp_path, [http, grpc, number]), "--management", port.url)
     assert (result.exit_code, result.output.count("belongs to the running gateway")) == (0, 2)
+
+
+@pytest.mark.usefixtures("short_temporary_folder")
+def test_another_servers_repository_is_checked_as_it_would_be_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_onnx(Path("models/net/3/model.onnx"))
+    result = run("--config", "models", "--json")
+    assert "onegate: models: read as a configuration of another server" in result.stderr
+    told = {finding["check"]: finding["text"] for finding in json.loads(result.stdout)["findings"]}
+    assert told["sources"] == "1 models; 1 local sources are there"
+
+
+@pytest.mark.usefixtures("short_temporary_folder")
+def test_what_can_not_be_read_of_another_server_is_a_finding(tmp_path: Path) -> None:
+    result = run("--config", write_text(tmp_path / "config.properties", "models={\n"), "--json")
+    assert result.exit_code == 1
+    [found] = [each for each in json.loads(result.stdout)["findings"] if each["check"] == "config"]
+    assert found["text"].startswith("config.properties: models: expected JSON")

@@ -14,6 +14,7 @@ from serve.cli import main
 from serve.commands.plan_report import summary
 from serve.commands.rollout_report import rollout_line
 from serve.management_client import ManagementClient
+from tests.serve.importing_trees import write_onnx
 
 ADD = {
     "model": "digits",
@@ -165,6 +166,18 @@ def test_an_apply_sends_the_generation_of_its_plan(port: Port, config: Path) -> 
     result = run("apply", config)
     assert (result.exit_code, result.output.splitlines()[-1]) == (0, "Plan: 1 to add")
     assert [path for _, path, _ in port.asked] == ["/api/config?plan=true", "/api/config?generation=4", "/api/state"]
+
+
+def test_an_apply_of_another_servers_repository_sends_what_it_would_be_imported_as(port: Port, tmp_path: Path) -> None:
+    source = write_onnx(tmp_path / "models/net/3/model.onnx")
+    port.answers = [changes(ADD)]
+    result = run("apply", tmp_path / "models", "--plan", "--json")
+    assert json.loads(result.stdout)["changes"] == [ADD]
+    assert f"onegate: {tmp_path}/models: read as a configuration of another server" in result.stderr
+    [(method, path, document)] = port.asked
+    assert (method, path) == ("PUT", "/api/config?plan=true")
+    assert document["models"][0]["versions"] == [{"source": str(source), "as_version": "3", "shadow": False}]
+    assert document["gateway"]["http_port"] == 8000
 
 
 def test_an_apply_says_which_rollouts_it_has_begun(port: Port, config: Path) -> None:
