@@ -1,7 +1,8 @@
 """How long does it take from nothing to the first answer? `make newcomer`.
 
 Clones the repository, types what README.md and the pages below `docs/migrate/` show, and prints seconds and commands
-until the first answer. The set-up installs the frameworks, which takes minutes. Uses free ports, and needs no more than
+until the first answer, of which no way may take more than two (`tests/pages/test_newcomer.py` counts them without
+running any). The set-up installs the frameworks, which takes minutes. Uses free ports, and needs no more than
 Python, git, make and curl. `--clone FOLDER` keeps the clone, and goes on with the one that is there already.
 """
 
@@ -20,11 +21,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.pages.blocks import ROOT, Block, blocks_of, commands_of
+from tests.pages.blocks import ROOT, blocks_of, commands_of
 from tests.pages.story import Story, addresses
 
 PATIENCE_S = 1800.0
 STOP_S = 60.0
+MOST_COMMANDS = 2
 READY = "Ctrl-C drains"
 
 
@@ -38,7 +40,7 @@ class Way:
 
 
 def main() -> int:
-    """Goes every way and prints a line each; returns 0, or 1 if the README's takes more than two commands."""
+    """Goes every way and prints a line each; returns 0, or 1 if any takes more than two commands, its call included."""
     options = argparse.ArgumentParser(prog="python -m tests.newcomer")
     options.add_argument("--clone", type=Path, metavar="FOLDER")
     with tempfile.TemporaryDirectory(prefix="onegate-newcomer-") as folder:
@@ -50,7 +52,7 @@ def main() -> int:
         for page in sorted((ROOT / "docs/migrate").glob("*.md")):
             ways.append(first_answer_after(page, clone, Path(folder) / page.stem))
             print_way(ways[-1])
-    return int(len(ways[0].commands) > 2)
+    return int(any(len(way.commands) > MOST_COMMANDS for way in ways))
 
 
 def print_way(way: Way) -> None:
@@ -60,17 +62,23 @@ def print_way(way: Way) -> None:
 
 def first_answer(clone: Path) -> Way:
     """README.md: what is typed in the clone, from the set-up to the first `curl`."""
-    blocks = list(blocks_of(ROOT / "README.md"))
-    typed = [command for block in blocks if block.argument == "minutes" for command, _ in commands_of(block.body)]
-    *prepare, serve = [command for command in typed if not command.startswith(("git clone ", "cd "))]
-    ask, shown = next(pair for block in blocks if block.kind == "quickstart" for pair in commands_of(block.body))
+    *prepare, (serve, _), (ask, shown) = readme_commands()
     story = _story(clone, clone)
     start = time.monotonic()
-    for command in prepare:
+    for command, _ in prepare:
         story.type(command, "", "README.md")
     with _serving(serve, story):
         story.type(ask, shown, "README.md")
-        return Way("README.md", (*prepare, serve, _short(ask)), time.monotonic() - start)
+        typed = (*(command for command, _ in prepare), serve, _short(ask))
+        return Way("README.md", typed, time.monotonic() - start)
+
+
+def readme_commands() -> list[tuple[str, str]]:
+    """What README.md has a newcomer type in the clone, up to the first call, each with the answer that is shown."""
+    blocks = list(blocks_of(ROOT / "README.md"))
+    typed = [pair for block in blocks if block.argument == "minutes" for pair in commands_of(block.body)]
+    ask = next(pair for block in blocks if block.kind == "quickstart" for pair in commands_of(block.body))
+    return [*(pair for pair in typed if not pair[0].startswith(("git clone ", "cd "))), ask]
 
 
 def first_answer_after(page: Path, clone: Path, folder: Path) -> Way:
@@ -78,26 +86,26 @@ def first_answer_after(page: Path, clone: Path, folder: Path) -> Way:
     folder.mkdir()
     (folder / "examples").symlink_to(clone / "examples")
     story = _story(folder, clone)
-    blocks = [block for block in blocks_of(page) if block.kind in ("file", "run", "gateway")]
-    story.run([block for block in blocks if block.kind != "gateway"])
-    typed: list[str] = []
+    story.run([block for block in blocks_of(page) if block.kind in ("file", "run")])
+    commands = migration_commands(page)
     start = time.monotonic()
     with contextlib.ExitStack() as gateway:
-        for command, shown in _commands(blocks):
-            typed.append(_short(command))
+        for command, shown in commands:
             if command.startswith("onegate up"):
                 gateway.enter_context(_serving(command, story))
             else:
                 story.type(command, shown, page.name)
-            if command.startswith("curl"):
-                break
-        return Way(f"docs/migrate/{page.name}", tuple(typed), time.monotonic() - start)
+        typed = tuple(_short(command) for command, _ in commands)
+        return Way(f"docs/migrate/{page.name}", typed, time.monotonic() - start)
 
 
-def _commands(blocks: list[Block]) -> Iterator[tuple[str, str]]:
-    for block in blocks:
-        if block.kind == "gateway":
-            yield from commands_of(block.body)
+def migration_commands(page: Path) -> list[tuple[str, str]]:
+    """What a page of `docs/migrate/` has people type instead of what they typed before, up to the client's first call,
+    each with the answer that is shown."""
+    blocks = [block for block in blocks_of(page) if block.kind == "gateway"]
+    typed = [pair for block in blocks for pair in commands_of(block.body)]
+    calls = [number for number, (command, _) in enumerate(typed) if command.startswith("curl")]
+    return typed[: calls[0] + 1]
 
 
 def _short(command: str) -> str:

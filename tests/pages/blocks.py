@@ -5,7 +5,7 @@ The words behind the opening fence say it: a language, and where that isn't enou
 | Words | Meaning |
 | --- | --- |
 | `console run`, `python run` | run in the page's own folder, in the order of the page; no gateway is there |
-| `console gateway`, `python gateway` | the same beside a gateway; `onegate up FILE` has it serve FILE's models |
+| `console gateway`, `python gateway` | the same beside a gateway; `onegate up FILE` has it serve what FILE says |
 | `console quickstart`, `python quickstart` | run beside the quickstart's gateway, from the top of the repository |
 | `console shown=REASON`, `python shown=REASON` | not run, for one of the reasons below; its syntax is checked |
 | `yaml` | a config, read as `onegate up` reads it; `yaml file=NAME` is also written for the blocks that follow |

@@ -67,7 +67,7 @@ class Story:
         for address, here in self._addresses.items():
             text = text.replace(address, here)
         if "PAGES_GATEWAY" in self.environment:
-            text = re.sub(r"\bonegate up (?=\S+\.yaml$)", "python -m tests.pages.up ", text)
+            text = re.sub(r"\bonegate up (?=\S+(?: --trust \S+)*$)", "python -m tests.pages.up ", text)
         return text
 
     def _started(self, words: Sequence[str]) -> subprocess.CompletedProcess[str]:
