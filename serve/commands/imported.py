@@ -44,7 +44,10 @@ def print_leftovers(leftovers: Iterable[Leftover]) -> None:
 
 
 def require_served(imported: Imported, path: Path) -> None:
-    """Raises `SourceError`, with the reasons on standard error, where no model of `path` can be served."""
-    if not imported.any_served():
+    """Raises `SourceError`, with the reasons on standard error, where no model of `path` can be served.
+
+    A server that starts without models has them registered later.
+    """
+    if imported.models and not imported.any_served():
         print_leftovers(imported.all_leftovers())
         raise SourceError(f"{str(path)!r}: none of its {len(imported.models)} models can be served")

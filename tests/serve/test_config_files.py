@@ -244,6 +244,11 @@ def test_what_can_not_be_read_is_refused_as_the_import_refuses_it() -> None:
     assert "config.properties: models: expected JSON" in done.stderr
 
 
+def test_a_server_that_starts_without_models_has_them_registered_later() -> None:
+    given = read_config(write_text(Path("config.properties"), "model_store=model-store\n"))
+    assert (given.config.models, given.config.gateway.model_server) == ([], "torchserve")
+
+
 def test_a_configuration_of_which_nothing_can_be_served_is_refused_with_the_reasons(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
