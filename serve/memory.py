@@ -1,6 +1,6 @@
 """Is there memory for a version: told before it is loaded, and of the ways in which libraries say that there was none.
 
-The limit is that of the machine, or of the control group that a container runs in, whichever leaves less.
+The limit is that of the machine, or of the control groups that the process runs in, whichever leaves least.
 """
 
 from __future__ import annotations
@@ -9,20 +9,12 @@ import ctypes
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import psutil
 
 from model_store.errors import OutOfMemory
 from model_store.manifest import Manifest
-
-CGROUP = Path("/sys/fs/cgroup")
-_GROUP_FILES = (
-    ("memory.max", "memory.current", "memory.stat", "inactive_file"),
-    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file"),
-)
-"""Limit, usage, statistics and the key of what can be dropped, of version 2 and 1 of control groups
-(https://docs.kernel.org/admin-guide/cgroup-v2.html, https://docs.kernel.org/admin-guide/cgroup-v1/memory.html)."""
+from serve.control_groups import OWN_GROUPS, ControlGroups
 
 # ONNX Runtime and PyTorch have no kind of exception for it.
 _NO_MEMORY = re.compile(
@@ -32,31 +24,16 @@ _NO_MEMORY = re.compile(
 )
 
 
-def available_bytes(group: Path = CGROUP) -> int:
+def available_bytes(groups: ControlGroups = OWN_GROUPS) -> int:
     """How much memory this process may still take."""
     free = int(psutil.virtual_memory().available)
-    left = group_bytes(group)
+    left = groups.memory_bytes()
     return free if left is None else min(free, left)
 
 
 def used_bytes() -> int:
     """How much memory this process takes now (its resident set)."""
     return int(psutil.Process().memory_info().rss)
-
-
-def group_bytes(group: Path) -> int | None:
-    """What the control group whose files lie in `group` leaves; None where it sets no limit. Pages of files that
-    nobody has used for a while count as free, since the kernel drops them first."""
-    for limit_file, usage_file, statistics_file, droppable in _GROUP_FILES:
-        try:
-            limit, usage = (group / limit_file).read_text(), (group / usage_file).read_text()
-            statistics = (group / statistics_file).read_text()
-        except OSError:
-            continue
-        if limit.strip().isdigit():
-            found = re.search(rf"^{droppable} (\d+)$", statistics, re.MULTILINE)
-            return max(0, int(limit) - int(usage) + (int(found[1]) if found else 0))
-    return None
 
 
 def loaded_bytes(manifest: Manifest) -> int:

@@ -12,9 +12,10 @@ from pathlib import Path
 from model_store import generations
 from model_store.errors import OnegateError
 from model_store.store import Store
+from serve.control_groups import OWN_GROUPS, ControlGroups
 from serve.doctor.finding import Finding, ok, problem, warning
 from serve.launch import OBJECT_STORE_BYTES
-from serve.memory import CGROUP, available_bytes
+from serve.memory import available_bytes
 
 GIB = 2**30
 LEAST_MEMORY_BYTES = 1 * GIB
@@ -31,10 +32,10 @@ RELEASED = datetime(2026, 1, 1, tzinfo=UTC)
 """Before which no clock that is right can be."""
 
 
-def check_cpus(group: Path = CGROUP, membership: Path = Path("/proc/self/cgroup")) -> Iterator[Finding]:
+def check_cpus(groups: ControlGroups = OWN_GROUPS) -> Iterator[Finding]:
     """CPUs that this process may use, against those that Ray counts."""
     counted, usable = os.cpu_count() or 1, float(len(os.sched_getaffinity(0)))
-    quota = quota_cpus(group, membership)
+    quota = groups.cpus()
     limit = usable if quota is None else min(usable, quota)
     if limit < 1:
         yield warning(
@@ -53,42 +54,9 @@ def check_cpus(group: Path = CGROUP, membership: Path = Path("/proc/self/cgroup"
         yield ok("cpus", f"{limit:g} CPUs")
 
 
-def quota_cpus(group: Path, membership: Path) -> float | None:
-    """How many CPUs' worth of time the control groups of this process leave it; None without a limit."""
-    found = []
-    for folder in _own_groups(group, membership):
-        try:
-            quota, period = (folder / "cpu.max").read_text().split()
-        except (OSError, ValueError):
-            try:
-                quota = (folder / "cpu.cfs_quota_us").read_text().strip()
-                period = (folder / "cpu.cfs_period_us").read_text().strip()
-            except OSError:
-                continue
-        if quota.isdigit() and period.isdigit() and int(period):
-            found.append(int(quota) / int(period))
-    return min(found, default=None)
-
-
-def _own_groups(group: Path, membership: Path) -> Iterator[Path]:
-    """The folders of the control groups that this process is in, and of those above, of version 2 and 1."""
-    for root in (group, group / "cpu"):
-        yield root
-    try:
-        lines = membership.read_text().splitlines()
-    except OSError:
-        return
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        root = group / "cpu" if "cpu" in controllers.split(",") else group
-        parts = [part for part in path.split("/") if part not in ("", "..")]
-        for count in range(len(parts), 0, -1):
-            yield root.joinpath(*parts[:count])
-
-
-def check_memory(group: Path = CGROUP) -> Iterator[Finding]:
+def check_memory(groups: ControlGroups = OWN_GROUPS) -> Iterator[Finding]:
     """Memory that is left, of the machine or of the container, whichever is less."""
-    available = available_bytes(group)
+    available = available_bytes(groups)
     text = f"{_gib(available)} left"
     if available < LEAST_MEMORY_BYTES:
         least = _gib(LEAST_MEMORY_BYTES)

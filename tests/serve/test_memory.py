@@ -13,48 +13,26 @@ from onnx import TensorProto, helper
 
 from model_store.errors import OutOfMemory
 from model_store.manifest import FileEntry, Manifest, TensorSpec
-from serve.memory import available_bytes, group_bytes, loaded_bytes, require_memory, telling_of_memory
+from serve.control_groups import ControlGroups
+from serve.memory import available_bytes, loaded_bytes, require_memory, telling_of_memory
 from serve.runtimes.onnx import OnnxRuntime
 from tests.serve.tiny_versions import manifest
 
 MIB = 1 << 20
 
 
-def group(folder: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        (folder / name).parent.mkdir(exist_ok=True)
+def groups(folder: Path, limit: str) -> ControlGroups:
+    for name, text in {"memory.max": limit, "memory.current": "345"}.items():
         (folder / name).write_text(text)
-    return folder
-
-
-def test_a_control_group_leaves_its_limit_less_what_can_not_be_dropped(tmp_path: Path) -> None:
-    files = {"memory.max": "1000\n", "memory.current": "700\n", "memory.stat": "anon 500\ninactive_file 150\n"}
-    assert group_bytes(group(tmp_path, files)) == 450
-
-
-def test_a_control_group_of_version_1_counts_too(tmp_path: Path) -> None:
-    files = {
-        "memory/memory.limit_in_bytes": "1000\n",
-        "memory/memory.usage_in_bytes": "900\n",
-        "memory/memory.stat": "inactive_file 1\ntotal_inactive_file 50\n",
-    }
-    assert group_bytes(group(tmp_path, files)) == 150
-
-
-def test_a_control_group_that_is_full_leaves_nothing(tmp_path: Path) -> None:
-    assert group_bytes(group(tmp_path, {"memory.max": "10", "memory.current": "12", "memory.stat": ""})) == 0
+    return ControlGroups(folder, folder / "absent")
 
 
 def test_without_a_limit_the_machine_decides(tmp_path: Path) -> None:
-    assert group_bytes(tmp_path) is None
-    files = {"memory.max": "max\n", "memory.current": "700\n", "memory.stat": ""}
-    assert group_bytes(group(tmp_path, files)) is None
-    assert available_bytes(tmp_path) > 0
+    assert available_bytes(groups(tmp_path, "max")) > 0
 
 
 def test_the_smaller_of_the_two_counts(tmp_path: Path) -> None:
-    files = {"memory.max": "12345", "memory.current": "345", "memory.stat": ""}
-    assert available_bytes(group(tmp_path, files)) == 12000
+    assert available_bytes(groups(tmp_path, "12345")) == 12000
 
 
 def version(**sizes: int) -> Manifest:

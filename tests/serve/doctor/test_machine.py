@@ -15,6 +15,7 @@ import pytest
 
 from model_store import generations
 from model_store.store import Store
+from serve.control_groups import ControlGroups
 from serve.doctor import machine
 from serve.doctor.finding import Finding
 
@@ -26,11 +27,10 @@ def only(findings: Iterable[Finding]) -> Finding:
     return found
 
 
-def group(folder: Path, files: dict[str, str]) -> Path:
+def groups(folder: Path, files: dict[str, str]) -> ControlGroups:
     for name, text in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
-    return folder
+    return ControlGroups(folder, folder / "absent")
 
 
 def run_limited(code: str, limit: Callable[[], None]) -> Finding:
@@ -48,33 +48,9 @@ def run_limited(code: str, limit: Callable[[], None]) -> Finding:
 
 # -- CPUs ------------------------------------------------------------------------------------------------------------
 
-QUOTAS = {
-    "v2": ({"cpu.max": "50000 100000\n"}, "", 0.5),
-    "v2 of its own group": ({"a/b/cpu.max": "150000 100000\n", "a/cpu.max": "max 100000"}, "0::/a/b\n", 1.5),
-    "v2 of a group above": ({"a/b/cpu.max": "max 100000", "a/cpu.max": "25000 100000"}, "0::/a/b\n", 0.25),
-    "v2 without a limit": ({"cpu.max": "max 100000\n"}, "0::/\n", None),
-    "v1": ({"cpu/cpu.cfs_quota_us": "200000\n", "cpu/cpu.cfs_period_us": "100000\n"}, "", 2.0),
-    "v1 of its own group": (
-        {"cpu/c/cpu.cfs_quota_us": "10000", "cpu/c/cpu.cfs_period_us": "100000"},
-        "4:cpu,cpuacct:/c\n3:memory:/d\n",
-        0.1,
-    ),
-    "v1 without a limit": ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, "", None),
-    "none": ({}, "", None),
-}
-
-
-@pytest.mark.parametrize(("files", "membership", "cpus"), QUOTAS.values(), ids=QUOTAS)
-def test_the_quota_of_control_groups_is_found(
-    tmp_path: Path, files: dict[str, str], membership: str, cpus: float | None
-) -> None:
-    groups = group(tmp_path / "cgroup", files)
-    (tmp_path / "self").write_text(membership)
-    assert machine.quota_cpus(groups, tmp_path / "self") == cpus
-
 
 def test_a_quota_below_one_cpu_is_a_warning(tmp_path: Path) -> None:
-    found = only(machine.check_cpus(group(tmp_path, {"cpu.max": "50000 100000"}), tmp_path / "absent"))
+    found = only(machine.check_cpus(groups(tmp_path, {"cpu.max": "50000 100000"})))
     assert (found.level, found.text) == ("warning", "0.5 of a CPU: gateway, controller and models share it")
 
 
@@ -101,7 +77,7 @@ def test_little_memory_in_the_container_is_told(tmp_path: Path, limit_mib: int, 
         "memory.current": str(164 * 2**20),
         "memory.stat": f"anon 5\ninactive_file {64 * 2**20}\n",
     }
-    found = only(machine.check_memory(group(tmp_path, files)))
+    found = only(machine.check_memory(groups(tmp_path, files)))
     assert (found.level, found.text) == (level, text)
 
 
