@@ -1,4 +1,8 @@
-"""Prometheus' text format, read: <https://prometheus.io/docs/instrumenting/exposition_formats/>."""
+"""Prometheus' text format, read: <https://prometheus.io/docs/instrumenting/exposition_formats/>.
+
+Not by `prometheus_client.parser`: a line that it can't read ends its page, and a page of 1,000 models (13 MB) takes it
+2.7 s, here 0.8 s; `onegate top` reads one each second.
+"""
 
 from __future__ import annotations
 
