@@ -10,7 +10,6 @@ import asyncio
 import logging
 import os
 import tempfile
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -166,8 +165,7 @@ class Model:
             self._heartbeat.cancel()
             # The batch that hangs is answered with that, so that no other replica gets it; what waits goes elsewhere.
             self._version.give_up(hang or "")
-            with suppress(Exception):
-                await self._tell(leaving=True)
+            await self._say_farewell(logging.WARNING)
             await self._door.stop(FAREWELL_S)
         raise InternalError(hang or "the replica hung and is being replaced")
 
@@ -176,10 +174,18 @@ class Model:
         if not hasattr(self, "_heartbeat") or self._hung:
             return
         self._heartbeat.cancel()
-        try:
-            await self._tell(leaving=True)
+        # When everything ends, the controller may be gone before: no reason to warn.
+        if await self._say_farewell(logging.INFO):
             await asyncio.sleep(FAREWELL_S)
-        except Exception:
-            log.info("the controller was gone before the replica's farewell")
         await self._door.stop(self._settings.grace_s)
         await self._executor.close()
+
+    async def _say_farewell(self, level: int) -> bool:
+        """Whether the controller heard it; where not, a line of that level says why, and gateways find out by
+        themselves."""
+        try:
+            await self._tell(leaving=True)
+        except Exception as error:
+            log.log(level, "a replica's farewell did not reach the controller, going on without it: %.300r", error)
+            return False
+        return True

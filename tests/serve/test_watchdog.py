@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -283,3 +284,33 @@ async def test_a_replica_that_hangs_answers_that_batch_and_what_waits_goes_elsew
     await Model.__del__(model)
     await fleet.executor.close()
     await fleet.servers[0].stop()
+
+
+class Deaf:
+    """A controller to which no report gets."""
+
+    async def report_replica(self, report: ReplicaReport) -> None:
+        raise TypeError("a report\nthat can't be sent")
+
+
+async def test_a_hung_replica_whose_farewell_fails_warns_in_one_line_and_is_replaced(
+    stuck: Stuck, caplog: pytest.LogCaptureFixture
+) -> None:
+    model: Model = Replaced.__new__(Replaced)
+    fleet = Fleet()
+    await fleet.executor.update([await started(model, limited(entry()), stuck)])
+    model._link = Deaf()  # type: ignore[assignment]
+    deadline = asyncio.get_running_loop().time() + 20
+    hung = asyncio.ensure_future(fleet.executor.run({"x": np.full((1, 2), 7, np.float32)}, deadline))
+    await eventually(lambda: model._executor.running_s > 0.05)
+    with pytest.raises(InternalError, match=REASON):
+        await model.check_health()
+    with pytest.raises(InternalError, match=REASON):
+        await hung
+    assert (
+        "onegate",
+        logging.WARNING,
+        "a replica's farewell did not reach the controller, going on without it: "
+        'TypeError("a report\\nthat can\'t be sent")',
+    ) in caplog.record_tuples
+    await fleet.executor.close()
