@@ -92,7 +92,9 @@ def read_new_key(body: bytes) -> NewKey:
 def read_revoked(body: bytes) -> str:
     """The id in a body; raises `InvalidInput`."""
     asked: _Revoked = _decoded(body, _Revoked, 'the key to revoke, as {"id": "66b20c0f3d97"}')
-    return asked.id
+    # Who finds a key where it should not be sends the whole of it: its secret is not to get into errors and logs.
+    whole = access_keys.read_text(asked.id)
+    return asked.id if whole is None else whole[0]
 
 
 def _decoded(body: bytes, kind: type[Any], expected: str) -> Any:

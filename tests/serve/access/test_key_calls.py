@@ -143,3 +143,7 @@ def test_a_key_to_revoke_is_named_by_its_id() -> None:
     assert read_revoked(b'{"id": "66b20c0f3d97"}') == "66b20c0f3d97"
     with pytest.raises(InvalidInput, match="the key to revoke"):
         read_revoked(b"[]")
+
+
+def test_of_a_whole_key_to_revoke_only_the_id_is_taken() -> None:
+    assert read_revoked(b'{"id": "og_66b20c0f3d97_s_e-cret"}') == "66b20c0f3d97"
