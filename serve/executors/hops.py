@@ -1,4 +1,4 @@
-"""What is noted of a batch's way to a server and back, where requests are traced."""
+"""What is noted of a batch's way to a server and back, where requests are traced, and what that server is told."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 from serve.asking import REQUEST_ID
 from serve.errors import kind_of
-from serve.request_record import CANCELLED, HOP, BatchRecord, HopRecord
-from serve.tracing.context import new_span_id
+from serve.request_record import BATCH, CANCELLED, HOP, BatchRecord, HopRecord
+from serve.tracing.context import new_span_id, passed_on
 
 
 @contextmanager
@@ -31,6 +31,18 @@ def hop_to(server: str, batch: BatchRecord) -> Iterator[None]:
     finally:
         hop.ended_ns = time.perf_counter_ns()
         HOP.reset(before)
+
+
+def told_to_others() -> tuple[tuple[str, str], ...]:
+    """The headers for a server that is not ours, with the batch that is sent to it: of the hop; where no traces are
+    made, the context that came with the first request that has one."""
+    hop, batch = HOP.get(), BATCH.get()
+    if hop is not None:
+        return hop.headers
+    for asked in () if batch is None else batch.requests:
+        if asked.header is not None and (told := passed_on(asked.header)):
+            return told
+    return ()
 
 
 def note_failed_hop(kind: str) -> None:

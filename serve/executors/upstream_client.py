@@ -20,10 +20,10 @@ from model_store.errors import (
     first_line,
 )
 from serve.errors import ERROR_KIND
+from serve.executors.hops import told_to_others
 from serve.executors.remote_client import RemoteClient, ServerGone
 from serve.grpc_outcomes import UNREACHABLE, is_of_a_server
 from serve.protocols import open_inference as messages
-from serve.request_record import HOP
 from serve.routing import UpstreamOptions
 from serve.upstreams import ModelMetadata, TensorMetadata, UpstreamModel
 
@@ -86,9 +86,7 @@ class UpstreamClient(RemoteClient):
 
         Raises the error that the server answered with, `DeadlineExceeded` when it did not in time, and `ServerGone`.
         """
-        hop = HOP.get()
-        metadata = self._metadata if hop is None else (*self._metadata, *hop.headers)
-        call = self._infer(message, timeout=timeout_s, metadata=metadata)
+        call = self._infer(message, timeout=timeout_s, metadata=(*self._metadata, *told_to_others()))
         self._under_way.add(call)
         try:
             answer: bytes = await call

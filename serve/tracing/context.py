@@ -59,14 +59,22 @@ class TraceContext(msgspec.Struct, frozen=True):
 def received(header: Callable[[str], str | None]) -> TraceContext | None:
     """The context that a caller sent, with a new span of ours; None without one that is valid. `header` looks up by
     lower-case name."""
-    parent = header(TRACEPARENT)
-    found = None if parent is None else _PARENT.fullmatch(parent)
-    # Later versions may have more behind the flags; this one has not.
-    if found is None or (found[1] == "00" and found[5]):
+    found = _parent(header)
+    if found is None:
         return None
     sampled = bool(int(found[4], 16) & _SAMPLED)
     state, baggage = _handed_on(header(TRACESTATE), MAX_STATE), _handed_on(header(BAGGAGE), MAX_BAGGAGE)
     return TraceContext(found[2], new_span_id(), found[3], sampled, state, baggage)
+
+
+def passed_on(header: Callable[[str], str | None]) -> tuple[tuple[str, str], ...]:
+    """What another server is told where no traces are made: the context as the caller sent it, if it is valid."""
+    found = _parent(header)
+    if found is None or not _VISIBLE.fullmatch(found[0]):
+        return ()
+    state, baggage = _handed_on(header(TRACESTATE), MAX_STATE), _handed_on(header(BAGGAGE), MAX_BAGGAGE)
+    told = ((TRACEPARENT, found[0]), (TRACESTATE, state), (BAGGAGE, baggage))
+    return tuple((name, value) for name, value in told if value)
 
 
 def begun(header: Callable[[str], str | None], *, sampled: bool) -> TraceContext:
@@ -82,6 +90,13 @@ def new_trace_id() -> str:
 def new_span_id() -> str:
     """16 hexadecimal digits, not all 0."""
     return f"{getrandbits(64) or 1:016x}"
+
+
+def _parent(header: Callable[[str], str | None]) -> re.Match[str] | None:
+    parent = header(TRACEPARENT)
+    found = None if parent is None else _PARENT.fullmatch(parent)
+    # Later versions may have more behind the flags; this one has not.
+    return None if found is None or (found[1] == "00" and found[5]) else found
 
 
 def _handed_on(value: str | None, most: int) -> str:

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from serve.tracing.context import TraceContext, begun, received
+from serve.tracing.context import TraceContext, begun, passed_on, received
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 CALLER = "00f067aa0ba902b7"
@@ -67,6 +67,18 @@ def test_another_server_is_told_of_the_span_that_it_works_for() -> None:
         ("baggage", "shop=7"),
     )
     assert context.response == f"00-{TRACE}-{'1' * 16}-01"
+
+
+def test_a_context_is_passed_on_as_it_came() -> None:
+    parent = f"01-{TRACE}-{CALLER}-03-more"
+    sent = {"traceparent": parent, "tracestate": "a=1", "baggage": "shop=7", "accept": "*/*"}
+    assert passed_on(sent.get) == (("traceparent", parent), ("tracestate", "a=1"), ("baggage", "shop=7"))
+    assert passed_on({"traceparent": parent, "tracestate": "a=\n"}.get) == (("traceparent", parent),)
+
+
+@pytest.mark.parametrize("parent", [None, "", f"00-{TRACE}-{CALLER}", f"01-{TRACE}-{CALLER}-01-\u00fc"])
+def test_what_is_no_context_is_not_passed_on(parent: str | None) -> None:
+    assert passed_on({"traceparent": parent, "tracestate": "a=1", "baggage": "shop=7"}.get) == ()
 
 
 def test_a_trace_that_begins_here_has_no_parent_and_hands_baggage_on() -> None:

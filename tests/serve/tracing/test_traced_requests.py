@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
@@ -253,7 +255,9 @@ class Heard(Dispatcher):
         return await super().infer(request)
 
 
-async def test_another_server_gets_the_context_with_the_hop_as_parent(free_port: int) -> None:
+@asynccontextmanager
+async def another_server() -> AsyncIterator[tuple[Heard, Dispatcher, str]]:
+    """What another server hears, a dispatcher whose model is there, and its address."""
     plain = dispatcher_of(entry())
     heard = Heard(plain.router)
     heard.loaded = plain.loaded
@@ -261,11 +265,20 @@ async def test_another_server_gets_the_context_with_the_hop_as_parent(free_port:
     executor = UpstreamExecutor(version_of(upstream.address))
     try:
         await executor.reconnect()
-        dispatcher = dispatcher_of(version_of(upstream.address), executor=executor)
+        yield heard, dispatcher_of(version_of(upstream.address), executor=executor), upstream.address
+    finally:
+        await executor.close()
+        await upstream.stop()
+
+
+SENT = {"traceparent": PARENT, "tracestate": "vendor=1", "baggage": "shop=7", "x_request_id": "order-9"}
+
+
+async def test_another_server_gets_the_context_with_the_hop_as_parent(free_port: int) -> None:
+    async with another_server() as (heard, dispatcher, address):
         with collecting() as collector:
             async with endpoint(dispatcher, free_port, settings_for(collector.url)) as at:
-                sent = {"traceparent": PARENT, "tracestate": "vendor=1", "baggage": "shop=7", "x_request_id": "order-9"}
-                assert (await ask(at, **sent))[0] == 200
+                assert (await ask(at, **SENT))[0] == 200
             hop = collector.one("hop")
             assert heard.headers == {
                 "traceparent": f"00-{TRACE}-{ids(hop)[1]}-01",
@@ -273,10 +286,20 @@ async def test_another_server_gets_the_context_with_the_hop_as_parent(free_port:
                 "baggage": "shop=7",
                 "x-request-id": "order-9",
             }
-            assert attributes(hop) == {"onegate.server": upstream.address}
-    finally:
-        await executor.close()
-        await upstream.stop()
+            assert attributes(hop) == {"onegate.server": address}
+
+
+async def test_another_server_gets_the_context_as_it_came_where_nothing_is_traced(free_port: int) -> None:
+    async with another_server() as (heard, dispatcher, _), endpoint(dispatcher, free_port) as at:
+        assert (await ask(at, **SENT))[0] == 200
+        assert heard.headers == {
+            "traceparent": PARENT,
+            "tracestate": "vendor=1",
+            "baggage": "shop=7",
+            "x-request-id": None,
+        }
+        assert (await ask(at, traceparent="00-nonsense"))[0] == 200
+        assert (heard.headers["traceparent"], heard.headers["baggage"]) == (None, None)
 
 
 async def test_a_request_that_is_given_up_while_its_batch_runs_has_a_batch_without_an_end(free_port: int) -> None:
