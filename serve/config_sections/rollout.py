@@ -69,7 +69,8 @@ class RolloutConfig(Section):
         default=0.01,
         gt=0,
         le=1,
-        description="By how much the new version's share of failed calls may exceed the old one's; 1 is no bound.",
+        description="By how much the new version's share of failed calls, and of refused ones, may exceed the old "
+        "one's; 1 is no bound.",
     )
     max_latency_ratio: float = Field(
         default=1.5,

@@ -47,6 +47,7 @@ def _counted(counters: VersionCounters) -> dict[str, Any]:
         "requests": counters.requests,
         "failed": counters.failed,
         "faults": counters.faults,
+        "refused": counters.refused,
         "latency_ms": _quantiles(counters.latency, _MS),
     }
 

@@ -26,6 +26,10 @@ FEWEST_HITS = 3
 KEPT_DEVIATIONS = 2.0
 """It is kept where the interval of so many lies within."""
 
+REFUSED_DEVIATIONS = 4.0
+"""Of refused calls the bound is passed where the interval of so many lies beyond it. Callers may send any share of
+wrong ones: where it is three in ten, three deviations send 2 to 5 of 100 good versions back, four less than one."""
+
 LATENCY_QUANTILES = {"p50": 0.5, "p95": 0.95}
 
 Verdict = Literal["kept", "past", "undecided"]
@@ -36,9 +40,9 @@ class Bounds(msgspec.Struct, frozen=True):
     """What a canary is held to, and its steps. A bound of None is none.
 
     `steps` are percents of traffic, rising to 100; each takes at least `step_s` and `min_requests` answered by the
-    canary, and at most `max_hold_s`. `max_error_rate` is by how much its share of failed calls may exceed the stable
-    version's, `max_latency_ratio` how many times as long it may take, in the median and for the slowest twentieth,
-    `max_disagreement` the share of compared calls that it may answer otherwise.
+    canary, and at most `max_hold_s`. `max_error_rate` is by how much its share of failed calls, and of refused
+    ones, may exceed the stable version's, `max_latency_ratio` how many times as long it may take, in the median and for
+    the slowest twentieth, `max_disagreement` the share of compared calls that it may answer otherwise.
     """
 
     steps: tuple[int, ...] = (1, 10, 50, 100)
@@ -150,6 +154,7 @@ def _evidence(rollout: Rollout, seen: Figures) -> Iterator[Evidence]:
     stable = step.stable if step.stable.requests >= bounds.min_requests else whole.stable
     if bounds.max_error_rate is not None:
         yield _errors(stable, step.canary, bounds.max_error_rate)
+        yield _refusals(step.stable, step.canary, bounds.max_error_rate)
     if bounds.max_latency_ratio is not None:
         for name, share in LATENCY_QUANTILES.items():
             yield _latency(name, share, stable.latency, step.canary.latency, bounds.max_latency_ratio)
@@ -164,6 +169,18 @@ def _errors(stable: Sample, canary: Sample, bound: float) -> Evidence:
     high = excess(failed, trials, stable.failed, stable.requests, KEPT_DEVIATIONS)[1]
     rates = failed / max(trials, 1), stable.failed / max(stable.requests, 1)
     return Evidence("errors", *rates, low, high, bound, trials, _side(low, high, bound, failed))
+
+
+def _refusals(stable: Sample, canary: Sample, bound: float) -> Evidence:
+    """Calls refused for their caller's fault. Callers share them out evenly, so that those of the same time tell a
+    version that refuses what the other takes; where there are none they tell nothing. Callers who send much that is
+    wrong are to keep no rollout waiting, so that what is not surely past counts as kept."""
+    trials, others = canary.requests + canary.refused, stable.requests + stable.refused
+    low = excess(canary.refused, trials, stable.refused, others, REFUSED_DEVIATIONS)[0]
+    high = excess(canary.refused, trials, stable.refused, others, KEPT_DEVIATIONS)[1]
+    rates = canary.refused / max(trials, 1), stable.refused / max(others, 1)
+    verdict: Verdict = "past" if _side(low, high, bound, canary.refused) == "past" else "kept"
+    return Evidence("refusals", *rates, low, high, bound, trials, verdict)
 
 
 def _latency(name: str, share: float, stable: Histogram, canary: Histogram, bound: float) -> Evidence:

@@ -18,7 +18,7 @@ PairKey = tuple[str, int, int]
 """Model, version that answered, version that got the copy."""
 
 CLIENTS_FAULTS = (InvalidInput, ModelNotFound, Unsupported, Forbidden)
-"""Kinds of error that say nothing of a version."""
+"""Kinds of error that say nothing of a version by themselves: another one may have taken the same call."""
 
 MOST_GATEWAYS = 256
 """Gateways, living and gone, whose figures are kept apart; those of the others are one sum."""
@@ -26,11 +26,13 @@ MOST_GATEWAYS = 256
 
 class VersionCounters(msgspec.Struct):
     """A version's share of the calls that name none. `requests` are those that it answered or failed to; `faults` are
-    the kinds of error that were not their caller's fault; `latency` is that of answers, in nanoseconds."""
+    the kinds of error that were not their caller's fault; `latency` is that of answers, in nanoseconds. `refused` are
+    further calls, for what it took for their caller's fault."""
 
     requests: int = 0
     faults: dict[str, int] = {}
     latency: Histogram = msgspec.field(default_factory=Histogram)
+    refused: int = 0
 
     def count_answer(self, ns: int) -> None:
         """One more answer, after so long."""
@@ -47,6 +49,7 @@ class VersionCounters(msgspec.Struct):
         self.requests += other.requests
         add_counts(self.faults, other.faults)
         self.latency.merge(other.latency)
+        self.refused += other.refused
 
     @property
     def failed(self) -> int:
@@ -98,7 +101,7 @@ def watched_pairs(model: str, route: ModelRoute) -> list[PairKey]:
 
 
 def is_clients_fault(error: BaseException) -> bool:
-    """Whether an error says nothing of the version that was asked."""
+    """Whether an error says nothing of the version that was asked, by itself."""
     return isinstance(error, CLIENTS_FAULTS)
 
 

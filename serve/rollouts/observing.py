@@ -84,5 +84,10 @@ class Observer:
     def note_failure(self, request: InferenceRequest, key: VersionKey, error: Exception) -> None:
         """A call of a watched model failed."""
         counters = self.seen.counters.get(key)
-        if counters is not None and request.version is None and request.label is None and not is_clients_fault(error):
+        if counters is None or request.version is not None or request.label is not None:
+            return
+        if not is_clients_fault(error):
             counters.count_fault(kind_of(error))
+        elif self._router.watched[key[0]].sticky is None:
+            # One client whose calls are all wrong would otherwise be held against the version that it always gets.
+            counters.refused += 1

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import shutil
 import signal
 import threading
@@ -95,12 +96,13 @@ def _ended(gateway: Running, model: str, count: int = 1) -> list[dict[str, Any]]
 
 
 def _went_back(gateway: Running, model: str, what: str, count: int = 1) -> None:
-    """Asserts that the last rollout went back because of `what`, and that desired state says so."""
+    """Asserts that the last rollout went back because of `what`, a pattern, and that desired state says so."""
     steps = _ended(gateway, model, count)
     assert [step["state"] for step in steps[-2:]] == ["going back", "went back"]
-    assert steps[-1]["reason"].startswith(what)
+    assert re.match(what, steps[-1]["reason"])
     newest = _history(gateway, model)["generations"][0]
-    assert (newest["by"], newest["why"].startswith(f"rollback of {model} to 1: {what}")) == ("guard", True)
+    assert newest["by"] == "guard"
+    assert re.match(f"rollback of {model} to 1: ({what})", newest["why"])
     [row] = [row for row in gateway.rows(model) if row["traffic"]]
     assert (row["version"], row["traffic"]) == (1, 100)
 
@@ -121,7 +123,8 @@ def test_one_wrong_class_or_error_in_a_hundred_goes_back(tmp_path: Path) -> None
 
             write_rows(source, fails_at=WRONG)
             _applied(gateway)
-            _went_back(gateway, "rows", "errors", count=2)
+            # The runtime takes it for an invalid input: an error of copies, and a refusal of calls.
+            _went_back(gateway, "rows", "errors|refusals", count=2)
 
 
 def test_twice_the_latency_goes_back(tmp_path: Path) -> None:

@@ -34,15 +34,20 @@ class Version:
     errors: float = 0.001
     slower: float = 1.0
     disagrees: float = 0.0
+    refuses: float = 0.0
 
 
 @dataclass
 class Counted:
     requests: int = 0
     failed: int = 0
+    refused: int = 0
     latency: Histogram = field(default_factory=Histogram)
 
     def add(self, random: np.random.Generator, version: Version, calls: int) -> None:
+        refused = int(random.binomial(calls, version.refuses)) if version.refuses else 0
+        calls -= refused
+        self.refused += refused
         failed = int(random.binomial(calls, version.errors))
         self.requests += calls
         self.failed += failed
@@ -74,7 +79,9 @@ class Traffic:
         self.disagreeing += int(self.random.binomial(copies - failed, self.versions[1].disagrees))
 
     def seen(self) -> Figures:
-        stable, canary = (Sample(c.requests, c.failed, Histogram(dict(c.latency.counts))) for c in self.counted)
+        stable, canary = (
+            Sample(c.requests, c.failed, Histogram(dict(c.latency.counts)), refused=c.refused) for c in self.counted
+        )
         return Figures(
             stable,
             msgspec.structs.replace(
@@ -104,8 +111,9 @@ def rolled_out(traffic: Traffic, bounds: Bounds = BOUNDS) -> tuple[Decision, lis
         (Version(disagrees=0.01), "disagreement"),
         (Version(slower=2.0), "latency"),
         (Version(errors=0.02), "errors"),
+        (Version(refuses=0.1), "refusals"),
     ],
-    ids=["one_percent_wrong_classes", "twice_the_latency", "two_percent_errors"],
+    ids=["one_percent_wrong_classes", "twice_the_latency", "two_percent_errors", "ten_percent_refused"],
 )
 def test_a_bad_version_goes_back_for_each_of_200_seeds(canary: Version, what: str) -> None:
     outcomes = Counter[str]()
@@ -129,8 +137,9 @@ def test_a_bad_version_goes_back_for_each_of_200_seeds(canary: Version, what: st
         (Version(errors=0.0), Version(errors=0.0)),
         (Version(errors=0.03), Version(errors=0.03)),
         (Version(slower=0.5), Version()),
+        (Version(refuses=0.3), Version(refuses=0.3)),
     ],
-    ids=["equal", "without_errors", "both_with_errors_of_their_own", "faster"],
+    ids=["equal", "without_errors", "both_with_errors_of_their_own", "faster", "callers_send_much_that_is_wrong"],
 )
 def test_a_good_version_gets_all_calls_for_nearly_each_of_200_seeds(canary: Version, stable: Version) -> None:
     finished = 0
@@ -204,6 +213,35 @@ def test_errors_that_the_stable_version_has_too_are_not_the_canary_s() -> None:
     assert decided(Bounds(), Figures(sample(100_000, 100), sample(20_000, 1_000))).action == "roll back"
 
 
+def test_calls_that_only_the_canary_refuses_are_errors_of_it() -> None:
+    seen = Figures(sample(100_000, refused=1_000), sample(2_000, refused=200))
+    decision = decided(Bounds(), seen)
+    assert decision.action == "roll back"
+    assert decision.reason == (
+        "refusals: 0.09091 (stable 0.009901), at least 0.05932 and at most 0.09403 by 2200 calls; bound 0.01: past"
+    )
+    assert decided(Bounds(max_error_rate=0.2), seen).action == "advance"
+
+
+def test_calls_that_both_versions_refuse_are_their_callers_fault() -> None:
+    assert decided(Bounds(), Figures(sample(100_000, refused=50_000), sample(2_000, refused=1_020))).action == "advance"
+
+
+def test_a_canary_that_refuses_every_call_goes_back_at_once() -> None:
+    assert decided(Bounds(), Figures(sample(1_000), sample(0, refused=20)), 5.0).action == "roll back"
+
+
+def test_few_refusals_keep_nobody_waiting() -> None:
+    assert decided(Bounds(), Figures(sample(100_000), sample(2_000, refused=25))).action == "advance"
+
+
+def test_wrong_calls_of_a_time_when_the_stable_version_has_none_tell_nothing() -> None:
+    before = Figures(sample(100_000), sample(50_000))
+    rollout = msgspec.structs.replace(started(Bounds(), 3), at_step=before)
+    after = Figures(sample(100_000), sample(70_000, refused=20_000))
+    assert judge(rollout, after, 100.0)[0].action == "finish"
+
+
 def test_errors_of_copies_count() -> None:
     seen = Figures(sample(100_000), sample(2_000, copies=5_000, failed_copies=500))
     decision = decided(Bounds(), seen)
@@ -274,12 +312,21 @@ def test_figures_that_shrank_begin_the_step_anew() -> None:
     assert (after.step, after.since_s, after.at_step) == (1, 100.0, less)
 
 
+def test_refusals_that_shrank_begin_the_step_anew() -> None:
+    at_step = Figures(sample(500), sample(20, refused=5))
+    rollout = msgspec.structs.replace(started(Bounds(), 1), at_step=at_step, since_s=40.0)
+    assert judge(rollout, Figures(sample(500), sample(20, refused=4)), 100.0)[0].since_s == 100.0
+
+
 def test_figures_are_taken_from_what_gateways_have_seen() -> None:
     seen = Observations(
-        {("m", 1): VersionCounters(90, {"InternalError": 2}), ("m", 2): VersionCounters(10, {"Overloaded": 1})},
+        {
+            ("m", 1): VersionCounters(90, {"InternalError": 2}, refused=9),
+            ("m", 2): VersionCounters(10, {"Overloaded": 1}, refused=4),
+        },
         {("m", 1, 2): Comparison(0, compared=40, agreeing=30, failures={"ModelNotReady": 4, "InternalError": 1})},
     )
     assert figures_of(seen, "m", 1, 2) == Figures(
-        Sample(90, 2), Sample(10, 1, copies=45, failed_copies=5, disagreeing=10)
+        Sample(90, 2, refused=9), Sample(10, 1, copies=45, failed_copies=5, disagreeing=10, refused=4)
     )
     assert figures_of(Observations(), "m", 1, 2) == Figures()

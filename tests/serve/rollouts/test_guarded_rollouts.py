@@ -58,9 +58,10 @@ class Guarded:
             self.it.desired, self.it.administration.answer, lambda: deepcopy(self.seen), retry_s=0.01
         )
 
-    def count(self, version: int, calls: int, failed: int = 0, ms: float = 5.0) -> None:
-        """So many more calls of a version."""
+    def count(self, version: int, calls: int, failed: int = 0, ms: float = 5.0, refused: int = 0) -> None:
+        """So many more calls of a version, and such as it refuses."""
         counters = self.seen.counters.setdefault(("m", version), VersionCounters())
+        counters.refused += refused
         for _ in range(failed):
             counters.count_fault("InternalError")
         counters.requests += calls - failed
@@ -155,7 +156,7 @@ async def test_a_step_takes_its_time_and_its_calls(tmp_path: Path, sources: dict
         await it.guarding.look()
         (told,) = it.it.desired.rollouts.told()
         assert (told["percent"], told["reason"]) == (10, "all bounds are kept; the step takes 60 s")
-        assert len(told["evidence"]) == 3
+        assert len(told["evidence"]) == 4
         it.now_s += 2
         await it.guarding.look()
         assert it.states() == [("on", 10), ("on", 50)]
@@ -270,6 +271,23 @@ async def test_a_version_that_fails_goes_back_and_desired_state_says_why(
             ("on", 10, 1, 2),
         ]
         assert [e.verdict for e in steps[1].evidence if e.what == "errors"] == ["past"]
+
+
+async def test_a_version_that_refuses_what_the_old_one_takes_goes_back_before_its_step_has_ended(
+    tmp_path: Path, sources: dict[int, str]
+) -> None:
+    async with guarded(tmp_path, model(sources[1])) as it:
+        await it.at((1, 100))
+        await it.begun(sources[2])
+        it.count(1, 2000, refused=20)
+        it.count(2, 180, refused=20)
+        it.now_s += 5
+        await it.guarding.look()
+        await eventually(lambda: it.it.desired.rollouts.under_way == {})
+        await it.at((1, 100))
+        newest = generations.newest(it.it.store)
+        assert newest is not None
+        assert newest.why.startswith("rollback of m to 1: refusals: 0.1 (stable 0.009901)")
 
 
 async def test_a_slow_version_goes_back_from_a_later_step(tmp_path: Path, sources: dict[int, str]) -> None:

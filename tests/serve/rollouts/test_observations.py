@@ -16,6 +16,7 @@ from serve.rollouts.observations import (
     Observations,
     Observatory,
     VersionCounters,
+    decoded,
     is_clients_fault,
 )
 from serve.routing import ModelRoute, Router, RoutingTable
@@ -45,6 +46,15 @@ def test_gateways_are_added_up_each_by_its_newest_report() -> None:
     for gateway, requests in (("a", 1), ("b", 10), ("a", 5), ("b", 20), ("a", 7)):
         observatory.hear(gateway, 10, seen(requests, requests))
     assert counts(observatory) == (27, 27)
+
+
+def test_refused_calls_of_all_gateways_are_added_up() -> None:
+    observatory = Observatory()
+    observatory.follow(10, SPLIT)
+    for gateway, refused in (("a", 3), ("b", 4)):
+        found = Observations({V2: VersionCounters(refused=refused)})
+        observatory.hear(gateway, 10, decoded(found.encoded()))
+    assert observatory.total().counters[V2].refused == 7
 
 
 def test_a_gateway_that_is_gone_counts_on_and_its_successor_begins_at_nothing() -> None:
@@ -131,7 +141,7 @@ def test_the_report_is_json_with_the_figures_of_versions_and_pairs() -> None:
     errors.add(2_000_000, times=10)
     output = OutputDifference(10, 9, errors, 0.5, {"shape": 1})
     found = Observations(
-        {V1: VersionCounters(102, {"InternalError": 2}, latency)},
+        {V1: VersionCounters(102, {"InternalError": 2}, latency, 3)},
         {PAIR: Comparison(1_700_000_000_000, 10, 9, {"ModelNotReady": 1}, 3, {"y": output}, latency, latency)},
     )
     ms = {"p50": 0.9994, "p90": 0.9994, "p99": 0.9994}
@@ -146,6 +156,7 @@ def test_the_report_is_json_with_the_figures_of_versions_and_pairs() -> None:
                 "requests": 102,
                 "failed": 2,
                 "faults": {"InternalError": 2},
+                "refused": 3,
                 "latency_ms": ms,
             }
         ],

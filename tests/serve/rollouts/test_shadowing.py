@@ -23,6 +23,7 @@ from serve.payloads import answers_to_tensors, requests_of, to_tensors
 from serve.rollouts.comparison import Comparison
 from serve.rollouts.observations import Observations, VersionCounters, decoded
 from serve.rollouts.shadowing import AT_ONCE, MAX_HELD_BYTES
+from serve.rollouts.sticky import Sticky
 from serve.routing import Batching, ModelRoute, Router, RoutingTable
 from serve.shared_memory import RegionPool
 from tests.serve.tiny_versions import FunctionRuntime, GatedExecutor, entry
@@ -220,7 +221,19 @@ async def test_calls_of_a_split_are_counted_by_version() -> None:
     assert sum(each.failed for each in counters.values()) == 100
     assert all(each.requests == each.latency.count + each.failed for each in counters.values())
     assert all(each.faults.keys() == {"InternalError"} for each in counters.values())
+    assert sum(each.refused for each in counters.values()) == 100
     assert counters.keys() == {("m", 1), ("m", 2)}
+
+
+async def test_refused_calls_of_a_sticky_split_count_for_no_version() -> None:
+    def refuse(inputs: Tensors) -> Tensors:
+        raise InvalidInput("no")
+
+    dispatcher = shadowed(inline(refuse), inline(refuse), ModelRoute(((1, 50), (2, 50)), sticky=Sticky("x-user")))
+    for _ in range(20):
+        with pytest.raises(InvalidInput):
+            await dispatcher.infer(request(1))
+    assert [each.refused for each in dispatcher.observer.seen.counters.values()] == [0, 0]
 
 
 async def test_a_handler_s_own_server_error_is_a_fault() -> None:
