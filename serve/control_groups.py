@@ -39,7 +39,15 @@ class ControlGroups:
     def memory_bytes(self) -> int | None:
         """How much memory the process may still take; None without a limit. Pages of files that nobody has used for a
         while count as free, since the kernel drops them first."""
-        return _least(_memory_bytes(folder) for folder in self._folders("memory"))
+        return _least(left for _, left in self._memory())
+
+    def memory_limit_bytes(self) -> int | None:
+        """How much memory the process and what shares a group with it may take together; None without a limit."""
+        return _least(limit for limit, _ in self._memory())
+
+    def _memory(self) -> Iterator[tuple[int, int]]:
+        """Limit, and what is left of it, of each group that sets one."""
+        return (found for folder in self._folders("memory") if (found := _memory_bytes(folder)) is not None)
 
     def _folders(self, controller: str) -> Iterator[Path]:
         """Of the groups that the process is in, those around them included; some may not be there."""
@@ -77,12 +85,12 @@ def _cpus(folder: Path) -> float | None:
     return None
 
 
-def _memory_bytes(folder: Path) -> int | None:
+def _memory_bytes(folder: Path) -> tuple[int, int] | None:
     for limit_file, usage_file, droppable in _MEMORY_FILES:
         match _words(folder, (limit_file, usage_file)):
             case [limit, used] if limit.isdigit():
                 found = re.search(rf"\b{droppable} (\d+)", " ".join(_words(folder, ("memory.stat",))))
-                return max(0, int(limit) - int(used) + (int(found[1]) if found else 0))
+                return int(limit), max(0, int(limit) - int(used) + (int(found[1]) if found else 0))
     return None
 
 

@@ -31,6 +31,12 @@ def available_bytes(groups: ControlGroups = OWN_GROUPS) -> int:
     return free if left is None else min(free, left)
 
 
+def most_bytes(groups: ControlGroups = OWN_GROUPS) -> int:
+    """How much memory this process can ever take."""
+    whole, limit = int(psutil.virtual_memory().total), groups.memory_limit_bytes()
+    return whole if limit is None else min(whole, limit)
+
+
 def used_bytes() -> int:
     """How much memory this process takes now (its resident set)."""
     return int(psutil.Process().memory_info().rss)

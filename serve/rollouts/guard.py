@@ -30,6 +30,7 @@ REFUSED_DEVIATIONS = 4.0
 """Of refused calls the bound is passed where the interval of so many lies beyond it. Callers may send any share of
 wrong ones: where it is three in ten, three deviations send 2 to 5 of 100 good versions back, four less than one."""
 
+LATENCY = "latency "
 LATENCY_QUANTILES = {"p50": 0.5, "p95": 0.95}
 
 Verdict = Literal["kept", "past", "undecided"]
@@ -68,13 +69,28 @@ class Evidence(msgspec.Struct, frozen=True):
     verdict: Verdict
 
     def text(self) -> str:
-        """As people read it: `errors: 2.1% (stable 0.1%), between 1.4% and 2.6% in 1800 calls; bound 1%`."""
-        stable = "" if self.stable is None else f" (stable {self.stable:.4g})"
-        high = "" if self.high is None else f" and at most {self.high:.4g}"
+        """As people read it: `errors: 2.1% (stable 0.1%), 1.4% to 2.6% more by 1800 calls; bound 1%: past`."""
+        timed = self.what.startswith(LATENCY)
+        figure, bounded = (_milliseconds, _ratio_text) if timed else (_percent, _percent)
+        stable = "" if self.stable is None else f" (stable {figure(self.stable)})"
+        reach = bounded(self.low) if self.high is None else f"{bounded(self.low)} to {bounded(self.high)}"
+        than = " times as long" if timed else " more" if stable else ""
         return (
-            f"{self.what}: {self.canary:.4g}{stable}, at least {self.low:.4g}{high} by {self.requests} calls; "
-            f"bound {self.bound:.4g}: {self.verdict}"
+            f"{self.what}: {figure(self.canary)}{stable}, {'at least ' if self.high is None else ''}{reach}{than} "
+            f"by {self.requests} calls; bound {bounded(self.bound)}: {self.verdict}"
         )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g}%"
+
+
+def _milliseconds(ms: float) -> str:
+    return f"{ms:.3g} ms"
+
+
+def _ratio_text(ratio: float) -> str:
+    return f"{ratio:.3g}"
 
 
 class Rollout(msgspec.Struct, frozen=True):
@@ -189,7 +205,7 @@ def _latency(name: str, share: float, stable: Histogram, canary: Histogram, boun
     high = _ratio(canary, stable, share, KEPT_DEVIATIONS)[1]
     told = None if high == float("inf") else high
     seen = (canary.quantile(share) or 0.0) / 1e6, (stable.quantile(share) or 0.0) / 1e6
-    return Evidence(f"latency {name}", *seen, low, told, bound, canary.count, _side(low, high, bound))
+    return Evidence(f"{LATENCY}{name}", *seen, low, told, bound, canary.count, _side(low, high, bound))
 
 
 def _ratio(canary: Histogram, stable: Histogram, share: float, deviations: float) -> tuple[float, float]:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
+from onnxruntime.capi.onnxruntime_pybind11_state import OrtArenaCfg
 
 from converters.graph import session_options
 from model_store.datatypes import DTYPES
@@ -21,7 +22,7 @@ from model_store.errors import InvalidInput, first_line
 from model_store.manifest import Manifest, Signature
 from serve.devices import CPU, Device
 from serve.inference import InputsWithRoom, Tensors
-from serve.memory import telling_of_memory
+from serve.memory import most_bytes, telling_of_memory
 from serve.runtimes.onnx_providers import load_cuda_libraries, require_providers, session_providers
 
 MODEL_FILE = "model.onnx"
@@ -164,7 +165,9 @@ def _share_memory() -> None:
     cpu = onnxruntime.OrtMemoryInfo(
         "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
     )
-    onnxruntime.create_and_register_allocator(cpu, None)
+    # Without a limit, one input that asks for more than there is makes the allocator take all the memory it can get the
+    # next time that it grows, and keep a 32nd part of that in use for its own tables.
+    onnxruntime.create_and_register_allocator(cpu, OrtArenaCfg({"max_mem": most_bytes()}))
 
 
 def _session(model: Path, threads: int, device: Device, sessions: int) -> onnxruntime.InferenceSession:

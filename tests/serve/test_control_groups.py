@@ -110,6 +110,11 @@ def test_the_least_memory_on_the_way_up_counts(
     assert groups(tmp_path, files, membership).memory_bytes() == left
 
 
+def test_the_least_limit_of_memory_is_told_whatever_is_left_of_it(tmp_path: Path) -> None:
+    files, membership, _ = MEMORY["a group around it that others fill"]
+    assert groups(tmp_path, files, membership).memory_limit_bytes() == 500
+
+
 def test_where_the_kernel_tells_no_membership_the_root_counts(tmp_path: Path) -> None:
     given = groups(tmp_path, {"memory.max": "1000", "memory.current": "600", "cpu.max": "1000 1000"}, "")
     absent = ControlGroups(given.mounted, tmp_path / "absent")

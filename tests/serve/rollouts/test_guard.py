@@ -217,9 +217,7 @@ def test_calls_that_only_the_canary_refuses_are_errors_of_it() -> None:
     seen = Figures(sample(100_000, refused=1_000), sample(2_000, refused=200))
     decision = decided(Bounds(), seen)
     assert decision.action == "roll back"
-    assert decision.reason == (
-        "refusals: 0.09091 (stable 0.009901), at least 0.05932 and at most 0.09403 by 2200 calls; bound 0.01: past"
-    )
+    assert decision.reason == ("refusals: 9.09% (stable 0.99%), 5.93% to 9.4% more by 2200 calls; bound 1%: past")
     assert decided(Bounds(max_error_rate=0.2), seen).action == "advance"
 
 
@@ -246,9 +244,7 @@ def test_errors_of_copies_count() -> None:
     seen = Figures(sample(100_000), sample(2_000, copies=5_000, failed_copies=500))
     decision = decided(Bounds(), seen)
     assert decision.action == "roll back"
-    assert decision.reason == (
-        "errors: 0.07143 (stable 0), at least 0.06273 and at most 0.07783 by 7000 calls; bound 0.01: past"
-    )
+    assert decision.reason == ("errors: 7.14% (stable 0%), 6.27% to 7.78% more by 7000 calls; bound 1%: past")
 
 
 def test_the_last_step_is_held_against_what_the_stable_version_was() -> None:
@@ -289,7 +285,7 @@ def test_evidence_says_what_was_seen() -> None:
     assert (evidence.low, evidence.high) == pytest.approx((0.07501, 0.12060), abs=1e-5)
     rounded = msgspec.structs.replace(evidence, low=0.075, high=0.12)
     assert rounded == Evidence("disagreement", 0.1, None, 0.075, 0.12, 0.05, 1000, "past")
-    assert decision.reason == "disagreement: 0.1, at least 0.07501 and at most 0.1206 by 1000 calls; bound 0.05: past"
+    assert decision.reason == "disagreement: 10%, 7.5% to 12.1% by 1000 calls; bound 5%: past"
 
 
 # -- a controller that dies ------------------------------------------------------------------------------------------
@@ -330,3 +326,14 @@ def test_figures_are_taken_from_what_gateways_have_seen() -> None:
         Sample(90, 2, refused=9), Sample(10, 1, copies=45, failed_copies=5, disagreeing=10, refused=4)
     )
     assert figures_of(Observations(), "m", 1, 2) == Figures()
+
+
+def test_latencies_are_told_in_milliseconds_and_as_a_ratio() -> None:
+    seen = Evidence("latency p50", 0.0881, 0.0922, 0.8696, 1.0914, 1.5, 47, "kept")
+    assert seen.text() == (
+        "latency p50: 0.0881 ms (stable 0.0922 ms), 0.87 to 1.09 times as long by 47 calls; bound 1.5: kept"
+    )
+    early = msgspec.structs.replace(seen, low=0.0, high=None, verdict="undecided")
+    assert early.text() == (
+        "latency p50: 0.0881 ms (stable 0.0922 ms), at least 0 times as long by 47 calls; bound 1.5: undecided"
+    )

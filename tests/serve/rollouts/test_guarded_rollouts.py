@@ -260,7 +260,7 @@ async def test_a_version_that_fails_goes_back_and_desired_state_says_why(
         newest = generations.newest(it.it.store)
         assert newest is not None
         assert (newest.number, newest.by) == (3, "guard")
-        assert newest.why.startswith("rollback of m to 1: errors: 0.05 (stable 0)")
+        assert newest.why.startswith("rollback of m to 1: errors: 5% (stable 0%)")
         assert [v.get("version") for v in newest.config["models"][0]["versions"]] == [1]
         assert it.states() == [("on", 10), ("going back", 10), ("went back", 10)]
         assert it.served() == [[1]]
@@ -287,7 +287,7 @@ async def test_a_version_that_refuses_what_the_old_one_takes_goes_back_before_it
         await it.at((1, 100))
         newest = generations.newest(it.it.store)
         assert newest is not None
-        assert newest.why.startswith("rollback of m to 1: refusals: 0.1 (stable 0.009901)")
+        assert newest.why.startswith("rollback of m to 1: refusals: 10% (stable 0.99%)")
 
 
 async def test_a_slow_version_goes_back_from_a_later_step(tmp_path: Path, sources: dict[int, str]) -> None:
