@@ -1,6 +1,6 @@
 """The gRPC front door: HTTP/2 listeners with services over a function that answers queries.
 
-How calls run is in `grpc_calls.py`, what they are on the wire in `grpc_exchange.py`.
+How calls run is in `grpc_methods.py`, what they are on the wire in `grpc_exchange.py`.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from serve.access.scopes import method_need
 from serve.access_log import AccessLog
 from serve.dialects.grpc_base import GrpcService
 from serve.front_doors.grpc_access import GrpcAccess
-from serve.front_doors.grpc_calls import Answerer, Calls
+from serve.front_doors.grpc_call import Answerer
 from serve.front_doors.grpc_exchange import GrpcExchange
 from serve.front_doors.grpc_heads import CallHead, read_head
+from serve.front_doors.grpc_methods import Calls
 from serve.front_doors.http2_connection import Http2Connection
 from serve.front_doors.http2_connections import Http2Connections
 from serve.front_doors.http2_headers import RequestHead

@@ -9,7 +9,7 @@ from serve.access.guard import Guard, denied
 from serve.access.scopes import Need, method_need
 from serve.dialects.grpc_base import GrpcService
 from serve.errors import kind_of
-from serve.front_doors.grpc_calls import refusal_of
+from serve.front_doors.grpc_call import refusal_of
 from serve.front_doors.grpc_heads import CallHead
 from serve.front_doors.http2_headers import RequestHead
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from model_store.errors import InternalError, InvalidInput, OnegateError, OutOfMemory, PayloadTooLarge
 from serve.errors import kind_of
 from serve.front_doors.compression import inflated
-from serve.front_doors.grpc_calls import Method, refusal_of
+from serve.front_doors.grpc_call import refusal_of
+from serve.front_doors.grpc_methods import Method
 from serve.front_doors.grpc_streams import AT_ONCE
 from serve.front_doors.grpc_wire import ANSWER_HEAD, PREFIX, STATUS_OK, Refusal, http_block, ok_block, status_block
 from serve.front_doors.http2_frames import Code

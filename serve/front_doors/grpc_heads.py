@@ -12,7 +12,7 @@ import msgspec
 from model_store.errors import InvalidInput
 from serve.asking import Asked
 from serve.front_doors.compression import ENCODINGS
-from serve.front_doors.grpc_calls import Method
+from serve.front_doors.grpc_methods import Method
 from serve.front_doors.grpc_wire import IDENTITY, Refusal, is_grpc, timeout_s
 from serve.front_doors.http2_headers import RequestHead
 

@@ -13,7 +13,7 @@ from serve.control.management import Management
 from serve.dialects.base import HttpReply, HttpRequest
 from serve.dialects.registry import grpc_services, http_dialects, management_dialects
 from serve.front_doors.grpc import GrpcFrontDoor
-from serve.front_doors.grpc_calls import Calls
+from serve.front_doors.grpc_methods import Calls
 from serve.front_doors.grpc_wire import Refusal
 from serve.front_doors.http import HttpFrontDoor
 from serve.front_doors.http_messages import head_of
