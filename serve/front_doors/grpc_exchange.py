@@ -1,6 +1,6 @@
-"""One gRPC call on an HTTP/2 stream: messages in, messages and a status out, and how it ends before its time.
+"""One gRPC call on an HTTP/2 stream: its work, messages and a status out, and how it ends before its time.
 
-Source: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md; codes of what a client does wrong:
+How its messages come in is `grpc_messages.py`'s. Codes of what a client does wrong:
 https://github.com/grpc/grpc/blob/master/doc/statuscodes.md.
 """
 
@@ -12,17 +12,14 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from model_store.errors import InternalError, InvalidInput, OnegateError, OutOfMemory, PayloadTooLarge
+from model_store.errors import OnegateError, PayloadTooLarge
 from serve.errors import kind_of
-from serve.front_doors.compression import inflated
 from serve.front_doors.grpc_call import refusal_of
+from serve.front_doors.grpc_messages import CUT_OFF, MessageStream
 from serve.front_doors.grpc_methods import Method
-from serve.front_doors.grpc_streams import AT_ONCE
 from serve.front_doors.grpc_wire import ANSWER_HEAD, PREFIX, STATUS_OK, Refusal, http_block, ok_block, status_block
 from serve.front_doors.http2_frames import Code
-from serve.front_doors.http2_stream import STREAM_WINDOW, Stream
 from serve.front_doors.listener import peer_of
-from serve.in_place import InPlaceBytes
 
 if TYPE_CHECKING:
     from serve.access.callers import Caller
@@ -31,17 +28,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("onegate")
 
-CUT_OFF = "the last message is cut off"
 STOPPED = Refusal("UNAVAILABLE", "the server is stopping")
 
 
-class GrpcExchange(Stream):
-    """See the module (`Exchange`). A message may have `max_bytes`, unpacked where it comes compressed."""
+class GrpcExchange(MessageStream):
+    """See the module (`Exchange`)."""
 
-    __slots__ = (
-        "_begun", "_flag", "_head", "_headed", "_held", "_large", "_left", "_max_bytes", "_message", "_method",
-        "_prefix", "_queue", "_reader", "_refused", "_since", "_task", "asked", "caller", "deadline", "received_ns",
-    )  # fmt: skip
+    __slots__ = ("_begun", "_headed", "_method", "_task", "asked", "caller", "deadline", "received_ns")
 
     def __init__(
         self,
@@ -52,34 +45,16 @@ class GrpcExchange(Stream):
         max_bytes: int,
         caller: Caller | None = None,
     ) -> None:
-        super().__init__(connection, number, expected)
+        super().__init__(connection, number, expected, head, max_bytes)
         self.caller = caller
         self.deadline: float | None = None
         self.received_ns = 0
         """When the call began: one with a single message when that was whole."""
         self.asked = head.asked
-        self._head = head
-        self._max_bytes = max_bytes
         self._method: Method | None = None
         """Set once the call counts."""
         self._headed = False
         """The answer's headers were sent."""
-        self._refused = b""
-        """The only header block of a call that is not taken."""
-        self._prefix = b""
-        """The beginning of a message, as long as its length is not known."""
-        self._flag = 0
-        """Whether the message is compressed, and what it has of it and of how much is missing, while it comes."""
-        self._large: InPlaceBytes | None = None
-        self._left = 0
-        self._message: tuple[int, bytes] | None = None
-        """The one of a call with one."""
-        self._queue: deque[tuple[int, bytes]] | None = None
-        """Of a stream, those that nobody has asked for yet, and bytes of those behind them."""
-        self._held = bytearray()
-        self._reader: asyncio.Future[None] | None = None
-        self._since = connection.shared.tick
-        """When what is coming has begun."""
         self._task: asyncio.Task[None] | None = None
         self._begun = False
         """The task has had a turn."""
@@ -93,7 +68,7 @@ class GrpcExchange(Stream):
         """A header, or metadata, that the client sent, by lower-case name."""
         return self._head.header(name)
 
-    # -- the stream's side: in -------------------------------------------------------------------------------------
+    # -- the stream's side ----------------------------------------------------------------------------------------
 
     def opened(self) -> None:
         """The call's headers are there: it is taken or refused."""
@@ -115,107 +90,16 @@ class GrpcExchange(Stream):
     def _send_refused(self) -> None:
         self.send_frames(b"", (), 0, self._refused)
 
-    def received(self, part: bytes | memoryview) -> None:
-        """Part of the messages; one that has come as a whole is cut out, another collected in its place."""
-        if self._held:
-            self._held += part
-        elif not self._refused:
-            self._read(part)
-        if not self.ended:
-            self._grant()
-
-    def _read(self, part: bytes | bytearray | memoryview) -> None:
-        begin, size = 0, len(part)
-        while begin < size and not self.closed:
-            if self._queue is not None and len(self._queue) >= AT_ONCE:
-                # Many small messages are larger as objects than as bytes.
-                self._held += part[begin:]
-                return
-            if self._large is not None:
-                count = min(self._left, size - begin)
-                self._large.room()[:count] = part[begin : begin + count]
-                begin += count
-                self.filled(count)
-                continue
-            missing = PREFIX.size - len(self._prefix)
-            prefix = self._prefix + bytes(part[begin : begin + missing])
-            begin += missing
-            if len(prefix) < PREFIX.size:
-                self._prefix = prefix
-                break
-            self._prefix = b""
-            flag, length = PREFIX.unpack(prefix)
-            if self._is_refused(flag, length):
-                return
-            if size - begin >= length:
-                self._take(flag, bytes(part[begin : begin + length]))
-                begin += length
-            else:
-                self._collect(flag, length)
-
-    def _collect(self, flag: int, length: int) -> None:
-        try:
-            self._large = InPlaceBytes(length)
-        except OutOfMemory as error:
-            self._give_up(Refusal("RESOURCE_EXHAUSTED", error.message))
-            return
-        self._flag, self._left = flag, length
-        self._since = self.connection.shared.tick
-
-    def room(self) -> memoryview | None:
-        """Where a message goes that is being collected."""
-        return None if self._large is None else self._large.room()
-
-    def filled(self, count: int) -> None:
-        """More of it is there."""
-        large = self._large
-        assert large is not None
-        large.fill(count)
-        self._left -= count
-        if not self._left:
-            self._large = None
-            self._take(self._flag, large.content())
-
-    def _is_refused(self, flag: int, length: int) -> bool:
-        """Whether the call ends for what the message is to be."""
-        refusal = None
-        if 0 <= self._max_bytes < length:
-            text = f"SERVER: Received message larger than max ({length} vs. {self._max_bytes})"
-            refusal = Refusal("RESOURCE_EXHAUSTED", text)
-            method = self._head.method
-            if method is not None and method.recorded is not None:
-                method.recorded.note_refused(PayloadTooLarge.__name__, self.asked)
-        elif flag > 1 or (flag and self._head.encoding is None):
-            refusal = Refusal("INTERNAL", f"a message has the flag {flag} and the encoding {self._head.encoding}")
-        elif self._queue is None and self._message is not None:
-            refusal = Refusal("UNIMPLEMENTED", "the method takes one message, got more")
-        if refusal is not None:
-            self._give_up(refusal)
-        return refusal is not None
-
-    def _take(self, flag: int, message: bytes) -> None:
-        self._since = self.connection.shared.tick
-        if self._queue is None:
-            self._message = (flag, message)
-        else:
-            self._queue.append((flag, message))
-            self._wake_reader()
-
-    def _grant(self) -> None:
-        """Room for the message that is coming, and for the next, unless others wait."""
-        if not (self._queue or self._held):
-            self.grant(self._left + STREAM_WINDOW)
-
     def finished(self) -> None:
         """The client has sent all."""
         if self._refused:
             self._send_refused()
         elif self._is_cut_off:
-            self._give_up(Refusal("INTERNAL", CUT_OFF))
+            self.fail(Refusal("INTERNAL", CUT_OFF))
         elif self._queue is not None:
             self._wake_reader()
         elif self._message is None:
-            self._give_up(Refusal("UNIMPLEMENTED", "the method takes one message, got none"))
+            self.fail(Refusal("UNIMPLEMENTED", "the method takes one message, got none"))
         else:
             assert self._head.method is not None
             self._start(self._head.method)
@@ -261,51 +145,6 @@ class GrpcExchange(Stream):
         finally:
             self._worked()
 
-    def __aiter__(self) -> GrpcExchange:
-        return self
-
-    async def __anext__(self) -> bytes:
-        """The next message of a stream. No generator: one that is left in the middle is closed by a task of its own."""
-        queue = self._queue
-        assert queue is not None
-        while not queue:
-            if self._held:
-                held, self._held = self._held, bytearray()
-                self._read(held)
-                continue
-            if self.ended and self._is_cut_off:
-                raise InternalError(CUT_OFF)
-            if self.ended or self.closed:
-                raise StopAsyncIteration
-            self._reader = self.connection.loop.create_future()
-            await self._reader
-        flag, message = queue.popleft()
-        if not queue:
-            # What comes behind it had to wait until now.
-            self._since = self.connection.shared.tick
-        self._grant()
-        return await self._unpacked(message) if flag else message
-
-    @property
-    def _is_cut_off(self) -> bool:
-        """Whether the last message is there in part."""
-        return self._large is not None or bool(self._prefix)
-
-    def _wake_reader(self) -> None:
-        if self._reader is not None and not self._reader.done():
-            self._reader.set_result(None)
-
-    async def _unpacked(self, message: bytes) -> bytes:
-        encoding = self._head.encoding
-        assert encoding is not None
-        try:
-            return await inflated(message, encoding, self._max_bytes if self._max_bytes >= 0 else 1 << 62)
-        except PayloadTooLarge:
-            raise PayloadTooLarge("Decompressed message larger than max") from None
-        except InvalidInput as error:
-            # The code that gRPC has for it, though it is the client's mistake.
-            raise InternalError(error.message) from None
-
     def _worked(self) -> None:
         """The work has ended, whatever became of it."""
         # Once it is cancelled, it holds the frame that holds this.
@@ -345,6 +184,12 @@ class GrpcExchange(Stream):
         self.asked.ensure_id()
         return status_block(refusal, self.asked.told, headed=self._headed)
 
+    def note_too_large(self) -> None:
+        """The call is counted as refused."""
+        method = self._head.method
+        if method is not None and method.recorded is not None:
+            method.recorded.note_refused(PayloadTooLarge.__name__, self.asked)
+
     def _note_refused(self, method: Method, refusal: Refusal) -> None:
         """A call ends for which no work has begun."""
         if method.access_log is not None:
@@ -370,8 +215,8 @@ class GrpcExchange(Stream):
             # One that is cancelled before its turn never begins.
             task.add_done_callback(lambda _: self._worked())
 
-    def _give_up(self, refusal: Refusal) -> None:
-        """Ends the call before its time."""
+    def fail(self, refusal: Refusal) -> None:
+        """The call ends before its time."""
         if self._task is not None:
             # For the line that the work writes when it is cancelled.
             self.asked.status = refusal.code
@@ -386,22 +231,16 @@ class GrpcExchange(Stream):
 
     def give_up(self) -> None:
         """The server waits no longer."""
-        self._give_up(STOPPED)
+        self.fail(STOPPED)
 
     def look(self) -> None:
         """Ends a call past its deadline, one whose message does not come, and one that makes no room for its answer."""
         shared = self.connection.shared
         if self.is_held_back:
             if shared.is_late(self.moved, shared.timeout_s):
-                self._give_up(STOPPED)
+                self.fail(STOPPED)
         elif self.deadline is not None and self.connection.loop.time() > self.deadline:
-            self._give_up(Refusal("DEADLINE_EXCEEDED", "the deadline passed before the call had ended"))
+            self.fail(Refusal("DEADLINE_EXCEEDED", "the deadline passed before the call had ended"))
         elif self._is_owed() and shared.is_late(self._since, shared.timeout_s):
             text = f"the message did not arrive within {shared.timeout_s:g} s"
-            self._give_up(Refusal("DEADLINE_EXCEEDED", text))
-
-    def _is_owed(self) -> bool:
-        """Whether the client has to send more: a stream only what it has begun, and may send."""
-        if self.ended:
-            return False
-        return self._queue is None or (not self._queue and self._is_cut_off)
+            self.fail(Refusal("DEADLINE_EXCEEDED", text))
