@@ -29,7 +29,7 @@ from serve.dispatcher import Dispatcher
 from serve.front_doors.cors import Cors
 from serve.front_doors.grpc import GrpcFrontDoor
 from serve.front_doors.http import HttpFrontDoor
-from serve.front_doors.http_connection import HttpApplication
+from serve.front_doors.http_connections import HttpApplication
 from serve.front_doors.http_listener import HttpListener
 from serve.front_doors.tls import GRPC, HTTP, Tls
 from serve.garbage import collect_rarely

@@ -17,7 +17,7 @@ import msgspec
 from model_store.errors import DeadlineExceeded, ModelNotReady, Overloaded
 from serve.control.gateways import GATEWAY_APP, GATEWAY_DEPLOYMENT
 from serve.dialects.base import HttpReply, HttpRequest
-from serve.front_doors.http_connection import HttpApplication
+from serve.front_doors.http_connections import HttpApplication
 
 log = logging.getLogger("onegate")
 

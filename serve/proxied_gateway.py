@@ -17,7 +17,7 @@ from model_store.errors import InvalidInput
 from serve.access_log import GONE, AccessLog
 from serve.dialects.base import HttpReply, HttpRequest
 from serve.front_doors.http_bodies import BodyTimeout, too_large
-from serve.front_doors.http_connection import HttpApplication
+from serve.front_doors.http_connections import HttpApplication
 from serve.gateway import Gateway, GatewaySettings
 
 

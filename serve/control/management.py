@@ -36,7 +36,7 @@ from serve.dialects.base import HttpReply, HttpRequest, own_error
 from serve.errors import presentable
 from serve.front_doors.cors import is_of_own_page
 from serve.front_doors.http import challenge
-from serve.front_doors.http_connection import HttpApplication
+from serve.front_doors.http_connections import HttpApplication
 from serve.in_place import InPlace, InPlaceBytes
 from serve.management_paths import METRICS_PATH, route_of
 from serve.metrics.exposition import CONTENT_TYPE

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from model_store.errors import Forbidden
 from serve.dialects.base import HttpReply, HttpRequest, own_error
-from serve.front_doors.http_connection import HttpApplication
+from serve.front_doors.http_connections import HttpApplication
 from serve.in_place import InPlace
 
 ANY_ORIGIN = "*"

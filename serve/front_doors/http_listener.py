@@ -6,7 +6,8 @@ import asyncio
 from email.utils import formatdate
 
 from serve.access_log import AccessLog
-from serve.front_doors.http_connection import HttpApplication, HttpConnection, HttpConnections
+from serve.front_doors.http_connection import HttpConnection
+from serve.front_doors.http_connections import HttpApplication, HttpConnections
 from serve.front_doors.listener import Listener
 from serve.front_doors.tls import Tls
 

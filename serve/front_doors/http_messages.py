@@ -37,6 +37,22 @@ def read_target(target: bytes) -> tuple[str, str]:
     return unquote(text) if b"%" in path else text, query.decode(errors="replace")
 
 
+kept_target = lru_cache(maxsize=1024)(read_target)
+"""As `read_target`, for short ones, which come again."""
+
+
+@lru_cache(maxsize=512)
+def header_name(name: bytes) -> str:
+    """A header's name in lower case."""
+    return name.decode("latin-1").lower()
+
+
+@lru_cache(maxsize=64)
+def method_name(method: bytes) -> str:
+    """A request's method as text."""
+    return method.decode("latin-1")
+
+
 def _without_authority(path: bytes) -> bytes:
     scheme, found, rest = path.partition(b"://")
     if not found or scheme.lower() not in (b"http", b"https"):

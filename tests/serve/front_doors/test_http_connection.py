@@ -18,8 +18,9 @@ import pytest
 from model_store.errors import InvalidInput, OnegateError, Overloaded
 from serve.dialects.base import HttpReply, HttpRequest, own_error
 from serve.errors import presentable
-from serve.front_doors.http_connection import LARGE_FROM_BYTES, MAX_PIPELINED, HttpConnection
+from serve.front_doors.http_connection import HttpConnection
 from serve.front_doors.http_listener import HttpListener
+from serve.front_doors.http_requests import LARGE_FROM_BYTES, MAX_PIPELINED
 from serve.in_place import InPlace, InPlaceBytes
 from tests.serve.waiting import eventually
 

@@ -10,7 +10,8 @@ from urllib.parse import quote
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
-from serve.front_doors.http_connection import HttpApplication, HttpConnection, HttpConnections
+from serve.front_doors.http_connection import HttpConnection
+from serve.front_doors.http_connections import HttpApplication, HttpConnections
 from tests.serve.fuzzing.http_requests import changed_requests
 from tests.serve.fuzzing.inputs import PIECES, HttpInput, WireInput
 
