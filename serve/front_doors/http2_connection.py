@@ -1,7 +1,6 @@
-"""One HTTP/2 connection of a server (RFC 9113): frames in, streams made of them, on the event loop's own thread.
+"""One HTTP/2 connection of a server (RFC 9113): streams made of frames, on the event loop's own thread.
 
-Small frames are read from one buffer that all connections share; sockets write large bodies where they stay. No other
-thread takes part, so a request costs no hop.
+How frames are read is `http2_frame_reader.py`'s. No other thread takes part, so a request costs no hop.
 """
 
 from __future__ import annotations
@@ -9,55 +8,45 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import NoReturn, cast
+from typing import cast
 
 from serve.front_doors.http2_connections import Http2Connections
+from serve.front_doors.http2_control import (
+    GOODBYE,
+    on_goaway,
+    on_ping,
+    on_priority,
+    on_push,
+    on_settings,
+    on_window_update,
+)
 from serve.front_doors.http2_data import CONNECTION_WINDOW, IncomingData
+from serve.front_doors.http2_frame_reader import MAX_FRAME_BYTES, FrameReader
 from serve.front_doors.http2_frames import (
-    ACK,
     CONTINUATION,
     DATA,
     DEFAULT_WINDOW,
-    END_HEADERS,
     END_STREAM,
-    FRAME_HEAD,
-    FRAME_HEAD_BYTES,
     LARGEST_WINDOW,
-    PADDED,
     PING,
-    PREFACE,
-    SETTINGS,
-    SETTINGS_ACK,
-    STREAM_BITS,
     Code,
     ConnectionFault,
     Setting,
     StreamFault,
-    block_in,
     frame,
     goaway,
     number_in,
     reset,
     settings,
-    settings_in,
     window_update,
 )
 from serve.front_doors.http2_headers import MAX_HEADER_BYTES, HeadReader, Malformed
-from serve.front_doors.http2_limits import MAX_STREAMS, chatter, resets
+from serve.front_doors.http2_limits import MAX_STREAMS, resets
 from serve.front_doors.http2_out import Outbox
 from serve.front_doors.http2_stream import STREAM_WINDOW, Stream
 from serve.front_doors.http2_stream_table import Ended, StreamTable
 
 log = logging.getLogger("onegate")
-
-COPIED_BYTES = 16 * 1024
-"""As much is copied before it is looked at: parts of `bytes` are cheaper to have than those of a view."""
-
-MAX_FRAME_BYTES = 1024 * 1024
-"""A large body comes in few frames; a stream with one keeps others waiting for no longer."""
-
-LONGEST_WHOLE = MAX_HEADER_BYTES + 261
-"""Of frames that are read as a whole; with the padding and priority of HEADERS."""
 
 KEEPALIVE_S = 60
 """A client that has sent nothing for so long is asked whether it is there: the work of one that vanished without a
@@ -76,43 +65,24 @@ _GREETING = settings(
     )
 ) + window_update(0, CONNECTION_WINDOW - DEFAULT_WINDOW)
 _KEEPALIVE = frame(PING, 0, 0, b"are you?")
-GOODBYE = b"goodbye!"
 _GOODBYE = frame(PING, 0, 0, GOODBYE)
 
 
-class Http2Connection(asyncio.BufferedProtocol):
+class Http2Connection(FrameReader):
     """See the module."""
 
     def __init__(self, shared: Http2Connections, loop: asyncio.AbstractEventLoop) -> None:
-        self.shared = shared
+        super().__init__(shared)
         self.loop = loop
         self.streams = StreamTable()
-        self.chatter = chatter()
         self.transport: asyncio.Transport
         self.out: Outbox
-        self._data: IncomingData
         self._heads = HeadReader()
         self._resets = resets()
-        self._rest = b""
-        """The beginning of a frame."""
-        self._greeted = False
-        self._only: int | None = SETTINGS
-        """The kind of the next frame, where no other may come."""
-        self._block = bytearray()
-        self._block_of = (0, 0)
-        """Whose it is, and the flags of its HEADERS."""
         self._leaving = False
         """The client was told that no new stream is taken."""
-        self._deaf = False
-        """What still comes is nobody's."""
-        self._since = shared.tick
-        """When what is coming has begun, or writing was paused, or the connection has ended, or a slow client was seen
-        to read."""
         self._unread = 0
-        """What such a client had not read at the last look."""
-        self._heard = shared.tick
-        self._asked: int | None = None
-        """When the client was asked whether it is there."""
+        """What a slow client had not read at the last look."""
 
     # -- the event loop's side -------------------------------------------------------------------------------------
 
@@ -155,70 +125,7 @@ class Http2Connection(asyncio.BufferedProtocol):
         for stream in list(self.streams.open.values()):
             stream.wake()
 
-    def get_buffer(self, sizehint: int) -> memoryview:
-        """Where the next bytes go."""
-        return self._data.room(self.shared.buffer)
-
-    def buffer_updated(self, count: int) -> None:
-        """Bytes have come."""
-        if self._deaf:
-            return
-        self._heard = self.shared.tick
-        self._asked = None
-        if not self._is_in_the_middle():
-            self._since = self.shared.tick
-        try:
-            if self._data.filled(count):
-                return
-            data: bytes | memoryview = self.shared.buffer[:count]
-            if self._rest:
-                data, self._rest = self._rest + data, b""
-            elif count <= COPIED_BYTES:
-                data = bytes(data)
-            if self._greeted:
-                self._read(data)
-            else:
-                self._greet(bytes(data))
-        except ConnectionFault as fault:
-            self._end(fault.code, fault.text)
-
-    # -- frames ----------------------------------------------------------------------------------------------------
-
-    def _greet(self, data: bytes) -> None:
-        if data[: len(PREFACE)] != PREFACE[: len(data)]:
-            raise ConnectionFault(Code.PROTOCOL_ERROR, "this port speaks HTTP/2 with prior knowledge: gRPC")
-        if len(data) < len(PREFACE):
-            self._rest = data
-            return
-        self._greeted = True
-        self._read(data[len(PREFACE) :])
-
-    def _read(self, data: bytes | memoryview) -> None:
-        begin = self._data.go_on(data) if self._data.is_missing else 0
-        size, first = len(data), begin
-        while size - begin >= FRAME_HEAD_BYTES and not self._deaf:
-            word, flags, number = FRAME_HEAD.unpack_from(data, begin)
-            kind, length, number = word & 0xFF, word >> 8, number & STREAM_BITS
-            if length > MAX_FRAME_BYTES or (self._only is not None and kind != self._only):
-                self._refuse_frame(kind, length)
-            content = begin + FRAME_HEAD_BYTES
-            end = content + length
-            try:
-                if end <= size:
-                    begin = end
-                    if kind == DATA and not flags & PADDED:
-                        self._data.frame(number, flags, data[content:end])
-                    else:
-                        self._frame(kind, number, flags, data[content:end])
-                elif self._begin_frame(kind, number, flags, data[content:size], length):
-                    begin = size
-                else:
-                    break
-            except StreamFault as fault:
-                self._fail(fault)
-        if begin > first and self._only is None:
-            self._since = self.shared.tick
-        self._rest = bytes(data[begin:])
+    # -- streams ---------------------------------------------------------------------------------------------------
 
     def _frame(self, kind: int, number: int, flags: int, content: bytes | memoryview) -> None:
         """A whole frame."""
@@ -229,53 +136,6 @@ class Http2Connection(asyncio.BufferedProtocol):
         else:
             # Section 4.1: passed over.
             self.chatter.spend()
-
-    def _begin_frame(self, kind: int, number: int, flags: int, part: bytes | memoryview, length: int) -> bool:
-        """Takes what has come of a frame of `length` bytes, unless it has to be there as a whole."""
-        if kind == DATA and part:
-            self._data.begin(number, flags, part, length)
-            return True
-        if kind > CONTINUATION:
-            self.chatter.spend()
-            self._data.pass_over(length - len(part))
-            return True
-        if kind != DATA and length > LONGEST_WHOLE:
-            raise ConnectionFault(Code.ENHANCE_YOUR_CALM, f"a frame of {length} bytes is too much to read")
-        return False
-
-    def _refuse_frame(self, kind: int, length: int) -> NoReturn:
-        if length > MAX_FRAME_BYTES:
-            raise ConnectionFault(Code.FRAME_SIZE_ERROR, f"a frame may have {MAX_FRAME_BYTES} bytes, got {length}")
-        raise ConnectionFault(Code.PROTOCOL_ERROR, f"expected a frame of kind {self._only}, got one of kind {kind}")
-
-    def _is_in_the_middle(self) -> bool:
-        """Whether the client has more to send before the connection is as if it had sent nothing."""
-        return bool(self._rest) or self._only is not None or self._data.is_missing
-
-    # -- headers ---------------------------------------------------------------------------------------------------
-
-    def _headers(self, number: int, flags: int, payload: bytes) -> None:
-        if not number & 1:
-            raise ConnectionFault(Code.PROTOCOL_ERROR, f"stream {number} is none that a client opens")
-        block = block_in(payload, flags)
-        if flags & END_HEADERS:
-            self._head(number, flags, block)
-            return
-        self._block = bytearray(block)
-        self._block_of = (number, flags)
-        self._only = CONTINUATION
-
-    def _continuation(self, number: int, flags: int, payload: bytes) -> None:
-        if self._only != CONTINUATION or number != self._block_of[0]:
-            raise ConnectionFault(Code.PROTOCOL_ERROR, f"CONTINUATION of stream {number} continues nothing")
-        self._block += payload
-        if len(self._block) > MAX_HEADER_BYTES:
-            raise ConnectionFault(Code.ENHANCE_YOUR_CALM, f"headers may have {MAX_HEADER_BYTES} bytes")
-        if not flags & END_HEADERS:
-            self.chatter.spend()
-            return
-        block, self._block, self._only = bytes(self._block), bytearray(), None
-        self._head(number, self._block_of[1], block)
 
     def _head(self, number: int, flags: int, block: bytes) -> None:
         """A whole header block. It is read whatever becomes of it: later ones may refer to it."""
@@ -358,77 +218,6 @@ class Http2Connection(asyncio.BufferedProtocol):
             stream.gone()
         self._data.forget()
 
-    # -- other frames ----------------------------------------------------------------------------------------------
-
-    def _settings(self, number: int, flags: int, payload: bytes) -> None:
-        if number:
-            raise ConnectionFault(Code.PROTOCOL_ERROR, "SETTINGS are of no stream")
-        self.chatter.spend()
-        if flags & ACK:
-            if payload:
-                raise ConnectionFault(Code.FRAME_SIZE_ERROR, "an acknowledgement of SETTINGS is empty")
-            if self._only == SETTINGS:
-                raise ConnectionFault(Code.PROTOCOL_ERROR, "expected the client's SETTINGS")
-            return
-        self._only = None
-        # The last of a kind: each window goes through all streams, and a frame has room for ten thousand.
-        for identifier, value in dict(settings_in(payload)).items():
-            if identifier == Setting.INITIAL_WINDOW_SIZE:
-                change, self.out.initial_window = value - self.out.initial_window, value
-                for stream in self.streams.open.values():
-                    stream.widen(change)
-            elif identifier == Setting.MAX_FRAME_SIZE:
-                self.out.frame_limit = value
-        self.out.say(SETTINGS_ACK)
-        self.out.send_more()
-
-    def _window_update(self, number: int, flags: int, payload: bytes) -> None:
-        increment = number_in(payload) & LARGEST_WINDOW
-        self.chatter.spend()
-        if not number:
-            self.out.widen(increment)
-            return
-        stream = self.streams.find(number)
-        if stream is None:
-            return
-        if not increment or stream.window + increment > LARGEST_WINDOW:
-            raise StreamFault(number, Code.FLOW_CONTROL_ERROR if increment else Code.PROTOCOL_ERROR)
-        stream.widen(increment)
-        if stream.is_held_back:
-            self.out.send_more()
-
-    def _ping(self, number: int, flags: int, payload: bytes) -> None:
-        if number:
-            raise ConnectionFault(Code.PROTOCOL_ERROR, "PING is of no stream")
-        if len(payload) != 8:
-            raise ConnectionFault(Code.FRAME_SIZE_ERROR, f"expected a PING of 8 bytes, got {len(payload)}")
-        self.chatter.spend()
-        if not flags & ACK:
-            self.out.say(frame(PING, ACK, 0, payload))
-        elif payload == GOODBYE and self.shared.draining:
-            self._leave()
-
-    def _goaway(self, number: int, flags: int, payload: bytes) -> None:
-        # The client opens no more streams, and gets what it has asked for.
-        if number:
-            raise ConnectionFault(Code.PROTOCOL_ERROR, "GOAWAY is of no stream")
-        if len(payload) < 8:
-            raise ConnectionFault(Code.FRAME_SIZE_ERROR, f"expected a GOAWAY of at least 8 bytes, got {len(payload)}")
-        self.chatter.spend()
-
-    def _priority(self, number: int, flags: int, payload: bytes) -> None:
-        # Means nothing any more (section 5.3.2).
-        if not number:
-            raise ConnectionFault(Code.PROTOCOL_ERROR, "PRIORITY is of a stream")
-        self.chatter.spend()
-        if len(payload) != 5:
-            if number not in self.streams.open:
-                raise ConnectionFault(Code.FRAME_SIZE_ERROR, f"expected PRIORITY of 5 bytes, got {len(payload)}")
-            raise StreamFault(number, Code.FRAME_SIZE_ERROR)
-
-    def _none_of_a_client(self, number: int, flags: int, payload: bytes) -> None:
-        raise ConnectionFault(Code.PROTOCOL_ERROR, "a client has nothing to push")
-
     # -- the end ---------------------------------------------------------------------------------------------------
 
     def go_away(self) -> None:
@@ -437,7 +226,7 @@ class Http2Connection(asyncio.BufferedProtocol):
         if not self._deaf:
             self.out.say(goaway(LARGEST_WINDOW, Code.NO_ERROR) + _GOODBYE)
 
-    def _leave(self) -> None:
+    def leave(self) -> None:
         """Takes no new streams: what is not known here, clients send again elsewhere."""
         if not self._leaving:
             self._leaving = True
@@ -447,7 +236,7 @@ class Http2Connection(asyncio.BufferedProtocol):
         """Closes a connection that has no stream."""
         if self._deaf:
             return
-        self._leave()
+        self.leave()
         if not self.streams.under_way:
             self._close()
 
@@ -512,15 +301,15 @@ class Http2Connection(asyncio.BufferedProtocol):
 
 
 _HANDLERS: tuple[Callable[[Http2Connection, int, int, bytes], None], ...] = (
-    Http2Connection._none_of_a_client,
+    on_push,
     Http2Connection._headers,
-    Http2Connection._priority,
+    on_priority,
     Http2Connection._rst_stream,
-    Http2Connection._settings,
-    Http2Connection._none_of_a_client,
-    Http2Connection._ping,
-    Http2Connection._goaway,
-    Http2Connection._window_update,
+    on_settings,
+    on_push,
+    on_ping,
+    on_goaway,
+    on_window_update,
     Http2Connection._continuation,
 )
 """By the kind of frame. DATA go their own way."""
