@@ -13,11 +13,11 @@ import time
 from bisect import bisect_left
 from collections.abc import Awaitable, Callable
 from contextvars import Context
-from typing import Protocol
 
 from model_store.errors import DeadlineExceeded, ModelNotReady, OnegateError, Overloaded
-from serve.batches import Batch, BatchLost, Join
+from serve.batches import Batch, BatchLost
 from serve.deadlines import DeadlineWatch
+from serve.executors.base import Executor
 from serve.inference import Tensors
 from serve.metrics.buckets import DURATION_BOUNDS_NS
 from serve.pace import Pace
@@ -32,28 +32,6 @@ UNKNOWN_PACE_RETRY_S = 1.0
 AHEAD_S = 0.002
 """How long before the expected end of a batch the next one is handed over: to put eight pictures together and to bring
 them to a replica takes about one millisecond."""
-
-
-class Executor(Protocol):
-    """Runs batches of one version."""
-
-    @property
-    def slots(self) -> int:
-        """How many batches it takes at once; 0 while none can run."""
-
-    @property
-    def idle(self) -> bool:
-        """Whether a batch would run at once, instead of being ready behind another."""
-
-    @property
-    def join(self) -> Join:
-        """What puts the tensors of several requests together."""
-
-    def run(self, inputs: Tensors, deadline: float, *, apart: bool = False) -> Tensors | Awaitable[Tensors]:
-        """The outputs of one batch: at once when the batch is shorter than a thread hop, else to be awaited.
-
-        One that raises `BatchLost` is called with `apart` for each of the batch's requests.
-        """
 
 
 class BatchQueue:

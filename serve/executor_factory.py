@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
+from serve.executors.base import ClosableExecutor
 from serve.executors.inline import InlineExecutor, build_inline_executor
 from serve.executors.remote import RemoteExecutor
 from serve.executors.replicas import ReplicasExecutor
-from serve.lanes import ClosableExecutor
 from serve.routing import VersionEntry
 from serve.runtime_loading import load_version
 from serve.shared_memory import RegionPool

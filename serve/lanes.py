@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from typing import Protocol
+from collections.abc import Callable
 
 import msgspec
 
 from model_store.errors import InternalError, InvalidInput, ModelNotFound, ModelNotReady
 from model_store.manifest import PAYLOAD, Manifest, Signature
 from serve.admission import SignatureCheck
-from serve.batching import BatchQueue, Executor
+from serve.batching import BatchQueue
 from serve.cache import ResponseCache, request_key
+from serve.executors.base import ClosableExecutor, Executor, SignatureView
 from serve.inference import InferenceRequest, Tensors
 from serve.payloads import signatures_with_payload, to_tensors
 from serve.reports import VersionLoad
@@ -23,43 +23,6 @@ from serve.statistics import VersionStatistics
 
 FAILED_FROM_STATUS = 400
 """Bodies that answer with this status or a higher one are not kept."""
-
-
-class ClosableExecutor(Executor, Protocol):
-    """An executor that gives back what it holds, and runs signatures other than the version's default one."""
-
-    def run(
-        self, inputs: Tensors, deadline: float, signature: str | None = None, *, apart: bool = False
-    ) -> Tensors | Awaitable[Tensors]:
-        """As `Executor.run`; None stands for the default signature."""
-
-    async def close(self) -> None:
-        """To be called when nothing runs any more."""
-
-
-class SignatureView:
-    """An executor as the batch queue of a signature other than the default sees it."""
-
-    def __init__(self, executor: ClosableExecutor, signature: str) -> None:
-        self._executor = executor
-        self._signature = signature
-        self.join = executor.join
-
-    @property
-    def slots(self) -> int:
-        """Batches that it takes at once, those of other signatures included."""
-        return self._executor.slots
-
-    @property
-    def idle(self) -> bool:
-        """Whether a batch would run at once."""
-        return self._executor.idle
-
-    def run(self, inputs: Tensors, deadline: float, *, apart: bool = False) -> Tensors | Awaitable[Tensors]:
-        """The outputs of one batch."""
-        if apart:
-            return self._executor.run(inputs, deadline, self._signature, apart=True)
-        return self._executor.run(inputs, deadline, self._signature)
 
 
 class Lane:

@@ -17,8 +17,9 @@ from model_store.errors import ModelNotReady, StoreError
 from serve.dispatcher import Dispatcher
 from serve.errors import presentable
 from serve.executor_factory import ExecutorFactory, update
+from serve.executors.base import ClosableExecutor
 from serve.executors.remote import RemoteExecutor
-from serve.lanes import ClosableExecutor, LoadedVersion
+from serve.lanes import LoadedVersion
 from serve.reports import DRAINING, IDLE, LOADING, READY, VersionLoad, failure_text
 from serve.residency import Residency, is_parked
 from serve.routing import RoutingTable, VersionEntry, VersionKey, runs_differently

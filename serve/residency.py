@@ -13,9 +13,10 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from model_store.errors import OutOfMemory
 from model_store.manifest import Manifest
 from serve.errors import presentable
+from serve.executors.base import ClosableExecutor
 from serve.executors.inline import InlineExecutor
 from serve.executors.parked import ParkedExecutor
-from serve.lanes import ClosableExecutor, LoadedVersion
+from serve.lanes import LoadedVersion
 from serve.memory import give_back, loaded_bytes
 from serve.routing import VersionEntry, VersionKey
 

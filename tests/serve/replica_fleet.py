@@ -7,11 +7,11 @@ import asyncio
 import numpy as np
 
 from serve.dialects.open_inference_replica import ReplicaService
+from serve.executors.base import ClosableExecutor
 from serve.executors.inline import InlineExecutor
 from serve.executors.replicas import ReplicasExecutor
 from serve.front_doors.replica import ReplicaFrontDoor
 from serve.inference import Tensors
-from serve.lanes import ClosableExecutor
 from serve.routing import Replica
 from serve.shared_memory import RegionPool
 from tests.serve.tiny_versions import FunctionRuntime, dispatcher_of, entry

@@ -16,11 +16,11 @@ from model_store.errors import DeadlineExceeded
 from serve.dialects.open_inference_service import core_service
 from serve.dialects.registry import http_dialects
 from serve.dispatcher import Dispatcher
+from serve.executors.base import ClosableExecutor
 from serve.executors.inline import InlineExecutor
 from serve.front_doors.http import HttpFrontDoor
 from serve.front_doors.http_listener import HttpListener
 from serve.inference import InferenceRequest, Tensors
-from serve.lanes import ClosableExecutor
 from serve.protocols import open_inference as messages
 from serve.routing import Batching
 from tests.e2e.running import free_ports

@@ -12,10 +12,10 @@ from model_store.errors import DeadlineExceeded, InternalError, ModelNotReady
 from serve.batches import BatchLost
 from serve.batching import BatchQueue
 from serve.executors import replica_client
+from serve.executors.base import SignatureView
 from serve.executors.inline import InlineExecutor
 from serve.frames import FrameConnection
 from serve.inference import Tensors
-from serve.lanes import SignatureView
 from serve.routing import Batching, Replica
 from serve.statistics import VersionStatistics
 from tests.serve.replica_fleet import DOUBLED, FLOATS, KEY, Fleet, Server

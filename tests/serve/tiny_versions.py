@@ -10,9 +10,10 @@ import numpy as np
 
 from model_store.manifest import Manifest, Signature, TensorSpec
 from serve.dispatcher import Dispatcher
+from serve.executors.base import ClosableExecutor
 from serve.executors.inline import InlineExecutor
 from serve.inference import Tensors
-from serve.lanes import ClosableExecutor, LoadedVersion
+from serve.lanes import LoadedVersion
 from serve.routing import Batching, ModelRoute, Replica, Router, RoutingTable, ServeOptions, VersionEntry
 
 X = TensorSpec("x", "FP32", (-1, 2))

@@ -16,12 +16,13 @@ import numpy as np
 from model_store.errors import Forbidden
 from serve.dialects.registry import ModelServer, grpc_services, http_dialects
 from serve.dispatcher import Dispatcher
+from serve.executors.base import ClosableExecutor
 from serve.executors.inline import InlineExecutor
 from serve.front_doors.grpc import GrpcFrontDoor
 from serve.front_doors.http import HttpFrontDoor
 from serve.front_doors.http_listener import HttpListener
 from serve.inference import Answer, InferenceRequest, Payload, Query, Tensors, deadline_after
-from serve.lanes import ClosableExecutor, LoadedVersion
+from serve.lanes import LoadedVersion
 from serve.operations import Operation
 from serve.routing import Batching, ModelRoute, Router, RoutingTable, VersionEntry
 from serve.runtimes.processing import ProcessingRuntime

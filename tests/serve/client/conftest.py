@@ -13,9 +13,10 @@ import uvloop
 
 from serve.dialects.registry import grpc_services, http_dialects
 from serve.dispatcher import Dispatcher
+from serve.executors.base import ClosableExecutor
 from serve.front_doors.grpc import GrpcFrontDoor
 from serve.inference import Answer, Query
-from serve.lanes import ClosableExecutor, LoadedVersion
+from serve.lanes import LoadedVersion
 from serve.routing import ModelRoute, RoutingTable, VersionEntry
 from tests.serve import served_models
 from tests.serve.client.callers import WAYS, Caller, caller_of

@@ -15,10 +15,11 @@ import pytest
 from model_store.errors import InvalidInput, ModelNotReady, Overloaded
 from model_store.manifest import PAYLOAD, PAYLOAD_SIGNATURE, TensorSpec
 from serve.dispatcher import Dispatcher
+from serve.executors.base import ClosableExecutor
 from serve.executors.inline import InlineExecutor
 from serve.executors.parked import ParkedExecutor
 from serve.inference import InferenceRequest, InputsWithRoom, Payload, Tensors
-from serve.lanes import ClosableExecutor, LoadedVersion
+from serve.lanes import LoadedVersion
 from serve.payloads import answers_to_tensors, requests_of, to_tensors
 from serve.rollouts.comparison import Comparison
 from serve.rollouts.observations import Observations, VersionCounters, decoded
