@@ -38,7 +38,8 @@ from serve.lanes import LoadedVersion
 from serve.metrics.buckets import Durations
 from serve.metrics.requests import RequestCounter
 from serve.metrics.tally import Tally
-from serve.routing import ModelRoute, Router, RoutingTable, ServeOptions, VersionEntry
+from serve.router import Router
+from serve.routing import ModelRoute, RoutingTable, ServeOptions, VersionEntry
 from serve.runtimes.base import load_runtime
 from serve.statistics import VersionStatistics
 

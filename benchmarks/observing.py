@@ -34,7 +34,8 @@ from serve.garbage import collect_rarely
 from serve.lanes import LoadedVersion
 from serve.log_format import LogStyle
 from serve.metrics.requests import RequestCounter
-from serve.routing import ModelRoute, Router, RoutingTable, ServeOptions, VersionEntry
+from serve.router import Router
+from serve.routing import ModelRoute, RoutingTable, ServeOptions, VersionEntry
 from serve.runtimes.base import load_runtime
 from serve.tracing.exporting import Exporting
 from serve.tracing.settings import TracingSettings

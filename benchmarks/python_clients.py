@@ -32,7 +32,8 @@ from serve.front_doors.http import HttpFrontDoor
 from serve.front_doors.http_listener import HttpListener
 from serve.inference import Tensors
 from serve.lanes import LoadedVersion
-from serve.routing import ModelRoute, Router, RoutingTable, ServeOptions, VersionEntry
+from serve.router import Router
+from serve.routing import ModelRoute, RoutingTable, ServeOptions, VersionEntry
 
 LARGEST = 64 << 20
 LOADS = {"64 bytes": ((1, 16), 300), "4.8 MB": ((8, 3, 224, 224), 20)}

@@ -31,7 +31,8 @@ from serve.lanes import LoadedVersion
 from serve.operations import ModelList, ModelStatus
 from serve.payloads import from_tensors
 from serve.rollouts.observing import Observer
-from serve.routing import Router, VersionKey
+from serve.router import Router
+from serve.routing import VersionKey
 from serve.statistics import VersionStatistics
 from serve.version_states import statuses_of
 

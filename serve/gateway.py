@@ -44,7 +44,7 @@ from serve.metrics.requests import RequestCounter
 from serve.metrics.tally import Tally
 from serve.operations import Operation
 from serve.reports import GatewayReport, Heard
-from serve.routing import Router
+from serve.router import Router
 from serve.store_policy import NO_POLICY, StorePolicy
 from serve.tls_files import ServerFiles
 from serve.tracing.settings import TracingSettings

@@ -32,7 +32,8 @@ from serve.memory import used_bytes
 from serve.metrics.busy import BusyShare
 from serve.metrics.gpus import GpuWatch
 from serve.reports import ReplicaReport, deployment_text, failure_text
-from serve.routing import ModelRoute, Replica, Router, RoutingTable, VersionEntry
+from serve.router import Router
+from serve.routing import ModelRoute, Replica, RoutingTable, VersionEntry
 from serve.runtime_loading import load_version
 from serve.runtimes.base import try_device
 from serve.store_policy import NO_POLICY, StorePolicy

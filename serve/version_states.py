@@ -7,7 +7,8 @@ from collections.abc import Collection, Mapping
 from serve.inference import StatusQuery
 from serve.operations import VersionStatus
 from serve.reports import DRAINING, LOADING, READY, told_failure
-from serve.routing import NOT_YET, Router, VersionKey
+from serve.router import Router
+from serve.routing import NOT_YET, VersionKey
 
 
 def statuses_of(

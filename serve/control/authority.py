@@ -31,7 +31,7 @@ from serve.metrics.snapshot import Snapshot, encoded_page
 from serve.operations import ModelList, Operation
 from serve.rollouts.comparison_report import describe_comparison
 from serve.rollouts.observations import Observatory
-from serve.routing import Router
+from serve.router import Router
 
 COME_AGAIN_S = 1.2
 """When gateways should have told a new controller what they know."""

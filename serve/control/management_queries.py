@@ -18,7 +18,7 @@ from serve.inference import (
     ServerQuery,
 )
 from serve.operations import ModelList, Operation
-from serve.routing import Router
+from serve.router import Router
 
 
 class Administers(Protocol):

@@ -10,7 +10,7 @@ from model_store.errors import ModelNotFound
 from serve.rollouts.comparison import ERROR_UNIT, Comparison, OutputDifference
 from serve.rollouts.histogram import Histogram
 from serve.rollouts.observations import Observations, VersionCounters, watched_keys, watched_pairs
-from serve.routing import Router
+from serve.router import Router
 
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 

@@ -21,7 +21,8 @@ from serve.rollouts.observations import (
     watched_pairs,
 )
 from serve.rollouts.shadowing import SERVER_ERROR, Shadowing
-from serve.routing import Router, VersionKey
+from serve.router import Router
+from serve.routing import VersionKey
 
 
 class Observer:

@@ -45,7 +45,7 @@ from serve.operations import ModelList, Operation
 from serve.rollouts.comparison_report import describe_comparison
 from serve.rollouts.guarding import Guarding
 from serve.rollouts.observations import Observatory, decoded
-from serve.routing import Router
+from serve.router import Router
 from tests.console.recorded_metrics import metrics_reply
 from tests.e2e.running import free_ports
 from tests.serve.administered import Administered, administered, converted

@@ -31,7 +31,7 @@ from serve.inference import InferenceRequest
 from serve.loading import VersionLoader
 from serve.operations import ModelList, Operation
 from serve.reports import GatewayReport
-from serve.routing import Router
+from serve.router import Router
 from tests.serve.tiny_versions import manifest
 
 X = np.ones((1, 2), np.float32)

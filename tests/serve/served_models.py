@@ -18,7 +18,8 @@ from serve.front_doors.http_listener import HttpListener
 from serve.inference import Payload, Tensors
 from serve.lanes import LoadedVersion
 from serve.payloads import answers_to_tensors, requests_of
-from serve.routing import ModelRoute, Router, RoutingTable, ServeOptions, VersionEntry
+from serve.router import Router
+from serve.routing import ModelRoute, RoutingTable, ServeOptions, VersionEntry
 from serve.runtimes.base import Runtime, load_runtime
 from serve.runtimes.processing import ProcessingRuntime
 from tests.serve.pictures import LABELS, described, mean_colour

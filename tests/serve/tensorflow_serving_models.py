@@ -12,7 +12,8 @@ from serve.dispatcher import Dispatcher
 from serve.executors.inline import InlineExecutor
 from serve.inference import Tensors
 from serve.lanes import LoadedVersion
-from serve.routing import ModelRoute, Router, RoutingTable, VersionEntry
+from serve.router import Router
+from serve.routing import ModelRoute, RoutingTable, VersionEntry
 from tests.serve.tiny_versions import double, entry
 
 UNAVAILABLE = {"loading": "it is loading; try again shortly", "broken": "its source is damaged"}

@@ -18,7 +18,8 @@ from serve.rollouts.comparison import Comparison, OutputDifference
 from serve.rollouts.comparison_report import describe_comparison
 from serve.rollouts.histogram import Histogram
 from serve.rollouts.observations import Observations, VersionCounters
-from serve.routing import ModelRoute, Router, RoutingTable
+from serve.router import Router
+from serve.routing import ModelRoute, RoutingTable
 from tests.serve.control.test_management import Desired
 from tests.serve.tiny_versions import entry
 

@@ -25,7 +25,8 @@ from serve.inference import (
 )
 from serve.operations import ModelList, ModelStatus, VersionStatus
 from serve.payloads import answers_to_tensors, requests_of, to_tensors
-from serve.routing import BEING_LOADED, BEING_PREPARED, Batching, ModelRoute, Router, RoutingTable, VersionEntry
+from serve.router import Router
+from serve.routing import BEING_LOADED, BEING_PREPARED, Batching, ModelRoute, RoutingTable, VersionEntry
 from serve.runtimes.processing import ProcessingRuntime
 from serve.statistics import Duration
 from tests.serve.tiny_versions import FunctionRuntime, GatedExecutor, dispatcher_of, entry, manifest

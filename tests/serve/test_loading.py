@@ -24,11 +24,11 @@ from serve.front_doors.replica import ReplicaFrontDoor
 from serve.inference import InferenceRequest
 from serve.loading import VersionLoader
 from serve.reports import LOADING, READY, VersionLoad
+from serve.router import Router
 from serve.routing import (
     Batching,
     ModelRoute,
     Replica,
-    Router,
     RoutingTable,
     Scaling,
     ServeOptions,

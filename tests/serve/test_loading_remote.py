@@ -17,7 +17,8 @@ from serve.dispatcher import Dispatcher
 from serve.inference import InferenceRequest
 from serve.loading import VersionLoader
 from serve.reports import READY
-from serve.routing import ModelRoute, Router, RoutingTable, ServeOptions, VersionEntry
+from serve.router import Router
+from serve.routing import ModelRoute, RoutingTable, ServeOptions, VersionEntry
 from tests.e2e.models import write_multiplier
 from tests.model_store.s3 import BUCKET, s3_way
 from tests.serve.tiny_versions import manifest

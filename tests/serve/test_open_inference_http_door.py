@@ -29,7 +29,8 @@ from serve.front_doors.http_listener import HttpListener
 from serve.inference import Answer, Query
 from serve.lanes import LoadedVersion
 from serve.operations import ListModels, LoadModel, ModelList, ModelStatus, Operation, UnloadModel, VersionStatus
-from serve.routing import ModelRoute, Router, RoutingTable, VersionEntry
+from serve.router import Router
+from serve.routing import ModelRoute, RoutingTable, VersionEntry
 from serve.runtimes.base import Runtime
 from serve.runtimes.onnx import OnnxRuntime
 from tests.serve.tiny_versions import FunctionRuntime, entry

@@ -22,7 +22,8 @@ from serve.executors.inline import build_inline_executor
 from serve.front_doors.http import HttpFrontDoor
 from serve.front_doors.http_listener import HttpListener
 from serve.lanes import LoadedVersion
-from serve.routing import ModelRoute, Router, RoutingTable, ServeOptions, VersionEntry
+from serve.router import Router
+from serve.routing import ModelRoute, RoutingTable, ServeOptions, VersionEntry
 from serve.runtimes.base import Runtime, load_runtime
 from serve.runtimes.processing import ProcessingRuntime
 from tests.serve.front_doors.test_http_front_door import call

@@ -20,7 +20,8 @@ from serve.inference import InferenceRequest
 from serve.loading import VersionLoader
 from serve.reports import IDLE, LOADING, READY
 from serve.residency import BESIDE_FILES_BYTES, is_parked, resident_bytes
-from serve.routing import ModelRoute, Router, RoutingTable, ServeOptions, VersionEntry, VersionKey
+from serve.router import Router
+from serve.routing import ModelRoute, RoutingTable, ServeOptions, VersionEntry, VersionKey
 from serve.runtime_loading import load_version
 from serve.runtimes.base import Runtime
 from serve.store_policy import StorePolicy

@@ -24,7 +24,8 @@ from serve.config_sections.model import ModelConfig
 from serve.control.preparation import Preparer
 from serve.dispatcher import Dispatcher
 from serve.loading import VersionLoader
-from serve.routing import ModelRoute, Router, RoutingTable, ServeOptions, UpstreamOptions, VersionEntry
+from serve.router import Router
+from serve.routing import ModelRoute, RoutingTable, ServeOptions, UpstreamOptions, VersionEntry
 from serve.runtime_loading import load_version
 from serve.store_policy import StorePolicy, store_policy
 from tests.serve.tiny_versions import manifest

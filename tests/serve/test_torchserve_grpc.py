@@ -27,7 +27,8 @@ from serve.operations import (
     VersionStatus,
 )
 from serve.protocols import torchserve as messages
-from serve.routing import ModelRoute, Router, RoutingTable
+from serve.router import Router
+from serve.routing import ModelRoute, RoutingTable
 from serve.runtimes.processing import ProcessingRuntime
 from tests.serve.grpc_channels import call, channel_to, refusal, serialised, stream
 from tests.serve.tiny_versions import FunctionRuntime, entry, manifest

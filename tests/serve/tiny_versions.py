@@ -14,7 +14,8 @@ from serve.executors.base import ClosableExecutor
 from serve.executors.inline import InlineExecutor
 from serve.inference import Tensors
 from serve.lanes import LoadedVersion
-from serve.routing import Batching, ModelRoute, Replica, Router, RoutingTable, ServeOptions, VersionEntry
+from serve.router import Router
+from serve.routing import Batching, ModelRoute, Replica, RoutingTable, ServeOptions, VersionEntry
 
 X = TensorSpec("x", "FP32", (-1, 2))
 Y = TensorSpec("y", "FP32", (-1, 2))

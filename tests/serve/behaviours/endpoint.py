@@ -24,7 +24,8 @@ from serve.front_doors.http_listener import HttpListener
 from serve.inference import Answer, InferenceRequest, Payload, Query, Tensors, deadline_after
 from serve.lanes import LoadedVersion
 from serve.operations import Operation
-from serve.routing import Batching, ModelRoute, Router, RoutingTable, VersionEntry
+from serve.router import Router
+from serve.routing import Batching, ModelRoute, RoutingTable, VersionEntry
 from serve.runtimes.processing import ProcessingRuntime
 from tests.e2e.running import free_ports
 from tests.serve.tiny_versions import FunctionRuntime, GatedExecutor, double, entry

@@ -29,7 +29,8 @@ from serve.operations import (
 )
 from serve.rollouts.comparison_report import describe_comparison
 from serve.rollouts.observations import Observations
-from serve.routing import ModelRoute, Router, RoutingTable
+from serve.router import Router
+from serve.routing import ModelRoute, RoutingTable
 from tests.serve.tiny_versions import entry
 
 MODELS: list[dict[str, Any]] = [

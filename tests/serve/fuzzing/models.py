@@ -14,7 +14,8 @@ from serve.executors.inline import InlineExecutor
 from serve.inference import Payload, Tensors
 from serve.lanes import LoadedVersion
 from serve.payloads import answers_to_tensors, requests_of
-from serve.routing import ModelRoute, Router, RoutingTable, ServeOptions, VersionEntry
+from serve.router import Router
+from serve.routing import ModelRoute, RoutingTable, ServeOptions, VersionEntry
 from serve.runtimes.base import Runtime
 from serve.runtimes.processing import ProcessingRuntime
 from tests.serve.served_models import colours, echo, people

@@ -19,7 +19,8 @@ from serve.rollouts.observations import (
     decoded,
     is_clients_fault,
 )
-from serve.routing import ModelRoute, Router, RoutingTable
+from serve.router import Router
+from serve.routing import ModelRoute, RoutingTable
 from tests.serve.tiny_versions import entry
 
 V1, V2, PAIR = ("m", 1), ("m", 2), ("m", 1, 2)

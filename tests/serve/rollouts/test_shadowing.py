@@ -25,7 +25,8 @@ from serve.rollouts.comparison import Comparison
 from serve.rollouts.observations import Observations, VersionCounters, decoded
 from serve.rollouts.shadowing import AT_ONCE, MAX_HELD_BYTES
 from serve.rollouts.sticky import Sticky
-from serve.routing import Batching, ModelRoute, Router, RoutingTable
+from serve.router import Router
+from serve.routing import Batching, ModelRoute, RoutingTable
 from serve.shared_memory import RegionPool
 from tests.serve.tiny_versions import FunctionRuntime, GatedExecutor, entry
 from tests.serve.waiting import eventually

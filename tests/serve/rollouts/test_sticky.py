@@ -21,7 +21,8 @@ from serve.inference import InferenceRequest
 from serve.lanes import LoadedVersion
 from serve.protocols import open_inference as messages
 from serve.rollouts.sticky import Sticky, sticky_version
-from serve.routing import ModelRoute, Router, RoutingTable
+from serve.router import Router
+from serve.routing import ModelRoute, RoutingTable
 from tests.serve.front_doors.test_http_front_door import call
 from tests.serve.grpc_channels import call as grpc_call
 from tests.serve.grpc_channels import channel_to

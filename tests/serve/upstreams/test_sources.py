@@ -22,7 +22,8 @@ from serve.dispatcher import Dispatcher
 from serve.executors.inline import InlineExecutor
 from serve.inference import InferenceRequest
 from serve.loading import VersionLoader
-from serve.routing import ModelRoute, Router, RoutingTable
+from serve.router import Router
+from serve.routing import ModelRoute, RoutingTable
 from serve.upstreams import UpstreamModel, is_upstream, upstream_model
 from tests.serve.tiny_versions import FunctionRuntime, dispatcher_of, double, entry
 from tests.serve.upstreams.servers import DOUBLED, FLOATS, version_of
