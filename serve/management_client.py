@@ -12,7 +12,7 @@ from http.client import HTTPException
 from typing import Any
 from urllib.parse import quote
 
-from model_store.errors import ModelNotReady
+from model_store.errors import ERROR_KINDS, InternalError, ModelNotReady, OnegateError
 from serve.access.bearer import bearer
 from serve.caller import USER_HEADER, os_user
 from serve.https_calls import opened, unreachable
@@ -111,9 +111,6 @@ class ManagementClient:
             with opened(request, timeout_s, self.tls) as reply:
                 return reply.read()
         except urllib.error.HTTPError as error:
-            # Only here: the shell's completion waits for what this module imports.
-            from serve.control.management import error_from
-
             raise error_from(_decode(error)) from error
         except (OSError, HTTPException) as error:
             raise unreachable(f"no gateway answers at {self.url}", error, "--management URL names another") from error
@@ -125,3 +122,8 @@ def _decode(error: urllib.error.HTTPError) -> dict[str, Any]:
     except ValueError:
         answer = None
     return answer if isinstance(answer, dict) else {"error": f"HTTP status {error.code}"}
+
+
+def error_from(answer: dict[str, Any]) -> OnegateError:
+    """The error that an answer of the port tells."""
+    return ERROR_KINDS.get(answer.get("kind", ""), InternalError)(answer.get("error", "unknown error"))

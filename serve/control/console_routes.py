@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from model_store.manifest import Manifest
 from serve.access.callers import Caller
 from serve.access.key_calls import NewKey, read_new_key, read_revoked
-from serve.control.management_routes import Handler, json_reply, whole_number
+from serve.control.management_routes import Handler, Query, json_reply, whole_number
 from serve.control.stored_versions import LIMIT
 from serve.dialects.base import HttpReply, HttpRequest
 from serve.handed_calls import HandedCall
@@ -20,8 +20,6 @@ HANDED_HEADERS = (
 """They say who calls and what the body is; the others are between the caller and this port."""
 
 _EVERYBODY = {"access": False, "name": "", "scopes": ["infer", "view", "manage", "metrics"]}
-
-Query = dict[str, list[str]]
 
 
 class ConsoleAuthority(Protocol):

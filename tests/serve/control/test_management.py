@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from model_store.errors import ConfigError, Conflict, Forbidden, InternalError, ModelNotFound, ModelNotReady
+from model_store.errors import ConfigError, Conflict, Forbidden, ModelNotFound, ModelNotReady
 from model_store.manifest import Manifest
 from serve.access.callers import Caller
 from serve.access.key_calls import NewKey
@@ -20,7 +20,7 @@ from serve.caller import CALLER
 from serve.config import Config
 from serve.control.desired import Change
 from serve.control.history import Entry, History
-from serve.control.management import MAX_CONFIG_BYTES, Management, error_from
+from serve.control.management import MAX_CONFIG_BYTES, Management
 from serve.control.process_logs import MAX_TOLD, WantedLines
 from serve.dialects.base import HttpReply
 from serve.dialects.open_inference_http import OpenInferenceHttp
@@ -592,19 +592,3 @@ async def test_a_page_of_another_origin_is_refused(port: Port, origin: str, meth
 async def test_dialects_are_for_local_programs_too(port: Port) -> None:
     status, answer = await port.call("POST", "/v2/repository/index", host="attacker.example")
     assert (status, answer["kind"], port.desired.asked) == (403, "Forbidden", [])
-
-
-# -- errors on the way back ------------------------------------------------------------------------------------------
-
-
-def test_a_told_error_is_raised_again_as_its_kind() -> None:
-    error = error_from({"error": "generation 5 exists already", "kind": "Conflict"})
-    assert (type(error), error.message) == (Conflict, "generation 5 exists already")
-
-
-@pytest.mark.parametrize(
-    ("answer", "text"), [({"error": "Not Found"}, "Not Found"), ({"kind": "Nonsense"}, "unknown error")]
-)
-def test_an_error_of_no_known_kind_is_internal(answer: dict[str, Any], text: str) -> None:
-    error = error_from(answer)
-    assert (type(error), error.message) == (InternalError, text)
