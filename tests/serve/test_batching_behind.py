@@ -6,7 +6,7 @@ import pytest
 
 from model_store.errors import Overloaded
 from serve.batching import AHEAD_S, BatchQueue
-from tests.serve.test_batching import Clock, Recorder, queue_of, send
+from tests.serve.batch_queues import Clock, Recorder, queue_of, send
 
 
 async def running_after(executor: Recorder, queue: BatchQueue, clock: Clock, took_s: float, rows: int) -> None:

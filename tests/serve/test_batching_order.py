@@ -10,7 +10,7 @@ import pytest
 
 from serve.batching import BatchQueue
 from serve.inference import Tensors
-from tests.serve.test_batching import Clock, OnLoop, Recorder, column, queue_of, send, values_of
+from tests.serve.batch_queues import Clock, OnLoop, Recorder, column, queue_of, send, values_of
 
 # -- priorities ------------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,5 @@
-"""Requests that are refused at once because their turn would come too late, and what is counted of the others."""
+"""Requests that are refused at once, because the queue is full or their turn would come too late, and what is counted
+of the others."""
 
 from __future__ import annotations
 
@@ -11,8 +12,42 @@ from model_store.errors import Overloaded
 from serve.batching import BatchQueue
 from serve.routing import Batching
 from serve.statistics import VersionStatistics
-from tests.serve.test_batching import Clock, Recorder, column, queue_of, send, values_of
+from tests.serve.batch_queues import Clock, OnLoop, Recorder, column, queue_of, send, values_of
 from tests.serve.test_batching_behind import running_after
+
+
+async def test_a_full_queue_refuses_as_overloaded(clock: Clock) -> None:
+    executor = Recorder()
+    queue = queue_of(executor, max_queue=2)
+    running = send(queue, 0)
+    await clock.settle()
+    waiting = [send(queue, 1), send(queue, 2)]
+    await clock.settle()
+    with pytest.raises(Overloaded) as refused:
+        await queue.run(column(3), 1, 2000.0)
+    assert str(refused.value) == "2 rows wait already and at most 2 may; try again later"
+    assert refused.value.details == {"waiting": 2, "retry_after_s": 1.0}
+    executor.answer()
+    await clock.settle()
+    executor.answer()
+    await clock.settle()
+    assert [values_of(request) for request in (running, *waiting)] == [[0], [2], [4]]
+
+
+async def test_a_request_larger_than_max_queue_is_taken_when_nothing_waits(clock: Clock) -> None:
+    request = send(queue_of(OnLoop(), max_queue=2), 1, 2, 3)
+    await clock.settle()
+    assert values_of(request) == [2, 4, 6]
+
+
+async def test_new_limits_hold_for_what_comes_from_now_on(clock: Clock) -> None:
+    executor = OnLoop()
+    queue = queue_of(executor, max_batch_size=1)
+    queue.configure(Batching(max_batch_size=3))
+    for value in (1, 2, 3):
+        send(queue, value)
+    await clock.settle()
+    assert executor.batches == [[1, 2, 3]]
 
 
 async def test_a_full_queue_says_when_there_is_room(clock: Clock) -> None:
