@@ -20,7 +20,7 @@ from serve.rollouts.histogram import Histogram
 from serve.rollouts.observations import Observations, VersionCounters
 from serve.router import Router
 from serve.routing import ModelRoute, RoutingTable
-from tests.serve.control.test_management import Desired
+from tests.serve.control.managed import Desired
 from tests.serve.tiny_versions import entry
 
 Compare = Callable[..., Awaitable[Result]]
