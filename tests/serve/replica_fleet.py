@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import numpy as np
 
@@ -62,3 +64,13 @@ class Fleet:
     def run(self, within_s: float = 10.0) -> asyncio.Task[Tensors]:
         deadline = asyncio.get_running_loop().time() + within_s
         return asyncio.ensure_future(self.executor.run(FLOATS, deadline))
+
+
+@asynccontextmanager
+async def open_fleet() -> AsyncIterator[Fleet]:
+    """A fleet of which nothing is left."""
+    fleet = Fleet()
+    yield fleet
+    await fleet.executor.close()
+    for server in fleet.servers:
+        await server.stop()

@@ -18,7 +18,7 @@ from serve.frames import FrameConnection
 from serve.inference import Tensors
 from serve.routing import Batching, Replica
 from serve.statistics import VersionStatistics
-from tests.serve.replica_fleet import DOUBLED, FLOATS, KEY, Fleet, Server
+from tests.serve.replica_fleet import DOUBLED, FLOATS, KEY, Fleet, Server, open_fleet
 from tests.serve.tiny_versions import FunctionRuntime, GatedExecutor, double
 from tests.serve.waiting import eventually
 
@@ -27,11 +27,8 @@ POISON = {"x": np.array([[666.0, 0.0]], np.float32)}
 
 @pytest.fixture
 async def fleet() -> AsyncIterator[Fleet]:
-    fleet = Fleet()
-    yield fleet
-    await fleet.executor.close()
-    for server in fleet.servers:
-        await server.stop()
+    async with open_fleet() as fleet:
+        yield fleet
 
 
 class Killable:
