@@ -18,7 +18,7 @@ from serve.front_doors.tls import HTTP, Tls
 from serve.management_client import ManagementClient
 from serve.tls_files import ClientFiles
 from tests.serve.certificates import Issued, authority, issued
-from tests.serve.front_doors.test_http_connection import Echo
+from tests.serve.front_doors.http_echo import Echo
 
 STATE = {"gateway": {}, "models": []}
 

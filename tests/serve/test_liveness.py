@@ -18,7 +18,7 @@ from serve.front_doors.http_listener import HttpListener
 from serve.front_doors.tls import HTTP, Tls
 from serve.liveness import problem
 from tests.serve.certificates import authority, issued
-from tests.serve.front_doors.test_http_connection import Echo
+from tests.serve.front_doors.http_echo import Echo
 
 Listening = Callable[..., AbstractAsyncContextManager[Echo]]
 

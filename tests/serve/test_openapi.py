@@ -21,7 +21,7 @@ from serve.management_paths import METRICS_PATH
 from serve.openapi.document import endpoint_document, management_document, model_document
 from serve.openapi.tensors import inputs_schema, tensor_schema
 from serve.routing import ServeOptions
-from tests.serve.front_doors.test_http_front_door import call
+from tests.serve.front_doors.http_calls import call
 from tests.serve.served_models import colours, echo, people, serving
 from tests.serve.tiny_versions import manifest
 

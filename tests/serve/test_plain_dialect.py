@@ -26,7 +26,7 @@ from model_store.errors import (
 )
 from serve.dialects.base import HttpRequest
 from serve.dialects.plain import Plain
-from tests.serve.front_doors.test_http_front_door import call
+from tests.serve.front_doors.http_calls import call
 from tests.serve.pictures import GREEN, photograph
 from tests.serve.served_models import serving
 

@@ -26,7 +26,7 @@ from serve.router import Router
 from serve.routing import ModelRoute, RoutingTable, ServeOptions, VersionEntry
 from serve.runtimes.base import Runtime, load_runtime
 from serve.runtimes.processing import ProcessingRuntime
-from tests.serve.front_doors.test_http_front_door import call
+from tests.serve.front_doors.http_calls import call
 from tests.serve.pictures import BLUE, GREEN, LABELS, RED, described, mean_colour, photograph
 from tests.serve.tiny_versions import FunctionRuntime, manifest
 

@@ -29,7 +29,7 @@ from serve.front_doors.http import HttpFrontDoor
 from serve.front_doors.http_listener import HttpListener
 from serve.inference import InferenceRequest, Query
 from serve.operations import ModelList, ModelStatus, VersionStatus
-from tests.serve.front_doors.test_http_front_door import call
+from tests.serve.front_doors.http_calls import call
 from tests.serve.tensorflow_serving_models import dispatcher, tensor
 
 MAX_BODY_BYTES = 100_000

@@ -12,7 +12,7 @@ import grpc
 import numpy as np
 
 from tests.serve.behaviours.endpoint import Endpoint
-from tests.serve.front_doors.test_http_front_door import call as http_call
+from tests.serve.front_doors.http_calls import call as http_call
 
 Body = tuple[bytes, dict[str, str]]
 """A body and the headers that belong to it."""

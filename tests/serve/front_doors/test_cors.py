@@ -14,8 +14,8 @@ from serve.config import parse_config
 from serve.dialects.base import HttpRequest
 from serve.front_doors.cors import Cors, refuse_foreign_page
 from serve.front_doors.http_listener import HttpListener
-from tests.serve.front_doors.test_http_connection import Echo
-from tests.serve.front_doors.test_http_front_door import call
+from tests.serve.front_doors.http_calls import call
+from tests.serve.front_doors.http_echo import Echo
 
 SHOP = "https://shop.example"
 ASKS = {"access_control_request_method": "POST", "access_control_request_headers": "content-type, x-key"}

@@ -23,11 +23,11 @@ from serve.executors.inline import InlineExecutor
 from serve.front_doors.http import HttpFrontDoor
 from serve.front_doors.http_listener import HttpListener
 from serve.inference import Tensors
+from tests.serve.front_doors.http_calls import INFER, body, call, converse, framed, release, tensor
 from tests.serve.tiny_versions import FunctionRuntime, GatedExecutor, dispatcher_of, entry
 from tests.serve.waiting import eventually
 
 MAX_BODY_BYTES = 1000
-INFER = "/v2/models/double/infer"
 FLOATS = np.array([[1.5, -2]], np.float32)
 
 
@@ -48,45 +48,6 @@ async def port(free_port: int) -> AsyncIterator[int]:
     dispatcher = dispatcher_of(entry(version=3), unavailable={"loading": "it is loading; try again shortly"})
     async with listening(dispatcher, free_port):
         yield free_port
-
-
-def tensor(name: str = "x", **changes: Any) -> dict[str, Any]:
-    return {"name": name, "shape": [1, 2], "datatype": "FP32", "data": [1.5, -2]} | changes
-
-
-def body(*inputs: dict[str, Any], **more: Any) -> bytes:
-    return json.dumps({"inputs": list(inputs)} | more).encode()
-
-
-async def call(
-    port: int, method: str, path: str, content: bytes | None = None, **headers: str
-) -> tuple[int, dict[str, str], bytes]:
-    """Status, headers and body of one call of Python's own client."""
-
-    def blocking() -> tuple[int, dict[str, str], bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-        try:
-            connection.request(method, path, content, {k.replace("_", "-"): v for k, v in headers.items()})
-            reply = connection.getresponse()
-            return reply.status, {k.lower(): v for k, v in reply.getheaders()}, reply.read()
-        finally:
-            connection.close()
-
-    return await asyncio.to_thread(blocking)
-
-
-async def converse(port: int, sent: bytes) -> bytes:
-    """What comes back for `sent`, until the server has nothing more to say for half a second."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(sent)
-    answer = b""
-    try:
-        while part := await asyncio.wait_for(reader.read(65536), 0.5):
-            answer += part
-    except TimeoutError:
-        pass
-    writer.close()
-    return answer
 
 
 # -- answers ---------------------------------------------------------------------------------------------------------
@@ -290,11 +251,6 @@ async def test_a_client_that_goes_away_in_the_middle_of_its_body_is_no_error(
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
-def framed(content: bytes) -> bytes:
-    """A whole request on the wire."""
-    return b"POST %b HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r\n%b" % (INFER.encode(), len(content), content)
-
-
 Stuck = tuple[int, GatedExecutor, BatchQueue]
 
 
@@ -305,12 +261,6 @@ async def stuck(free_port: int) -> AsyncIterator[Stuck]:
     dispatcher = dispatcher_of(entry(), executor=executor)
     async with listening(dispatcher, free_port):
         yield free_port, executor, dispatcher.loaded[("double", 1)].default.queue
-
-
-def release(executor: GatedExecutor, queue: BatchQueue) -> None:
-    executor.slots = 1
-    executor.gate.set()
-    queue.wake()
 
 
 async def test_a_client_that_leaves_takes_its_request_out_of_the_queue(

@@ -18,7 +18,7 @@ from serve.dispatcher import Dispatcher
 from serve.front_doors.http import HttpFrontDoor
 from serve.front_doors.http_listener import HttpListener
 from serve.front_doors.http_requests import MAX_HEAD_BYTES
-from tests.serve.front_doors.test_http_front_door import INFER, body, call, converse, framed, release, tensor
+from tests.serve.front_doors.http_calls import INFER, body, call, converse, framed, release, tensor
 from tests.serve.tiny_versions import GatedExecutor, dispatcher_of, entry
 from tests.serve.waiting import eventually
 

@@ -24,7 +24,7 @@ from serve.front_doors.tls_handshake import TlsHandshake
 from serve.front_doors.tls_transport import TlsTransport
 from tests.serve.certificates import Issued, authority, issued, trusting
 from tests.serve.front_doors.http2_bytes import PREFACE
-from tests.serve.front_doors.test_http_connection import GET, Client, Echo, post
+from tests.serve.front_doors.http_echo import GET, Client, Echo, post
 from tests.serve.waiting import eventually
 
 LARGE = bytes(range(256)) * 30_000

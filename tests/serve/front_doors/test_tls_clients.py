@@ -27,7 +27,7 @@ from serve.front_doors.tls import GRPC, HTTP, Tls
 from serve.shared_memory import RegionPool
 from tests.serve.certificates import Issued, authority, issued, trusting
 from tests.serve.front_doors.http2_service import Served, serving
-from tests.serve.front_doors.test_http_front_door import INFER, body, tensor
+from tests.serve.front_doors.http_calls import INFER, body, tensor
 from tests.serve.tiny_versions import dispatcher_of, entry
 
 DOUBLED = [{"name": "y", "datatype": "FP32", "shape": [1, 2], "data": [3, -4]}]

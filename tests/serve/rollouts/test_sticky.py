@@ -23,7 +23,7 @@ from serve.protocols import open_inference as messages
 from serve.rollouts.sticky import Sticky, sticky_version
 from serve.router import Router
 from serve.routing import ModelRoute, RoutingTable
-from tests.serve.front_doors.test_http_front_door import call
+from tests.serve.front_doors.http_calls import call
 from tests.serve.grpc_channels import call as grpc_call
 from tests.serve.grpc_channels import channel_to
 from tests.serve.tiny_versions import FunctionRuntime, entry
