@@ -1,61 +1,24 @@
-"""TensorFlow Serving's REST API on a real socket, over models that were never TensorFlow's."""
+"""Predictions over TensorFlow Serving's REST API on a real socket, over models that were never TensorFlow's."""
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from model_store.errors import (
-    Conflict,
-    ConversionError,
-    DeadlineExceeded,
-    InternalError,
-    InvalidInput,
-    OnegateError,
-    OutOfMemory,
-    Overloaded,
-    Unsupported,
-)
-from model_store.manifest import Signature, TensorSpec
-from serve.dialects.base import HttpRequest
-from serve.dialects.tensorflow_serving_rest import TensorFlowServingRest
-from serve.front_doors.http import HttpFrontDoor
-from serve.front_doors.http_listener import HttpListener
-from serve.inference import InferenceRequest, Query
-from serve.operations import ModelList, ModelStatus, VersionStatus
 from tests.serve.front_doors.http_calls import call
-from tests.serve.tensorflow_serving_models import dispatcher, tensor
+from tests.serve.tensorflow_serving_calls import ask, listening
 
-MAX_BODY_BYTES = 100_000
-JSON = "application/json"
 NO_JSON = "the body is not the JSON of a request: "
 FLAT = "feature 'x': expected a value, or a flat list of whole numbers, decimals, or texts"
 
 
 @pytest.fixture
 async def port(free_port: int) -> AsyncIterator[int]:
-    door = HttpFrontDoor([TensorFlowServingRest()], dispatcher().answer, MAX_BODY_BYTES)
-    listener = HttpListener(door, "127.0.0.1", free_port)
-    listener.start()
-    try:
+    async with listening(free_port):
         yield free_port
-    finally:
-        await listener.stop()
-
-
-async def ask(port: int, path: str, body: Any = None, method: str | None = None) -> tuple[int, Any]:
-    """Status and JSON of a call; a body that is no bytes is sent as JSON."""
-    content = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
-    verb = method or ("GET" if body is None else "POST")
-    status, headers, answer = await call(port, verb, f"/v1/models/{path}", content)
-    assert headers["content-type"] == JSON
-    return status, json.loads(answer)
 
 
 # -- predict ---------------------------------------------------------------------------------------------------------
@@ -352,203 +315,3 @@ WRONG_EXAMPLES = [
 @pytest.mark.parametrize(("path", "body", "text"), WRONG_EXAMPLES)
 async def test_wrong_examples_are_refused(port: int, path: str, body: Any, text: str) -> None:
     assert await ask(port, path, body) == (400, {"error": text})
-
-
-# -- models ----------------------------------------------------------------------------------------------------------
-
-AVAILABLE = {
-    "model_version_status": [
-        {"version": "3", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
-    ]
-}
-
-
-@pytest.mark.parametrize("path", ["double", "double/versions/3", "double/labels/nobody"])
-async def test_the_status_of_a_model_is_told_whatever_the_label(port: int, path: str) -> None:
-    assert await ask(port, path) == (200, AVAILABLE)
-
-
-@pytest.mark.parametrize(
-    ("model", "state", "code", "text"),
-    [("loading", "LOADING", "OK", ""), ("broken", "END", "UNKNOWN", "its source is damaged")],
-)
-async def test_a_model_without_versions_has_a_status(port: int, model: str, state: str, code: str, text: str) -> None:
-    told = {"version": "0", "state": state, "status": {"error_code": code, "error_message": text}}
-    assert await ask(port, model) == (200, {"model_version_status": [told]})
-
-
-def test_every_state_has_its_word_and_the_newest_version_comes_first() -> None:
-    states = ("CONVERTING", "LOADING", "READY", "IDLE", "DRAINING", "RETIRED", "FAILED")
-    versions = tuple(VersionStatus(version=f"{n}", state=state, reason="why") for n, state in enumerate(states, 1))
-    query = TensorFlowServingRest().decode(request("GET", "/v1/models/m"))
-    answer = ModelList((ModelStatus("m", versions),))
-    reply = json.loads(TensorFlowServingRest().encode(request("GET", "/v1/models/m"), query, answer).body)
-    told = [(each["version"], each["state"], each["status"]["error_message"]) for each in reply["model_version_status"]]
-    assert told == [
-        ("7", "END", "why"),
-        ("6", "END", ""),
-        ("5", "UNLOADING", ""),
-        ("4", "AVAILABLE", ""),
-        ("3", "AVAILABLE", ""),
-        ("2", "LOADING", ""),
-        ("1", "START", ""),
-    ]
-
-
-@pytest.mark.parametrize("path", ["pair/metadata", "pair/versions/1/metadata", "pair/labels/stable/Metadata"])
-async def test_metadata_tells_names_types_and_shapes(port: int, path: str) -> None:
-    def info(name: str, dtype: str, *sizes: str) -> dict[str, Any]:
-        dims = [{"size": size, "name": ""} for size in sizes]
-        return {"dtype": dtype, "tensor_shape": {"dim": dims, "unknown_rank": False}, "name": name}
-
-    signature = {
-        "inputs": {"a": info("a", "DT_FLOAT", "-1"), "b": info("b", "DT_INT64", "-1", "2")},
-        "outputs": {"sum": info("sum", "DT_FLOAT", "-1"), "flags": info("flags", "DT_BOOL", "-1", "2")},
-        "method_name": "tensorflow/serving/predict",
-        "defaults": {},
-    }
-    expected = {
-        "model_spec": {"name": "pair", "signature_name": "", "version": "1"},
-        "metadata": {"signature_def": {"signature_def": {"serving_default": signature}}},
-    }
-    assert await ask(port, path) == (200, expected)
-
-
-NOT_THERE = [
-    ("GET", "nobody", 404, "Could not find any versions of model nobody"),
-    ("GET", "double/versions/4", 404, "Could not find version 4 of model double"),
-    ("GET", "nobody/versions/4", 404, "Could not find version 4 of model nobody"),
-    ("GET", "nobody/metadata", 404, "Servable not found for request: Latest(nobody)"),
-    ("POST", "nobody:predict", 404, "Servable not found for request: Latest(nobody)"),
-    ("POST", "double/versions/4:predict", 404, "Servable not found for request: Specific(double, 4)"),
-    ("POST", "nobody/versions/4:predict", 404, "Servable not found for request: Specific(nobody, 4)"),
-    ("POST", "double/labels/beta:predict", 400, "Unrecognized servable version label: beta"),
-    ("POST", "nobody/labels/beta:predict", 404, "Servable not found for request: Latest(nobody)"),
-    ("POST", "loading:predict", 503, "model 'loading' can't be called now: it is loading; try again shortly"),
-    (
-        "POST",
-        "double/versions/9223372036854775808:predict",
-        400,
-        "expected a version of at most 9223372036854775807, got 9223372036854775808",
-    ),
-]
-
-
-@pytest.mark.parametrize(("method", "path", "status", "text"), NOT_THERE)
-async def test_what_is_not_there_is_told(port: int, method: str, path: str, status: int, text: str) -> None:
-    body = {"instances": [[1, 2]]} if method == "POST" else None
-    assert await ask(port, path, body, method) == (status, {"error": text})
-
-
-@pytest.mark.parametrize(
-    ("method", "path"),
-    [
-        ("GET", "double:predict"),
-        ("POST", "double"),
-        ("PUT", "double:predict"),
-        ("POST", "double:explain"),
-        ("POST", "double/metadata"),
-        ("GET", "double/versions/one"),
-        ("GET", "double/versions/1/labels/stable"),
-        ("GET", ""),
-        ("OPTIONS", "double"),
-    ],
-)
-async def test_a_path_that_does_not_parse_is_a_bad_request(port: int, method: str, path: str) -> None:
-    body = b"{}" if method in ("POST", "PUT") else None
-    told = {"error": f"Malformed request: {method} /v1/models/{path}"}
-    assert await ask(port, path, body, method) == (400, told)
-
-
-async def test_a_browser_s_preflight_is_answered_and_permits_nothing(port: int) -> None:
-    status, headers, answer = await call(port, "OPTIONS", "/v1/models/double:predict", origin="https://example.org")
-    assert (status, answer) == (200, b"")
-    assert not [name for name in headers if name.startswith("access-control")]
-
-
-def request(method: str, path: str, body: bytes = b"") -> HttpRequest:
-    return HttpRequest(method, path, body, {}.get)
-
-
-@pytest.mark.parametrize(
-    ("error", "status", "headers"),
-    [
-        (Overloaded("full"), 429, [("retry-after", "1")]),
-        (Overloaded("full", retry_after_s=2.5), 429, [("retry-after", "3")]),
-        (OutOfMemory("no memory"), 429, []),
-        (ConversionError("no"), 400, []),
-        (Conflict("no"), 409, []),
-        (DeadlineExceeded("late"), 504, []),
-        (InternalError("no"), 500, []),
-    ],
-)
-def test_overload_and_other_kinds_have_the_protocol_s_status(
-    error: OnegateError, status: int, headers: list[tuple[str, str]]
-) -> None:
-    reply = TensorFlowServingRest().encode_error(request("POST", "/v1/models/m:predict"), error)
-    assert (reply.status, json.loads(reply.body)) == (status, {"error": error.message})
-    assert reply.headers == [("content-type", JSON), *headers]
-
-
-# -- any text --------------------------------------------------------------------------------------------------------
-
-SIGNATURES = [
-    Signature((tensor("x", "FP32", 2),), ()),
-    Signature((tensor("x", "UINT8", 2),), ()),
-    Signature((tensor("x", "BOOL"), tensor("s", "BYTES", 1)), ()),
-    Signature((TensorSpec("x", "FP64", ()),), ()),
-]
-LEAVES = st.one_of(
-    st.none(),
-    st.booleans(),
-    st.integers(),
-    st.floats(),
-    st.text(max_size=3),
-    st.builds(lambda t: {"b64": t}, st.text(max_size=4)),
-)
-VALUES = st.recursive(
-    LEAVES,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["x", "s", "b64"]), inner),
-    max_leaves=8,
-)
-
-
-@given(st.sampled_from(["instances", "inputs"]), VALUES, st.sampled_from(SIGNATURES))
-def test_any_value_is_read_as_the_signature_says_or_refused(key: str, value: Any, signature: Signature) -> None:
-    query = decoded(json.dumps({key: value}).encode())
-    assert isinstance(query, InferenceRequest)
-    assert query.read_inputs is not None
-    try:
-        inputs = query.read_inputs(signature)
-    except InvalidInput:
-        return
-    assert list(inputs) == [spec.name for spec in signature.inputs]
-
-
-@given(st.binary(max_size=60) | st.text(alphabet='{}[]":,NaInfity-0123456789.eE ', max_size=60).map(str.encode))
-def test_any_body_is_a_request_or_refused(body: bytes) -> None:
-    for action in ("predict", "classify"):
-        try:
-            query = decoded(body, action)
-            assert isinstance(query, InferenceRequest)
-            assert query.read_inputs is not None
-            query.read_inputs(SIGNATURES[0])
-        except (InvalidInput, Unsupported):
-            continue
-
-
-def decoded(body: bytes, action: str = "predict") -> Query:
-    return TensorFlowServingRest().decode(request("POST", f"/v1/models/m:{action}", body))
-
-
-def test_the_quick_way_and_the_long_way_read_the_same() -> None:
-    text = b'{"instances": [{"x": [1, 2.5]}, {"x": [3e2, -4]}]}'
-    quick = decoded(text)
-    long = decoded(text.replace(b"-4", b"-Infinity"))
-    assert isinstance(quick, InferenceRequest)
-    assert isinstance(long, InferenceRequest)
-    assert quick.read_inputs is not None
-    assert long.read_inputs is not None
-    first, second = quick.read_inputs(SIGNATURES[0])["x"], long.read_inputs(SIGNATURES[0])["x"]
-    assert (first.dtype, second.dtype) == (first.dtype, first.dtype)
-    assert (first.tolist(), second.tolist()) == ([[1, 2.5], [300, -4]], [[1, 2.5], [300, -math.inf]])
