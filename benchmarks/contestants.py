@@ -19,7 +19,7 @@ from benchmarks.client import ask
 from benchmarks.failure import BenchmarkFailed
 from benchmarks.models import BenchmarkModel
 from benchmarks.servers import Server, free_ports, running
-from serve.launch import LESS_UNASKED
+from serve.launch.ray_session import LESS_UNASKED
 
 START_S = 300.0
 """For the start of a server, with the conversion of its models."""

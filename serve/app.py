@@ -21,7 +21,7 @@ from serve.control.gateways import GATEWAY_APP, GATEWAY_DEPLOYMENT, Gateways, on
 from serve.controller import Controller, ControllerSettings
 from serve.controller_link import CONTROLLER_APP, CONTROLLER_DEPLOYMENT
 from serve.gateway import Gateway, GatewaySettings
-from serve.launch import write_generation
+from serve.launch.desired_state import write_generation
 from serve.log_format import LogStyle
 from serve.proxied_gateway import ProxiedGateway
 from serve.store_policy import StorePolicy, store_policy

@@ -13,7 +13,6 @@ from typing import Any
 import click
 
 from model_store.errors import ConfigError, OnegateError
-from serve import launch
 from serve.access.guard import check_access
 from serve.commands.config_files import read_config
 from serve.commands.imported import trust_option
@@ -21,6 +20,12 @@ from serve.commands.options import client_files, fail, own_files_options, port_o
 from serve.commands.progress import Progress, unsettled
 from serve.commands.tables import console, curl_line, device_lines, model_table
 from serve.config import Config
+from serve.launch import ports
+from serve.launch.applications import start_applications, stop_applications
+from serve.launch.desired_state import store_lease, write_generation
+from serve.launch.private_folder import private_folder
+from serve.launch.ray_session import import_ray, ray_session
+from serve.launch.stop_signal import StopSignal
 from serve.log_format import LogStyle
 from serve.logs import followed, log_to_file
 from serve.management_client import ManagementClient
@@ -106,11 +111,11 @@ def command(
     client = _client(desired, client_files(click.get_current_context()))
     check_ports(desired.gateway, client.tls)
     watched = None if watch is None else _watched(watch, desired, client)
-    stop = launch.StopSignal()
+    stop = StopSignal()
     policy = store_policy(desired)
-    launch.check_ports(desired)
-    with launch.store_lease(desired), launch.private_folder() as folder:
-        launch.write_generation(desired)
+    ports.check_ports(desired)
+    with store_lease(desired), private_folder() as folder:
+        write_generation(desired)
         try:
             _serve(desired, policy, watched, folder, address, stop, client)
         except KeyboardInterrupt:
@@ -138,7 +143,7 @@ def _say(text: str) -> None:
 def _client(desired: Config, own: ClientFiles) -> ManagementClient:
     """The own gateway's management; its key is a new one, the cluster's secret. It trusts the port's own certificate,
     and shows that too where it has nothing else to show."""
-    url, key = launch.management_url(desired), secrets.token_hex(32)
+    url, key = ports.management_url(desired), secrets.token_hex(32)
     tls = desired.gateway.management_tls
     if tls is None:
         return ManagementClient(url, key)
@@ -154,22 +159,22 @@ def _serve(
     watched: WatchedModels | None,
     folder: Path,
     address: str | None,
-    stop: launch.StopSignal,
+    stop: StopSignal,
     client: ManagementClient,
 ) -> None:
     progress = Progress()
     progress.show("starting Ray")
-    launch.import_ray(local=address is None)
+    import_ray(local=address is None)
     stop.install()
     if stop.came:
         return
     log_file = folder / LOG_FILE
-    with launch.ray_session(folder, address), followed(log_file):
+    with ray_session(folder, address), followed(log_file):
         stop.install()
         if stop.came:
             return
         progress.show("starting the gateway")
-        launch.start_applications(desired, policy, None if address else log_file, client.key or "")
+        start_applications(desired, policy, None if address else log_file, client.key or "")
         try:
             state = _wait_until_settled(client, watched, stop, progress)
             progress.end()
@@ -180,12 +185,12 @@ def _serve(
                 _wait_for_end(client, watched, stop)
         finally:
             progress.show("draining: requests under way are answered first")
-            launch.stop_applications(desired, local=address is None)
+            stop_applications(desired, local=address is None)
             progress.end()
 
 
 def _wait_until_settled(
-    client: ManagementClient, watched: WatchedModels | None, stop: launch.StopSignal, progress: Progress
+    client: ManagementClient, watched: WatchedModels | None, stop: StopSignal, progress: Progress
 ) -> dict[str, Any] | None:
     """The first state in which every model is ready or failed, and the gateway answers accordingly, or has been loading
     for long; None when the end came first."""
@@ -230,7 +235,7 @@ def _greet(desired: Config, state: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def _wait_for_end(client: ManagementClient, watched: WatchedModels | None, stop: launch.StopSignal) -> None:
+def _wait_for_end(client: ManagementClient, watched: WatchedModels | None, stop: StopSignal) -> None:
     silent_since: float | None = None
     while not stop.wait(1.0):
         if watched is not None:

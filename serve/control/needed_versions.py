@@ -15,7 +15,7 @@ from serve.config import Config
 from serve.config_sections.model import ModelConfig
 from serve.control.preparation import stored_version
 from serve.control.version_policies import follows_store, numbers_in_store
-from serve.launch import management_url
+from serve.launch.ports import management_url
 from serve.management_client import ManagementClient
 
 PATIENCE_S = 5.0

@@ -14,7 +14,7 @@ from model_store.errors import OnegateError
 from model_store.store import Store
 from serve.control_groups import OWN_GROUPS, ControlGroups
 from serve.doctor.finding import Finding, ok, problem, warning
-from serve.launch import OBJECT_STORE_BYTES
+from serve.launch.ray_session import OBJECT_STORE_BYTES
 from serve.memory import available_bytes
 
 GIB = 2**30

@@ -8,7 +8,8 @@ import psutil
 
 from serve.config import Config
 from serve.doctor.finding import Finding, ok, problem
-from serve.launch import LaunchError, check_port, listening_ports
+from serve.launch.error import LaunchError
+from serve.launch.ports import check_port, listening_ports
 
 
 def check_ports(config: Config, own: Collection[int] = ()) -> Iterator[Finding]:
