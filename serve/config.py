@@ -26,9 +26,10 @@ from serve.config_sections.model import ModelConfig
 from serve.config_sections.rules import Filled
 from serve.config_sections.section import Section
 from serve.config_sections.signing import SigningConfig
-from serve.config_sections.source import ConfigSource, read_config_text, render_path
+from serve.config_sections.source import ConfigSource, render_path
 from serve.config_sections.store import StoreCacheConfig
 from serve.config_sections.tracing import TracingConfig
+from serve.config_sections.yaml_text import read_config_text
 
 
 class Config(Section):

@@ -21,7 +21,7 @@ from model_store.errors import ConfigError
 from serve.commands.imported import print_leftovers, require_served
 from serve.config import Config, layered, load_config
 from serve.config_sections.layers import read_config_file
-from serve.config_sections.source import read_config_text
+from serve.config_sections.yaml_text import read_config_text
 from serve.importing.base import Imported
 from serve.importing.config_text import config_text
 from serve.importing.servers import KINDS, read_server, reader_of

@@ -15,7 +15,8 @@ from model_store.errors import ConfigError
 from serve.config_sections.keys import ConfigKey
 from serve.config_sections.mistakes import unknown_key
 from serve.config_sections.section import absolute_path
-from serve.config_sections.source import ConfigSource, KeyPath, Mistake, read_config_text, read_scalar
+from serve.config_sections.source import ConfigSource, KeyPath, Mistake
+from serve.config_sections.yaml_text import read_config_text, read_scalar
 
 COMMAND_LINE = "command line"
 

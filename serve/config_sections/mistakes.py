@@ -16,7 +16,8 @@ from model_store.errors import ConfigError
 from serve.config_sections.keys import ConfigKey
 from serve.config_sections.rules import Rule
 from serve.config_sections.scaling import MAPPING, NUMBER
-from serve.config_sections.source import ConfigSource, KeyPath, Mistake, read_scalar, shorten
+from serve.config_sections.source import ConfigSource, KeyPath, Mistake, shorten
+from serve.config_sections.yaml_text import read_scalar
 
 Keys = Mapping[str, ConfigKey]
 Finding = tuple[KeyPath, str]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from serve.config import parse_config
-from serve.config_sections.source import read_scalar
+from serve.config_sections.yaml_text import read_scalar
 from serve.importing.base import Imported, ImportedModel, Leftover
 
 WIDTH = 116
