@@ -13,11 +13,10 @@ import threading
 import time
 from collections import deque
 
-import msgspec
-
+from serve.access_lines import Noted, json_line, text_line
 from serve.asking import Asked
 from serve.dialects.base import HttpRequest
-from serve.log_format import LogStyle, local_text, utc_text
+from serve.log_format import LogStyle
 from serve.request_record import RequestRecord
 
 log = logging.getLogger("onegate")
@@ -32,73 +31,6 @@ LAST_S = 2.0
 
 GONE = 499
 """The status of a request whose client has gone before the answer, as nginx writes it."""
-
-
-class AccessLine(msgspec.Struct, omit_defaults=True):
-    """What a line has, in this order; what is not known is left out. Times are in milliseconds, `ms` from when the
-    request was whole to when its answer was written. What follows `caller` is of requests for inference: `queue_ms` is
-    the time until its first batch, `run_ms` from there to the end of its last one, which had `batch_rows` rows."""
-
-    time: str
-    level: str
-    process: str
-    text: str
-    request: str
-    trace: str = ""
-    protocol: str = ""
-    method: str = ""
-    target: str = ""
-    status: int | str = ""
-    ms: float = -1.0
-    bytes_in: int = -1
-    bytes_out: int = -1
-    client: str = ""
-    caller: str = ""
-    dialect: str = ""
-    model: str = ""
-    version: str = ""
-    queue_ms: float = -1.0
-    run_ms: float = -1.0
-    batch_rows: int = 0
-    error: str = ""
-
-
-class Noted(msgspec.Struct):
-    """What a line is made of. `record` is that of a request for inference."""
-
-    asked: Asked
-    at_s: float
-    """When it ended: seconds since 1970."""
-    took_ns: int
-    bytes_in: int
-    bytes_out: int
-    caller: str
-    peer: str
-    record: RequestRecord | None
-
-    def line(self, process: str) -> AccessLine:
-        """The line of a gateway called `process`."""
-        asked, record = self.asked, self.record
-        line = AccessLine(
-            utc_text(self.at_s),
-            "INFO",
-            process,
-            f"{asked.method or 'gRPC'} {asked.target} {asked.status}",
-            asked.id,
-            asked.trace_id,
-            "http" if asked.method else "grpc",
-            asked.method,
-            asked.target,
-            asked.status,
-            round(self.took_ns / 1e6, 3),
-            self.bytes_in,
-            self.bytes_out,
-            self.peer,
-            self.caller,
-        )
-        if record is not None:
-            _add_inference(line, record)
-        return line
 
 
 class AccessLog:
@@ -199,8 +131,8 @@ class AccessLog:
 
     def _line(self, noted: Noted) -> bytes:
         if self._is_json:
-            return _encoder.encode(noted.line(self._process))
-        return _text(noted, self._process).encode(errors="replace")
+            return json_line(noted, self._process)
+        return text_line(noted, self._process).encode(errors="replace")
 
     def _tell(self, why: str) -> None:
         if self.dropped > self._told and not self._losing:
@@ -210,47 +142,3 @@ class AccessLog:
             self._losing = False
             log.warning("the access log is written again; %s lines of it are lost", self.dropped)
         self._told = self.dropped
-
-
-def _add_inference(line: AccessLine, record: RequestRecord) -> None:
-    line.dialect, line.error = record.dialect, record.outcome
-    if record.statistics is not None:
-        line.model, line.version = record.statistics.model, record.statistics.version
-    if record.batches:
-        queued_ns, run_ns, line.batch_rows = _batched(record)
-        line.queue_ms, line.run_ms = round(queued_ns / 1e6, 3), round(run_ns / 1e6, 3)
-
-
-def _text(noted: Noted, process: str) -> str:
-    asked, record = noted.asked, noted.record
-    parts = [
-        f"{local_text(noted.at_s)} INFO {process}: {asked.method or 'gRPC'} {asked.target} {asked.status} "
-        f"{noted.took_ns / 1e6:.3f} ms bytes_in={noted.bytes_in} bytes_out={noted.bytes_out} client={noted.peer}"
-    ]
-    if noted.caller:
-        parts.append(f"caller={noted.caller}")
-    if record is not None:
-        parts.append(f"dialect={record.dialect}")
-        if record.statistics is not None:
-            parts.append(f"model={record.statistics.model} version={record.statistics.version}")
-        if record.batches:
-            queued_ns, run_ns, rows = _batched(record)
-            parts.append(f"queue_ms={queued_ns / 1e6:.3f} run_ms={run_ns / 1e6:.3f} batch_rows={rows}")
-        if record.outcome:
-            parts.append(f"error={record.outcome}")
-    parts.append(f"(request {asked.id})")
-    text = " ".join(parts)
-    # A target may hold anything that a client sends: one request is one line.
-    return text if text.isprintable() else text.translate(_ONE_LINE)
-
-
-def _batched(record: RequestRecord) -> tuple[int, int, int]:
-    """How long it waited for its first batch, how long from there until its last one had ended, 0 if it has not, and
-    the rows of that."""
-    first, last = record.batches[0], record.batches[-1]
-    return first.began_ns - record.queued_ns, max(last.ended_ns - first.began_ns, 0), last.rows
-
-
-_ONE_LINE = {code: f"\\x{code:02x}" for code in (*range(32), 127, 0x85)} | {0x2028: "\\u2028", 0x2029: "\\u2029"}
-
-_encoder = msgspec.json.Encoder()
