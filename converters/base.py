@@ -126,7 +126,7 @@ class Conversion:
 
 
 class Converter(ABC):
-    """One framework. Subclasses import their framework inside `convert` only."""
+    """One framework. Subclasses import their framework inside `alternatives` and `native` only."""
 
     framework: str
     """The name in configs and reports, as `pytorch`: a key of `CONVERTERS`."""
@@ -142,16 +142,16 @@ class Converter(ABC):
         """Whether the bytes of `source` are of this framework. Reads headers only, imports no framework."""
 
     @abstractmethod
-    def convert(self, source: Path, options: ConversionOptions, workdir: Path) -> Conversion:
-        """Writes the ONNX model into a folder of its own below `workdir`.
+    def alternatives(self, source: Path, options: ConversionOptions, workdir: Path) -> Iterator[Conversion]:
+        """Conversions in order of preference; the first that passes the gate is taken. Usually there is one.
 
-        Raises `SourceError` for a source that can't be read, `TrustRequired` where reading would run code,
-        `ConversionError` where the framework's exporter fails.
+        Writes each ONNX model into a folder of its own below `workdir`. Raises `SourceError` for a source that can't
+        be read, `TrustRequired` where reading would run code, `ConversionError` where the framework's exporter fails.
         """
 
-    def alternatives(self, source: Path, options: ConversionOptions, workdir: Path) -> Iterator[Conversion]:
-        """Conversions in order of preference; the first that passes the gate is taken. Usually there is one."""
-        yield self.convert(source, options, workdir)
+    def convert(self, source: Path, options: ConversionOptions, workdir: Path) -> Conversion:
+        """The preferred one of `alternatives`, which no gate has seen; raises as they do."""
+        return next(self.alternatives(source, options, workdir))
 
     def native(self, source: Path, options: ConversionOptions, workdir: Path) -> Conversion:
         """The source for the native runtime of its framework, with the same public names that ONNX would have.

@@ -48,10 +48,6 @@ class ArchiveConverter(Converter):
         """By the manifest in its listing."""
         return looks_like_archive(source)
 
-    def convert(self, source: Path, options: ConversionOptions, workdir: Path) -> Conversion:
-        """The first of `alternatives`."""
-        return next(self.alternatives(source, options, workdir))
-
     def alternatives(self, source: Path, options: ConversionOptions, workdir: Path) -> Iterator[Conversion]:
         """Those of the inner converter, or the handler. Raises what either raises, and `SourceError` for an archive
         that is unsafe, damaged, or holds no model."""

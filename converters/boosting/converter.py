@@ -42,10 +42,6 @@ class BoostingConverter(Converter):
         """By the first keys, lines or bytes that each library writes."""
         return is_boosting(source)
 
-    def convert(self, source: Path, options: ConversionOptions, workdir: Path) -> Conversion:
-        """The first of the alternatives."""
-        return next(self.alternatives(source, options, workdir))
-
     def alternatives(self, source: Path, options: ConversionOptions, workdir: Path) -> Iterator[Conversion]:
         """Sums in FP32 first; LightGBM adds in FP64, which follows where FP32 can't meet the tolerance.
 

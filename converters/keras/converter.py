@@ -31,10 +31,6 @@ class KerasConverter(Converter):
         """An archive or folder that holds `config.json` beside weights, or an HDF5 file."""
         return kind_of(source) is not None
 
-    def convert(self, source: Path, options: ConversionOptions, workdir: Path) -> Conversion:
-        """The first of `alternatives`."""
-        return next(iter(self.alternatives(source, options, workdir)))
-
     def alternatives(self, source: Path, options: ConversionOptions, workdir: Path) -> Iterator[Conversion]:
         """With recurrent layers as ONNX's own operators, then with the loops that Keras makes of them."""
         from converters.keras.recurrent import fused_layers, has_recurrent_layers

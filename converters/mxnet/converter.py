@@ -6,6 +6,7 @@ computes is compared with the operators in numpy (`reference/`), or with a real 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
@@ -32,7 +33,7 @@ class MXNetConverter(Converter):
         """See `looks_like_model`."""
         return looks_like_model(source)
 
-    def convert(self, source: Path, options: ConversionOptions, workdir: Path) -> Conversion:
+    def alternatives(self, source: Path, options: ConversionOptions, workdir: Path) -> Iterator[Conversion]:
         """The translated graph, and its second opinion.
 
         Raises `SourceError` for files that are damaged or don't belong together, `ConfigError` that says which inputs
@@ -46,7 +47,7 @@ class MXNetConverter(Converter):
         ranges, choices = sensible_values(binding, parameters, specs)
         evidence = Evidence(files, binding, parameters, specs, written.outputs)
         reference, name = evidence.reference(options, workdir)
-        return Conversion(
+        yield Conversion(
             path,
             Signature(tuple(specs), written.outputs),
             reference,

@@ -36,13 +36,9 @@ class OnnxConverter(Converter):
         """See `looks_like_onnx`."""
         return looks_like_onnx(source)
 
-    def convert(self, source: Path, options: ConversionOptions, workdir: Path) -> Conversion:
-        """The model with its best reference. Raises `SourceError` for a file that is damaged or no valid model,
-        `ConversionError` for what ONNX Runtime does not have or serve."""
-        return next(self.alternatives(source, options, workdir))
-
     def alternatives(self, source: Path, options: ConversionOptions, workdir: Path) -> Iterator[Conversion]:
-        """The same model for each of its references."""
+        """The same model for each of its references, the best first. Raises `SourceError` for a file that is damaged or
+        no valid model, `ConversionError` for what ONNX Runtime does not have or serve."""
         model = read_model(source)
         labels = clean(model)
         vet(model)

@@ -36,10 +36,6 @@ class PyTorchConverter(Converter):
         """By the names of a zip's members, or the first bytes of the older torch.save."""
         return _is_program(source) or is_torchscript(source) or is_torch_pickle(source) or _is_legacy_pickle(source)
 
-    def convert(self, source: Path, options: ConversionOptions, workdir: Path) -> Conversion:
-        """The first of `alternatives`."""
-        return next(self.alternatives(source, options, workdir))
-
     def alternatives(self, source: Path, options: ConversionOptions, workdir: Path) -> Iterator[Conversion]:
         """Through torch.export first; TorchScript and modules also through the exporter that reads TorchScript.
 

@@ -38,10 +38,6 @@ class SklearnConverter(Converter):
         """A skops archive, or a pickle that is not another framework's."""
         return is_skops(source) or is_estimator_pickle(source)
 
-    def convert(self, source: Path, options: ConversionOptions, workdir: Path) -> Conversion:
-        """Converts with FP32 inputs, or those of the options."""
-        return next(self.alternatives(source, options, workdir))
-
     def alternatives(self, source: Path, options: ConversionOptions, workdir: Path) -> Iterator[Conversion]:
         """FP32 first; where that can't meet the tolerance, the wider FP64 may (scikit-learn computes in it)."""
         warnings.simplefilter("ignore")  # of versions that differ; the gate measures what that does

@@ -36,19 +36,12 @@ class TensorFlowConverter(Converter):
         """A folder with `saved_model.pb`, a flatbuffer that calls itself TFL3, a protobuf that begins with a node."""
         return kind_of(source) is not None
 
-    def convert(self, source: Path, options: ConversionOptions, workdir: Path) -> Conversion:
-        """Every signature becomes an ONNX file of one folder: `model.onnx` the default, the others by their names."""
-        if kind_of(source) == "tflite":
-            from converters.tensorflow.tflite import convert_tflite
-
-            return _gather(convert_tflite(source, options, workdir / "onnx"))
-        return _gather(_export(_Graphs(source, options).entries(), SignatureFiles(workdir / "onnx")))
-
     def alternatives(self, source: Path, options: ConversionOptions, workdir: Path) -> Iterator[Conversion]:
-        """As converted, and with logarithms of one rounding, which come first where the graph is sensitive to it."""
+        """As exported, and with logarithms of one rounding, which come first where the graph is sensitive to it. Every
+        signature becomes an ONNX file of one folder: `model.onnx` the default, the others by their names."""
         from converters.tensorflow.exact_logarithms import divides_by_spread, with_exact_logarithms
 
-        conversion = self.convert(source, options, workdir)
+        conversion = _exported(source, options, workdir / "onnx")
         exact = with_exact_logarithms(conversion, workdir / "onnx-exact-logarithms")
         if exact is None:
             yield conversion
@@ -68,6 +61,14 @@ class TensorFlowConverter(Converter):
         graphs = _Graphs(source, options)
         main = graphs.copy_to(folder)
         return _gather([replace(entry.conversion(main, None), runtime="tensorflow") for entry in graphs.entries()])
+
+
+def _exported(source: Path, options: ConversionOptions, folder: Path) -> Conversion:
+    if kind_of(source) == "tflite":
+        from converters.tensorflow.tflite import convert_tflite
+
+        return _gather(convert_tflite(source, options, folder))
+    return _gather(_export(_Graphs(source, options).entries(), SignatureFiles(folder)))
 
 
 def _export(entries: Sequence[_Entry], files: SignatureFiles) -> list[Conversion]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -217,7 +217,7 @@ class Archive(Converter):
     def detects(self, source: Path) -> bool:
         return True
 
-    def convert(self, source: Path, options: ConversionOptions, workdir: Path) -> Conversion:
+    def alternatives(self, source: Path, options: ConversionOptions, workdir: Path) -> Iterator[Conversion]:
         (workdir / "files").mkdir()
         model = workdir / "files" / "service.py"
         model.write_text("def handle(data, context): ...")
@@ -225,7 +225,7 @@ class Archive(Converter):
         def never(inputs: object) -> dict[str, np.ndarray]:
             raise AssertionError("a handler is compared with nothing")
 
-        return Conversion(
+        yield Conversion(
             model,
             PAYLOAD_SIGNATURE,
             never,
