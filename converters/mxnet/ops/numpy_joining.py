@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from converters.mxnet.ops.axes import axis_of
 from converters.mxnet.ops.joining import joined, split_along
+from converters.mxnet.ops.reductions import unscalar
 from converters.mxnet.registry import OpNode, mxnet_op
 from converters.mxnet.values import Value
 
@@ -18,14 +19,9 @@ def concatenate(node: OpNode, *data: Value) -> Value:
     return joined(node, data, node.attrs.integer("axis", 0))
 
 
-def at_least_1d(value: Value) -> Value:
-    """A scalar as a vector of one."""
-    return value.unsqueeze(0) if value.rank == 0 else value
-
-
 def at_least_2d(value: Value) -> Value:
     """A vector as a row."""
-    return at_least_1d(value).unsqueeze(0) if value.rank < 2 else value
+    return unscalar(value).unsqueeze(0) if value.rank < 2 else value
 
 
 def at_least_3d(value: Value) -> Value:
@@ -35,17 +31,17 @@ def at_least_3d(value: Value) -> Value:
 
 def columns(value: Value) -> Value:
     """A vector as a column."""
-    return at_least_1d(value).unsqueeze(1) if value.rank < 2 else value
+    return unscalar(value).unsqueeze(1) if value.rank < 2 else value
 
 
 _LIFTED: dict[str, Callable[[Value], Value]] = {
-    "_np_atleast_1d": at_least_1d,
+    "_np_atleast_1d": unscalar,
     "_np_atleast_2d": at_least_2d,
     "_np_atleast_3d": at_least_3d,
 }
 _STACKED: dict[str, tuple[Callable[[Value], Value], int]] = {
     "_npi_vstack": (at_least_2d, 0),
-    "_npi_hstack": (at_least_1d, 1),
+    "_npi_hstack": (unscalar, 1),
     "_npi_dstack": (at_least_3d, 2),
     "_npi_column_stack": (columns, 1),
 }

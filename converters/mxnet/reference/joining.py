@@ -11,7 +11,7 @@ from converters.mxnet.reference.interpreter import Context
 from converters.mxnet.reference.registry import numpy_op
 
 
-@numpy_op("Concat")
+@numpy_op("Concat", "_rnn_param_concat")
 def concat(node: Context, *data: np.ndarray) -> np.ndarray:
     """Along `dim`."""
     return np.concatenate(data, axis=node.attrs.integer("dim", 1))

@@ -47,12 +47,6 @@ STEPS: dict[str, tuple[Step, int]] = {
 """Mode to its step, and how many gates it has."""
 
 
-@numpy_op("_rnn_param_concat")
-def rnn_param_concat(node: Context, *data: np.ndarray) -> np.ndarray:
-    """Parameters beside each other."""
-    return np.concatenate(data, axis=node.attrs.integer("dim", 1))
-
-
 @numpy_op("RNN")
 def rnn(
     node: Context,

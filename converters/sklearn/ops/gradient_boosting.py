@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from converters.sklearn.ops.graph import Graph, Value, floats
-from converters.sklearn.ops.linear import binary_labels, two_columns
-from converters.sklearn.ops.registry import NotTranslated, call, remembers, translates
+from converters.sklearn.ops.linear import binary_labels, two_columns, unlinked
+from converters.sklearn.ops.registry import call, remembers, translates
 from converters.sklearn.ops.table import Table
 from converters.sklearn.ops.trees import Nodes, leaf_table, leaves, tree_values
 
@@ -161,13 +161,7 @@ def _nodes(predictor: Any, sets: _CategorySets, columns: int) -> Nodes:
 
 @translates("predict", "HistGradientBoostingRegressor", table=True)
 def _predict_histogram_number(g: Graph, est: Any, table: Table) -> Value:
-    raw = histogram_scores(g, est, table)
-    link = type(est._loss.link).__name__
-    if link == "IdentityLink":
-        return raw
-    if link != "LogLink":
-        raise NotTranslated(f"{type(est).__name__} with link {link}")
-    return raw.exp()
+    return unlinked(est, est._loss, histogram_scores(g, est, table))
 
 
 @translates("predict", "HistGradientBoostingClassifier", table=True)

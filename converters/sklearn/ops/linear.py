@@ -48,6 +48,16 @@ def affine(x: Value, coef: np.ndarray, intercept: Any) -> Value:
     return x @ np.ascontiguousarray(matrix.T) + np.ravel(floats(intercept))
 
 
+def unlinked(est: Any, loss: Any, raw: Value) -> Value:
+    """What an estimator's raw sums mean under the link of scikit-learn's `loss`: the inverse of that."""
+    link = type(loss.link).__name__
+    if link == "IdentityLink":
+        return raw
+    if link != "LogLink":
+        raise NotTranslated(f"{type(est).__name__} with link {link}")
+    return raw.exp()
+
+
 def binary_labels(g: Graph, classes: Any, positive: Value) -> Value:
     """The second class where `positive` (bool[N, 1]) holds."""
     return g.labels(classes, positive.reshape(-1).cast(np.int64))
@@ -68,13 +78,7 @@ def _predict_linear(g: Graph, est: Any, x: Value) -> Value:
 @translates("predict", "GammaRegressor", "PoissonRegressor", "TweedieRegressor")
 def predict_glm(g: Graph, est: Any, x: Value) -> Value:
     """The inverse link of the linear predictor."""
-    raw = affine(x, est.coef_, est.intercept_)
-    link = type(est._base_loss.link).__name__
-    if link == "IdentityLink":
-        return raw
-    if link != "LogLink":
-        raise NotTranslated(f"{type(est).__name__} with link {link}")
-    return raw.exp()
+    return unlinked(est, est._base_loss, affine(x, est.coef_, est.intercept_))
 
 
 @translates("predict", "RANSACRegressor")
