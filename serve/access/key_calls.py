@@ -21,6 +21,7 @@ from model_store.store import Store
 from serve.access import key_ring
 from serve.access.callers import Caller
 from serve.config_sections.rules import SCOPE_PATTERN, SCOPE_TEXT
+from serve.json_bodies import decoded
 
 Word = Annotated[str, msgspec.Meta(max_length=100)]
 """Short enough for the audit log, whatever is asked."""
@@ -85,23 +86,16 @@ class KeyCalls:
 
 def read_new_key(body: bytes) -> NewKey:
     """What a body asks for; raises `InvalidInput`."""
-    asked: NewKey = _decoded(body, NewKey, "name, scopes and perhaps lifetime_s, rate_per_s, concurrency")
+    asked: NewKey = decoded(body, NewKey, "name, scopes and perhaps lifetime_s, rate_per_s, concurrency")
     return asked
 
 
 def read_revoked(body: bytes) -> str:
     """The id in a body; raises `InvalidInput`."""
-    asked: _Revoked = _decoded(body, _Revoked, 'the key to revoke, as {"id": "66b20c0f3d97"}')
+    asked: _Revoked = decoded(body, _Revoked, 'the key to revoke, as {"id": "66b20c0f3d97"}')
     # Who finds a key where it should not be sends the whole of it: its secret is not to get into errors and logs.
     whole = access_keys.read_text(asked.id)
     return asked.id if whole is None else whole[0]
-
-
-def _decoded(body: bytes, kind: type[Any], expected: str) -> Any:
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidInput(f"expected a JSON object with {expected}; got: {error}") from error
 
 
 def _owner(caller: Caller | None) -> Caller:

@@ -65,9 +65,9 @@ class Administration:
             ScaleModel: self._scale,
             SetDefault: self._set_default,
             ReplaceModels: self._replace,
-            SetTraffic: self._set_traffic,
-            SetLabels: self._set_labels,
-            RollBack: self._roll_back,
+            SetTraffic: partial(self._make_planned, at_once=True),
+            SetLabels: self._make_planned,
+            RollBack: partial(self._make_planned, at_once=True),
         }
 
     async def answer(self, operation: Operation) -> ModelList:
@@ -168,17 +168,9 @@ class Administration:
         why = f"default version of {operation.model}"
         return await self._change(change, operation.model, wait=True, why=why, at_once=True)
 
-    async def _set_traffic(self, operation: SetTraffic) -> ModelList:
+    async def _make_planned(self, operation: Plannable, *, at_once: bool = False) -> ModelList:
         change, why = await self._planned.edit_of(operation)
-        return await self._change(change, operation.model, wait=True, why=why, at_once=True)
-
-    async def _set_labels(self, operation: SetLabels) -> ModelList:
-        change, why = await self._planned.edit_of(operation)
-        return await self._change(change, operation.model, wait=True, why=why)
-
-    async def _roll_back(self, operation: RollBack) -> ModelList:
-        change, why = await self._planned.edit_of(operation)
-        return await self._change(change, operation.model, wait=True, why=why, at_once=True)
+        return await self._change(change, operation.model, wait=True, why=why, at_once=at_once)
 
     async def _replace(self, operation: ReplaceModels) -> ModelList:
         models = [await self._registration.admitted_model(model) for model in operation.models]
