@@ -47,11 +47,6 @@ def exports(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store.open(str(tmp_path / "store"))
-
-
-@pytest.fixture
 def publish(store: Store) -> Callable[..., Published]:
     def convert(source: Path, **options: object) -> Published:
         return convert_and_publish(store, "model", source, ConversionOptions(**options))  # type: ignore[arg-type]

@@ -9,11 +9,6 @@ from model_store.errors import Conflict, IntegrityError
 from model_store.store import Store
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store.open(str(tmp_path / "store"))
-
-
 def test_a_new_store_has_no_keys(store: Store) -> None:
     assert access_keys.newest(store) == KeyRing(0, "")
     assert access_keys.newest_number(store) == 0

@@ -12,11 +12,6 @@ from model_store.store import Store
 CONFIG = {"models": [{"name": "digits", "traffic": 90, "labels": ["stable"]}], "store": None}
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store.open(str(tmp_path / "store"))
-
-
 def test_new_store_has_no_generation(store: Store) -> None:
     assert generations.newest(store) is None
     assert generations.numbers(store) == []

@@ -25,11 +25,6 @@ DAYS_AGO_S = 3 * 24 * 3600.0
 NOTHING = Pruned((), 0, 0, 0, 0)
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store.open(str(tmp_path / "store"))
-
-
 def publish(store: Store, folder: Path, key: str, name: str = "digits") -> Manifest:
     """A version with a model of its own, and weights that all share."""
     files = write_model(folder / "made")

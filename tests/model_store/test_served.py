@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
@@ -13,11 +12,6 @@ from model_store.served import Served
 from model_store.store import Store
 
 SINCE = "2026-01-02T03:04:05+00:00"
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store.open(str(tmp_path / "store"))
 
 
 def record(number: int, version: int = 1, by: str = "user:ada") -> Served:

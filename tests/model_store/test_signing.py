@@ -23,11 +23,6 @@ ID = "56475aa75463474c0285df5dbf2bcab7"
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store.open(str(tmp_path / "store"))
-
-
-@pytest.fixture
 def version(store: Store, tmp_path: Path) -> Manifest:
     return store.publish(manifest(), write_model(tmp_path / "made"))
 

@@ -19,11 +19,6 @@ WEIGHTS_SHA256 = "9a129038d9a00aed0cf6a7ea059ca50a813449061ab87848cf1a13eafdf33b
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store.open(str(tmp_path / "store"))
-
-
-@pytest.fixture
 def files(tmp_path: Path) -> dict[str, Path]:
     return write_model(tmp_path / "made")
 

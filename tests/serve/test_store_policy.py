@@ -49,11 +49,6 @@ def policy(tmp_path: Path, key: Ed25519PrivateKey) -> StorePolicy:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store.open(str(tmp_path / "store"))
-
-
-@pytest.fixture
 def entry(store: Store, tmp_path: Path) -> VersionEntry:
     """Version 1 of `m`: y = 2 x."""
     graph = helper.make_graph(

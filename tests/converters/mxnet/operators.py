@@ -23,14 +23,32 @@ LATEST = 10901
 DTYPES = ["float32", "float64", "float16", "int32", "int64", "int8", "uint8", "bool"]
 
 
-def counted(*shape: int, dtype: str = "float32") -> np.ndarray:
-    """0, 1, 2, .. in a shape."""
-    return np.arange(np.prod(shape), dtype=dtype).reshape(shape)
+def counted(*shape: int, start: int = 0, dtype: str = "float32") -> np.ndarray:
+    """0, 1, 2, .. in a shape, or from `start` on."""
+    return np.arange(start, start + np.prod(shape), dtype=dtype).reshape(shape)
+
+
+def sines(start: int, *shape: int) -> np.ndarray:
+    """Small values of both signs."""
+    return np.sin(np.arange(start, start + int(np.prod(shape)))).astype(np.float32).reshape(shape)
+
+
+def waves(*shape: int) -> np.ndarray:
+    """Values without a pattern that a wrong index would keep."""
+    return np.sin(np.arange(1, 1 + np.prod(shape)) ** 2).reshape(shape).astype(np.float32)
 
 
 def f32(values: object) -> np.ndarray:
     """As the dtype that MXNet computes in unless told otherwise."""
     return np.array(values, np.float32)
+
+
+def f64(values: object) -> np.ndarray:
+    return np.array(values, np.float64)
+
+
+def u8(values: object) -> np.ndarray:
+    return np.array(values, np.uint8)
 
 
 def graph_of(

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
-from tests.converters.mxnet.operators import check, f32, refusal
-
-
-def sines(start: int, *shape: int) -> np.ndarray:
-    return np.sin(np.arange(start, start + int(np.prod(shape)))).astype(np.float32).reshape(shape)
+from tests.converters.mxnet.operators import check, f32, refusal, sines
 
 
 def test_self_attention_scores_are_scaled_products_for_each_head() -> None:

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.converters.mxnet.operators import check, f32, refusal
+from tests.converters.mxnet.operators import check, f32, f64, refusal
 
 ANCHORS = f32([[[1, 2, 3, 4], [2, 2, 5, 6]]])
 OFFSETS = f32([[[0, 0.1, 0.2, 0.3], [0.4, -0.5, 0.6, 0.7]], [[1, 0, -1, 0], [0, 1, 0, -1]]])
-
-
-def f64(values: object) -> np.ndarray:
-    return np.array(values, np.float64)
 
 
 def test_overlap_is_of_all_pairs() -> None:

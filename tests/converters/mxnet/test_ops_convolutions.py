@@ -7,11 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.converters.mxnet.operators import check, f32, refusal
-
-
-def counted(*shape: int, start: int = 0) -> np.ndarray:
-    return np.arange(start, start + np.prod(shape), dtype=np.float32).reshape(shape)
+from tests.converters.mxnet.operators import check, counted, f32, refusal
 
 
 def test_convolution_of_one_axis_has_groups_stride_dilate_and_pad() -> None:

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.converters.mxnet.operators import check, f32, refusal
-
-
-def u8(values: object) -> np.ndarray:
-    return np.array(values, np.uint8)
-
+from tests.converters.mxnet.operators import check, f32, refusal, u8
 
 PHOTO = u8([[[0, 10, 200], [50, 20, 100], [255, 30, 0]], [[90, 40, 7], [60, 50, 9], [30, 60, 11]]])
 

@@ -8,14 +8,10 @@ import numpy as np
 import pytest
 
 from converters.mxnet.registry import operators
-from tests.converters.mxnet.operators import check, f32, refusal
+from tests.converters.mxnet.operators import check, counted, f32, refusal
 
 STATISTICS = [[0, 0.5], [1, 2], [1, 4]]
 """beta, moving_mean, moving_var of two channels."""
-
-
-def counted(*shape: int, start: int = 0) -> np.ndarray:
-    return np.arange(start, start + np.prod(shape), dtype=np.float32).reshape(shape)
 
 
 def test_gamma_counts_as_1_by_default() -> None:

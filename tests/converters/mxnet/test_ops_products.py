@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.converters.mxnet.operators import check, refusal
+from tests.converters.mxnet.operators import check, f32, refusal
 
 A = [[2, 1, 0], [1, 3, 1], [0.5, 1, 4]]
 LOWER = [[2, 0, 0], [1, 3, 0], [0.5, 1, 4]]
@@ -15,10 +15,6 @@ SYMMETRIC = [[2, 1, 0.5], [1, 3, 1], [0.5, 1, 4]]
 B = [[1, 2], [3, 4], [5, 6]]
 TURNED = [[1, 3, 5], [2, 4, 6]]
 X = np.arange(12, dtype=np.float32).reshape(2, 3, 2)
-
-
-def f32(values: Any) -> np.ndarray:
-    return np.array(values, np.float32)
 
 
 def test_dot_contracts_the_last_axis_with_the_first() -> None:

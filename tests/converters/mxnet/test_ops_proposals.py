@@ -4,13 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.converters.mxnet.operators import check, f32, refusal
-
-
-def waves(*shape: int) -> np.ndarray:
-    """Values without a pattern that a wrong index would keep."""
-    return np.sin(np.arange(1, 1 + np.prod(shape)) ** 2).reshape(shape).astype(np.float32)
-
+from tests.converters.mxnet.operators import check, f32, refusal, waves
 
 SCORES = np.concatenate([1 - np.abs(waves(1, 2, 2, 3)), np.abs(waves(1, 2, 2, 3))], axis=1)
 OFFSETS = waves(1, 8, 2, 3) / 4

@@ -9,17 +9,13 @@ import pytest
 
 from converters.mxnet.reference.interpreter import run_graph
 from converters.mxnet.symbol import VARIABLE, Graph, Node
-from tests.converters.mxnet.operators import LATEST, check, refusal, translated
+from tests.converters.mxnet.operators import LATEST, check, refusal, translated, u8
 
 FLOATS = np.array([[-2.5, -1, -0.004, 0, 0.3, 1.02, 3]], np.float32)
 
 
 def i8(values: object) -> np.ndarray:
     return np.array(values, np.int8)
-
-
-def u8(values: object) -> np.ndarray:
-    return np.array(values, np.uint8)
 
 
 def i32(values: object) -> np.ndarray:

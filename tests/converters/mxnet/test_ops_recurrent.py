@@ -5,14 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.converters.mxnet.operators import check, f32, refusal
+from tests.converters.mxnet.operators import check, f32, refusal, sines
 
 DATA, PARAMETERS, STATE, CELL = 0, 7, 40, 50
 """Where the sines of each input start."""
-
-
-def sines(start: int, *shape: int) -> np.ndarray:
-    return np.sin(np.arange(start, start + int(np.prod(shape)))).astype(np.float32).reshape(shape)
 
 
 def parameters(gates: int, layers: int = 1, directions: int = 1) -> np.ndarray:

@@ -8,14 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.converters.mxnet.operators import check, refusal
+from tests.converters.mxnet.operators import check, f32, refusal
 
 NAN = math.nan
 CUBE = [[[1, -2, 3], [4, 5, -6]]]
-
-
-def f32(values: Any) -> np.ndarray:
-    return np.array(values, np.float32)
 
 
 @pytest.mark.parametrize(

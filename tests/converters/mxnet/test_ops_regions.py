@@ -4,17 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.converters.mxnet.operators import check, f32, refusal
-
-
-def f64(values: object) -> np.ndarray:
-    return np.array(values, np.float64)
-
-
-def waves(*shape: int) -> np.ndarray:
-    """Values without a pattern that a wrong index would keep."""
-    return np.sin(np.arange(1, 1 + np.prod(shape)) ** 2).reshape(shape).astype(np.float32)
-
+from tests.converters.mxnet.operators import check, f32, f64, refusal, waves
 
 MAPS = waves(2, 1, 5, 6)
 ROIS = f32([[1, 2.4, 1.5, 9, 8.5], [0, -3, 0, 4, 20]])

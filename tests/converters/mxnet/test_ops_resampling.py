@@ -5,16 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.converters.mxnet.operators import check, f32, refusal
-
-
-def f64(values: object) -> np.ndarray:
-    return np.array(values, np.float64)
-
-
-def counted(*shape: int) -> np.ndarray:
-    return np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
-
+from tests.converters.mxnet.operators import check, counted, f32, f64, refusal
 
 LINE = f32([[[[0, 1, 4, 9]]]])
 SQUARE = f32([[[[1, 2, 4], [8, 16, 32], [64, 128, 256]]]])

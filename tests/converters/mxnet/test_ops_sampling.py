@@ -4,13 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.converters.mxnet.operators import check, f32, refusal
-
-
-def waves(*shape: int) -> np.ndarray:
-    """Values without a pattern that a wrong index would keep."""
-    return np.sin(np.arange(1, 1 + np.prod(shape)) ** 2).reshape(shape).astype(np.float32)
-
+from tests.converters.mxnet.operators import check, f32, refusal, waves
 
 IMAGE = waves(1, 1, 3, 4)
 

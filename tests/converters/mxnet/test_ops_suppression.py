@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.converters.mxnet.operators import check, f32, refusal
+from tests.converters.mxnet.operators import check, f32, f64, refusal
 
 ROWS = f32(
     [
@@ -18,10 +18,6 @@ ROWS = f32(
 )
 """Label, score, corners."""
 MINUS = [-1.0] * 6
-
-
-def f64(values: object) -> np.ndarray:
-    return np.array(values, np.float64)
 
 
 def test_labels_keep_boxes_apart_and_label_minus_1_is_background() -> None:

@@ -16,11 +16,6 @@ from serve.reports import GatewayReport
 from serve.routing import RoutingTable
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store.open(str(tmp_path / "store"))
-
-
 async def test_a_change_is_told_once(store: Store) -> None:
     told: list[tuple[AccessKey, ...]] = []
     keys = StoredKeys(store, told.append)

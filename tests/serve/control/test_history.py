@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
-
-import pytest
 
 from model_store import generations, served
 from model_store.served import Served
@@ -13,11 +10,6 @@ from model_store.store import Store
 from serve.config import Config
 from serve.control.history import ModelChange, history
 from serve.differences import Difference
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store.open(str(tmp_path / "store"))
 
 
 def append(store: Store, number: int, *models: dict[str, Any], **keys: Any) -> None:

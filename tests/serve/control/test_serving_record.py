@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -44,11 +43,6 @@ class Route:
         """Number, version, generation and whose, oldest first."""
         records = [served.read(self.store, "m", number) for number in served.numbers(self.store, "m")]
         return [(r.number, r.document["versions"][0]["version"], r.generation, r.by) for r in records]
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store.open(str(tmp_path / "store"))
 
 
 async def test_each_switch_to_something_else_is_written_once(store: Store) -> None:
