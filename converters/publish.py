@@ -128,7 +128,7 @@ def convert_and_publish(
             converted = _run(request, on_progress, limits)
             if digest_source(source) != source_digest:
                 raise SourceError(f"source {source.name!r} changed while it was converted; convert it again")
-            manifest = _manifest(name, key, source, source_digest, converter, options, converted)
+            manifest = manifest_of(name, key, source, source_digest, converter, options, converted)
             manifest = msgspec.structs.replace(manifest, seconds=round(time.monotonic() - start, 3))
             files = _files(converted, Path(folder))
             if converted.handler is not None:
@@ -193,7 +193,7 @@ def _files(converted: Converted, folder: Path) -> dict[str, Path]:
     return files
 
 
-def _manifest(
+def manifest_of(
     name: str,
     key: str,
     source: Path,
@@ -202,6 +202,7 @@ def _manifest(
     options: ConversionOptions,
     converted: Converted,
 ) -> Manifest:
+    """What a version says of itself, before the store gives it its number and files."""
     return Manifest(
         name=name,
         key=key,

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from converters.base import ConversionOptions, detect
+from converters.base import ConversionOptions, detect, load_converter
 from converters.pipeline import ConversionRequest, Converted, convert_source
+from converters.publish import manifest_of
 from model_store.datatypes import is_floating
 from model_store.errors import OnegateError
-from model_store.manifest import Manifest
 from serve.runtimes.base import Runtime, load_runtime
 from tests.sources.registry import ESTIMATORS, SOURCES
 from tests.sources.table import Built, Call, SourceCase
@@ -32,26 +32,11 @@ def convert(case: SourceCase, source: Path, workdir: Path) -> Converted:
     return convert_source(request, lambda _: None)
 
 
-def as_served(case: SourceCase, converted: Converted) -> Runtime:
+def as_served(case: SourceCase, source: Path, converted: Converted) -> Runtime:
     main = next(iter(converted.files.items()))
     folder = Path(main[1].removesuffix(main[0]))
-    manifest = Manifest(
-        name="model",
-        key="",
-        created="",
-        framework=case.framework,
-        source_digest="",
-        source_name="",
-        runtime=converted.runtime,
-        trusted=bool(case.options.get("trust")),
-        files={},
-        signatures=converted.signatures,
-        default_signature=converted.default_signature,
-        graphs=converted.graphs,
-        optimised=converted.optimised,
-        fixed_batch=converted.fixed_batch,
-        libraries=converted.libraries,
-    )
+    options = ConversionOptions(**case.options)
+    manifest = manifest_of("model", "", source, "", load_converter(case.framework), options, converted)
     return load_runtime(folder, manifest, threads=1)
 
 
@@ -102,7 +87,7 @@ def check(case: SourceCase, tmp_path: Path) -> None:
         assert ("onnx" if converted.runtime == "onnx" else "native") == case.expect, converted.reason
         if case.expect == "native":
             assert re.search(case.reason, converted.reason or ""), converted.reason
-        runtime = as_served(case, converted)
+        runtime = as_served(case, built.source, converted)
         for call in calls_to_try(built, converted):
             assert_equal(call, runtime.run(dict(call.inputs), call.signature), case.rtol)
 

@@ -11,13 +11,13 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 
-def write_multiplier(path: Path, factor: float) -> None:
-    """A model that multiplies `x`, FP32[-1,2], by `factor` into `y`."""
+def write_multiplier(path: Path, factor: float, width: int = 2) -> None:
+    """A model that multiplies `x`, FP32[-1,width], by `factor` into `y`."""
     graph = helper.make_graph(
         [helper.make_node("Mul", ["x", "factor"], ["y"])],
         "multiplier",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 2])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 2])],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", width])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", width])],
         [numpy_helper.from_array(np.float32(factor), "factor")],
     )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), path)
@@ -119,6 +119,13 @@ def write_large(path: Path, factor: float, size_bytes: int) -> None:
 def body(x: float) -> bytes:
     """A v2 request with the row `[x, x]`."""
     return json.dumps({"inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [x, x]}]}).encode()
+
+
+def binary_body(x: np.ndarray) -> tuple[bytes, dict[str, str]]:
+    """A v2 request with the tensor `x`, FP32, in binary, that asks for a binary answer; and its headers."""
+    tensor = {"name": "x", "datatype": "FP32", "shape": x.shape, "parameters": {"binary_data_size": x.nbytes}}
+    header = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
+    return header + x.tobytes(), {"inference-header-content-length": str(len(header))}
 
 
 def write_rows(path: Path, *, turned_at: float | None = None, fails_at: float | None = None) -> None:

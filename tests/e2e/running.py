@@ -118,6 +118,12 @@ class Running:
         """The processes whose title begins so."""
         return [process for process in self.processes() if _title(process).startswith(title)]
 
+    def kill_controller(self) -> None:
+        """Ends the controller's process with SIGKILL; Ray starts another."""
+        [controller] = self.serve_processes("onegate-controller", "Controller")
+        controller.send_signal(signal.SIGKILL)
+        controller.wait(10)
+
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Ends it and returns its exit code."""
         self.process.send_signal(number)

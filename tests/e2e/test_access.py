@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import jwt
@@ -18,6 +18,7 @@ from tritonclient.utils import InferenceServerException
 
 from tests.e2e.running import Running, get, running
 from tests.serve.administered import export
+from tests.serve.waiting import before_long
 
 X = np.ones((1, 2), np.float32)
 SIGNER = ec.generate_private_key(ec.SECP256R1())
@@ -58,15 +59,8 @@ def make(gateway: Running, name: str, *words: str) -> str:
 
 
 def until_heard(gateway: Running, key: str) -> None:
-    eventually(lambda: get(f"{gateway.url}/v2/health/live", headers=bearer(key))[0] == 200)
-    eventually(lambda: get(f"{gateway.management}/openapi.json", headers=bearer(key))[0] == 200)
-
-
-def eventually(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + HEARD_S
-    while not condition():
-        assert time.monotonic() < end, "not heard of"
-        time.sleep(0.1)
+    assert before_long(lambda: get(f"{gateway.url}/v2/health/live", headers=bearer(key))[0] == 200, HEARD_S)
+    assert before_long(lambda: get(f"{gateway.management}/openapi.json", headers=bearer(key))[0] == 200, HEARD_S)
 
 
 def bearer(key: str) -> dict[str, str]:
@@ -128,10 +122,10 @@ def test_a_rotated_key_and_a_revoked_one_count_without_a_restart(gateway: Runnin
 
     assert [status(gateway, "/predict/mine", key, BODY) for key in (old, new)] == [200, 200]
     assert gateway.command("keys", "revoke", json.loads(result.stdout)["id"], "--store", "store").returncode == 0
-    eventually(lambda: status(gateway, "/predict/mine", new, BODY) == 401)
+    assert before_long(lambda: status(gateway, "/predict/mine", new, BODY) == 401, HEARD_S)
     assert status(gateway, "/predict/mine", old, BODY) == 200
     assert gateway.command("keys", "revoke", "rotated", "--store", "store").returncode == 0
-    eventually(lambda: status(gateway, "/predict/mine", old, BODY) == 401)
+    assert before_long(lambda: status(gateway, "/predict/mine", old, BODY) == 401, HEARD_S)
 
 
 def test_commands_bring_a_key(gateway: Running) -> None:

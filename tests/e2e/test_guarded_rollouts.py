@@ -8,7 +8,6 @@ import contextlib
 import json
 import re
 import shutil
-import signal
 import threading
 import time
 from collections import Counter
@@ -153,7 +152,7 @@ def test_a_good_version_gets_all_calls_though_the_controller_is_killed_at_the_se
             while [each["percent"] for each in _under_way(gateway)] != [50] and time.monotonic() < end:
                 time.sleep(0.1)
             assert "rows: rollout of version 2 for 1: at 50%" in gateway.command("status").stdout
-            _kill_controller(gateway)
+            gateway.kill_controller()
             percents = _percents(gateway)
             steps = _ended(gateway, "rows")
         assert percents == [50, 100]
@@ -166,12 +165,6 @@ def test_a_good_version_gets_all_calls_though_the_controller_is_killed_at_the_se
             (2, 100)
         ]
         assert [entry["text"] for entry in _history(gateway, "rows")["served"]] == ["version 2 100%", "version 1 100%"]
-
-
-def _kill_controller(gateway: Running) -> None:
-    [controller] = gateway.serve_processes("onegate-controller", "Controller")
-    controller.send_signal(signal.SIGKILL)
-    controller.wait(10)
 
 
 def _percents(gateway: Running) -> list[int]:

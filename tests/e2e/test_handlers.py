@@ -15,7 +15,8 @@ import pytest
 
 from tests.e2e import exports
 from tests.e2e.running import Running, get, running
-from tests.serve.handler_archives import eventually, write_wheel
+from tests.serve.handler_archives import write_wheel
+from tests.serve.waiting import before_long
 from tests.sources.archives_writing import Files, mms, torchserve, write_zip
 
 OBEDIENT = '''"""Does what each request asks, as a service of MXNet Model Server."""
@@ -165,7 +166,7 @@ def test_exception_of_a_handler_has_model_server_s_status(
 
 def test_traceback_goes_to_the_log_only(gateway: Running) -> None:
     assert "of my own" not in str(ask(gateway, {"fail": "of my own"}))
-    assert eventually(lambda: "ValueError: of my own" in gateway.log.read_text())
+    assert before_long(lambda: "ValueError: of my own" in gateway.log.read_text())
 
 
 def test_handler_that_exits_is_a_dead_worker_and_the_next_request_is_answered(gateway: Running) -> None:
@@ -240,7 +241,7 @@ def test_handler_that_is_retired_leaves_no_process_and_no_folder(gateway: Runnin
     gateway.write_config()
     assert gateway.command("apply", "onegate.yaml").returncode == 0
     assert psutil.wait_procs(handlers, timeout=30)[1] == []
-    assert eventually(lambda: not any(Path(home).exists() for home in homes))
+    assert before_long(lambda: not any(Path(home).exists() for home in homes))
 
 
 def test_shutdown_leaves_no_process_of_a_handler(gateway: Running) -> None:

@@ -13,8 +13,8 @@ import pytest
 
 from tests.e2e import exports
 from tests.e2e.running import Running, running
-from tests.serve.handler_archives import eventually
 from tests.serve.pictures import BLUE, RED, photograph
+from tests.serve.waiting import before_long
 from tests.sources.archives_writing import Files, mms, torchserve, write_folder, write_zip
 from tests.sources.mxnet_writing import Net
 
@@ -55,7 +55,7 @@ def gateway_of(folder: Path, manner: str) -> Iterator[Running]:
     gateway = {"management_on_endpoint": True, "model_server": manner, "model_folder": "model_store"}
     with running(folder, {"store": "store", "gateway": gateway, "models": []}) as started:
         started.wait_until_settled()
-        assert eventually(lambda: curl(f"{started.url}/ping") == (200, {"status": "Healthy"}))
+        assert before_long(lambda: curl(f"{started.url}/ping") == (200, {"status": "Healthy"}))
         yield started
 
 

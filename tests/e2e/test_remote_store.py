@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +13,9 @@ from model_store.store import Store
 from tests.e2e.models import body, write_multiplier
 from tests.e2e.running import ONEGATE, Running, get, running
 from tests.model_store.s3 import BUCKET, s3_way
+from tests.serve.waiting import before_long
 
 PATIENCE_S = 60.0
-
-
-def eventually(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.2)
 
 
 def answer(gateway: Running, model: str) -> Any:
@@ -46,7 +38,7 @@ def test_store_on_s3_is_read_once_a_node_and_may_be_away(tmp_path: Path) -> None
     }
     with s3_way() as way, running(tmp_path, config) as gateway:
         gateway.wait_until_settled()
-        eventually(lambda: len(gateway.replica_processes("far")) == 2)
+        assert before_long(lambda: len(gateway.replica_processes("far")) == 2, PATIENCE_S)
         assert (answer(gateway, "near"), answer(gateway, "far")) == (2.0, 3.0)
         blobs = {path.rpartition("/")[2] for path in S3FileSystem().ls(f"{url}/blobs/sha256", refresh=True)}
         assert {path.name for path in (tmp_path / "cache" / "blobs").iterdir()} == blobs
@@ -59,7 +51,9 @@ def test_store_on_s3_is_read_once_a_node_and_may_be_away(tmp_path: Path) -> None
         for _ in range(50):
             assert (answer(gateway, "near"), answer(gateway, "far")) == (2.0, 3.0)
         # A replica that comes anew finds its files on the node.
-        eventually(lambda: len({each.pid for each in gateway.replica_processes("far")} - {killed.pid}) == 2)
+        assert before_long(
+            lambda: len({each.pid for each in gateway.replica_processes("far")} - {killed.pid}) == 2, PATIENCE_S
+        )
         config["models"].append({"name": "later", "source": "later.onnx"})
         gateway.write_config()
         refused = gateway.command("apply", "onegate.yaml")
@@ -70,7 +64,7 @@ def test_store_on_s3_is_read_once_a_node_and_may_be_away(tmp_path: Path) -> None
         way.spoil("none")
         applied = gateway.command("apply", "onegate.yaml")
         assert applied.returncode == 0, applied.stderr
-        eventually(lambda: answer(gateway, "later") == 4.0)
+        assert before_long(lambda: answer(gateway, "later") == 4.0, PATIENCE_S)
         assert (answer(gateway, "near"), answer(gateway, "far")) == (2.0, 3.0)
         assert Store(url).versions("later") == [1]
 
@@ -100,7 +94,7 @@ def test_only_signed_versions_are_served(tmp_path: Path) -> None:
         signed = gateway.command("sign", "unsigned", "--private-key", "key.pem", "--store", "store")
         assert signed.returncode == 0, signed.stderr
         assert gateway.command("apply", "onegate.yaml").returncode == 0
-        eventually(lambda: answer(gateway, "unsigned") == 3.0)
+        assert before_long(lambda: answer(gateway, "unsigned") == 3.0, PATIENCE_S)
         # The policy is that of the start: no call turns it off.
         config["signing"] = {"required": False}
         gateway.write_config()

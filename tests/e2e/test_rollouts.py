@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import signal
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -169,7 +168,7 @@ def test_a_controller_that_is_killed_right_after_an_apply_comes_back_to_what_was
         write_multiplier(tmp_path / "times.onnx", 3.0)
         with SteadyLoad(f"{gateway.url}/v2/models/times/infer", body(1.0), rate=100) as load:
             _done(gateway, "apply", "onegate.yaml", "--no-wait")
-            _kill_controller(gateway)
+            gateway.kill_controller()
             state = _eventually(gateway, {"version": 2, "traffic": 100})
             outcomes = load.stop()
         assert state["generation"] == 2
@@ -189,7 +188,7 @@ def test_a_controller_that_is_killed_in_a_conversion_converts_again(tmp_path: Pa
             end = time.monotonic() + 30
             while not (children := _converting(gateway)) and time.monotonic() < end:
                 time.sleep(0.02)
-            _kill_controller(gateway)
+            gateway.kill_controller()
             state = _eventually(gateway, {"version": 2, "traffic": 100})
             outcomes = load.stop()
         assert state["generation"] == 2
@@ -204,17 +203,11 @@ def test_a_controller_that_is_killed_reads_no_source_that_was_overwritten_and_no
     with running(tmp_path, {"store": "store", "models": [_model()]}) as gateway:
         gateway.wait_until_settled()
         write_multiplier(tmp_path / "times.onnx", 3.0)
-        _kill_controller(gateway)
+        gateway.kill_controller()
         state = _eventually(gateway, {"version": 1, "traffic": 100})
         assert (state["generation"], _answer(gateway)) == (1, 2.0)
         _done(gateway, "apply", "onegate.yaml")
         assert _answer(gateway) == 3.0
-
-
-def _kill_controller(gateway: Running) -> None:
-    [controller] = gateway.serve_processes("onegate-controller", "Controller")
-    controller.send_signal(signal.SIGKILL)
-    controller.wait(10)
 
 
 def _converting(gateway: Running) -> list[Any]:

@@ -12,9 +12,10 @@ from typing import Any
 import aiohttp
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from serve.shared_memory import IDLE_S
+from tests.e2e.models import binary_body, write_multiplier
 from tests.e2e.running import Running, running
 from tests.e2e.test_shared_memory_leaks import regions_of
 
@@ -24,15 +25,13 @@ REQUESTS = 400
 WAIT_S = 30.0
 
 
-def _write_doubler(path: Path, by: str) -> None:
-    """`y = 2 * x`, FP32[-1, WIDTH], as a product or as a sum: equal numbers from different files."""
-    node = helper.make_node("Mul", ["x", "two"], ["y"]) if by == "Mul" else helper.make_node("Add", ["x", "x"], ["y"])
+def _write_sum(path: Path) -> None:
+    """`y = x + x`, FP32[-1, WIDTH]."""
     graph = helper.make_graph(
-        [node],
+        [helper.make_node("Add", ["x", "x"], ["y"])],
         "doubler",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", WIDTH])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", WIDTH])],
-        [numpy_helper.from_array(np.float32(2), "two")] if by == "Mul" else [],
     )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), path)
 
@@ -44,13 +43,8 @@ async def _wrong_answers(url: str) -> list[str]:
     async with aiohttp.ClientSession() as session:
 
         async def ask(number: int) -> None:
-            x = np.full((1, WIDTH), number, np.float32)
-            tensor = {"name": "x", "datatype": "FP32", "shape": [1, WIDTH]}
-            tensor["parameters"] = {"binary_data_size": x.nbytes}
-            header = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
-            headers = {"inference-header-content-length": str(len(header))}
-            body = io.BytesIO(header + x.tobytes())
-            async with places, session.post(url, data=body, headers=headers) as reply:
+            body, headers = binary_body(np.full((1, WIDTH), number, np.float32))
+            async with places, session.post(url, data=io.BytesIO(body), headers=headers) as reply:
                 content = await reply.read()
             y = np.frombuffer(content[int(reply.headers["inference-header-content-length"]) :], np.float32)
             if reply.status != 200 or not (y == 2 * number).all():
@@ -66,12 +60,13 @@ def _comparison(gateway: Running) -> dict[str, Any]:
 
 
 def test_large_calls_and_their_copies_never_see_each_other_s_numbers(tmp_path: Path) -> None:
-    for name in ("Mul", "Add"):
-        _write_doubler(tmp_path / f"{name}.onnx", name)
+    # Equal numbers from different files.
+    write_multiplier(tmp_path / "product.onnx", 2, WIDTH)
+    _write_sum(tmp_path / "sum.onnx")
     model = {
         "name": "double",
         "serve": {"executor": "replicas", "batching": {"max_batch_size": 4}},
-        "versions": [{"source": "Mul.onnx"}, {"source": "Add.onnx", "shadow": True}],
+        "versions": [{"source": "product.onnx"}, {"source": "sum.onnx", "shadow": True}],
     }
     with running(tmp_path, {"store": "store", "models": [model]}) as gateway:
         gateway.wait_until_settled()

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import json
 import os
 import re
 import signal
@@ -16,11 +15,10 @@ from pathlib import Path
 
 import aiohttp
 import numpy as np
-import onnx
 import psutil
-from onnx import TensorProto, helper, numpy_helper
 
 from serve.shared_memory import IDLE_S
+from tests.e2e.models import binary_body, write_multiplier
 from tests.e2e.running import Running, running
 
 WIDTH = 2_621_440
@@ -34,18 +32,6 @@ MOST_REGIONS = CLIENTS + AT_ONCE + CLIENTS
 WAIT_S = 30.0
 
 
-def write_doubler(path: Path) -> None:
-    """`y = x * 2`, FP32[-1, WIDTH]."""
-    graph = helper.make_graph(
-        [helper.make_node("Mul", ["x", "two"], ["y"])],
-        "doubler",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", WIDTH])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", WIDTH])],
-        [numpy_helper.from_array(np.float32(2), "two")],
-    )
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), path)
-
-
 class LargeLoad:
     """`CLIENTS` clients that send rows of 10 MiB one after the other, for `WAIT_S` times four at the most.
 
@@ -54,11 +40,7 @@ class LargeLoad:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        x = np.full((1, WIDTH), 1.5, np.float32)
-        tensor = {"name": "x", "datatype": "FP32", "shape": [1, WIDTH], "parameters": {"binary_data_size": x.nbytes}}
-        header = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
-        self._body = header + x.tobytes()
-        self._headers = {"inference-header-content-length": str(len(header))}
+        self._body, self._headers = binary_body(np.full((1, WIDTH), 1.5, np.float32))
         self._ending = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
         self.answers: Counter[tuple[float, float]] = Counter()
@@ -169,7 +151,7 @@ def kill(gateway: Running, application: str, deployment: str) -> None:
 
 
 def test_kill_9_of_replica_and_gateway_leaves_no_shared_memory_behind(tmp_path: Path) -> None:
-    write_doubler(tmp_path / "doubler.onnx")
+    write_multiplier(tmp_path / "doubler.onnx", 2, WIDTH)
     serve = {"executor": "replicas", "replicas": 1, "batching": {"max_batch_size": 1}}
     config = {"store": "store", "models": [{"name": "doubler", "source": "doubler.onnx", "serve": serve}]}
     with running(tmp_path, config) as gateway:

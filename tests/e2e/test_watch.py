@@ -5,22 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from tests.e2e.models import body, write_multiplier
 from tests.e2e.running import get, running
+from tests.serve.waiting import before_long
 
 PATIENCE_S = 30.0
-
-
-def eventually(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.2)
 
 
 def test_a_folder_of_models_is_served_as_it_changes(tmp_path: Path) -> None:
@@ -39,16 +31,16 @@ def test_a_folder_of_models_is_served_as_it_changes(tmp_path: Path) -> None:
         assert answer("net/versions/1") == 1.0
         (folder / "net/2").mkdir()
         write_multiplier(folder / "net/2/model.onnx", 2)
-        eventually(lambda: answer("net/versions/2") == 2.0)
-        eventually(lambda: answer("net") == 2.0)
+        assert before_long(lambda: answer("net/versions/2") == 2.0, PATIENCE_S)
+        assert before_long(lambda: answer("net") == 2.0, PATIENCE_S)
         write_multiplier(folder / ".alone", 4)
         os.replace(folder / ".alone", folder / "alone.onnx")
-        eventually(lambda: answer("alone") == 4.0)
+        assert before_long(lambda: answer("alone") == 4.0, PATIENCE_S)
         write_multiplier(folder / "alone.onnx", 5)
-        eventually(lambda: answer("alone") == 5.0)
+        assert before_long(lambda: answer("alone") == 5.0, PATIENCE_S)
         (folder / "broken.onnx").write_text("no model")
         shutil.rmtree(folder / "net")
-        eventually(lambda: answer("net") == 404)
+        assert before_long(lambda: answer("net") == 404, PATIENCE_S)
         assert (answer("alone"), answer("kept")) == (5.0, 9.0)
         log = gateway.log.read_text()
         assert log.count("--watch: broken.onnx: source 'broken.onnx' is of no known kind") == 1

@@ -11,7 +11,7 @@ import pytest
 from model_store.archives import open_archive
 from model_store.errors import ConfigError, SourceError
 from model_store.packing import ManifestFields, PackFormat, pack
-from tests.sources.archives_writing import Files, mms, write_folder
+from tests.sources.archives_writing import Files, files_in, mms, write_folder
 
 FILES: Files = {
     "net-symbol.json": "{}",
@@ -20,10 +20,6 @@ FILES: Files = {
     "A.txt": "first by its name",
 }
 FORMS: list[PackFormat] = ["zip", "tgz", "folder"]
-
-
-def written(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -35,13 +31,13 @@ def test_an_unpacked_archive_packs_to_the_same_bytes(tmp_path: Path, form: PackF
     assert names == ["A.txt", "MAR-INF/MANIFEST.json", "code/service.py", "net-0000.params", "net-symbol.json"]
     archive = open_archive(tmp_path / "first.mar", tmp_path / "net-again" / "net")
     assert (archive.folder / "empty").is_dir()
-    again = {name: data for name, data in written(archive.folder).items() if name != "MAR-INF/MANIFEST.json"}
-    assert again == written(folder)
+    again = {name: data for name, data in files_in(archive.folder).items() if name != "MAR-INF/MANIFEST.json"}
+    assert again == files_in(folder)
     os.utime(archive.folder / "A.txt", (1, 1))
     (archive.folder / "A.txt").chmod(0o600)
     pack(archive.folder, tmp_path / "second.mar", ManifestFields(), form=form)
     if form == "folder":
-        assert written(tmp_path / "first.mar") == written(tmp_path / "second.mar")
+        assert files_in(tmp_path / "first.mar") == files_in(tmp_path / "second.mar")
     else:
         assert (tmp_path / "first.mar").read_bytes() == (tmp_path / "second.mar").read_bytes()
 

@@ -17,7 +17,7 @@ import pytest
 
 from model_store.errors import SourceError
 from model_store.unpacking import UnpackLimits, unpack
-from tests.sources.archives_writing import Files, write_folder, write_tgz, write_zip
+from tests.sources.archives_writing import Files, files_in, write_folder, write_tgz, write_zip
 
 Write = Callable[[Path, Files], Path]
 MIB = 1 << 20
@@ -40,10 +40,6 @@ def assert_refused(source: Path, *words: str, limits: UnpackLimits | None = None
     assert tree(source.parent) == before
 
 
-def written(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
 FILES = {"MAR-INF/MANIFEST.json": b"{}", "a/deep/file.bin": random.Random(4).randbytes(2_500_000), "empty.py": b""}
 
 
@@ -51,7 +47,7 @@ FILES = {"MAR-INF/MANIFEST.json": b"{}", "a/deep/file.bin": random.Random(4).ran
 def test_all_forms_give_the_same_files(tmp_path: Path, write: Write) -> None:
     source = write(tmp_path / "net.mar", FILES)
     unpack(source, tmp_path / "out")
-    assert written(tmp_path / "out") == FILES
+    assert files_in(tmp_path / "out") == FILES
     assert sorted(path.name for path in tmp_path.iterdir()) == ["net.mar", "out"]
 
 
@@ -59,7 +55,7 @@ def test_an_empty_folder_is_filled_and_another_one_is_left_alone(tmp_path: Path)
     source = write_zip(tmp_path / "net.mar", FILES)
     (tmp_path / "out").mkdir()
     unpack(source, tmp_path / "out")
-    assert written(tmp_path / "out") == FILES
+    assert files_in(tmp_path / "out") == FILES
     (tmp_path / "out" / "mine.txt").write_text("mine")
     assert_refused(source, "Directory not empty")
 
@@ -67,7 +63,7 @@ def test_an_empty_folder_is_filled_and_another_one_is_left_alone(tmp_path: Path)
 def test_a_zip_in_the_zip_is_a_file(tmp_path: Path) -> None:
     inner = write_zip(tmp_path / "inner.pt", {"archive/data.pkl": b"x"}).read_bytes()
     unpack(write_zip(tmp_path / "net.mar", {"net.pt": inner}), tmp_path / "out")
-    assert written(tmp_path / "out") == {"net.pt": inner}
+    assert files_in(tmp_path / "out") == {"net.pt": inner}
 
 
 def test_folders_of_their_own_and_a_leading_dot_are_taken(tmp_path: Path) -> None:
@@ -79,7 +75,7 @@ def test_folders_of_their_own_and_a_leading_dot_are_taken(tmp_path: Path) -> Non
         info = tarfile.TarInfo("./code/a.py")
         archive.addfile(info, io.BytesIO())
     unpack(tmp_path / "net.mar", tmp_path / "out")
-    assert written(tmp_path / "out") == {"code/a.py": b""}
+    assert files_in(tmp_path / "out") == {"code/a.py": b""}
 
 
 @pytest.mark.parametrize("write", [write_zip, write_tgz])
@@ -177,7 +173,7 @@ def test_a_link_that_leaves_a_folder_is_refused_and_one_inside_is_its_file(tmp_p
     source = write_folder(tmp_path / "net", {"real.txt": b"text"})
     (source / "alias.txt").symlink_to("real.txt")
     unpack(source, tmp_path / "out")
-    assert written(tmp_path / "out") == {"real.txt": b"text", "alias.txt": b"text"}
+    assert files_in(tmp_path / "out") == {"real.txt": b"text", "alias.txt": b"text"}
     assert not (tmp_path / "out" / "alias.txt").is_symlink()
     (source / "passwd").symlink_to("/etc/passwd")
     assert_refused(source, "member 'passwd'", "'/etc/passwd', which is not in the folder")

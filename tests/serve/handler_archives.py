@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import textwrap
-import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -101,14 +100,6 @@ def said(runtime: HandlerRuntime, code: bytes) -> tuple[int, str, str]:
     body = json.loads(answer.body)
     assert body["code"] == answer.status
     return answer.status, body["type"], body["message"]
-
-
-def eventually(condition: Callable[[], bool], within_s: float = 10) -> bool:
-    """Whether it becomes true before long."""
-    ends = time.monotonic() + within_s
-    while not condition() and time.monotonic() < ends:
-        time.sleep(0.02)
-    return condition()
 
 
 def write_wheel(folder: Path, name: str = "tinydep", version: str = "1.0", code: str = "answer = 42\n") -> str:

@@ -21,17 +21,8 @@ import pytest
 from model_store.errors import ModelNotReady
 from serve.runtimes.handler import HandlerRuntime
 from serve.runtimes.handler_folder import PREFIX, HandlerFolder, remove_abandoned
-from tests.serve.handler_archives import (
-    OBEDIENT,
-    Start,
-    ask,
-    eventually,
-    folder_of,
-    handler_manifest,
-    said,
-    started,
-    starting,
-)
+from tests.serve.handler_archives import OBEDIENT, Start, ask, folder_of, handler_manifest, said, started, starting
+from tests.serve.waiting import before_long
 
 ROOT = Path(__file__).parents[2]
 
@@ -104,7 +95,7 @@ def test_nothing_is_left_after_close(start: Start) -> None:
     assert len(processes) >= 2
     home = Path(psutil.Process(runtime.pid).environ()["HOME"])
     runtime.close()
-    assert eventually(lambda: not any(process.is_running() for process in processes))
+    assert before_long(lambda: not any(process.is_running() for process in processes))
     assert not home.exists()
 
 
@@ -113,7 +104,7 @@ def test_closing_ends_a_batch_that_runs(start: Start, tmp_path: Path) -> None:
     with ThreadPoolExecutor(1) as pool:
         begun = tmp_path / "begun"
         running = pool.submit(said, runtime, f"open({str(begun)!r}, 'w').close(); time.sleep(60)".encode())
-        assert eventually(begun.exists)
+        assert before_long(begun.exists)
         runtime.close()
         assert running.result(timeout=10)[0] in (500, 503, 507)
     assert runtime.pid is None
@@ -135,10 +126,10 @@ def test_a_handler_ends_with_its_replica_even_while_it_works(tmp_path: Path) -> 
     with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True) as replica:
         assert replica.stdout is not None
         handler = psutil.Process(int(replica.stdout.readline()))
-        assert eventually(busy.exists)
+        assert before_long(busy.exists)
         os.kill(replica.pid, signal.SIGKILL)
         replica.wait()
-    assert eventually(lambda: not handler.is_running())
+    assert before_long(lambda: not handler.is_running())
     abandoned = Path((tmp_path / "home").read_text())
     assert abandoned.exists()
     remove_abandoned()

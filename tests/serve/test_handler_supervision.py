@@ -14,15 +14,8 @@ import pytest
 from model_store.errors import DeadlineExceeded, InternalError, ModelNotReady
 from serve.runtimes.handler_process import HandlerCommand
 from serve.runtimes.handler_supervision import HandlerSupervisor
-from tests.serve.handler_archives import (
-    OBEDIENT,
-    Start,
-    ask,
-    eventually,
-    folder_of,
-    said,
-    starting,
-)
+from tests.serve.handler_archives import OBEDIENT, Start, ask, folder_of, said, starting
+from tests.serve.waiting import before_long
 
 
 @pytest.fixture
@@ -76,7 +69,7 @@ def test_a_handler_that_died_between_batches_costs_no_request(start: Start) -> N
     process = psutil.Process(runtime.pid)
     process.kill()
     # Its first thread may be a zombie while others still end: only then can it be waited for.
-    assert eventually(lambda: process.status() == psutil.STATUS_ZOMBIE and process.num_threads() == 1)
+    assert before_long(lambda: process.status() == psutil.STATUS_ZOMBIE and process.num_threads() == 1)
     assert ask(runtime, b"")[0].status == 200
 
 
@@ -101,9 +94,9 @@ def test_while_a_handler_that_dies_again_and_again_is_down_requests_are_refused(
         "No worker is available to serve request for model: echo. Consider increasing job queue size.",
     )
     assert runtime.pid is None
-    assert eventually(lambda: "OSError: weights are gone (service.py:3)" in caplog.text)
+    assert before_long(lambda: "OSError: weights are gone (service.py:3)" in caplog.text)
     marker.unlink()
-    assert eventually(lambda: runtime.pid is not None)
+    assert before_long(lambda: runtime.pid is not None)
 
 
 def test_torchserves_handler_that_is_down_has_its_own_words(start: Start) -> None:

@@ -10,20 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.frameworks import FRAMEWORKS
+
 ROOT = Path(__file__).parents[2]
 
-FRAMEWORKS = {
-    "torch",
-    "tensorflow",
-    "keras",
-    "sklearn",
-    "skops",
-    "xgboost",
-    "lightgbm",
-    "skl2onnx",
-    "onnxmltools",
-    "tf2onnx",
-}
 FORBIDDEN = {
     "model_store": {"converters", "serve", "ray", "grpc", "httptools", "hpack"} | FRAMEWORKS,
     "converters": {"serve", "ray", "grpc", "httptools", "hpack"},

@@ -40,6 +40,12 @@ def shown(capsys: pytest.CaptureFixture[str], condition: Callable[[str], bool]) 
     return text
 
 
+def run_twice(code: str, file: Path) -> None:
+    """Two processes at once, `one` and `two`, that write to `file`."""
+    writers = [subprocess.Popen([sys.executable, "-c", code, str(file), who], cwd=REPOSITORY) for who in ("one", "two")]
+    assert [writer.wait(30) for writer in writers] == [0, 0]
+
+
 def test_warnings_go_to_the_file_with_the_name_of_their_process(tmp_path: Path, logger: logging.Logger) -> None:
     file = tmp_path / "log"
     log_to_file(str(file), "gateway")
@@ -80,10 +86,7 @@ def test_lines_of_several_processes_are_followed_whole(tmp_path: Path, capsys: p
     )
     file = tmp_path / "log"
     with followed(file):
-        writers = [
-            subprocess.Popen([sys.executable, "-c", code, str(file), who], cwd=REPOSITORY) for who in ("one", "two")
-        ]
-        assert [writer.wait(30) for writer in writers] == [0, 0]
+        run_twice(code, file)
     lines = capsys.readouterr().err.splitlines()
     for who in ("one", "two"):
         assert [line[24:] for line in lines if f" {who}: " in line] == [
@@ -131,10 +134,7 @@ def test_a_full_file_is_put_aside_and_no_line_is_lost(
     )
     file = tmp_path / "log"
     with followed(file):
-        writers = [
-            subprocess.Popen([sys.executable, "-c", code, str(file), who], cwd=REPOSITORY) for who in ("one", "two")
-        ]
-        assert [writer.wait(30) for writer in writers] == [0, 0]
+        run_twice(code, file)
     lines = capsys.readouterr().err.splitlines()
     for who in ("one", "two"):
         assert [int(line.split()[5]) for line in lines if f" {who}: " in line] == list(range(400))

@@ -53,6 +53,18 @@ def adding(tmp_path: Path) -> OnnxRuntime:
     return OnnxRuntime(tmp_path, described, threads=1)
 
 
+@pytest.fixture
+def looking_up(tmp_path: Path) -> OnnxRuntime:
+    """`y` is the n-th of two numbers; another n is refused by the graph alone."""
+    table = helper.make_tensor("table", TensorProto.FLOAT, [2], [0.5, 1.5])
+    nodes = [
+        helper.make_node("Constant", [], ["table"], value=table),
+        helper.make_node("Gather", ["table", "n"], ["y"]),
+    ]
+    index, found = TensorSpec("n", "INT64", (-1,)), TensorSpec("y", "FP32", (-1,))
+    return OnnxRuntime(tmp_path, write_model(tmp_path, nodes, [index], [found]), threads=1)
+
+
 def test_all_outputs_come_in_the_signature_s_order(adding: OnnxRuntime) -> None:
     outputs = adding.run({"x": np.array([[1, 2], [3, 4]], np.float32)})
     assert list(outputs) == ["y", "n"]
@@ -252,37 +264,23 @@ def test_an_input_that_is_turned_is_computed_right_in_place(adding: OnnxRuntime)
     assert (outputs["y"].tolist(), place.holds(outputs["y"])) == ([[2, 6], [4, 8]], True)
 
 
-def test_refused_values_do_not_end_writing_in_place(tmp_path: Path) -> None:
-    table = helper.make_tensor("table", TensorProto.FLOAT, [2], [0.5, 1.5])
-    nodes = [
-        helper.make_node("Constant", [], ["table"], value=table),
-        helper.make_node("Gather", ["table", "n"], ["y"]),
-    ]
-    index, found = TensorSpec("n", "INT64", (-1,)), TensorSpec("y", "FP32", (-1,))
-    runtime = OnnxRuntime(tmp_path, write_model(tmp_path, nodes, [index], [found]), threads=1)
+def test_refused_values_do_not_end_writing_in_place(looking_up: OnnxRuntime) -> None:
     with pytest.raises(InvalidInput, match=r"^the model refuses these values: .*indices element out of data bounds"):
-        runtime.run(InputsWithRoom({"n": np.array([5])}, {"y": Place(100).memory}))
+        looking_up.run(InputsWithRoom({"n": np.array([5])}, {"y": Place(100).memory}))
     place = Place(100)
-    outputs = runtime.run(InputsWithRoom({"n": np.array([1, 0])}, {"y": place.memory}))
+    outputs = looking_up.run(InputsWithRoom({"n": np.array([1, 0])}, {"y": place.memory}))
     assert (outputs["y"].tolist(), place.holds(outputs["y"])) == ([1.5, 0.5], True)
 
 
 # -- refusals and threads --------------------------------------------------------------------------------------------
 
 
-def test_values_that_the_graph_refuses_are_invalid_input_in_one_line(tmp_path: Path) -> None:
-    table = helper.make_tensor("table", TensorProto.FLOAT, [2], [0.5, 1.5])
-    nodes = [
-        helper.make_node("Constant", [], ["table"], value=table),
-        helper.make_node("Gather", ["table", "n"], ["y"]),
-    ]
-    index, found = TensorSpec("n", "INT64", (-1,)), TensorSpec("y", "FP32", (-1,))
-    runtime = OnnxRuntime(tmp_path, write_model(tmp_path, nodes, [index], [found]), threads=1)
-    assert runtime.run({"n": np.array([1, 0])})["y"].tolist() == [1.5, 0.5]
+def test_values_that_the_graph_refuses_are_invalid_input_in_one_line(looking_up: OnnxRuntime) -> None:
+    assert looking_up.run({"n": np.array([1, 0])})["y"].tolist() == [1.5, 0.5]
     with pytest.raises(
         InvalidInput, match=r"^the model refuses these values: .*indices element out of data bounds"
     ) as e:
-        runtime.run({"n": np.array([5])})
+        looking_up.run({"n": np.array([5])})
     assert "\n" not in str(e.value)
 
 

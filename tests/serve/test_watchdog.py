@@ -85,6 +85,19 @@ def ask(dispatcher: Dispatcher, value: float, model: str = "double") -> asyncio.
     return asyncio.ensure_future(run())
 
 
+async def found_hanging(
+    stuck: Stuck, hanging: VersionEntry, folder: Path
+) -> tuple[Dispatcher, VersionLoader, InlineExecutor]:
+    """As `loaded_with`, after a call that hung and was ended for it."""
+    dispatcher, loader, executor = loaded_with(stuck, hanging, folder)
+    hung = ask(dispatcher, 7)
+    await eventually(lambda: executor.running_s > 0.05)
+    await loader.reconnect()
+    with pytest.raises(InternalError):
+        await hung
+    return dispatcher, loader, executor
+
+
 def test_a_batch_may_run_for_twice_the_deadline_and_ten_seconds() -> None:
     assert hang_limit_s(limited(entry(), None, deadline_ms=500)) == 11
     assert hang_limit_s(limited(entry(), 3.5)) == 3.5
@@ -146,12 +159,7 @@ async def test_a_hung_version_is_not_ready_and_the_others_go_on(stuck: Stuck, tm
 
 async def test_a_hung_version_that_is_retired_is_let_go(stuck: Stuck, tmp_path) -> None:
     hanging = limited(entry())
-    dispatcher, loader, executor = loaded_with(stuck, hanging, tmp_path)
-    hung = ask(dispatcher, 7)
-    await eventually(lambda: executor.running_s > 0.05)
-    await loader.reconnect()
-    with pytest.raises(InternalError):
-        await hung
+    dispatcher, loader, _ = await found_hanging(stuck, hanging, tmp_path)
     loader.follow(msgspec.structs.replace(dispatcher.router.table, number=2, versions=(), routes={}))
     await eventually(lambda: not dispatcher.loaded)
     assert loader.states == {}
@@ -176,12 +184,7 @@ async def test_a_version_that_hangs_while_it_is_retired_is_let_go(stuck: Stuck, 
 
 async def test_a_hung_version_that_is_to_run_otherwise_does_not_fail_the_change(stuck: Stuck, tmp_path) -> None:
     hanging = limited(entry())
-    dispatcher, loader, executor = loaded_with(stuck, hanging, tmp_path)
-    hung = ask(dispatcher, 7)
-    await eventually(lambda: executor.running_s > 0.05)
-    await loader.reconnect()
-    with pytest.raises(InternalError):
-        await hung
+    dispatcher, loader, executor = await found_hanging(stuck, hanging, tmp_path)
     moved = msgspec.structs.replace(hanging, serve=msgspec.structs.replace(hanging.serve, executor="replicas"))
     loader.follow(msgspec.structs.replace(dispatcher.router.table, number=2, versions=(moved,)))
     await eventually(lambda: dispatcher.loaded[hanging.key].successor is not None)

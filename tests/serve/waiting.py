@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 
 
@@ -11,3 +12,11 @@ async def eventually(condition: Callable[[], bool], timeout_s: float = 5.0) -> N
     async with asyncio.timeout(timeout_s):
         while not condition():  # noqa: ASYNC110 - the conditions are states of listeners and queues, without events
             await asyncio.sleep(0.005)
+
+
+def before_long(condition: Callable[[], bool], within_s: float = 10.0) -> bool:
+    """Whether `condition` comes to hold, for tests without an event loop."""
+    end = time.monotonic() + within_s
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.02)
+    return condition()

@@ -118,6 +118,11 @@ def write_folder(path: Path, files: Files, prefix: str = "") -> Path:
     return path
 
 
+def files_in(folder: Path) -> dict[str, bytes]:
+    """What `write_folder` wrote, or another wrote there."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 def as_bytes(content: bytes | str | dict[str, Any]) -> bytes:
     if isinstance(content, dict):
         return json.dumps(content).encode()

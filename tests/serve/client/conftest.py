@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import uvloop
 
 from serve.dialects.registry import grpc_services, http_dialects
 from serve.dispatcher import Dispatcher
@@ -20,14 +19,10 @@ from serve.lanes import LoadedVersion
 from serve.routing import ModelRoute, RoutingTable, VersionEntry
 from tests.serve import served_models
 from tests.serve.client.callers import WAYS, Caller, caller_of
+from tests.serve.event_loops import LOOPS
 from tests.serve.served_models import serving
 
 MAX_BYTES = 4_000_000
-
-LOOPS: Mapping[str, Callable[[], asyncio.AbstractEventLoop]] = {
-    "asyncio": asyncio.new_event_loop,
-    "uvloop": uvloop.new_event_loop,
-}
 
 
 def pytest_asyncio_loop_factories(

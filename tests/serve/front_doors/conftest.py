@@ -10,16 +10,11 @@ import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 
 import pytest
-import uvloop
 
+from tests.serve.event_loops import LOOPS
 from tests.serve.front_doors.http2_bytes import call
 from tests.serve.front_doors.http2_service import Served, serving
 from tests.serve.front_doors.http2_wire import Wire, greeted
-
-LOOPS: Mapping[str, Callable[[], asyncio.AbstractEventLoop]] = {
-    "asyncio": asyncio.new_event_loop,
-    "uvloop": uvloop.new_event_loop,
-}
 
 
 def pytest_asyncio_loop_factories(
