@@ -29,6 +29,10 @@ export class Refused extends Error {
   }
 }
 
+/** What a call failed with; of what is no refusal `told` says it, where its own text does not do. */
+export const refused = (raised: unknown, told: string = String(raised)): Refused =>
+  raised instanceof Refused ? raised : new Refused(0, "Unreadable", told);
+
 export interface Raw {
   status: number;
   contentType: string;

@@ -2,10 +2,10 @@
 
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { api, Refused, type PlannedCall } from "./api";
+import { api, refused, type PlannedCall, type Refused } from "./api";
 import { useConsole } from "./context";
-import type { Change, Plan } from "./documents";
-import { Dialog, Trouble } from "./parts";
+import type { Change, Plan, VersionRow } from "./documents";
+import { Dialog, Head, Trouble } from "./parts";
 
 export interface PlannedChange {
   /** As `Traffic of digits`. */
@@ -13,6 +13,13 @@ export interface PlannedChange {
   call: PlannedCall;
   /** What is said when it is done. */
   done: string;
+}
+
+/** What a form that edits a model is given; `onPlan` takes the change that it comes to. */
+export interface Editing {
+  model: string;
+  rows: VersionRow[];
+  onPlan: (change: PlannedChange) => void;
 }
 
 export function ChangeDialog({ change, onClose }: { change: PlannedChange; onClose: (made: boolean) => void }): JSX.Element {
@@ -27,7 +34,7 @@ export function ChangeDialog({ change, onClose }: { change: PlannedChange; onClo
     try {
       await work();
     } catch (raised) {
-      setError(raised instanceof Refused ? raised : new Refused(0, "Unreadable", String(raised)));
+      setError(refused(raised));
     } finally {
       setBusy(false);
     }
@@ -80,17 +87,7 @@ function Planned({ change }: { change: Change }): JSX.Element {
       {change.traffic !== null && (
         <table class="narrow">
           <caption>Calls that name no version</caption>
-          <thead>
-            <tr>
-              <th scope="col">Version</th>
-              <th scope="col" class="number">
-                Now
-              </th>
-              <th scope="col" class="number">
-                Then
-              </th>
-            </tr>
-          </thead>
+          <Head columns={["Version", ["Now", "number"], ["Then", "number"]]} />
           <tbody>
             {versionsOf(change.traffic).map((version) => (
               <tr key={version}>

@@ -1,7 +1,7 @@
 /** What is asked again and again, while somebody looks at it. */
 
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
-import { Refused } from "./api";
+import { refused, type Refused } from "./api";
 
 export interface Live<T> {
   /** The newest answer; it stays while later ones fail. */
@@ -49,7 +49,7 @@ export function useLive<T>(name: string, read: () => Promise<T>, everyMs: number
       } catch (raised) {
         if (ended || mine !== round) return;
         failures += 1;
-        error = raised instanceof Refused ? raised : new Refused(0, "Unreadable", "the answer can't be read");
+        error = refused(raised, "the answer can't be read");
         const told = error;
         setKnown((before) => ({ ...(before.name === name ? before : { value: null, at: null }), name, error: told }));
       }

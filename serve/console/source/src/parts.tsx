@@ -3,8 +3,10 @@
 import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useId, useRef, useState } from "preact/hooks";
 import { Refused } from "./api";
-import type { Lifecycle } from "./documents";
+import type { Lifecycle, VersionRow } from "./documents";
 import type { Live } from "./live";
+import { toVersion } from "./routes";
+import { nameOf } from "./rows";
 import type { Scored } from "./tensors";
 import { figure, percent } from "./words";
 
@@ -28,6 +30,21 @@ export function Tag({ children }: { children: ComponentChildren }): JSX.Element 
   return <span class="tag">{children}</span>;
 }
 
+export function Labels({ row }: { row: VersionRow }): JSX.Element {
+  return (
+    <>
+      {row.labels.map((label) => (
+        <Tag key={label}>{label}</Tag>
+      ))}
+    </>
+  );
+}
+
+/** The version of a row, as a link to its page where there is one. */
+export function VersionLink({ row }: { row: VersionRow }): JSX.Element {
+  return row.version === null ? <>{nameOf(row)}</> : <a href={toVersion(row.name, row.version)}>{nameOf(row)}</a>;
+}
+
 export function Section({
   title,
   children,
@@ -49,12 +66,55 @@ export function Section({
   );
 }
 
-/** A table that may be wider than the page: it moves by itself, with the keyboard too. */
+/** What may be wider than the page: it moves by itself, with the keyboard too. */
 export function Wide({ label, children }: { label: string; children: ComponentChildren }): JSX.Element {
   return (
     <div class="wide" role="group" aria-label={label} tabIndex={0}>
       {children}
     </div>
+  );
+}
+
+/** What stands above a column: its text, and the class of one that is set otherwise than texts. */
+export type Column = string | [text: string, className: string];
+
+export function Head({ columns }: { columns: Column[] }): JSX.Element {
+  return (
+    <thead>
+      <tr>
+        {columns.map((column) => {
+          const [text, className] = typeof column === "string" ? [column, undefined] : column;
+          return (
+            <th scope="col" class={className} key={text}>
+              {text}
+            </th>
+          );
+        })}
+      </tr>
+    </thead>
+  );
+}
+
+/** A table of the page's width, or a wider one; its children are its bodies. */
+export function Table({
+  label,
+  columns,
+  caption,
+  children,
+}: {
+  label: string;
+  columns: Column[];
+  caption?: ComponentChildren;
+  children: ComponentChildren;
+}): JSX.Element {
+  return (
+    <Wide label={label}>
+      <table>
+        {caption !== undefined && <caption>{caption}</caption>}
+        <Head columns={columns} />
+        {children}
+      </table>
+    </Wide>
   );
 }
 

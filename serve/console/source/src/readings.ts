@@ -1,7 +1,7 @@
 /** The metrics of the last minutes, read every two seconds while a page shows them. */
 
 import { useEffect, useState } from "preact/hooks";
-import { api, Refused } from "./api";
+import { api, refused, type Refused } from "./api";
 import type { Reading } from "./figures";
 import { parseMetrics } from "./prometheus";
 
@@ -30,7 +30,7 @@ export function useReadings(): Readings {
           if (!ended) setKnown({ kept, error: null });
         }
       } catch (raised) {
-        const error = raised instanceof Refused ? raised : new Refused(0, "Unreadable", "the metrics can't be read");
+        const error = refused(raised, "the metrics can't be read");
         // What is not allowed, or not there, will not be in two seconds either.
         stops = [401, 403, 404].includes(error.status);
         if (!ended) setKnown({ kept, error });

@@ -4,7 +4,7 @@ import type { JSX } from "preact";
 import { api } from "../api";
 import type { Comparison, Quantiles } from "../documents";
 import { useLive } from "../live";
-import { Answered, Empty, Facts, Section, Wide } from "../parts";
+import { Answered, Empty, Facts, Section, Table } from "../parts";
 import { counts, figure, milliseconds, moment, percent } from "../words";
 import { RolloutCard } from "./rollouts";
 
@@ -38,46 +38,32 @@ function SideBySide({ report }: { report: Comparison }): JSX.Element {
     return <Empty>Nothing is compared: one version gets all calls, and none gets copies of them.</Empty>;
   }
   return (
-    <Wide label="Versions side by side">
-      <table>
-        <thead>
-          <tr>
-            <th scope="col">Version</th>
-            <th scope="col" class="number">
-              Traffic
-            </th>
-            <th scope="col" class="number">
-              Requests
-            </th>
-            <th scope="col" class="number">
-              Failed
-            </th>
-            <th scope="col">Its own faults</th>
-            <th scope="col" class="number">
-              p50
-            </th>
-            <th scope="col" class="number">
-              p90
-            </th>
-            <th scope="col" class="number">
-              p99
-            </th>
+    <Table
+      label="Versions side by side"
+      columns={[
+        "Version",
+        ["Traffic", "number"],
+        ["Requests", "number"],
+        ["Failed", "number"],
+        "Its own faults",
+        ["p50", "number"],
+        ["p90", "number"],
+        ["p99", "number"],
+      ]}
+    >
+      <tbody>
+        {report.versions.map((each) => (
+          <tr key={each.version}>
+            <th scope="row">{each.called}</th>
+            <td class="number">{each.traffic}%</td>
+            <td class="number">{each.requests.toLocaleString("en")}</td>
+            <td class="number">{each.failed.toLocaleString("en")}</td>
+            <td>{counts(each.faults)}</td>
+            <QuantileCells values={each.latency_ms} />
           </tr>
-        </thead>
-        <tbody>
-          {report.versions.map((each) => (
-            <tr key={each.version}>
-              <th scope="row">{each.called}</th>
-              <td class="number">{each.traffic}%</td>
-              <td class="number">{each.requests.toLocaleString("en")}</td>
-              <td class="number">{each.failed.toLocaleString("en")}</td>
-              <td>{counts(each.faults)}</td>
-              <QuantileCells values={each.latency_ms} />
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </Wide>
+        ))}
+      </tbody>
+    </Table>
   );
 }
 
@@ -107,44 +93,32 @@ function Differences({ compared }: { compared: Comparison["comparisons"][number]
         ]}
       />
       {compared.outputs.length > 0 && (
-        <Wide label="Differences by output">
-          <table>
-            <thead>
-              <tr>
-                <th scope="col">Output</th>
-                <th scope="col" class="number">
-                  Rows
-                </th>
-                <th scope="col" class="number">
-                  Agree
-                </th>
-                <th scope="col" class="number">
-                  Error, p50
-                </th>
-                <th scope="col" class="number">
-                  p99
-                </th>
-                <th scope="col" class="number">
-                  Largest
-                </th>
-                <th scope="col">Not comparable</th>
+        <Table
+          label="Differences by output"
+          columns={[
+            "Output",
+            ["Rows", "number"],
+            ["Agree", "number"],
+            ["Error, p50", "number"],
+            ["p99", "number"],
+            ["Largest", "number"],
+            "Not comparable",
+          ]}
+        >
+          <tbody>
+            {compared.outputs.map((each) => (
+              <tr key={each.name}>
+                <th scope="row">{each.name}</th>
+                <td class="number">{each.rows.toLocaleString("en")}</td>
+                <td class="number">{each.rows === 0 ? "" : percent(each.agreeing_rows / each.rows)}</td>
+                <td class="number">{each.relative_error === null ? "" : figure(each.relative_error.p50)}</td>
+                <td class="number">{each.relative_error === null ? "" : figure(each.relative_error.p99)}</td>
+                <td class="number">{each.relative_error === null ? "" : figure(each.relative_error.max)}</td>
+                <td>{counts(each.mismatches)}</td>
               </tr>
-            </thead>
-            <tbody>
-              {compared.outputs.map((each) => (
-                <tr key={each.name}>
-                  <th scope="row">{each.name}</th>
-                  <td class="number">{each.rows.toLocaleString("en")}</td>
-                  <td class="number">{each.rows === 0 ? "" : percent(each.agreeing_rows / each.rows)}</td>
-                  <td class="number">{each.relative_error === null ? "" : figure(each.relative_error.p50)}</td>
-                  <td class="number">{each.relative_error === null ? "" : figure(each.relative_error.p99)}</td>
-                  <td class="number">{each.relative_error === null ? "" : figure(each.relative_error.max)}</td>
-                  <td>{counts(each.mismatches)}</td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </Wide>
+            ))}
+          </tbody>
+        </Table>
       )}
     </Section>
   );

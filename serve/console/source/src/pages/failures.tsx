@@ -4,6 +4,7 @@ import type { JSX } from "preact";
 import { may, useConsole } from "../context";
 import { Empty } from "../parts";
 import { toModel, toVersion } from "../routes";
+import { nameOf } from "../rows";
 import { LoadAgain } from "./overview";
 
 export function FailuresPage(): JSX.Element {
@@ -20,7 +21,7 @@ export function FailuresPage(): JSX.Element {
             <a href={toModel(row.name)}>{row.name}</a>
             {row.version !== null && (
               <>
-                , <a href={toVersion(row.name, row.version)}>version {row.called ?? row.version}</a>
+                , <a href={toVersion(row.name, row.version)}>version {nameOf(row)}</a>
               </>
             )}
           </h2>

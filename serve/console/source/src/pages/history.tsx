@@ -7,7 +7,7 @@ import { ChangeDialog, type PlannedChange } from "../change_dialog";
 import { may, useConsole } from "../context";
 import type { HistoryEntry, RolloutEntry, ServedEntry } from "../documents";
 import { useLive } from "../live";
-import { Answered, Empty, Section, Wide } from "../parts";
+import { Answered, Empty, Section, Table } from "../parts";
 import { toModel } from "../routes";
 import { moment, told } from "../words";
 
@@ -71,65 +71,44 @@ export function ModelHistory({ model }: { model: string }): JSX.Element {
 function Served({ records, onGoBack }: { records: ServedEntry[]; onGoBack?: (record: ServedEntry) => void }): JSX.Element {
   if (records.length === 0) return <Empty>Nothing was served of this model yet.</Empty>;
   return (
-    <Wide label="What was served">
-      <table>
-        <thead>
-          <tr>
-            <th scope="col">Record</th>
-            <th scope="col">Since</th>
-            <th scope="col">Served</th>
-            <th scope="col">By</th>
-            {onGoBack !== undefined && <th scope="col">Go back</th>}
+    <Table label="What was served" columns={["Record", "Since", "Served", "By", ...(onGoBack === undefined ? [] : ["Go back"])]}>
+      <tbody>
+        {records.map((record) => (
+          <tr key={record.number}>
+            <th scope="row">{record.number}</th>
+            <td class="short">{moment(record.since)}</td>
+            <td class="text">{record.text}</td>
+            <td>{record.by}</td>
+            {onGoBack !== undefined && (
+              <td class="short">
+                <button type="button" class="plain" onClick={() => onGoBack(record)} aria-label={`To this … record ${record.number}`}>
+                  To this …
+                </button>
+              </td>
+            )}
           </tr>
-        </thead>
-        <tbody>
-          {records.map((record) => (
-            <tr key={record.number}>
-              <th scope="row">{record.number}</th>
-              <td class="short">{moment(record.since)}</td>
-              <td class="text">{record.text}</td>
-              <td>{record.by}</td>
-              {onGoBack !== undefined && (
-                <td class="short">
-                  <button type="button" class="plain" onClick={() => onGoBack(record)} aria-label={`To this … record ${record.number}`}>
-                    To this …
-                  </button>
-                </td>
-              )}
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </Wide>
+        ))}
+      </tbody>
+    </Table>
   );
 }
 
 function RolloutSteps({ steps }: { steps: RolloutEntry[] }): JSX.Element {
   return (
-    <Wide label="Steps of rollouts">
-      <table>
-        <thead>
-          <tr>
-            <th scope="col">When</th>
-            <th scope="col">Rollout</th>
-            <th scope="col">State</th>
-            <th scope="col">Why</th>
+    <Table label="Steps of rollouts" columns={["When", "Rollout", "State", "Why"]}>
+      <tbody>
+        {steps.map((step) => (
+          <tr key={step.number}>
+            <td class="short">{moment(step.at)}</td>
+            <td>
+              {step.stable} → {step.canary}, {step.percent}%
+            </td>
+            <td>{step.state}</td>
+            <td class="text">{step.reason}</td>
           </tr>
-        </thead>
-        <tbody>
-          {steps.map((step) => (
-            <tr key={step.number}>
-              <td class="short">{moment(step.at)}</td>
-              <td>
-                {step.stable} → {step.canary}, {step.percent}%
-              </td>
-              <td>{step.state}</td>
-              <td class="text">{step.reason}</td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </Wide>
+        ))}
+      </tbody>
+    </Table>
   );
 }
 

@@ -2,11 +2,11 @@
 
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import { api, Refused } from "../api";
+import { api, refused, type Refused } from "../api";
 import { may, useConsole } from "../context";
 import type { AccessKey, NewKey } from "../documents";
 import { useLive } from "../live";
-import { Answered, Copy, Dialog, Empty, Section, Tag, Trouble, Wide } from "../parts";
+import { Answered, Copy, Dialog, Empty, Section, Table, Tag, Trouble } from "../parts";
 import { moment } from "../words";
 
 export function KeysPage(): JSX.Element {
@@ -57,44 +57,31 @@ function Keys(): JSX.Element {
 
 function KeyTable({ keys, onRevoke }: { keys: AccessKey[]; onRevoke: (key: AccessKey) => void }): JSX.Element {
   return (
-    <Wide label="Keys">
-      <table>
-        <thead>
-          <tr>
-            <th scope="col">Name</th>
-            <th scope="col">Id</th>
-            <th scope="col">Scopes</th>
-            <th scope="col">Made</th>
-            <th scope="col">Valid until</th>
-            <th scope="col">Limits</th>
-            <th scope="col">Revoke</th>
+    <Table label="Keys" columns={["Name", "Id", "Scopes", "Made", "Valid until", "Limits", "Revoke"]}>
+      <tbody>
+        {keys.map((key) => (
+          <tr key={key.id}>
+            <th scope="row">{key.name}</th>
+            <td>
+              <code>{key.id}</code>
+            </td>
+            <td>
+              {key.scopes.map((scope) => (
+                <Tag key={scope}>{scope}</Tag>
+              ))}
+            </td>
+            <td class="short">{moment(key.created)}</td>
+            <td class="short">{key.expires === null ? "no end" : moment(key.expires)}</td>
+            <td>{limits(key)}</td>
+            <td class="short">
+              <button type="button" class="plain" onClick={() => onRevoke(key)} aria-label={`Revoke … ${key.name} ${key.id}`}>
+                Revoke …
+              </button>
+            </td>
           </tr>
-        </thead>
-        <tbody>
-          {keys.map((key) => (
-            <tr key={key.id}>
-              <th scope="row">{key.name}</th>
-              <td>
-                <code>{key.id}</code>
-              </td>
-              <td>
-                {key.scopes.map((scope) => (
-                  <Tag key={scope}>{scope}</Tag>
-                ))}
-              </td>
-              <td class="short">{moment(key.created)}</td>
-              <td class="short">{key.expires === null ? "no end" : moment(key.expires)}</td>
-              <td>{limits(key)}</td>
-              <td class="short">
-                <button type="button" class="plain" onClick={() => onRevoke(key)} aria-label={`Revoke … ${key.name} ${key.id}`}>
-                  Revoke …
-                </button>
-              </td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </Wide>
+        ))}
+      </tbody>
+    </Table>
   );
 }
 
@@ -134,7 +121,7 @@ function NewKeyForm({ onMade }: { onMade: () => void }): JSX.Element {
       setName("");
       onMade();
     } catch (raised) {
-      setError(raised instanceof Refused ? raised : new Refused(0, "", String(raised)));
+      setError(refused(raised));
     } finally {
       setBusy(false);
     }
@@ -194,7 +181,7 @@ function RevokeDialog({ asked, onClose }: { asked: AccessKey; onClose: (revoked:
       await api.revokeKey(asked.id);
       onClose(true);
     } catch (raised) {
-      setError(raised instanceof Refused ? raised : new Refused(0, "", String(raised)));
+      setError(refused(raised));
       setBusy(false);
     }
   };

@@ -3,19 +3,11 @@
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import { labels } from "../api";
-import type { PlannedChange } from "../change_dialog";
-import type { VersionRow } from "../documents";
+import type { Editing } from "../change_dialog";
 import { Empty, Section, Tag } from "../parts";
+import { nameOf } from "../rows";
 
-export function LabelEditor({
-  model,
-  rows,
-  onPlan,
-}: {
-  model: string;
-  rows: VersionRow[];
-  onPlan: (change: PlannedChange) => void;
-}): JSX.Element {
+export function LabelEditor({ model, rows, onPlan }: Editing): JSX.Element {
   const versions = rows.filter((row) => row.version !== null);
   const present = versions.flatMap((row) => row.labels.map((label) => ({ label, version: nameOf(row) })));
   const [label, setLabel] = useState("");
@@ -82,5 +74,3 @@ export function LabelEditor({
     </Section>
   );
 }
-
-const nameOf = (row: VersionRow): string => row.called ?? String(row.version);

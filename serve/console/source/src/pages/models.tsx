@@ -4,9 +4,10 @@ import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import { byModel, useConsole, type ModelRows } from "../context";
 import type { VersionRow } from "../documents";
-import { Empty, StateBadge, Tag, Wide } from "../parts";
-import { toModel, toVersion } from "../routes";
-import { count, figure } from "../words";
+import { Empty, Labels, StateBadge, Table, VersionLink } from "../parts";
+import { toModel } from "../routes";
+import { madeOf, parityError } from "../rows";
+import { count } from "../words";
 
 const SHOWN = 200;
 
@@ -52,36 +53,24 @@ export function ModelsPage(): JSX.Element {
       ) : found.length === 0 ? (
         <Empty>No model is called so and in that state.</Empty>
       ) : (
-        <Wide label="Models and versions">
-          <table>
-            <thead>
-              <tr>
-                <th scope="col">Model</th>
-                <th scope="col">Version</th>
-                <th scope="col">State</th>
-                <th scope="col" class="number">
-                  Traffic
-                </th>
-                <th scope="col">Labels</th>
-                <th scope="col" class="minor">
-                  Made of
-                </th>
-                <th scope="col" class="number minor">
-                  Parity error
-                </th>
-                <th scope="col" class="minor">
-                  Executor
-                </th>
-                <th scope="col" class="number minor">
-                  Replicas
-                </th>
-              </tr>
-            </thead>
-            {shown.map((model) => (
-              <ModelBody key={model.name} model={model} />
-            ))}
-          </table>
-        </Wide>
+        <Table
+          label="Models and versions"
+          columns={[
+            "Model",
+            "Version",
+            "State",
+            ["Traffic", "number"],
+            "Labels",
+            ["Made of", "minor"],
+            ["Parity error", "number minor"],
+            ["Executor", "minor"],
+            ["Replicas", "number minor"],
+          ]}
+        >
+          {shown.map((model) => (
+            <ModelBody key={model.name} model={model} />
+          ))}
+        </Table>
       )}
       {shown.length < found.length && (
         <p>
@@ -106,33 +95,31 @@ function ModelBody({ model }: { model: ModelRows }): JSX.Element {
 
 function Row({ row, first, rows }: { row: VersionRow; first: boolean; rows: number }): JSX.Element {
   return (
-    <>
-      <tr>
-        {first && (
-          <th scope="rowgroup" rowSpan={rows} class="name">
-            <a href={toModel(row.name)}>{row.name}</a>
-          </th>
+    <tr>
+      {first && (
+        <th scope="rowgroup" rowSpan={rows} class="name">
+          <a href={toModel(row.name)}>{row.name}</a>
+        </th>
+      )}
+      <td class="short">
+        <VersionLink row={row} />
+      </td>
+      <td>
+        <StateBadge state={row.state} />
+        {row.reason !== null && (
+          <span class="reason" title={row.reason}>
+            {row.reason}
+          </span>
         )}
-        <td class="short">{row.version === null ? "none yet" : <a href={toVersion(row.name, row.version)}>{row.called ?? row.version}</a>}</td>
-        <td>
-          <StateBadge state={row.state} />
-          {row.reason !== null && (
-            <span class="reason" title={row.reason}>
-              {row.reason}
-            </span>
-          )}
-        </td>
-        <td class="number">{row.version === null ? "" : `${row.traffic}%`}</td>
-        <td>
-          {row.labels.map((label) => (
-            <Tag key={label}>{label}</Tag>
-          ))}
-        </td>
-        <td class="minor short">{row.framework === null ? "" : `${row.framework} → ${row.runtime ?? ""}`}</td>
-        <td class="number minor">{row.max_rel_error === null ? "" : figure(row.max_rel_error)}</td>
-        <td class="minor short">{row.executor === null ? "" : `${row.executor}${row.device === null ? "" : `, ${row.device}`}`}</td>
-        <td class="number minor">{row.version === null ? "" : `${row.replicas.ready} of ${row.replicas.wanted}`}</td>
-      </tr>
-    </>
+      </td>
+      <td class="number">{row.version === null ? "" : `${row.traffic}%`}</td>
+      <td>
+        <Labels row={row} />
+      </td>
+      <td class="minor short">{madeOf(row)}</td>
+      <td class="number minor">{parityError(row)}</td>
+      <td class="minor short">{row.executor === null ? "" : `${row.executor}${row.device === null ? "" : `, ${row.device}`}`}</td>
+      <td class="number minor">{row.version === null ? "" : `${row.replicas.ready} of ${row.replicas.wanted}`}</td>
+    </tr>
   );
 }

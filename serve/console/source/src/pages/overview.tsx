@@ -2,14 +2,13 @@
 
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import { api, Refused, rollback } from "../api";
+import { api, refused, rollback } from "../api";
 import { ChangeDialog, type PlannedChange } from "../change_dialog";
 import { may, useConsole } from "../context";
 import type { VersionRow } from "../documents";
 import { useLive } from "../live";
-import { Answered, Section, StateBadge, Tag, Wide } from "../parts";
-import { toVersion } from "../routes";
-import { figure } from "../words";
+import { Answered, Labels, Section, StateBadge, Table, VersionLink } from "../parts";
+import { byTraffic, madeOf, nameOf, parityError } from "../rows";
 import { LabelEditor } from "./labels";
 import { RolloutCard } from "./rollouts";
 import { TrafficEditor } from "./traffic";
@@ -20,7 +19,7 @@ export function Overview({ model, rows }: { model: string; rows: VersionRow[] })
   const [change, setChange] = useState<PlannedChange | null>(null);
   const mayManage = may(caller, "manage");
   const rollout = state.rollouts.find((each) => each.model === model);
-  const main = [...rows].sort((one, other) => other.traffic - one.traffic).find((row) => row.version !== null);
+  const main = byTraffic(rows)[0];
   return (
     <>
       <Failures model={model} rows={rows} mayManage={mayManage} />
@@ -65,7 +64,7 @@ function Failures({ model, rows, mayManage }: { model: string; rows: VersionRow[
     <Section title="What fails" actions={mayManage && <LoadAgain model={model} />}>
       {failing.map((row) => (
         <p class="trouble" key={`${row.version}`}>
-          <strong>{row.version === null ? "No version was made: " : `Version ${row.called ?? row.version}: `}</strong>
+          <strong>{row.version === null ? "No version was made: " : `Version ${nameOf(row)}: `}</strong>
           {row.reason ?? "no reason was told"}
         </p>
       ))}
@@ -84,7 +83,7 @@ export function LoadAgain({ model }: { model: string }): JSX.Element {
       say(`${model} was prepared again.`);
     } catch (raised) {
       // Said, and not shown here: while it was tried nothing failed, and this button was not there.
-      say(`${model} still fails: ${raised instanceof Refused ? raised.message : String(raised)}`);
+      say(`${model} still fails: ${refused(raised).message}`);
     } finally {
       setBusy(false);
       refresh();
@@ -99,62 +98,52 @@ export function LoadAgain({ model }: { model: string }): JSX.Element {
 
 function Versions({ rows }: { rows: VersionRow[] }): JSX.Element {
   return (
-    <Wide label="Versions">
-      <table>
-        <thead>
-          <tr>
-            <th scope="col">Version</th>
-            <th scope="col">State</th>
-            <th scope="col" class="number">
-              Traffic
+    <Table
+      label="Versions"
+      columns={[
+        "Version",
+        "State",
+        ["Traffic", "number"],
+        "Labels",
+        "Made of",
+        ["Parity error", "number"],
+        "Executor",
+        ["Replicas", "number"],
+      ]}
+    >
+      <tbody>
+        {rows.map((row) => (
+          <tr key={`${row.version ?? row.state}`}>
+            <th scope="row">
+              <VersionLink row={row} />
             </th>
-            <th scope="col">Labels</th>
-            <th scope="col">Made of</th>
-            <th scope="col" class="number">
-              Parity error
-            </th>
-            <th scope="col">Executor</th>
-            <th scope="col" class="number">
-              Replicas
-            </th>
+            <td>
+              <StateBadge state={row.state} />
+              {row.reason !== null && row.state !== "FAILED" && <span class="reason">{row.reason}</span>}
+            </td>
+            <td class="number">{row.traffic}%</td>
+            <td>
+              <Labels row={row} />
+            </td>
+            <td class="short">{madeOf(row)}</td>
+            <td class="number">{parityError(row)}</td>
+            <td>
+              {row.executor ?? ""}
+              {row.device !== null && `, ${row.device}`}
+              {row.device_reason !== null && <span class="reason">{row.device_reason}</span>}
+            </td>
+            <td class="number">
+              {row.replicas.ready} of {row.replicas.wanted}
+              {row.replicas.min !== row.replicas.max && (
+                <span class="reason">
+                  {row.replicas.min} to {row.replicas.max}
+                </span>
+              )}
+            </td>
           </tr>
-        </thead>
-        <tbody>
-          {rows.map((row) => (
-            <tr key={`${row.version ?? row.state}`}>
-              <th scope="row">
-                {row.version === null ? "none yet" : <a href={toVersion(row.name, row.version)}>{row.called ?? row.version}</a>}
-              </th>
-              <td>
-                <StateBadge state={row.state} />
-                {row.reason !== null && row.state !== "FAILED" && <span class="reason">{row.reason}</span>}
-              </td>
-              <td class="number">{row.traffic}%</td>
-              <td>
-                {row.labels.map((label) => (
-                  <Tag key={label}>{label}</Tag>
-                ))}
-              </td>
-              <td class="short">{row.framework === null ? "" : `${row.framework} → ${row.runtime ?? ""}`}</td>
-              <td class="number">{row.max_rel_error === null ? "" : figure(row.max_rel_error)}</td>
-              <td>
-                {row.executor ?? ""}
-                {row.device !== null && `, ${row.device}`}
-                {row.device_reason !== null && <span class="reason">{row.device_reason}</span>}
-              </td>
-              <td class="number">
-                {row.replicas.ready} of {row.replicas.wanted}
-                {row.replicas.min !== row.replicas.max && (
-                  <span class="reason">
-                    {row.replicas.min} to {row.replicas.max}
-                  </span>
-                )}
-              </td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </Wide>
+        ))}
+      </tbody>
+    </Table>
   );
 }
 

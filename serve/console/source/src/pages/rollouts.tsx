@@ -3,8 +3,9 @@
 import type { JSX } from "preact";
 import { byModel, useConsole } from "../context";
 import type { Rollout } from "../documents";
-import { Empty, Facts, Section, StateBadge, Wide } from "../parts";
+import { Empty, Facts, Section, StateBadge, Table } from "../parts";
 import { toModel } from "../routes";
+import { nameOf } from "../rows";
 import { moment } from "../words";
 
 export function RolloutsPage(): JSX.Element {
@@ -33,38 +34,26 @@ export function RolloutsPage(): JSX.Element {
         {shared.length === 0 ? (
           <Empty>Every model has one version.</Empty>
         ) : (
-          <Wide label="Models with several versions">
-            <table>
-              <thead>
-                <tr>
-                  <th scope="col">Model</th>
-                  <th scope="col">Version</th>
-                  <th scope="col">State</th>
-                  <th scope="col" class="number">
-                    Traffic
-                  </th>
-                </tr>
-              </thead>
-              {shared.map(({ name, rows }) => (
-                <tbody key={name}>
-                  {rows.map((row, i) => (
-                    <tr key={`${row.version ?? row.state}`}>
-                      {i === 0 && (
-                        <th scope="rowgroup" rowSpan={rows.length} class="name">
-                          <a href={toModel(name, "comparison")}>{name}</a>
-                        </th>
-                      )}
-                      <td>{row.called ?? row.version ?? "none yet"}</td>
-                      <td>
-                        <StateBadge state={row.state} />
-                      </td>
-                      <td class="number">{row.traffic}%</td>
-                    </tr>
-                  ))}
-                </tbody>
-              ))}
-            </table>
-          </Wide>
+          <Table label="Models with several versions" columns={["Model", "Version", "State", ["Traffic", "number"]]}>
+            {shared.map(({ name, rows }) => (
+              <tbody key={name}>
+                {rows.map((row, i) => (
+                  <tr key={`${row.version ?? row.state}`}>
+                    {i === 0 && (
+                      <th scope="rowgroup" rowSpan={rows.length} class="name">
+                        <a href={toModel(name, "comparison")}>{name}</a>
+                      </th>
+                    )}
+                    <td>{nameOf(row)}</td>
+                    <td>
+                      <StateBadge state={row.state} />
+                    </td>
+                    <td class="number">{row.traffic}%</td>
+                  </tr>
+                ))}
+              </tbody>
+            ))}
+          </Table>
         )}
       </Section>
     </>

@@ -3,20 +3,12 @@
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import { traffic } from "../api";
-import type { PlannedChange } from "../change_dialog";
-import type { VersionRow } from "../documents";
+import type { Editing } from "../change_dialog";
 import { Section } from "../parts";
+import { nameOf } from "../rows";
 import { areSame, given, moved, type Shares } from "../shares";
 
-export function TrafficEditor({
-  model,
-  rows,
-  onPlan,
-}: {
-  model: string;
-  rows: VersionRow[];
-  onPlan: (change: PlannedChange) => void;
-}): JSX.Element {
+export function TrafficEditor({ model, rows, onPlan }: Editing): JSX.Element {
   const versions = rows.filter((row) => row.version !== null && row.state !== "DRAINING");
   const present: Shares = Object.fromEntries(versions.map((row) => [nameOf(row), row.traffic]));
   const [edited, setEdited] = useState<Shares | null>(null);
@@ -88,8 +80,6 @@ export function TrafficEditor({
     </Section>
   );
 }
-
-const nameOf = (row: VersionRow): string => row.called ?? String(row.version);
 
 const told = (shares: Shares): string =>
   Object.entries(shares)

@@ -7,6 +7,7 @@ import { useConsole } from "../context";
 import type { InferAnswer, Manifest, VersionRow } from "../documents";
 import { useLive } from "../live";
 import { Answered, Copy, Empty, Scores, Section, Trouble, Wide } from "../parts";
+import { byTraffic, nameOf } from "../rows";
 import { formSignatures, scoredClasses, takesBodies, takesPictures, topScores, Unreadable } from "../tensors";
 import { milliseconds, shape } from "../words";
 import { BodyForm } from "./body_form";
@@ -21,7 +22,7 @@ interface Outcome {
 export function TryIt({ model, rows }: { model: string; rows: VersionRow[] }): JSX.Element {
   const versions = rows.filter((row) => row.version !== null);
   const [chosen, setChosen] = useState("");
-  const usual = [...versions].sort((one, other) => other.traffic - one.traffic)[0];
+  const usual = byTraffic(rows)[0];
   const row = versions.find((each) => String(each.version) === chosen) ?? usual;
   if (row === undefined || row.version === null) return <Empty>There is no version to call yet.</Empty>;
   return (
@@ -34,7 +35,7 @@ export function TryIt({ model, rows }: { model: string; rows: VersionRow[] }): J
               <option value="">as calls that name none</option>
               {versions.map((each) => (
                 <option key={each.version} value={String(each.version)}>
-                  {each.called ?? each.version}
+                  {nameOf(each)}
                 </option>
               ))}
             </select>
@@ -45,7 +46,7 @@ export function TryIt({ model, rows }: { model: string; rows: VersionRow[] }): J
         key={row.version}
         model={model}
         number={row.version}
-        version={chosen === "" ? null : (row.called ?? String(row.version))}
+        version={chosen === "" ? null : nameOf(row)}
       />
     </>
   );

@@ -5,7 +5,7 @@ import { api } from "../api";
 import { useConsole } from "../context";
 import type { Manifest, TensorSpec } from "../documents";
 import { useLive } from "../live";
-import { Answered, Empty, Facts, Section, StateBadge, Wide } from "../parts";
+import { Answered, Empty, Facts, Section, StateBadge, Table } from "../parts";
 import { toModel } from "../routes";
 import { formSignatures, takesBodies } from "../tensors";
 import { bytes, figure, milliseconds, moment, percent, seconds, shape, told } from "../words";
@@ -70,30 +70,19 @@ function Made({ manifest }: { manifest: Manifest }): JSX.Element {
         <SignatureTables manifest={manifest} />
       </Section>
       <Section title="Files">
-        <Wide label="Files">
-          <table>
-            <thead>
-              <tr>
-                <th scope="col">File</th>
-                <th scope="col" class="number">
-                  Size
-                </th>
-                <th scope="col">SHA-256</th>
+        <Table label="Files" columns={["File", ["Size", "number"], "SHA-256"]}>
+          <tbody>
+            {Object.entries(manifest.files).map(([name, entry]) => (
+              <tr key={name}>
+                <th scope="row">{name}</th>
+                <td class="number">{bytes(entry.size)}</td>
+                <td>
+                  <code>{entry.sha256.slice(0, 16)}…</code>
+                </td>
               </tr>
-            </thead>
-            <tbody>
-              {Object.entries(manifest.files).map(([name, entry]) => (
-                <tr key={name}>
-                  <th scope="row">{name}</th>
-                  <td class="number">{bytes(entry.size)}</td>
-                  <td>
-                    <code>{entry.sha256.slice(0, 16)}…</code>
-                  </td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </Wide>
+            ))}
+          </tbody>
+        </Table>
       </Section>
     </>
   );
@@ -111,38 +100,28 @@ export function ParityTable({ manifest }: { manifest: Manifest }): JSX.Element {
         output's size. {parity.deterministic ? "" : "The same inputs gave other answers twice."}
       </p>
       {parity.reason !== null && <p class="trouble">{parity.reason}</p>}
-      <Wide label="Parity by output">
-        <table>
-          <thead>
-            <tr>
-              <th scope="col">Output</th>
-              <th scope="col" class="number">
-                Max. absolute error
-              </th>
-              <th scope="col" class="number">
-                Of its size
-              </th>
-              <th scope="col" class="number">
-                Size
-              </th>
-              <th scope="col" class="number">
-                Classes agree
-              </th>
+      <Table
+        label="Parity by output"
+        columns={[
+          "Output",
+          ["Max. absolute error", "number"],
+          ["Of its size", "number"],
+          ["Size", "number"],
+          ["Classes agree", "number"],
+        ]}
+      >
+        <tbody>
+          {parity.outputs.map((each) => (
+            <tr key={`${each.signature} ${each.name}`}>
+              <th scope="row">{each.name}</th>
+              <td class="number">{figure(each.max_abs_error)}</td>
+              <td class="number">{figure(each.max_rel_error)}</td>
+              <td class="number">{figure(each.scale)}</td>
+              <td class="number">{each.class_agreement === null ? "" : percent(each.class_agreement)}</td>
             </tr>
-          </thead>
-          <tbody>
-            {parity.outputs.map((each) => (
-              <tr key={`${each.signature} ${each.name}`}>
-                <th scope="row">{each.name}</th>
-                <td class="number">{figure(each.max_abs_error)}</td>
-                <td class="number">{figure(each.max_rel_error)}</td>
-                <td class="number">{figure(each.scale)}</td>
-                <td class="number">{each.class_agreement === null ? "" : percent(each.class_agreement)}</td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </Wide>
+          ))}
+        </tbody>
+      </Table>
       {parity.edges.length > 0 && (
         <Facts facts={parity.edges.map((edge) => [`Inputs that are ${edge.kind}`, edge.outcome] as [string, string])} />
       )}
@@ -171,31 +150,27 @@ export function SignatureTables({ manifest }: { manifest: Manifest }): JSX.Eleme
     <>
       {takesBodies(manifest) && <p>Takes raw bodies too, as {manifest.handler === null ? "its processor" : "its handler"} reads them.</p>}
       {formSignatures(manifest).map((name) => [name, manifest.signatures[name]!] as const).map(([name, signature]) => (
-        <Wide key={name} label={`Signature ${name}`}>
-          <table>
-            <caption>
+        <Table
+          key={name}
+          label={`Signature ${name}`}
+          caption={
+            <>
               {name}
               {name === manifest.default_signature && " (default)"}
               {manifest.fixed_batch[name] !== undefined && `, computed in batches of ${manifest.fixed_batch[name]}`}
-            </caption>
-            <thead>
-              <tr>
-                <th scope="col">Tensor</th>
-                <th scope="col">Way</th>
-                <th scope="col">Datatype</th>
-                <th scope="col">Shape</th>
-              </tr>
-            </thead>
-            <tbody>
-              {signature.inputs.map((each) => (
-                <TensorRow key={`in ${each.name}`} spec={each} way="input" />
-              ))}
-              {signature.outputs.map((each) => (
-                <TensorRow key={`out ${each.name}`} spec={each} way="output" />
-              ))}
-            </tbody>
-          </table>
-        </Wide>
+            </>
+          }
+          columns={["Tensor", "Way", "Datatype", "Shape"]}
+        >
+          <tbody>
+            {signature.inputs.map((each) => (
+              <TensorRow key={`in ${each.name}`} spec={each} way="input" />
+            ))}
+            {signature.outputs.map((each) => (
+              <TensorRow key={`out ${each.name}`} spec={each} way="output" />
+            ))}
+          </tbody>
+        </Table>
       ))}
     </>
   );
