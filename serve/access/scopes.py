@@ -183,11 +183,6 @@ class Grants:
             needs.add(Need.METRICS)
         self._needs = frozenset(needs)
 
-    @property
-    def are_all(self) -> bool:
-        """Whether nothing is refused."""
-        return self._needs == frozenset(Need)
-
     def allow(self, need: Need, model: str = "") -> bool:
         """Whether a call may be made that needs this of `model`. Where a call names no model it may be any of them."""
         if need in self._needs:

@@ -16,7 +16,7 @@ from rich.table import Table
 from model_store.errors import ModelNotFound
 from serve.commands.options import fail, json_option, management_option, model_argument
 from serve.commands.progress import progress
-from serve.commands.tables import console
+from serve.commands.tables import console, headed
 from serve.management_client import ManagementClient
 
 if TYPE_CHECKING:
@@ -154,23 +154,9 @@ def _print(report: Report, plot: Path | None) -> None:
 
 
 def _table(report: Report) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in (
-        *(
-            "CONNECTIONS",
-            "REQ/S",
-            "ROWS/S",
-            "P50 MS",
-            "P90 MS",
-            "P99 MS",
-            "ERRORS",
-            "BATCH ROWS",
-            "QUEUE MS",
-            "BATCH MS",
-        ),
-        *("MACHINE", "CLIENT"),
-    ):
-        table.add_column(heading, justify="right", no_wrap=True)
+    calls = ("CONNECTIONS", "REQ/S", "ROWS/S", "P50 MS", "P90 MS", "P99 MS", "ERRORS")
+    batches = ("BATCH ROWS", "QUEUE MS", "BATCH MS")
+    table = headed(*calls, *batches, "MACHINE", "CLIENT", justify="right")
     for step in report.steps:
         knee = step.connections == report.verdict.knee
         table.add_row(

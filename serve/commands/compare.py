@@ -10,7 +10,7 @@ from rich.table import Table
 
 from serve.commands.options import json_option, management_option, model_argument
 from serve.commands.rollout_report import rollout_line
-from serve.commands.tables import console
+from serve.commands.tables import console, headed
 from serve.management_client import ManagementClient
 
 _QUANTILES = ("p50", "p90", "p99")
@@ -44,7 +44,7 @@ def command(client: ManagementClient, model: str, as_json: bool) -> None:
 
 
 def _version_table(report: dict[str, Any]) -> Table:
-    table = _table("VERSION", "TRAFFIC", "CALLS", "FAILED", "P50 MS", "P90 MS", "P99 MS")
+    table = headed("VERSION", "TRAFFIC", "CALLS", "FAILED", "P50 MS", "P90 MS", "P99 MS")
     for row in report["versions"]:
         failed = _counts(row["faults"]) if row["faults"] else "0"
         table.add_row(
@@ -66,18 +66,11 @@ def _headline(comparison: dict[str, Any]) -> str:
 
 
 def _output_table(comparison: dict[str, Any]) -> Table:
-    table = _table("OUTPUT", "SAME CLASS", "ERROR P50", "P90", "P99", "MAX", "MISMATCHES")
+    table = headed("OUTPUT", "SAME CLASS", "ERROR P50", "P90", "P99", "MAX", "MISMATCHES")
     for row in comparison["outputs"]:
         agreement = f"{row['agreeing_rows'] / row['rows']:.2%} of {row['rows']}" if row["rows"] else ""
         errors = _cells(row["relative_error"], (*_QUANTILES, "max"))
         table.add_row(row["name"], agreement, *errors, _counts(row["mismatches"]))
-    return table
-
-
-def _table(*headings: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in headings:
-        table.add_column(heading, no_wrap=True)
     return table
 
 

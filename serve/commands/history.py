@@ -8,10 +8,9 @@ from typing import Any
 
 import click
 from rich.table import Table
-from rich.text import Text
 
 from serve.commands.options import json_option, management_option, model_argument
-from serve.commands.tables import console
+from serve.commands.tables import console, headed
 from serve.control.history import LIMIT
 from serve.differences import told
 from serve.management_client import ManagementClient
@@ -59,12 +58,9 @@ def command(model: str | None, limit: int, client: ManagementClient, as_json: bo
 
 
 def _table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in headings:
-        table.add_column(heading, overflow="fold", no_wrap=heading not in ("CHANGED", "WHAT", "WHY"))
+    table = headed(*headings, folded=("CHANGED", "WHAT", "WHY"))
     for row in rows:
-        # Not as text: rich would take what stands in brackets for markup.
-        table.add_row(*map(Text, row))
+        table.add_row(*row)
     return table
 
 

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 
 import click
 import msgspec
-from rich.table import Table
 
 from model_store import access_keys
 from model_store.access_keys import AccessKey
@@ -16,7 +15,7 @@ from model_store.store import Store
 from serve.access import key_ring
 from serve.commands.durations import duration
 from serve.commands.options import json_option, store_option
-from serve.commands.tables import console
+from serve.commands.tables import console, headed
 from serve.config_sections.rules import SCOPE_PATTERN, SCOPE_TEXT
 
 
@@ -100,9 +99,7 @@ def list_command(store: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([key_ring.described(key) for key in keys]))
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("NAME", "ID", "SCOPES", "CREATED", "EXPIRES", "RATE", "CONCURRENCY"):
-        table.add_column(heading, no_wrap=True)
+    table = headed("NAME", "ID", "SCOPES", "CREATED", "EXPIRES", "RATE", "CONCURRENCY")
     for key in keys:
         rate = "" if key.rate_per_s is None else f"{key.rate_per_s:g}/s"
         places = "" if key.concurrency is None else str(key.concurrency)

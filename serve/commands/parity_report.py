@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import click
-from rich.table import Table
 
 from model_store.manifest import Manifest, OutputParity, ParityReport
-from serve.commands.tables import console
+from serve.commands.tables import console, headed
 
 
 def print_report(manifest: Manifest) -> None:
@@ -36,9 +35,7 @@ def _bound(parity: ParityReport) -> str:
 
 
 def _print_outputs(parity: ParityReport, *, several: bool) -> None:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("OUTPUT", "MAX ABS ERROR", "MAX REL ERROR", "SCALE", "CLASSES AGREE"):
-        table.add_column(heading)
+    table = headed("OUTPUT", "MAX ABS ERROR", "MAX REL ERROR", "SCALE", "CLASSES AGREE", folded=("OUTPUT",))
     for output in parity.outputs:
         table.add_row(f"{output.signature}.{output.name}" if several else output.name, *_figures(output))
     console().print(table)

@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.status import Status
+from rich.text import Text
 
 
 class Progress:
@@ -22,9 +23,10 @@ class Progress:
         if not self._console.is_terminal:
             return
         if self._status is None:
-            self._status = self._console.status(text)
+            self._status = self._console.status("")
             self._status.start()
-        self._status.update(text)
+        # As it is: of a str rich would take what stands in brackets for markup.
+        self._status.update(Text(text))
 
     def end(self) -> None:
         """Takes the line away."""

@@ -6,10 +6,11 @@ import json
 import shlex
 import shutil
 import sys
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 
 from model_store.errors import OnegateError
@@ -21,17 +22,27 @@ MAX_PASTED_VALUES = 1024
 
 
 def console() -> Console:
-    """Standard output; wide where it is no terminal, so that no line is broken. Brackets are text, as in
+    """Standard output; wide where it is no terminal, so that no line is broken. Brackets and colons are text, as in
     `pip install 'onegate[torch]'`."""
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 200
-    return Console(width=max(width, 80), highlight=False, markup=False)
+    return Console(width=max(width, 80), highlight=False, markup=False, emoji=False)
+
+
+def headed(*headings: str, folded: Collection[str] = (), justify: JustifyMethod = "left") -> Table:
+    """A table without rows. A cell that is too wide is cut, and ends in `…`; in a `folded` column it goes on below."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in headings:
+        if heading in folded:
+            table.add_column(heading, overflow="fold", justify=justify)
+        else:
+            table.add_column(heading, no_wrap=True, justify=justify)
+    return table
 
 
 def model_table(state: dict[str, Any]) -> Table:
     """The models: framework -> runtime, parity error, executor, state, address."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("MODEL", "VERSION", "FRAMEWORK -> RUNTIME", "PARITY ERROR", "EXECUTOR", "STATE", "ADDRESS"):
-        table.add_column(heading, overflow="fold", no_wrap=heading != "ADDRESS")
+    headings = ("MODEL", "VERSION", "FRAMEWORK -> RUNTIME", "PARITY ERROR", "EXECUTOR", "STATE", "ADDRESS")
+    table = headed(*headings, folded=("ADDRESS",))
     for row in state["models"]:
         table.add_row(*_cells(row, state["gateway"]["http"]))
     return table

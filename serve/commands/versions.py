@@ -6,13 +6,12 @@ import json
 
 import click
 import msgspec
-from rich.table import Table
 
 from model_store.manifest import Manifest
 from model_store.store import Store
 from serve.commands.options import json_option, newest_version, store_option, stored_model_argument
 from serve.commands.parity_report import print_report
-from serve.commands.tables import console
+from serve.commands.tables import console, headed
 
 
 @click.command()
@@ -40,17 +39,8 @@ def command(model: str, version: int | None, store: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([msgspec.to_builtins(manifest) for manifest in manifests]))
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in (
-        "VERSION",
-        "CREATED",
-        "SOURCE",
-        "FRAMEWORK -> RUNTIME",
-        "PARITY ERROR",
-        "ROWS INDEPENDENT",
-        "SECONDS",
-    ):
-        table.add_column(heading, no_wrap=True)
+    what = ("VERSION", "CREATED", "SOURCE", "FRAMEWORK -> RUNTIME")
+    table = headed(*what, "PARITY ERROR", "ROWS INDEPENDENT", "SECONDS")
     for manifest in manifests:
         table.add_row(*_cells(manifest))
     console().print(table)

@@ -117,11 +117,6 @@ class Recorder:
     def count(self) -> int:
         return len(self._calls)
 
-    def calls_since(self, start: float, model: str) -> list[Call]:
-        """The model's calls that were sent from `start` on."""
-        with self._lock:
-            return [call for call in self._calls if call.sent >= start and call.model == model]
-
     def events_before(self, moment: float, count: int) -> list[str]:
         """The last that were done by then, each with how long before."""
         with self._lock:

@@ -174,12 +174,6 @@ class World:
         if self._spoilt is not None:
             self._spoilt.join()
 
-    def kill_gateway(self) -> psutil.Process:
-        """SIGKILL to one gateway replica; returns it."""
-        victim = self.running.serve_processes("onegate", "Gateway")[0]
-        self._kill(victim)
-        return victim
-
     # -- seeing to it ----------------------------------------------------------------------------------------------
 
     def until(self, condition: Callable[[], bool], what: str) -> None:
