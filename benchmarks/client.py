@@ -76,12 +76,17 @@ class Load(msgspec.Struct, frozen=True):
     """Connections that failed, and answers that did not come in time."""
 
 
+def required_program(name: str, what: str, package: str) -> str:
+    """The path of a program; raises `BenchmarkFailed` where it is not installed, which Debian's `package` brings."""
+    path = shutil.which(name)
+    if path is None:
+        raise BenchmarkFailed(f"{name}, {what}, is not installed: apt-get install {package}")
+    return path
+
+
 def require_wrk() -> str:
     """The path of wrk; raises `BenchmarkFailed` where it is not installed."""
-    path = shutil.which("wrk")
-    if path is None:
-        raise BenchmarkFailed("wrk, the load generator, is not installed: apt-get install wrk")
-    return path
+    return required_program("wrk", "the load generator", "wrk")
 
 
 def wrk_version() -> str:

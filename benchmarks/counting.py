@@ -20,9 +20,10 @@ import click
 import psutil
 import uvloop
 
-from benchmarks.client import Body, run_load
+from benchmarks.client import Body
 from benchmarks.machine import describe_machine
 from benchmarks.models import BenchmarkModel, build_mlp
+from benchmarks.request_costs import CONNECTIONS, measure
 from converters.base import ConversionOptions
 from converters.publish import convert_and_publish
 from model_store.manifest import Manifest
@@ -43,7 +44,6 @@ from serve.routing import ModelRoute, RoutingTable, ServeOptions, VersionEntry
 from serve.runtimes.base import load_runtime
 from serve.statistics import VersionStatistics
 
-CONNECTIONS = 64
 BODY_BYTES = 1 << 20
 PATH = "/v2/models/mlp/infer"
 CALLS = 512
@@ -96,15 +96,6 @@ async def _report(tally: Tally) -> None:
         await asyncio.sleep(1)
         tally.report()
         tally.arrived()
-
-
-def measure(url: str, body: Body, seconds: int, server: psutil.Process) -> tuple[float, float]:
-    """Requests/s, and microseconds of the server's processor time for each."""
-    before = server.cpu_times()
-    load = run_load(url, body, connections=CONNECTIONS, duration_s=seconds)
-    after = server.cpu_times()
-    cpu_s = after.user + after.system - before.user - before.system
-    return load.requests / load.duration_us * 1e6, cpu_s / load.requests * 1e6
 
 
 async def time_calls(folder: Path, manifest: Manifest, body: Body) -> tuple[float, float]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import resource
-import shutil
 import struct
 import subprocess
 import tempfile
@@ -20,6 +19,7 @@ import grpc
 import msgspec
 import numpy as np
 
+from benchmarks.client import required_program
 from benchmarks.failure import BenchmarkFailed
 from benchmarks.models import INPUT
 from serve.protocols import open_inference as messages
@@ -44,10 +44,7 @@ class Calls(msgspec.Struct, frozen=True):
 
 def require_h2load() -> str:
     """The path of h2load; raises `BenchmarkFailed` where it is not installed."""
-    path = shutil.which("h2load")
-    if path is None:
-        raise BenchmarkFailed("h2load, the HTTP/2 load generator, is not installed: apt-get install nghttp2-client")
-    return path
+    return required_program("h2load", "the HTTP/2 load generator", "nghttp2-client")
 
 
 def request(model: str, row: np.ndarray) -> bytes:

@@ -20,9 +20,10 @@ import click
 import psutil
 import uvloop
 
-from benchmarks.counting import BODY_BYTES, measure, publish
+from benchmarks.counting import BODY_BYTES, publish
 from benchmarks.machine import describe_machine
 from benchmarks.models import build_mlp
+from benchmarks.request_costs import measure
 from model_store.manifest import Manifest
 from serve.access_log import AccessLog
 from serve.dialects.registry import http_dialects

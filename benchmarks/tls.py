@@ -18,8 +18,9 @@ import click
 import psutil
 import uvloop
 
-from benchmarks.client import Body, run_load
+from benchmarks.client import Body
 from benchmarks.machine import describe_machine
+from benchmarks.request_costs import measure
 from serve.dialects.base import HttpReply, HttpRequest, own_error
 from serve.errors import presentable
 from serve.front_doors.http_listener import HttpListener
@@ -27,7 +28,6 @@ from serve.front_doors.tls import HTTP, Tls
 from serve.in_place import InPlace, InPlaceBytes
 from serve.tls_files import ServerFiles
 
-CONNECTIONS = 64
 LOADS = {
     "300 bytes": Body(bytes(300), {}),
     "1 MiB": Body(bytes(1 << 20), {}),
@@ -71,15 +71,6 @@ def make_certificate(folder: Path) -> None:
     words = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost"
     command = ["openssl", *words.split(), "-keyout", folder / "key.pem", "-out", folder / "cert.pem"]
     subprocess.run(command, check=True, capture_output=True)
-
-
-def measure(url: str, body: Body, seconds: int, server: psutil.Process) -> tuple[float, float]:
-    """Requests/s, and microseconds of the server's processor time for each."""
-    before = server.cpu_times()
-    load = run_load(url, body, connections=CONNECTIONS, duration_s=seconds)
-    after = server.cpu_times()
-    cpu_s = after.user + after.system - before.user - before.system
-    return load.requests / load.duration_us * 1e6, cpu_s / load.requests * 1e6
 
 
 @click.command()

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import threading
 import time
 from collections.abc import Mapping
 
 import aiohttp
 
 from tests.chaos.recorder import Call, Outcome, Recorder
+from tests.e2e.load import BackgroundLoad
 from tests.e2e.models import body
 
 PATIENCE_S = 60
@@ -23,7 +23,7 @@ NUMBERS = 4096
 """Different inputs: with factors below 4096 too, every product is exact in FP32."""
 
 
-class RecordedLoad:
+class RecordedLoad(BackgroundLoad):
     """Sends `rates[model]` requests a second from the beginning to the end of the block, or until `limit` were sent.
 
     With `retries`, a request whose connection was cut is sent once more, as clients do.
@@ -37,20 +37,7 @@ class RecordedLoad:
         self._recorder = recorder
         self._limit = limit
         self._retries = retries
-        self._ending = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="load")
-
-    def __enter__(self) -> RecordedLoad:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.stop()
-
-    def stop(self) -> None:
-        """Sends no more and returns when everything is answered."""
-        self._ending.set()
-        self._thread.join()
+        super().__init__()
 
     def wait(self, timeout_s: float) -> bool:
         """Whether all of `limit` are sent and answered within that time."""

@@ -6,7 +6,9 @@ import asyncio
 import collections
 import threading
 import time
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from typing import Self
 
 import aiohttp
 
@@ -34,7 +36,32 @@ class Outcomes:
         return sum(self.answers.values()) + len(self.failures)
 
 
-class SteadyLoad:
+class BackgroundLoad(ABC):
+    """Calls that a thread with an event loop makes from the beginning to the end of the block."""
+
+    def __init__(self) -> None:
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.stop()
+
+    def stop(self) -> object:
+        """Sends no more, and returns when all is answered."""
+        self._ending.set()
+        self._thread.join()
+        return None
+
+    @abstractmethod
+    async def _run(self) -> None:
+        """Sends until `_ending` is set."""
+
+
+class SteadyLoad(BackgroundLoad):
     """Sends `body` to `url` `rate` times a second from `start` to `stop`, at most `limit_s` seconds.
 
     Open loop: a slow answer does not slow the sending. An answer's value is the first number of its first output. With
@@ -47,21 +74,12 @@ class SteadyLoad:
         self._rate = rate
         self._limit_s = limit_s
         self._resend = resend
-        self._ending = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
+        super().__init__()
         self.outcomes = Outcomes()
-
-    def __enter__(self) -> SteadyLoad:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.stop()
 
     def stop(self) -> Outcomes:
         """Sends no more, waits for all answers, and returns what came."""
-        self._ending.set()
-        self._thread.join()
+        super().stop()
         return self.outcomes
 
     async def _run(self) -> None:

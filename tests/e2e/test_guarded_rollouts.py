@@ -8,7 +8,6 @@ import contextlib
 import json
 import re
 import shutil
-import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 
 import aiohttp
 
+from tests.e2e.load import BackgroundLoad
 from tests.e2e.models import write_rows, write_slow
 from tests.e2e.running import Running, running
 
@@ -25,23 +25,14 @@ WRONG = 7.0
 """One of them: 1% of the calls."""
 
 
-class Rows:
+class Rows(BackgroundLoad):
     """Sends rows `[k, 10.5]` to a model, k from 0 to `CYCLE` - 1 and again, `rate` a second; counts statuses."""
 
     def __init__(self, gateway: Running, model: str, rate: int) -> None:
         self._url = f"{gateway.url}/v2/models/{model}/infer"
         self._rate = rate
-        self._ending = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
+        super().__init__()
         self.statuses = Counter[int]()
-
-    def __enter__(self) -> Rows:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._ending.set()
-        self._thread.join()
 
     async def _run(self) -> None:
         async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as calls:

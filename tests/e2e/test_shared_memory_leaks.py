@@ -8,7 +8,6 @@ import io
 import os
 import re
 import signal
-import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 import psutil
 
 from serve.shared_memory import IDLE_S
+from tests.e2e.load import BackgroundLoad
 from tests.e2e.models import binary_body, write_multiplier
 from tests.e2e.running import Running, running
 
@@ -32,7 +32,7 @@ MOST_REGIONS = CLIENTS + AT_ONCE + CLIENTS
 WAIT_S = 30.0
 
 
-class LargeLoad:
+class LargeLoad(BackgroundLoad):
     """`CLIENTS` clients that send rows of 10 MiB one after the other, for `WAIT_S` times four at the most.
 
     Of an answer the first and the last value are kept.
@@ -41,21 +41,12 @@ class LargeLoad:
     def __init__(self, url: str) -> None:
         self._url = url
         self._body, self._headers = binary_body(np.full((1, WIDTH), 1.5, np.float32))
-        self._ending = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
+        super().__init__()
         self.answers: Counter[tuple[float, float]] = Counter()
         self.refusals: list[str] = []
         """Answers other than 200."""
         self.cut: list[str] = []
         """Connections that ended without an answer, or were not taken."""
-
-    def __enter__(self) -> LargeLoad:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._ending.set()
-        self._thread.join()
 
     def wait_for_answers(self, more: int) -> None:
         """Returns when `more` answers have come from now on."""

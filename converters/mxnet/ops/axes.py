@@ -37,6 +37,14 @@ def known_size(node: OpNode, value: Value, axis: int) -> int:
     return size
 
 
+def sides(node: OpNode, attribute: str, most: int) -> tuple[int, int]:
+    """Height and width that an attribute gives; refuses one beyond `most`."""
+    height, width = node.attrs.integers(attribute)
+    if not (0 < height <= most and 0 < width <= most):
+        raise node.refuse(f"attribute {attribute!r}: expected 1 to {most} a side, got ({height}, {width})")
+    return height, width
+
+
 def bounded(node: OpNode, sizes: Iterable[Size], most: int = MAX_ELEMENTS) -> tuple[Size, ...]:
     """The sizes, if a tensor of them has at most so many elements."""
     shape = tuple(sizes)

@@ -10,20 +10,13 @@ import math
 
 import numpy as np
 
-from converters.mxnet.ops.axes import counted, known_size
+from converters.mxnet.ops.axes import counted, known_size, sides
 from converters.mxnet.ops.kernels import single
 from converters.mxnet.registry import OpNode, mxnet_op
 from converters.mxnet.values import Value
 
 MAX_CELLS = 128
 """Cells along one side of a pooled region: published nets have 6 to 28."""
-
-
-def _pooled(node: OpNode) -> tuple[int, int]:
-    height, width = node.attrs.integers("pooled_size")
-    if not (0 < height <= MAX_CELLS and 0 < width <= MAX_CELLS):
-        raise node.refuse(f"attribute 'pooled_size': expected 1 to {MAX_CELLS} a side, got ({height}, {width})")
-    return height, width
 
 
 @mxnet_op("ROIPooling")
@@ -33,7 +26,9 @@ def roi_pooling(node: OpNode, data: Value, rois: Value) -> Value:
     Corners are rounded on the map (halves away from zero) and both included; an empty cell is 0. ONNX's MaxRoiPool.
     """
     scale = node.attrs.number("spatial_scale")
-    return single("MaxRoiPool", data, rois, pooled_shape=list(_pooled(node)), spatial_scale=scale)
+    return single(
+        "MaxRoiPool", data, rois, pooled_shape=list(sides(node, "pooled_size", MAX_CELLS)), spatial_scale=scale
+    )
 
 
 @mxnet_op("_contrib_ROIAlign")
@@ -45,7 +40,7 @@ def roi_align(node: OpNode, data: Value, rois: Value) -> Value:
     reads channel (c * ph + i) * pw + j. A region whose image is negative is 0. ONNX's RoiAlign.
     """
     g, attrs = node.g, node.attrs
-    height, width = _pooled(node)
+    height, width = sides(node, "pooled_size", MAX_CELLS)
     images, boxes = g.emit_many("Split", rois, g.ints(1, 4), outputs=2, axis=1)
     aligned = g.emit(
         "RoiAlign",
@@ -68,7 +63,7 @@ def _own_cells(node: OpNode, aligned: Value) -> Value:
     """Of [r, c * ph * pw, ph, pw] the cell that each channel is for: [r, c, ph, pw]."""
     g = node.g
     regions, _, height, width = aligned.shape
-    cells = math.prod(_pooled(node))
+    cells = math.prod(sides(node, "pooled_size", MAX_CELLS))
     kept, left = divmod(known_size(node, aligned, 1), cells)
     if left or not kept:
         raise node.refuse(f"expected a multiple of {cells} channels, one for each cell, got {aligned}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from converters.mxnet.ops.axes import counted
+from converters.mxnet.ops.axes import counted, sides
 from converters.mxnet.registry import OpNode, mxnet_op
 from converters.mxnet.values import Value
 
@@ -16,17 +16,10 @@ MAX_SIDE = 8192
 """Of a grid that an attribute gives."""
 
 
-def _target(node: OpNode) -> tuple[int, int]:
-    height, width = node.attrs.integers("target_shape")
-    if not (0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE):
-        raise node.refuse(f"attribute 'target_shape': expected 1 to {MAX_SIDE} a side, got ({height}, {width})")
-    return height, width
-
-
 def _affine(node: OpNode, theta: Value) -> Value:
     """Six numbers an image, [n, 6], times (x, y, 1) of each output pixel: the grid [n, 2, h, w]."""
     g = node.g
-    height, width = _target(node)
+    height, width = sides(node, "target_shape", MAX_SIDE)
     x, y = g.const(_spread(width), theta.dtype), g.const(_spread(height)[:, None], theta.dtype)
     matrices = g.reshape(theta, (theta.shape[0], 2, 3)).unsqueeze(2)
     across, down, shift = g.emit_many("Split", matrices, outputs=3, axis=3, num_outputs=3)

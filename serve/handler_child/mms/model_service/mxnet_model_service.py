@@ -38,6 +38,14 @@ class _Described(SingleNodeService):
             with open(synset) as file:
                 self.labels = [line.strip() for line in file]
 
+    def _likeliest(self, data: Any) -> Any:
+        """The five likeliest classes of each output; only those who call it need labels."""
+        from mms.utils.mxnet import ndarray
+
+        if not hasattr(self, "labels"):
+            raise RuntimeError("no labels: put a synset.txt into the archive")
+        return [ndarray.top_probability(output, self.labels, top=5) for output in data]
+
 
 class MXNetBaseService(_Described):
     """An exported symbol with its parameters."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mms.model_service.mxnet_model_service import MXNetBaseService
-from mms.utils.mxnet import image, ndarray
+from mms.utils.mxnet import image
 
 
 class MXNetVisionService(MXNetBaseService):
@@ -19,6 +19,4 @@ class MXNetVisionService(MXNetBaseService):
         return arrays
 
     def _postprocess(self, data: Any) -> Any:
-        if not hasattr(self, "labels"):
-            raise RuntimeError("no labels: put a synset.txt into the archive")
-        return [ndarray.top_probability(output, self.labels, top=5) for output in data]
+        return self._likeliest(data)

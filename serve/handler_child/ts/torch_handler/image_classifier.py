@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from torchvision import transforms
-
-from ts.torch_handler.vision_handler import VisionHandler
+from ts.torch_handler.vision_handler import VisionHandler, as_imagenet
 from ts.utils.util import map_class_to_label
 
 
@@ -14,14 +12,7 @@ class ImageClassifier(VisionHandler):
     """Shorter side to 256, centre of 224 by 224, ImageNet's statistics; softmax over dimension 1."""
 
     topk = 5
-    image_processing = transforms.Compose(
-        [
-            transforms.Resize(256),
-            transforms.CenterCrop(224),
-            transforms.ToTensor(),
-            transforms.Normalize(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225]),
-        ]
-    )
+    image_processing = as_imagenet()
 
     def set_max_result_classes(self, topk: int) -> None:
         """How many classes an answer has."""

@@ -4,22 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from torchvision import transforms
-
-from ts.torch_handler.vision_handler import VisionHandler
+from ts.torch_handler.vision_handler import VisionHandler, as_imagenet
 
 
 class ImageSegmenter(VisionHandler):
     """For torchvision's segmentation models."""
 
-    image_processing = transforms.Compose(
-        [
-            transforms.Resize(256),
-            transforms.CenterCrop(224),
-            transforms.ToTensor(),
-            transforms.Normalize(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225]),
-        ]
-    )
+    image_processing = as_imagenet()
 
     def postprocess(self, data: Any) -> Any:
         """For each picture, height by width, pairs of class and probability."""

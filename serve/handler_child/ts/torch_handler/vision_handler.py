@@ -10,6 +10,20 @@ from ts.handler_utils.timer import timed
 from ts.torch_handler.base_handler import BaseHandler
 
 
+def as_imagenet() -> Any:
+    """A picture as networks for ImageNet take it: shorter side to 256, centre of 224 by 224, ImageNet's statistics."""
+    from torchvision import transforms
+
+    return transforms.Compose(
+        [
+            transforms.Resize(256),
+            transforms.CenterCrop(224),
+            transforms.ToTensor(),
+            transforms.Normalize(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225]),
+        ]
+    )
+
+
 class VisionHandler(BaseHandler):
     """Derive from it and set `image_processing`, a function from a PIL image to a tensor."""
 
