@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+
+from tests.listening import Quiet, listening
 
 FILE = "/models/m.onnx"
 SENDS_ON = "/models/old/m.onnx"
@@ -26,7 +27,7 @@ def web_server() -> Iterator[WebServer]:
     """One that listens for the block, on a free port of 127.0.0.1."""
     server = WebServer()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Quiet, BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             server.asked.append(self.path)
             found = self.path == FILE
@@ -41,15 +42,6 @@ def web_server() -> Iterator[WebServer]:
         def do_HEAD(self) -> None:
             self.do_GET()
 
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listener:
-        server.url = f"http://127.0.0.1:{listener.server_port}"
-        thread = threading.Thread(target=listener.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield server
-        finally:
-            listener.shutdown()
-            thread.join()
+    with listening(Handler) as port:
+        server.url = f"http://127.0.0.1:{port}"
+        yield server

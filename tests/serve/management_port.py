@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import urlsplit
+
+from tests.listening import Quiet, listening
 
 
 class ManagementPort:
@@ -34,7 +35,7 @@ class ManagementPort:
 def management_port(number: int = 0) -> Iterator[ManagementPort]:
     """A port for the block; nobody listens there afterwards."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Quiet, BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             status, body = port.answer(self.path)
             self.send_response(status)
@@ -42,15 +43,6 @@ def management_port(number: int = 0) -> Iterator[ManagementPort]:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *words: Any) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", number), Handler) as server:
-        port = ManagementPort(server.server_address[1])
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield port
-        finally:
-            server.shutdown()
-            thread.join()
+    with listening(Handler, number) as number:
+        port = ManagementPort(number)
+        yield port

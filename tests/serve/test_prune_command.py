@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from serve.config import config_of
 from serve.control.needed_versions import NeededVersions
 from serve.control.preparation import conversion_options
 from tests.e2e.running import free_ports
+from tests.listening import Quiet, listening
 from tests.model_store.publishing import manifest, write_model
 from tests.model_store.test_pruning import make_old, orphan
 from tests.serve.control.test_preparation import export_linear, model
@@ -86,7 +86,7 @@ def test_versions_that_any_generation_names_stay(store: Store, tmp_path: Path) -
     assert store.versions("digits") == [1, 3, 4, 5]
 
 
-class _State(BaseHTTPRequestHandler):
+class _State(Quiet, BaseHTTPRequestHandler):
     """A management port where version 2 of `digits` is served."""
 
     def do_GET(self) -> None:
@@ -99,18 +99,14 @@ class _State(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, *_: Any) -> None: ...
-
 
 def test_version_that_a_running_gateway_serves_stays(store: Store, tmp_path: Path) -> None:
     make_old(store)
-    with ThreadingHTTPServer(("127.0.0.1", 0), _State) as server:
-        threading.Thread(target=server.serve_forever).start()
-        desire(store, {"name": "digits", "versions": [{"version": 4}]}, management_port=server.server_port)
+    with listening(_State) as port:
+        desire(store, {"name": "digits", "versions": [{"version": 4}]}, management_port=port)
         refused = onegate(tmp_path, "--keep", 1)
         unchanged = store.versions("digits")
         result = onegate(tmp_path, "--keep", 1, "--key", "the-key")
-        server.shutdown()
 
     assert (refused.exit_code, unchanged) == (1, [1, 2, 3, 4, 5])
     assert result.exit_code == 0
