@@ -46,9 +46,3 @@ export function byModel(state: State): ModelRows[] {
   }
   return [...found].map(([name, rows]) => ({ name, rows }));
 }
-
-/** The state that a model as a whole is in: the one that asks for most attention. */
-export function worst(rows: VersionRow[]): VersionRow["state"] {
-  const order = ["FAILED", "CONVERTING", "LOADING", "READY", "IDLE", "DRAINING", "RETIRED"] as const;
-  return order.find((each) => rows.some((row) => row.state === each)) ?? "RETIRED";
-}
