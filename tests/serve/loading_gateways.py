@@ -69,12 +69,6 @@ class Gateway:
         routes = {"times": ModelRoute(((route, 100),))} if route else {}
         self.loader.follow(RoutingTable(self._number, self.store.url, entries, routes))
 
-    def blob(self, entry: VersionEntry) -> Path:
-        """The stored file of a version's model."""
-        (found,) = Path(self.store.url).rglob(entry.manifest.files["model.onnx"].sha256)
-        found.chmod(0o644)
-        return found
-
     async def states(self, expected: dict[Any, str]) -> None:
         await eventually(lambda: self.loader.states == expected)
 
@@ -83,6 +77,13 @@ class Gateway:
         response = await self.dispatcher.infer(request)
         assert response.outputs is not None
         return float(response.outputs["y"][0, 0])
+
+
+def blob_of(store: Store, entry: VersionEntry) -> Path:
+    """The stored file of a version's model, to be damaged."""
+    (found,) = Path(store.url).rglob(entry.manifest.files["model.onnx"].sha256)
+    found.chmod(0o644)
+    return found
 
 
 @asynccontextmanager

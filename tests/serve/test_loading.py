@@ -13,7 +13,7 @@ import pytest
 from model_store.errors import ModelNotFound
 from serve.reports import LOADING, READY
 from serve.routing import Batching, ServeOptions
-from tests.serve.loading_gateways import V1, V2, Gateway, following, held_up, run_as
+from tests.serve.loading_gateways import V1, V2, Gateway, blob_of, following, held_up, run_as
 from tests.serve.tiny_versions import FunctionRuntime, GatedExecutor
 from tests.serve.waiting import eventually
 
@@ -55,7 +55,7 @@ async def test_each_change_is_told(gateway: Gateway) -> None:
     first, second = gateway.publish(5), gateway.publish(7)
     gateway.follow(first, route=1)
     await gateway.states({V1: READY})
-    gateway.blob(second).write_bytes(b"")
+    blob_of(gateway.store, second).write_bytes(b"")
     gateway.follow(first, second, route=1)
     await eventually(lambda: "IntegrityError" in gateway.loader.states[V2])
     failed = gateway.loader.states[V2]
@@ -177,7 +177,7 @@ async def test_a_damaged_file_is_the_reason_and_the_others_answer(
     gateway: Gateway, caplog: pytest.LogCaptureFixture
 ) -> None:
     first, second = gateway.publish(5), gateway.publish(7)
-    blob = gateway.blob(second)
+    blob = blob_of(gateway.store, second)
     content = blob.read_bytes()
     blob.write_bytes(b"?" + content[1:])
     gateway.follow(first, second, route=1)

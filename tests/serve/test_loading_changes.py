@@ -16,7 +16,7 @@ from serve.executors.replicas import ReplicasExecutor
 from serve.front_doors.replica import ReplicaFrontDoor
 from serve.reports import LOADING, READY, VersionLoad
 from serve.routing import Replica, Scaling, with_replicas
-from tests.serve.loading_gateways import SECRET, V1, V2, Gateway, following, held_up, run_as
+from tests.serve.loading_gateways import SECRET, V1, V2, Gateway, blob_of, following, held_up, run_as
 from tests.serve.tiny_versions import GatedExecutor, dispatcher_of, entry
 from tests.serve.waiting import eventually
 
@@ -171,7 +171,7 @@ async def test_a_change_that_can_not_be_made_is_the_reason_and_the_version_answe
     first, replica = gateway.publish(5), await doors.replica()
     gateway.follow(run_as(first, "replicas", replica), route=1)
     await gateway.states({V1: READY})
-    blob = gateway.blob(first)
+    blob = blob_of(gateway.store, first)
     content = blob.read_bytes()
     blob.write_bytes(b"?" + content[1:])
     gateway.follow(run_as(first, "inline", replica), route=1)

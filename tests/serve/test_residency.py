@@ -26,6 +26,7 @@ from serve.runtime_loading import load_version
 from serve.runtimes.base import Runtime
 from serve.store_policy import StorePolicy
 from tests.e2e.models import write_large
+from tests.serve.loading_gateways import blob_of, held_up
 from tests.serve.test_idle_models import memory_bytes
 from tests.serve.tiny_versions import manifest
 from tests.serve.waiting import eventually
@@ -64,12 +65,6 @@ class Gateway:
         routes = {entry.key[0]: ModelRoute(((entry.key[1], 100),)) for entry in entries}
         self.loader.follow(RoutingTable(self._number, self.store.url, entries, routes))
 
-    def blob(self, entry: VersionEntry) -> Path:
-        """The stored file of a version's model."""
-        (found,) = Path(self.store.url).rglob(entry.manifest.files["model.onnx"].sha256)
-        found.chmod(0o644)
-        return found
-
     async def hold(self, *entries: VersionEntry) -> None:
         """Returns when each of these was loaded, and may be unloaded again."""
         self.follow(*entries)
@@ -101,16 +96,6 @@ async def gateway(tmp_path: Path) -> AsyncIterator[Gateway]:
     gateway = Gateway(tmp_path, ROOM)
     yield gateway
     await gateway.hold()
-
-
-def held_up(allowed: threading.Event) -> Callable[..., Runtime]:
-    """`load_version` that waits to be allowed."""
-
-    def load(store_url: str, entry: VersionEntry, folder: Path, policy: StorePolicy) -> Runtime:
-        assert allowed.wait(5)
-        return load_version(store_url, entry, folder, policy=policy)
-
-    return load
 
 
 def key_of(number: int) -> VersionKey:
@@ -201,7 +186,7 @@ def _in_use(numbers: list[int]) -> Callable[[object], int]:
 
 async def test_a_version_that_can_not_come_back_answers_with_the_reason_and_is_tried_again(gateway: Gateway) -> None:
     entries, parked = await gateway.hold_six()
-    blob = gateway.blob(entries[parked])
+    blob = blob_of(gateway.store, entries[parked])
     right = blob.read_bytes()
     blob.write_bytes(b"\0" + right[1:])
     with pytest.raises(IntegrityError):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import struct
-import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -31,6 +30,7 @@ from tests.serve.front_doors.http2_bytes import (
 )
 from tests.serve.front_doors.http2_service import Served, serving
 from tests.serve.front_doors.http2_wire import Wire, connected, greeted
+from tests.serve.front_doors.slow_clients import read_for_a_second
 from tests.serve.fuzzing.verdict import peak_bytes, reset_peak
 from tests.serve.waiting import eventually
 
@@ -165,13 +165,8 @@ async def test_a_slow_client_that_reads_is_not_given_up() -> None:
         most = (1 << 31) - 1
         writer.write(PREFACE + settings({Setting.INITIAL_WINDOW_SIZE: most}) + window_update(most - 65_535))
         writer.write(call(1, b"20000000", "Large"))
-        begin, size = time.monotonic(), 0
-        while size < 20_000_000:
-            got = await reader.read(1 << 20)
-            assert got, "given up"
-            size += len(got)
-            # On the whole much longer than it may read nothing.
-            await asyncio.sleep(max(0, begin + size / 20_000_000 - time.monotonic()))
+        # On the whole much longer than it may read nothing.
+        await read_for_a_second(reader, 20_000_000)
         writer.transport.abort()
 
 

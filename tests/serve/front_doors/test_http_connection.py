@@ -7,7 +7,6 @@ import gc
 import json
 import re
 import ssl
-import time
 from collections.abc import AsyncIterator
 from email.utils import parsedate_to_datetime
 
@@ -20,6 +19,7 @@ from serve.front_doors.http_connection import HttpConnection
 from serve.front_doors.http_listener import HttpListener
 from serve.front_doors.http_requests import LARGE_FROM_BYTES, MAX_PIPELINED
 from tests.serve.front_doors.http_echo import GET, Client, Echo, post
+from tests.serve.front_doors.slow_clients import read_for_a_second
 from tests.serve.waiting import eventually
 
 
@@ -341,13 +341,8 @@ async def test_a_client_that_reads_slowly_gets_all_of_its_reply(echo: Echo, free
     listener.start()
     reader, writer = await asyncio.open_connection("127.0.0.1", free_port, limit=1024)
     writer.write(GET)
-    begin, size = time.monotonic(), 0
-    while size < 20_000_000:
-        got = await reader.read(1 << 20)
-        assert got, "given up"
-        size += len(got)
-        # On the whole much longer than it may read nothing.
-        await asyncio.sleep(max(0, begin + size / 20_000_000 - time.monotonic()))
+    # On the whole much longer than it may read nothing.
+    await read_for_a_second(reader, 20_000_000)
     writer.close()
     await listener.stop()
 
