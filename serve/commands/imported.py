@@ -10,10 +10,10 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from model_store.errors import SourceError
+from serve.commands.tables import headed
 from serve.importing.base import Imported, Leftover
 
 
@@ -33,9 +33,8 @@ def print_leftovers(leftovers: Iterable[Leftover]) -> None:
     rows = [(each.model or "", each.file, each.key, each.reason) for each in leftovers]
     if not rows:
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("MODEL", "FILE", "KEY", "HAS NO COUNTERPART"):
-        table.add_column(heading, overflow="fold")
+    headings = ("MODEL", "FILE", "KEY", "HAS NO COUNTERPART")
+    table = headed(*headings, folded=headings)
     for row in rows:
         # Text and not str, in which brackets would be taken for markup.
         table.add_row(*map(Text, row))

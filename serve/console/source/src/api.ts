@@ -63,7 +63,7 @@ async function ask(method: string, path: string, body?: BodyInit, contentType?: 
     text = await reply.text();
   } catch (error) {
     const late = error instanceof DOMException && error.name === "TimeoutError";
-    throw new Refused(0, "Away", late ? `no answer within ${limitMs / 1000} s` : "the controller does not answer");
+    throw new Refused(0, "Away", late ? `no answer within ${limitMs / 1000} s` : "no connection to the controller");
   }
   if (!reply.ok) throw refusal(reply.status, text);
   return { status: reply.status, contentType: reply.headers.get("content-type") ?? "", text };
