@@ -30,7 +30,7 @@ V1, V2 = ("times", 1), ("times", 2)
 async def test_silent_store_fails_a_load_with_a_reason_and_leaves_the_loaded_version_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    patience = {"connect_timeout": 1, "read_timeout": 1, "retries": {"mode": "standard", "total_max_attempts": 2}}
+    patience = {"connect_timeout": 2, "read_timeout": 2, "retries": {"mode": "standard", "total_max_attempts": 2}}
     monkeypatch.setattr(remote, "_S3_PATIENCE", patience)
     with s3_way() as way:
         store = Store(f"s3://{BUCKET}/store")
