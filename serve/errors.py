@@ -35,6 +35,9 @@ from model_store.errors import (
 
 log = logging.getLogger("onegate")
 
+RETRY_AFTER = "retry_after_s"
+"""In the details of an error: when to come again."""
+
 ERROR_KIND = "onegate-error"
 """The header of a refusal, and gRPC's metadata beside its status: the name of the error's kind, as several kinds share
 a status. Of a row that carries an error it is a header too; the body is the message then."""
@@ -82,6 +85,13 @@ def status_of(error: OnegateError) -> Status:
 def kind_of(error: BaseException) -> str:
     """The name under which an error is counted."""
     return type(error).__name__ if isinstance(error, OnegateError) else InternalError.__name__
+
+
+def read_retry_after(value: str | None) -> dict[str, float]:
+    """The details of an error that came with this `retry-after`. Seconds only: a date, as proxies may send it, says
+    nothing about this machine's clock."""
+    value = (value or "").strip()
+    return {RETRY_AFTER: float(value)} if value.isascii() and value.isdigit() and len(value) < 7 else {}
 
 
 def presentable(error: BaseException, request_id: str = "") -> OnegateError:

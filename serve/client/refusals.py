@@ -7,8 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from model_store.errors import ERROR_KINDS, InternalError, ModelNotReady, OnegateError, Overloaded, first_line
-from serve.client.retries import RETRY_AFTER
-from serve.errors import ERROR_KIND, STATUSES
+from serve.errors import ERROR_KIND, STATUSES, read_retry_after
 
 _BY_HTTP: dict[int, type[OnegateError]] = {405: ERROR_KINDS["Unsupported"], 500: InternalError, 502: ModelNotReady}
 _BY_GRPC: dict[str, type[OnegateError]] = {"INTERNAL": InternalError, "CANCELLED": ModelNotReady}
@@ -45,12 +44,6 @@ def grpc_refusal(code: str, text: str, metadata: Mapping[str, str]) -> OnegateEr
 
 def _refusal(usual: type[OnegateError] | None, status: str, headers: Mapping[str, str], text: str) -> OnegateError:
     """`usual` is the kind that the status stands for, where nothing else is said."""
-    details = _retry_after(headers.get("retry-after"))
+    details = read_retry_after(headers.get("retry-after"))
     told = ERROR_KINDS.get(headers.get(ERROR_KIND, ""))
     return (told or (Overloaded if details and status in _SHARED else usual or InternalError))(text, **details)
-
-
-def _retry_after(value: str | None) -> dict[str, float]:
-    """Seconds only: a date, as proxies may send it, says nothing about this machine's clock."""
-    value = (value or "").strip()
-    return {RETRY_AFTER: float(value)} if value.isascii() and value.isdigit() and len(value) < 7 else {}

@@ -14,6 +14,7 @@ from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 import msgspec
 
 from model_store.errors import ConfigError, DeadlineExceeded, ModelNotReady, OnegateError, Overloaded, RateLimited
+from serve.errors import RETRY_AFTER
 from serve.executors.budget import Budget
 
 T = TypeVar("T")
@@ -21,9 +22,6 @@ T = TypeVar("T")
 _SHARE = 0.1
 _SAVED_UP = 100.0
 _PER_S = 1.0
-
-RETRY_AFTER = "retry_after_s"
-"""In the details of an error: when to come again."""
 
 AGAIN = "again"
 """In the details of a `ModelNotReady` that nobody answered: whether another try may do better."""

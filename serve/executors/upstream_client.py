@@ -19,7 +19,7 @@ from model_store.errors import (
     Unsupported,
     first_line,
 )
-from serve.errors import ERROR_KIND
+from serve.errors import ERROR_KIND, read_retry_after
 from serve.executors.hops import told_to_others
 from serve.executors.remote_client import RemoteClient, ServerGone
 from serve.grpc_outcomes import UNREACHABLE, is_of_a_server
@@ -116,7 +116,7 @@ class UpstreamClient(RemoteClient):
         metadata = dict(error.trailing_metadata() or ())
         named = metadata.get(ERROR_KIND)
         told = (ERROR_KINDS[named] if named in _FINER else kind)(text)
-        told.details |= _retry_after(metadata.get("retry-after", ""))
+        told.details |= read_retry_after(metadata.get("retry-after"))
         return told
 
     async def ready(self, timeout_s: float) -> bool | None:
@@ -200,10 +200,6 @@ def _credentials(grpc: Any, options: UpstreamOptions) -> Any:
             raise Forbidden(f"upstream.{key}: {path!r} can't be read: {error.strerror or error}") from error
 
     return grpc.ssl_channel_credentials(content("ca"), content("private_key"), content("certificate"))
-
-
-def _retry_after(value: str) -> dict[str, float]:
-    return {"retry_after_s": float(value)} if value.isdigit() else {}
 
 
 def _grpc() -> Any:

@@ -1,11 +1,8 @@
-"""Copies for versions that answer nobody: compared and counted, never in anybody's way, and nothing of them is left."""
+"""Copies for versions that answer nobody: compared and counted, never in anybody's way."""
 
 from __future__ import annotations
 
 import asyncio
-import gc
-import weakref
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -14,62 +11,18 @@ import pytest
 
 from model_store.errors import InvalidInput, ModelNotReady, Overloaded
 from model_store.manifest import PAYLOAD, PAYLOAD_SIGNATURE, TensorSpec
-from serve.dispatcher import Dispatcher
-from serve.executors.base import ClosableExecutor
 from serve.executors.inline import InlineExecutor
 from serve.executors.parked import ParkedExecutor
-from serve.inference import InferenceRequest, InputsWithRoom, Payload, Tensors
+from serve.inference import InferenceRequest, Payload, Tensors
 from serve.lanes import LoadedVersion
 from serve.payloads import answers_to_tensors, requests_of, to_tensors
-from serve.rollouts.comparison import Comparison
 from serve.rollouts.observations import Observations, VersionCounters, decoded
-from serve.rollouts.shadowing import AT_ONCE, MAX_HELD_BYTES
+from serve.rollouts.shadowing import AT_ONCE
 from serve.rollouts.sticky import Sticky
-from serve.router import Router
-from serve.routing import Batching, ModelRoute, RoutingTable
-from serve.shared_memory import RegionPool
-from tests.serve.tiny_versions import FunctionRuntime, GatedExecutor, entry
+from serve.routing import Batching, ModelRoute
+from tests.serve.rollouts.shadowed import PAIR, answered, inline, request, seen, shadowed, times
+from tests.serve.tiny_versions import GatedExecutor, entry
 from tests.serve.waiting import eventually
-
-PAIR = ("m", 1, 2)
-
-
-def times(factor: float) -> Callable[[Tensors], Tensors]:
-    return lambda inputs: {"y": inputs["x"] * np.float32(factor)}
-
-
-def inline(function: Callable[[Tensors], Tensors], *, on_loop: bool = True) -> InlineExecutor:
-    return InlineExecutor(FunctionRuntime(function), on_loop=on_loop)
-
-
-def shadowed(
-    shadow: ClosableExecutor,
-    primary: ClosableExecutor | None = None,
-    route: ModelRoute | None = None,
-    batching: Batching | None = None,
-) -> Dispatcher:
-    """The model `m`: version 1 answers with what is twice as much, `shadow` is version 2."""
-    entries = entry("m", 1), entry("m", 2, batching=batching)
-    route = route or ModelRoute(((1, 100),), {"next": 2}, shadows=((2, 100.0),))
-    dispatcher = Dispatcher(Router(RoutingTable(1, "./store", entries, {"m": route})))
-    for each, executor in zip(entries, (primary or inline(times(2)), shadow), strict=True):
-        dispatcher.loaded[each.key] = LoadedVersion(each, executor)
-    return dispatcher
-
-
-def request(value: float = 1.0, **more: Any) -> InferenceRequest:
-    return InferenceRequest("m", inputs={"x": np.full((1, 2), value, np.float32)}, **more)
-
-
-async def seen(dispatcher: Dispatcher) -> Comparison:
-    await dispatcher.observer.shadowing.settled()
-    return dispatcher.observer.seen.comparisons[PAIR]
-
-
-def answered(response: Any) -> list[list[float]]:
-    outputs: list[list[float]] = response.outputs["y"].tolist()
-    return outputs
-
 
 # -- what is compared ------------------------------------------------------------------------------------------------
 
@@ -400,103 +353,3 @@ async def test_a_full_queue_drops_the_copy() -> None:
     await dispatcher.infer(request())
     comparison = await seen(dispatcher)
     assert (comparison.compared, comparison.dropped, comparison.failures) == (0, 1, {})
-
-
-# -- memory ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def no_collector() -> Iterator[None]:
-    """What is let go without it was in no circle."""
-    gc.disable()
-    yield
-    gc.enable()
-
-
-def placed(pool: RegionPool, rows: int = 64 * 1024) -> np.ndarray:
-    """Half a MiB in a region, as the front door receives it."""
-    tensor = pool.take(rows * 8).tensor(np.dtype(np.float32), (rows, 2))
-    tensor[:] = 1
-    return tensor
-
-
-@pytest.mark.usefixtures("no_collector")
-@pytest.mark.parametrize("shadow", [times(2), lambda inputs: 1 / 0], ids=["answers", "fails"])
-async def test_regions_are_lent_until_the_copy_is_done_and_no_longer(shadow: Any) -> None:
-    pool = RegionPool()
-    gate = asyncio.Event()
-
-    class Waits(GatedExecutor):
-        async def run(self, inputs: Tensors, deadline: float, signature: str | None = None) -> Tensors:
-            self.started += 1
-            await gate.wait()
-            return shadow(inputs)
-
-    waiting = Waits()
-    dispatcher = shadowed(waiting, batching=Batching(max_batch_size=64 * 1024))
-    await dispatcher.infer(InferenceRequest("m", inputs={"x": placed(pool)}))
-    await eventually(lambda: waiting.started == 1)
-    # The call is over, and its region not free: another one is given.
-    assert len(pool._lent) == 1
-    other = placed(pool)
-    assert len(pool._lent) == 2
-    other[:] = 5
-    gate.set()
-    comparison = await seen(dispatcher)
-    assert comparison.compared + sum(comparison.failures.values()) == 1
-    assert comparison.agreeing == comparison.compared
-    del other
-    assert len(pool._lent) == 0
-
-
-@pytest.mark.usefixtures("no_collector")
-async def test_nothing_of_10_000_copies_is_left() -> None:
-    left: list[weakref.ref[np.ndarray]] = []
-
-    def remembered(inputs: Tensors) -> Tensors:
-        outputs = times(2)(inputs)
-        left.append(weakref.ref(outputs["y"]))
-        if (inputs["x"][:, 0] % 7 == 0).any():
-            raise ValueError("seven")
-        return outputs
-
-    dispatcher = shadowed(inline(remembered))
-    for value in range(10_000):
-        await dispatcher.infer(request(value))
-        if value % AT_ONCE == AT_ONCE - 1:
-            await dispatcher.observer.shadowing.settled()
-    comparison = await seen(dispatcher)
-    assert (comparison.compared, comparison.failures) == (8571, {"InternalError": 1429})
-    assert len(left) > 10_000 / AT_ONCE
-    assert [each for each in left if each() is not None] == []
-    assert (dispatcher.observer.shadowing.under_way, dispatcher.observer.shadowing._held_bytes) == (0, 0)
-
-
-async def test_copies_keep_a_bounded_number_of_bytes() -> None:
-    hanging = GatedExecutor(slots=1)
-    rows = MAX_HELD_BYTES // 32
-    dispatcher = shadowed(hanging, batching=Batching(max_batch_size=rows, max_queue=rows * 8))
-    big = InferenceRequest("m", inputs={"x": np.ones((rows, 2), np.float32)})
-    for _ in range(4):
-        await dispatcher.infer(big)
-    await asyncio.sleep(0)
-    # A quarter of what may be held, and as much for the answer.
-    assert dispatcher.observer.shadowing.under_way == 2
-    assert dispatcher.observer.seen.comparisons[PAIR].dropped == 2
-    hanging.gate.set()
-    comparison = await seen(dispatcher)
-    assert (comparison.compared, comparison.agreeing) == (2, 2)
-
-
-async def test_the_room_for_a_caller_s_answer_is_not_the_shadow_s() -> None:
-    rooms: list[bool] = []
-
-    def look(inputs: Tensors) -> Tensors:
-        rooms.append(isinstance(inputs, InputsWithRoom))
-        return times(2)(inputs)
-
-    dispatcher = shadowed(inline(look), inline(look))
-    inputs = InputsWithRoom({"x": np.ones((1, 2), np.float32)}, {"y": memoryview(bytearray(8))})
-    await dispatcher.infer(InferenceRequest("m", inputs=inputs))
-    await dispatcher.observer.shadowing.settled()
-    assert rooms == [True, False]
