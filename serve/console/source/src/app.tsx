@@ -1,7 +1,7 @@
 /** The frame of the page: navigation, who asks, whether the controller answers, and the page that the address names. */
 
 import type { JSX } from "preact";
-import { useCallback, useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { api } from "./api";
 import { ConsoleContext, type Console } from "./context";
 import type { Caller } from "./documents";
@@ -194,7 +194,7 @@ function Away({ live, stopping }: { live: Live<unknown>; stopping: boolean }): J
 
 function useRoute(): Route {
   const [hash, setHash] = useState(location.hash);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const follow = (): void => setHash(location.hash);
     addEventListener("hashchange", follow);
     return () => removeEventListener("hashchange", follow);
@@ -202,10 +202,13 @@ function useRoute(): Route {
   return useMemo(() => routeOf(hash), [hash]);
 }
 
-/** Names the page, and after a change of it brings keyboard and screen reader to its beginning. */
+/**
+ * Names the page, and after a change of it brings keyboard and screen reader to its beginning: before the page is painted,
+ * for a key that is pressed at once belongs to what is seen.
+ */
 function useTitleAndFocus(route: Route, main: { current: HTMLElement | null }): void {
   const before = useRef<string | null>(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const title = titleOf(route);
     document.title = `${title} · onegate`;
     if (before.current !== null && before.current !== title) {

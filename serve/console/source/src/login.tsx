@@ -1,13 +1,13 @@
 /** Asks for a key. */
 
 import type { JSX } from "preact";
-import { useEffect, useId, useRef, useState } from "preact/hooks";
+import { useId, useLayoutEffect, useRef, useState } from "preact/hooks";
 
 export function Login({ why, onKey }: { why: string; onKey: (key: string) => void }): JSX.Element {
   const [key, setKey] = useState("");
   const field = useRef<HTMLInputElement>(null);
   const id = useId();
-  useEffect(() => field.current?.focus(), []);
+  useLayoutEffect(() => field.current?.focus(), []);
   return (
     <section class="login" aria-labelledby={id}>
       <h1 id={id}>A key is needed</h1>
