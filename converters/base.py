@@ -77,6 +77,9 @@ class ConversionOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Most requests that an archive's handler is given at once; None for what the archive says."""
     trust: bool = False
     """Whether code inside the source may run."""
+    licence: str | None = None
+    """What the version says of itself; like `notes` it decides nothing."""
+    notes: str | None = None
 
     @property
     def may_fall_back(self) -> bool:

@@ -57,12 +57,14 @@ def require_trust(manifest: Manifest, trust: bool) -> None:
 def conversion_key(source_digest: str, converter: Converter, options: ConversionOptions) -> str:
     """Digest of all that decides what a conversion gives: source bytes, converter, options.
 
-    `trust` permits and does not change the outcome, `framework` only says what `converter` is, and `code_folder` where
-    the user's own code lies; none counts. `against_mxnet` counts by whether there is one. `examples`, `calibration`,
-    `labels` and the user's modules in `code_folder` count by their bytes. Raises `ConfigError` when they can't be read.
+    `trust` permits and does not change the outcome, `framework` only says what `converter` is, `code_folder` where the
+    user's own code lies, `licence` and `notes` are for people; none counts. `against_mxnet` counts by whether there is
+    one. `examples`, `calibration`, `labels` and the user's modules in `code_folder` count by their bytes. Raises
+    `ConfigError` when they can't be read.
     """
     fields = msgspec.to_builtins(options)
-    del fields["trust"], fields["framework"], fields["code_folder"]
+    for name in ("trust", "framework", "code_folder", "licence", "notes"):
+        del fields[name]
     fields["examples"] = _digest_file("examples", options.examples)
     fields["calibration"] = _digest_file("convert.calibration", options.calibration)
     fields["labels"] = _digest_file("labels", options.labels)
@@ -229,6 +231,8 @@ def manifest_of(
         handler=converted.handler,
         labels=converted.labels,
         libraries=converted.libraries,
+        licence=options.licence,
+        notes=options.notes,
     )
 
 

@@ -78,10 +78,17 @@ def upstream_model(source: str) -> UpstreamModel:
 
 
 def publish_upstream(
-    store: Store, name: str, source: str, options: UpstreamOptions, on_progress: Callable[[str], None]
+    store: Store,
+    name: str,
+    source: str,
+    options: UpstreamOptions,
+    on_progress: Callable[[str], None],
+    *,
+    licence: str | None = None,
+    notes: str | None = None,
 ) -> Manifest:
     """The version of model `name` for what the URL names: the stored one where the server tells the same as then, or a
-    new one. Blocks.
+    new one, which then says `licence` and `notes` of itself. Blocks.
 
     While the server can't be asked, that is the newest one of the same URL. Raises `SourceError` where there is none
     and for what can't be served, and `StoreError`.
@@ -100,7 +107,9 @@ def publish_upstream(
         on_progress(f"{error.message}; going on with version {known.version}")
         return known
     manifest = _manifest(name, source, options, metadata)
-    return store.publish(msgspec.structs.replace(manifest, seconds=round(time.monotonic() - begin, 3)), {})
+    seconds = round(time.monotonic() - begin, 3)
+    said = msgspec.structs.replace(manifest, seconds=seconds, licence=licence, notes=notes or manifest.notes)
+    return store.publish(said, {})
 
 
 def stored_upstream(store: Store, name: str, source: str, options: UpstreamOptions) -> Manifest | None:

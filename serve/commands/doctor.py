@@ -14,10 +14,11 @@ import msgspec
 from model_store.errors import ConfigError, OnegateError, SourceError
 from model_store.filesystems import local_path
 from serve.commands.config_files import read_config
-from serve.commands.options import fail, json_option, management_option
+from serve.commands.options import client_for, fail, json_option, management_of_config_option
 from serve.config import Config, load_config
 from serve.doctor import configs, gpu, machine, ports, software, stores
 from serve.doctor.finding import Check, Finding, problem, run_checks
+from serve.launch.ports import management_url
 from serve.management_client import ManagementClient
 
 RUNNING_S = 2.0
@@ -36,14 +37,14 @@ _SIGNS = {"ok": ("ok", "green"), "warning": ("warning", "yellow"), "problem": ("
     metavar="FILE",
     help="Versions to hold the installed packages against. [default: those of the checkout, where there is one]",
 )
-@management_option
+@management_of_config_option
 @json_option
 def command(
     config: Path | None,
     store: str | None,
     address: str | None,
     constraints: Path | None,
-    client: ManagementClient,
+    client: ManagementClient | None,
     as_json: bool,
 ) -> None:
     """Check whether this machine is ready to serve, and with --config whether a config is.
@@ -65,7 +66,8 @@ def command(
     else:
         given.tell()
         desired = given.config
-        checks = _machine_checks(desired, address, constraints, _running_ports(client))
+        running = client or client_for(management_url(desired))
+        checks = _machine_checks(desired, address, constraints, _running_ports(running))
         findings = run_checks([*checks, *(_config_checks(desired) if config is not None else ())])
     _print(findings, as_json)
     if any(finding.level == "problem" for finding in findings):

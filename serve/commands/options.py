@@ -39,10 +39,12 @@ def stored_model_argument(*, required: bool = True) -> Callable[[F], F]:
     return click.argument("model", required=required, shell_complete=stored_models)
 
 
-def _client(ctx: click.Context, param: click.Parameter, value: str) -> ManagementClient:
+def _client(ctx: click.Context, param: click.Parameter, value: str | None) -> ManagementClient | None:
+    if value is None:
+        return None
     if "://" not in value:
         raise click.BadParameter(f"expected a URL as http://127.0.0.1:8082, got {value!r}")
-    return ManagementClient(value, ctx.meta.get(_KEY), client_files(ctx))
+    return client_for(value)
 
 
 def _note_key(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
@@ -64,16 +66,17 @@ _key_option = click.option(
     help="Key or token for a gateway that asks for one; better in ONEGATE_KEY, where no list of processes shows it.",
 )
 
-_address_option = click.option(
-    "--management",
-    "client",
-    envvar="ONEGATE_MANAGEMENT",
-    default="http://127.0.0.1:8082",
-    show_default=True,
-    metavar="URL",
-    callback=_client,
-    help="Management address of the gateway.",
-)
+
+def _address_option(**default: Any) -> Any:
+    return click.option(
+        "--management",
+        "client",
+        envvar="ONEGATE_MANAGEMENT",
+        metavar="URL",
+        callback=_client,
+        help="Management address of the gateway.",
+        **default,
+    )
 
 
 def _note_file(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
@@ -112,7 +115,13 @@ def client_files(ctx: click.Context) -> ClientFiles:
 
 def management_option(function: Any) -> Any:
     """`--management`, `--key` and the options for TLS; the command gets the `client` of them all."""
-    return _address_option(credential_options(function))
+    return _address_option(default="http://127.0.0.1:8082", show_default=True)(credential_options(function))
+
+
+def management_of_config_option(function: Any) -> Any:
+    """As `management_option`, for a command that reads a config: `client` is None where the line names no address, and
+    the gateway is where the config says; see `client_for`."""
+    return _address_option(show_default="where the config says")(credential_options(function))
 
 
 def credential_options(function: Any) -> Any:

@@ -137,6 +137,12 @@ class ModelConfig(Section):
         description="A text file with the names of the classes, one a line in the order of the scores, or an "
         "`index_to_name.json`.",
     )
+    licence: Filled | None = Field(
+        default=None,
+        description="Under which licence the model is, best as its SPDX name. A version says what was said when it was "
+        "made; one that is there already stays as it is.",
+    )
+    notes: Filled | None = Field(default=None, description="Anything else that a new version is to say of itself.")
     handler: HandlerConfig = Field(default=HandlerConfig(), description="How an archive's own handler runs.")
     trust: bool = Field(default=False, description="Whether code inside the source, as in a pickle, may run.")
     keep_previous_s: float = Field(

@@ -60,6 +60,8 @@ def conversion_options(model: ModelConfig) -> ConversionOptions:
         handler_python=model.handler.python,
         handler_batch_size=model.handler.batch_size,
         trust=model.trust,
+        licence=model.licence,
+        notes=model.notes,
     )
 
 
@@ -229,7 +231,11 @@ def _manifest(
     if version.source is None:
         return _by_number(store, model, version)
     if is_upstream(version.source):
-        return publish_upstream(store, model.name, version.source, upstream_options(model.serve), on_progress)
+        return publish_upstream(
+            *(store, model.name, version.source, upstream_options(model.serve), on_progress),
+            licence=model.licence,
+            notes=model.notes,
+        )
     with tempfile.TemporaryDirectory(prefix="onegate-source-") as folder:
         source = resolve_source(version.source, Path("/"), Path(folder), redirects(version.source, allowed))
         options = conversion_options(model)

@@ -107,8 +107,9 @@ def test_the_key_depends_on_source_converter_and_options(monkeypatch: pytest.Mon
     assert len(keys) == 6
 
 
-def test_trust_and_the_name_of_the_framework_are_no_part_of_the_key() -> None:
-    assert key(trust=True, framework="onnx") == key()
+@pytest.mark.parametrize("said", [{"trust": True}, {"framework": "onnx"}, {"licence": "MIT"}, {"notes": "of May"}])
+def test_what_changes_no_conversion_is_no_part_of_the_key(said: dict[str, object]) -> None:
+    assert key(**said) == key()
 
 
 def test_a_real_mxnet_counts_by_whether_there_is_one() -> None:

@@ -80,13 +80,16 @@ def test_a_wrong_config_is_a_problem_among_the_others(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("short_temporary_folder")
-def test_the_ports_of_a_running_gateway_are_no_problem(tmp_path: Path) -> None:
+def test_the_ports_of_a_gateway_that_runs_where_the_config_says_are_no_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ONEGATE_MANAGEMENT")
     http, grpc = free_ports(2)
     with management_port() as port, socket.create_server(("127.0.0.1", http)):
         number = int(port.url.rpartition(":")[2])
         gateway = {"http": f"http://127.0.0.1:{http}", "grpc": f"127.0.0.1:{grpc}", "management": port.url}
         port.answers["/api/state"] = {"gateway": gateway}
-        result = run("--config", config(tmp_path, [http, grpc, number]), "--management", port.url)
+        result = run("--config", config(tmp_path, [http, grpc, number]))
     assert (result.exit_code, result.output.count("belongs to the running gateway")) == (0, 2)
 
 

@@ -161,6 +161,26 @@ def test_the_exit_code_of_a_plan_goes_with_a_plan(config: Path) -> None:
     assert (result.exit_code, "--exit-code goes with --plan" in result.output) == (2, True)
 
 
+@pytest.mark.parametrize(
+    ("words", "environment", "asked"),
+    [
+        ([], {}, "http://127.0.0.1:{port}"),
+        (["--management", "http://127.0.0.2:{port}"], {}, "http://127.0.0.2:{port}"),
+        ([], {"ONEGATE_MANAGEMENT": "http://127.0.0.3:{port}"}, "http://127.0.0.3:{port}"),
+    ],
+)
+def test_an_apply_asks_the_gateway_where_the_line_or_else_the_config_says(
+    config: Path, free_port: int, words: list[str], environment: dict[str, str], asked: str
+) -> None:
+    # On all addresses, so that it is asked at one of its own.
+    gateway = f"gateway: {{management_host: 0.0.0.0, management_port: {free_port}}}"
+    config.write_text(f"{gateway}\naccess: {{anonymous: [infer]}}\nmodels: []")
+    environment = {name: value.format(port=free_port) for name, value in environment.items()}
+    result = run("apply", config, *(word.format(port=free_port) for word in words), env=environment)
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"onegate: no gateway answers at {asked.format(port=free_port)} (")
+
+
 def test_an_apply_sends_the_generation_of_its_plan(port: Port, config: Path) -> None:
     port.answers = [changes(ADD, generation=4), changes(ADD, generation=5), SETTLED]
     result = run("apply", config)

@@ -235,6 +235,17 @@ def test_a_source_is_converted_once_and_found_again(tmp_path: Path) -> None:
     assert again == ["version 1 was made from the same source and options"]
 
 
+def test_licence_and_notes_are_said_by_the_version_that_was_made_with_them(tmp_path: Path) -> None:
+    store = Store.open(str(tmp_path / "store"))
+    source = str(export_linear(tmp_path / "m.onnx", 2.0))
+    progress: list[str] = []
+    (made,) = prepare_model(store, model(source=source, licence="MIT", notes="trained in May"), (), {}, progress.append)
+    (later,) = prepare_model(store, model(source=source, licence="Apache-2.0"), (), {}, progress.append)
+    said = store.manifest("m", 1)
+    assert (said.licence, said.notes) == ("MIT", "trained in May")
+    assert made.entry.manifest == later.entry.manifest == said
+
+
 def test_versions_of_the_store_are_taken_with_their_traffic_and_labels(tmp_path: Path) -> None:
     store = Store.open(str(tmp_path / "store"))
     file = export_linear(tmp_path / "m.onnx", 2.0)

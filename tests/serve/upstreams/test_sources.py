@@ -84,6 +84,15 @@ async def test_a_url_becomes_a_version_once(serve: Any, tmp_path: Path) -> None:
     assert await asyncio.to_thread(stored_version, store, model, model.wanted_versions()[0], []) == manifest
 
 
+async def test_a_version_elsewhere_says_licence_and_notes_too(serve: Any, tmp_path: Path) -> None:
+    server = await serve()
+    store = Store.open(str(tmp_path / "store"))
+    model = config(f"grpc://{server.address}/double").model_copy(update={"licence": "MIT", "notes": "of May"})
+    await asyncio.to_thread(prepare_model, store, model, [], {}, lambda _: None)
+    said = store.manifest("m", 1)
+    assert (said.licence, said.notes) == ("MIT", "of May")
+
+
 async def test_another_signature_or_merging_is_another_version(serve: Any, tmp_path: Path) -> None:
     server = await serve()
     store = Store.open(str(tmp_path / "store"))
