@@ -44,12 +44,11 @@ def command(client: ManagementClient, model: str, as_json: bool) -> None:
 
 
 def _version_table(report: dict[str, Any]) -> Table:
-    table = headed("VERSION", "TRAFFIC", "CALLS", "FAILED", "P50 MS", "P90 MS", "P99 MS")
+    table = headed("VERSION", "TRAFFIC", "CALLS", "FAILED", "REFUSED", "P50 MS", "P90 MS", "P99 MS")
     for row in report["versions"]:
         failed = _counts(row["faults"]) if row["faults"] else "0"
-        table.add_row(
-            row["called"], f"{row['traffic']}%", str(row["requests"]), failed, *_cells(row["latency_ms"], _QUANTILES)
-        )
+        counts = str(row["requests"]), failed, str(row["refused"])
+        table.add_row(row["called"], f"{row['traffic']}%", *counts, *_cells(row["latency_ms"], _QUANTILES))
     return table
 
 

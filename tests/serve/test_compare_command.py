@@ -45,7 +45,7 @@ def seen() -> Observations:
     errors.add(2_000_000, times=10)
     output = OutputDifference(10, 9, errors, 0.5, {"shape": 1})
     return Observations(
-        {("m", 1): VersionCounters(102, {"InternalError": 2}, latency)},
+        {("m", 1): VersionCounters(102, {"InternalError": 2}, latency, refused=4)},
         {("m", 1, 2): Comparison(1_700_000_000_000, 10, 9, {}, 3, {"scores": output}, latency, latency)},
     )
 
@@ -82,8 +82,8 @@ async def test_people_read_tables(compare: Compare) -> None:
     done = await compare("m")
     assert (done.exit_code, done.stderr) == (0, "")
     assert [line.split() for line in done.stdout.splitlines() if line] == [
-        ["VERSION", "TRAFFIC", "CALLS", "FAILED", "P50", "MS", "P90", "MS", "P99", "MS"],
-        ["1", "100%", "102", "2", "InternalError", "0.999", "0.999", "0.999"],
+        ["VERSION", "TRAFFIC", "CALLS", "FAILED", "REFUSED", "P50", "MS", "P90", "MS", "P99", "MS"],
+        ["1", "100%", "102", "2", "InternalError", "4", "0.999", "0.999", "0.999"],
         [
             "1",
             "->",

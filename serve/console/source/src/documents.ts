@@ -186,6 +186,8 @@ export interface Comparison {
     traffic: number;
     requests: number;
     failed: number;
+    /** Further calls, for what the version took for their caller's fault. */
+    refused: number;
     /** Errors of its own, by kind. */
     faults: Record<string, number>;
     latency_ms: Quantiles | null;

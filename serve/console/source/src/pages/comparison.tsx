@@ -46,6 +46,7 @@ function SideBySide({ report }: { report: Comparison }): JSX.Element {
         ["Requests", "number"],
         ["Failed", "number"],
         "Its own faults",
+        ["Refused", "number"],
         ["p50", "number"],
         ["p90", "number"],
         ["p99", "number"],
@@ -59,6 +60,7 @@ function SideBySide({ report }: { report: Comparison }): JSX.Element {
             <td class="number">{each.requests.toLocaleString("en")}</td>
             <td class="number">{each.failed.toLocaleString("en")}</td>
             <td>{counts(each.faults)}</td>
+            <td class="number">{each.refused.toLocaleString("en")}</td>
             <QuantileCells values={each.latency_ms} />
           </tr>
         ))}
