@@ -35,14 +35,16 @@ def hop_to(server: str, batch: BatchRecord) -> Iterator[None]:
 
 def told_to_others() -> tuple[tuple[str, str], ...]:
     """The headers for a server that is not ours, with the batch that is sent to it: of the hop; where no traces are
-    made, the context that came with the first request that has one."""
+    made, the context that came with the first request that has one, and the id that came with the only one."""
     hop, batch = HOP.get(), BATCH.get()
     if hop is not None:
         return hop.headers
-    for asked in () if batch is None else batch.requests:
-        if asked.header is not None and (told := passed_on(asked.header)):
-            return told
-    return ()
+    if batch is None:
+        return ()
+    contexts = (passed_on(asked.header) for asked in batch.requests if asked.header is not None)
+    context = next(filter(None, contexts), ())
+    id = batch.requests[0].known if len(batch.requests) == 1 else ""
+    return (*context, (REQUEST_ID, id)) if id else context
 
 
 def note_failed_hop(kind: str) -> None:
