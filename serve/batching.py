@@ -121,11 +121,6 @@ class BatchQueue:
         """Whether half of the rows wait that may: what nobody waits for is not to take the rest."""
         return 2 * self._waiting.rows >= self._max_queue
 
-    @property
-    def running_batches(self) -> int:
-        """Batches that the executor has now."""
-        return len(self._under_way)
-
     async def run(
         self, inputs: Tensors, rows: int, deadline: float, priority: int = 0, record: RequestRecord | None = None
     ) -> Tensors:

@@ -45,11 +45,11 @@ async def test_what_waits_while_a_batch_runs_becomes_the_next_batch(clock: Clock
     send(queue, 3)
     await clock.settle()
     assert executor.batches == [[1]]
-    assert (queue.waiting_rows, queue.running_batches) == (2, 1)
+    assert (queue.waiting_rows, queue.rows) == (2, 3)
     executor.answer()
     await clock.settle()
     assert executor.batches == [[1], [2, 3]]
-    assert (queue.waiting_rows, queue.running_batches) == (0, 1)
+    assert (queue.waiting_rows, queue.rows) == (0, 2)
     executor.answer()
     await queue.drain()
 
