@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from model_store.errors import InternalError, InvalidInput, ModelNotFound, ModelNotReady
+from model_store.errors import InvalidInput, ModelNotFound, ModelNotReady, OnegateError
 from model_store.manifest import PAYLOAD, Manifest, Signature
 from serve.admission import SignatureCheck
 from serve.batching import BatchQueue
@@ -188,12 +188,13 @@ class LoadedVersion:
         for name, lane in self._others.items():
             lane.queue.replace_executor(SignatureView(executor, name))
 
-    def give_up(self, trouble: str) -> None:
-        """The version can't run for now, because a batch does not end: that one has failed, what waits is told why."""
-        self.trouble = trouble
+    def give_up(self, trouble: OnegateError) -> None:
+        """The version can't run for now: the batch that has run for longest has failed of `trouble`, what waits, and
+        comes from now on, is told it."""
+        self.trouble = trouble.message
         self._given_up.set()
         for lane in self._lanes():
-            lane.queue.give_up(InternalError(trouble), ModelNotReady(trouble))
+            lane.queue.give_up(trouble, ModelNotReady(trouble.message))
 
     def wake(self) -> None:
         """To be called when the executor has got slots it did not have before."""
@@ -201,7 +202,7 @@ class LoadedVersion:
             lane.queue.wake()
 
     def recover(self) -> None:
-        """The batch that did not end has ended after all."""
+        """It can run again: the batch that did not end has ended after all, or its servers answer."""
         self.trouble = None
         self._given_up.clear()
 

@@ -24,7 +24,7 @@ from serve.reports import DRAINING, IDLE, LOADING, READY, VersionLoad, failure_t
 from serve.residency import Residency, is_parked
 from serve.routing import RoutingTable, VersionEntry, VersionKey, runs_differently
 from serve.store_policy import NO_POLICY, StorePolicy
-from serve.watchdog import hang_of
+from serve.watchdog import trouble_of
 
 log = logging.getLogger("onegate")
 
@@ -103,7 +103,7 @@ class VersionLoader:
         """Asks replicas that are listed and not in use whether they answer, and a store that failed; to be called every
         second or so."""
         self.regions.trim()
-        self._look_for_hangs()
+        self._look_for_trouble()
         self._try_again()
         # Not those that only this process runs: a gateway may hold a thousand, with nothing to ask of any.
         versions = [
@@ -113,16 +113,16 @@ class VersionLoader:
         ]
         await asyncio.gather(*map(self._reconnect, versions))
 
-    def _look_for_hangs(self) -> None:
-        """A thread can't be ended: its version is not ready until the batch ends after all."""
+    def _look_for_trouble(self) -> None:
+        """A thread can't be ended, nor another server brought back: its version is not ready until that is over."""
         for key, version in self._dispatcher.loaded.items():
-            hang = hang_of(version.entry, version.executor)
-            if hang is not None:
+            trouble = trouble_of(version.entry, version.executor)
+            if trouble is not None:
                 if version.trouble is None:
-                    log.error("not ready, everything else goes on: %s", hang)
-                    version.give_up(hang)
+                    log.error("not ready, everything else goes on: %s", trouble.message)
+                    version.give_up(trouble)
                 if self._runs_as_wanted(version):
-                    self._note_state(key, failure_text(ModelNotReady(version.trouble or hang)))
+                    self._note_state(key, failure_text(ModelNotReady(version.trouble or trouble.message)))
             elif version.trouble is not None:
                 version.recover()
                 if self._runs_as_wanted(version):

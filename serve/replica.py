@@ -165,7 +165,7 @@ class Model:
             log.error("a replica hangs and is replaced: %s", hang)
             self._heartbeat.cancel()
             # The batch that hangs is answered with that, so that no other replica gets it; what waits goes elsewhere.
-            self._version.give_up(hang or "")
+            self._version.give_up(InternalError(hang or ""))
             await self._say_farewell(logging.WARNING)
             await self._door.stop(FAREWELL_S)
         raise InternalError(hang or "the replica hung and is being replaced")

@@ -75,6 +75,11 @@ class RemoteExecutor(ABC, Generic[ClientT]):
         """Asks the servers that are not in use whether they answer; to be called every second or so."""
 
     @property
+    def away_s(self) -> float:
+        """For how long none of the servers has answered that did before, where nobody else watches over them."""
+        return 0.0
+
+    @property
     def idle(self) -> bool:
         """Whether one of the servers that batches go to has none of this gateway's."""
         return any(not client.in_flight for client in self._near)

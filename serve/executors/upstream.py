@@ -40,6 +40,7 @@ class UpstreamExecutor(RemoteExecutor[UpstreamClient]):
         for client in self._clients.values():
             client.failed = True
         self._heard: dict[str, int] = {}
+        self._usable_at: float | None = None
         self._requests = RequestWriter()
         self._responses = ResponseReader()
 
@@ -49,6 +50,13 @@ class UpstreamExecutor(RemoteExecutor[UpstreamClient]):
         if not self.breaker.quiet:
             self._note_slots()
         await asyncio.gather(*map(self._probe, asked))
+        if self._usable:
+            self._usable_at = self._loop.time()
+
+    @property
+    def away_s(self) -> float:
+        """As of every executor; to about a second."""
+        return 0.0 if self._usable or self._usable_at is None else self._loop.time() - self._usable_at
 
     def _keeps_waiting(self, client: UpstreamClient) -> bool:
         before = self._heard.get(client.id)

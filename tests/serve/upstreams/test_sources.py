@@ -9,10 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from model_store.errors import (
-    OnegateError,
-    SourceError,
-)
+from model_store.errors import ModelNotReady, OnegateError, SourceError
 from model_store.manifest import TensorSpec
 from model_store.store import Store
 from serve.config import config_of
@@ -20,7 +17,7 @@ from serve.config_sections.model import ModelConfig
 from serve.control.preparation import archive_manifest, prepare_model, stored_version
 from serve.dispatcher import Dispatcher
 from serve.executors.inline import InlineExecutor
-from serve.inference import InferenceRequest
+from serve.inference import InferenceRequest, ModelQuery
 from serve.loading import VersionLoader
 from serve.router import Router
 from serve.routing import ModelRoute, RoutingTable
@@ -180,6 +177,52 @@ async def test_requests_are_merged_only_where_the_config_says_so(serve: Any, tmp
         loader.follow(RoutingTable(2, ""))
         await eventually(lambda loader=loader: loader.states == {})
     assert rows == [[1] * 6, [6]]
+
+
+async def test_a_version_whose_servers_stay_away_is_not_ready_until_one_is_back(
+    serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serve.watchdog.AWAY_S", 0.05)
+    there = await serve()
+    here = Dispatcher(Router())
+    loader = VersionLoader(here, tmp_path, "here", "secret")
+    loader.follow(RoutingTable(1, "", (version_of(there.address),), {"double": ModelRoute(((1, 100),))}))
+    await eventually(lambda: loader.states == {("double", 1): "ready"})
+    await loader.reconnect()
+    await there.stop()
+
+    waiting = asyncio.ensure_future(here.infer(InferenceRequest("double", inputs=FLOATS)))
+    await eventually(lambda: here.loaded["double", 1].executor.slots == 0)
+    await asyncio.sleep(0.06)
+    await loader.reconnect()
+    reason = r"^model 'double' version 1: no upstream server has answered for \d+ s$"
+    for refused in (waiting, here.infer(InferenceRequest("double", inputs=FLOATS)), here.answer(ModelQuery("double"))):
+        with pytest.raises(ModelNotReady, match=reason):
+            await refused
+    assert loader.states["double", 1].startswith("ModelNotReady: model 'double' version 1: no upstream server has")
+
+    await there.start()
+    async with asyncio.timeout(20):
+        while loader.states["double", 1] != "ready":
+            await loader.reconnect()
+    assert (await here.infer(InferenceRequest("double", inputs=FLOATS))).outputs is not None
+    loader.follow(RoutingTable(2, ""))
+    await eventually(lambda: loader.states == {})
+
+
+async def test_a_version_whose_servers_never_answered_goes_on_loading(
+    tmp_path: Path, free_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serve.watchdog.AWAY_S", 0.0)
+    here = Dispatcher(Router())
+    loader = VersionLoader(here, tmp_path, "here", "secret")
+    loader.follow(RoutingTable(1, "", (version_of(f"127.0.0.1:{free_port}"),), {"double": ModelRoute(((1, 100),))}))
+    await eventually(lambda: ("double", 1) in here.loaded)
+    for _ in range(2):
+        await loader.reconnect()
+    assert loader.states == {("double", 1): "loading"}
+    loader.follow(RoutingTable(2, ""))
+    await eventually(lambda: loader.states == {})
 
 
 def test_contradictions_of_an_upstream_are_told(tmp_path: Path) -> None:
