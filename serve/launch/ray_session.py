@@ -7,6 +7,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from serve.launch.error import LaunchError
@@ -60,14 +61,15 @@ def ray_session(folder: Path, address: str | None) -> Iterator[None]:
 
     try:
         if address is None:
-            ray.init(
-                num_cpus=LOGICAL_CPUS_PER_CORE * (os.cpu_count() or 1),
-                object_store_memory=OBJECT_STORE_BYTES,
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level="ERROR",
-                _temp_dir=str(folder / "ray"),
-            )
+            with _spared_signals_of_the_group():
+                ray.init(
+                    num_cpus=LOGICAL_CPUS_PER_CORE * (os.cpu_count() or 1),
+                    object_store_memory=OBJECT_STORE_BYTES,
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    logging_level="ERROR",
+                    _temp_dir=str(folder / "ray"),
+                )
         else:
             ray.init(address=address, log_to_driver=False, logging_level="ERROR")
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
@@ -78,6 +80,27 @@ def ray_session(folder: Path, address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _spared_signals_of_the_group() -> Iterator[None]:
+    """What Ray starts within the block has a process group of its own. `timeout`, a shell and some supervisors send
+    SIGTERM to a whole group: Ray would die of it at once, while the gateway drains. The kernel ends Ray's processes
+    when this one dies, whatever their group."""
+    # There is no public function for it, and no setting.
+    try:
+        from ray._private import services
+
+        started = services.ConsolePopen
+    except (ImportError, AttributeError) as error:
+        log.info("Ray's processes get the signals of this process group: %s", error)
+        yield
+        return
+    services.ConsolePopen = partial(started, process_group=0)
+    try:
+        yield
+    finally:
+        services.ConsolePopen = started
 
 
 def _end_unneeded_processes() -> None:

@@ -124,9 +124,12 @@ class Running:
         controller.send_signal(signal.SIGKILL)
         controller.wait(10)
 
-    def stop(self, number: int = signal.SIGTERM) -> int:
-        """Ends it and returns its exit code."""
-        self.process.send_signal(number)
+    def stop(self, number: int = signal.SIGTERM, *, group: bool = False) -> int:
+        """Ends it, by a signal to it alone or to its whole process group, and returns its exit code."""
+        if group:
+            os.killpg(self.process.pid, number)
+        else:
+            self.process.send_signal(number)
         return self.process.wait(STOP_S)
 
     def end(self) -> None:

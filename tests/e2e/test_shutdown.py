@@ -53,9 +53,15 @@ class _Call(threading.Thread):
         return status, json.loads(answer)["outputs"][0]["data"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
+@pytest.mark.parametrize(
+    ("number", "group"),
+    [(signal.SIGTERM, False), (signal.SIGTERM, True), (signal.SIGINT, True)],
+    ids=["SIGTERM", "SIGTERM to all of its group, as timeout sends it", "Ctrl-C, which a terminal sends to the group"],
+)
 @pytest.mark.parametrize("executor", ["inline", "replicas"])
-def test_signal_answers_what_is_under_way_and_leaves_nothing(tmp_path: Path, executor: str, number: int) -> None:
+def test_signal_answers_what_is_under_way_and_leaves_nothing(
+    tmp_path: Path, executor: str, number: int, group: bool
+) -> None:
     write_slow(tmp_path / "slow.onnx", SLOW_STEPS)
     with running(tmp_path, _slow_config(executor)) as gateway:
         gateway.wait_until_settled()
@@ -63,7 +69,7 @@ def test_signal_answers_what_is_under_way_and_leaves_nothing(tmp_path: Path, exe
         session = [Path(folder) for folder in _temporary_folders(started)]
         calls = [_Call(gateway) for _ in range(2)]
         time.sleep(0.5)
-        assert gateway.stop(number) == 0
+        assert gateway.stop(number, group=group) == 0
         assert [call.result() for call in calls] == [(200, [7.0, 7.0]), (200, [7.0, 7.0])]
         _, alive = psutil.wait_procs(started, timeout=5)
         assert alive == []
