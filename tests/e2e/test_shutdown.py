@@ -54,11 +54,16 @@ class _Call(threading.Thread):
 
 
 @pytest.mark.parametrize(
-    ("number", "group"),
-    [(signal.SIGTERM, False), (signal.SIGTERM, True), (signal.SIGINT, True)],
-    ids=["SIGTERM", "SIGTERM to all of its group, as timeout sends it", "Ctrl-C, which a terminal sends to the group"],
+    ("executor", "number", "group"),
+    [
+        ("inline", signal.SIGTERM, False),
+        # As `timeout` and some supervisors send it.
+        ("replicas", signal.SIGTERM, True),
+        # As a terminal sends Ctrl-C.
+        ("inline", signal.SIGINT, True),
+        ("replicas", signal.SIGINT, False),
+    ],
 )
-@pytest.mark.parametrize("executor", ["inline", "replicas"])
 def test_signal_answers_what_is_under_way_and_leaves_nothing(
     tmp_path: Path, executor: str, number: int, group: bool
 ) -> None:
