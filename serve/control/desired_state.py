@@ -28,12 +28,16 @@ from serve.control.preparation import Preparer
 from serve.control.serving_record import ServingRecord
 from serve.control.state import Gathered
 from serve.control.version_policies import asked_versions
+from serve.differences import differences, told
 from serve.errors import presentable
 from serve.rollouts.leading import Rollouts
 from serve.routing import BEING_PREPARED, Made
 from serve.store_policy import NO_POLICY, StorePolicy
 
 CONVERSIONS_AT_ONCE = 2
+
+FIXED = {"store", "store_cache", "signing", "gateway", "access", "tracing", "logging"}
+"""Sections of the config that a gateway reads when it starts, and not again."""
 
 
 @dataclass(frozen=True)
@@ -187,10 +191,10 @@ class DesiredState:
         await self._stepped.wait()
 
     def _refuse_fixed_changes(self, config: Config) -> None:
-        for key in ("store", "store_cache", "signing", "gateway", "access", "tracing", "logging"):
-            old, new = getattr(self.config, key), getattr(config, key)
-            if old != new:
-                raise ConfigError(f"{key}: expected {old!r} as running, got {new!r}; restart `onegate up` to change it")
+        running, asked = (each.model_dump(mode="json", include=FIXED) for each in (self.config, config))
+        if found := list(differences(running, asked)):
+            told_all = "; ".join(f"{each.path}: runs with {told(each.old)}, got {told(each.new)}" for each in found)
+            raise ConfigError(f"{told_all}: restart `onegate up` to change that")
 
     async def _write(self, config: Config, why: str, read: Collection[str]) -> None:
         """`read` are the models whose sources are to be read."""

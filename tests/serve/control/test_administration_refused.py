@@ -9,7 +9,16 @@ from typing import Any
 import pytest
 
 from model_store import generations
-from model_store.errors import Conflict, Forbidden, InvalidInput, ModelNotFound, OnegateError, OutOfMemory, SourceError
+from model_store.errors import (
+    ConfigError,
+    Conflict,
+    Forbidden,
+    InvalidInput,
+    ModelNotFound,
+    OnegateError,
+    OutOfMemory,
+    SourceError,
+)
 from serve.config import Config
 from serve.operations import (
     InspectModel,
@@ -101,6 +110,22 @@ async def test_a_load_that_a_config_overtakes_is_a_conflict_and_leaves_the_confi
         with pytest.raises(Conflict, match="unloaded or changed by another call meanwhile"):
             await loading
         assert served.desired.config == config
+
+
+async def test_what_a_gateway_reads_at_its_start_is_refused_key_by_key(tmp_path: Path) -> None:
+    async with administered(tmp_path) as served:
+        before = served.desired.config
+        document = {
+            **before.document(),
+            "gateway": {"grpc_port": 9001, "tls": {"certificate": "c", "private_key": "k"}},
+        }
+        with pytest.raises(ConfigError) as caught:
+            await served.desired.apply(Config.model_validate(document))
+        assert caught.value.message == (
+            "gateway.grpc_port: runs with 8081, got 9001; "
+            "gateway.tls: runs with unset, got {certificate: c, private_key: k}: restart `onegate up` to change that"
+        )
+        assert served.desired.config == before
 
 
 async def test_an_unload_ends_a_load_that_is_under_way(tmp_path: Path, two: str) -> None:
