@@ -9,20 +9,12 @@ from typing import Any
 
 import click
 
-from serve.commands.config_files import read_config
+from serve.commands.config_files import client_of, read_config
 from serve.commands.imported import trust_option
-from serve.commands.options import (
-    client_for,
-    config_argument,
-    fail,
-    json_option,
-    management_of_config_option,
-    port_options,
-)
+from serve.commands.options import config_argument, fail, json_option, management_of_config_option, port_options
 from serve.commands.plan_report import changes_something, print_plan
 from serve.commands.progress import progress, unsettled
 from serve.commands.rollout_report import rollout_line
-from serve.launch.ports import management_url
 from serve.management_client import ManagementClient
 
 POLL_S = 0.2
@@ -67,7 +59,7 @@ def command(
     overrides = {"store": store, **{f"gateway.{name}": port for name, port in ports.items()}}
     given = read_config(config, overrides=overrides, trusted=trusted)
     given.tell()
-    client = client or client_for(management_url(given.config))
+    client = client or client_of(given.config)
     document = given.config.document()
     answer = client.put_config(document, only_plan=True)
     if not as_json:

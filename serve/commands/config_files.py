@@ -19,6 +19,7 @@ import click
 
 from model_store.errors import ConfigError
 from serve.commands.imported import print_leftovers, require_served
+from serve.commands.options import client_for
 from serve.config import Config, layered, load_config
 from serve.config_sections.layers import read_config_file
 from serve.config_sections.yaml_text import read_config_text
@@ -26,6 +27,8 @@ from serve.importing.base import Imported
 from serve.importing.config_text import config_text
 from serve.importing.servers import KINDS, read_server, reader_of
 from serve.importing.trust import with_trust
+from serve.launch.ports import management_url
+from serve.management_client import ManagementClient
 
 YAML = (".yaml", ".yml", ".json")
 """Endings of files that are never taken for another server's."""
@@ -61,6 +64,14 @@ class ConfigFile:
             return
         for left in self.imported.all_leftovers():
             say(": ".join(part for part in (left.model, left.file, left.key, left.reason) if part))
+
+
+def client_of(config: Config) -> ManagementClient:
+    """A client of the gateway that runs with `config`, with the credentials of the command that runs. It trusts the
+    very certificate that the config names, where that can be read here."""
+    tls = config.gateway.management_tls
+    readable = tls is not None and os.access(tls.certificate, os.R_OK)
+    return client_for(management_url(config), tls.certificate if tls is not None and readable else None)
 
 
 def read_config(

@@ -11,14 +11,14 @@ from pathlib import Path
 import click
 import msgspec
 
-from model_store.errors import ConfigError, OnegateError, SourceError
+from model_store.errors import ConfigError, Forbidden, OnegateError, SourceError, Unauthenticated
 from model_store.filesystems import local_path
-from serve.commands.config_files import read_config
-from serve.commands.options import client_for, fail, json_option, management_of_config_option
+from serve.commands.config_files import client_of, read_config
+from serve.commands.options import fail, json_option, management_of_config_option
 from serve.config import Config, load_config
 from serve.doctor import configs, gpu, machine, ports, software, stores
 from serve.doctor.finding import Check, Finding, problem, run_checks
-from serve.launch.ports import management_url
+from serve.launch.ports import listening_ports
 from serve.management_client import ManagementClient
 
 RUNNING_S = 2.0
@@ -66,8 +66,8 @@ def command(
     else:
         given.tell()
         desired = given.config
-        running = client or client_for(management_url(desired))
-        checks = _machine_checks(desired, address, constraints, _running_ports(running))
+        own_ports = _running_ports(client or client_of(desired), desired)
+        checks = _machine_checks(desired, address, constraints, own_ports)
         findings = run_checks([*checks, *(_config_checks(desired) if config is not None else ())])
     _print(findings, as_json)
     if any(finding.level == "problem" for finding in findings):
@@ -109,11 +109,14 @@ def _config_checks(config: Config) -> list[tuple[str, Check]]:
     ]
 
 
-def _running_ports(client: ManagementClient) -> set[int]:
-    """The ports of the gateway that runs here, if one does."""
+def _running_ports(client: ManagementClient, config: Config) -> set[int]:
+    """The ports of the gateway that runs here, if one does. Of one that does not say it, because it asks for a key,
+    those of `config`, by which it was found."""
     try:
         gateway = client.state(RUNNING_S)["gateway"]
         return {int(gateway[name].rpartition(":")[2].strip("/")) for name in ("http", "grpc", "management")}
+    except (Unauthenticated, Forbidden):
+        return {port for _, _, port in listening_ports(config)}
     except (OnegateError, KeyError, ValueError):
         return set()
 

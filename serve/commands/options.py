@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import click
+import msgspec
 
 from model_store.errors import ModelNotFound
 from model_store.store import Store
@@ -120,7 +121,7 @@ def management_option(function: Any) -> Any:
 
 def management_of_config_option(function: Any) -> Any:
     """As `management_option`, for a command that reads a config: `client` is None where the line names no address, and
-    the gateway is where the config says; see `client_for`."""
+    the gateway is where the config says; see `config_files.client_of`."""
     return _address_option(show_default="where the config says")(credential_options(function))
 
 
@@ -129,10 +130,14 @@ def credential_options(function: Any) -> Any:
     return _key_option(_ca_option(own_files_options(function)))
 
 
-def client_for(url: str) -> ManagementClient:
-    """A client with the credentials of the command that runs."""
+def client_for(url: str, certificate: str | None = None) -> ManagementClient:
+    """A client with the credentials of the command that runs. `certificate` is the port's own, which is trusted unless
+    `--ca` says whom to trust."""
     context = click.get_current_context()
-    return ManagementClient(url, context.meta.get(_KEY), client_files(context))
+    files = client_files(context)
+    if certificate is not None and files.ca is None:
+        files = msgspec.structs.replace(files, ca=certificate, pinned=True)
+    return ManagementClient(url, context.meta.get(_KEY), files)
 
 
 def newest_version(store: Store, model: str) -> int:

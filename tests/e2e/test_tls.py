@@ -112,8 +112,13 @@ def test_a_page_of_a_listed_origin_may_call(secured: Secured) -> None:
     assert f"access-control-allow-origin: {ORIGIN}\n" in answered.stdout
 
 
-def test_apply_goes_to_the_management_port(secured: Secured) -> None:
-    done = secured.gateway.command("apply", "onegate.yaml")
+def test_apply_goes_to_the_management_port_and_trusts_the_certificate_that_the_config_names(secured: Secured) -> None:
+    gateway = secured.gateway
+    untold = {
+        key: value for key, value in gateway.environment.items() if key not in ("ONEGATE_MANAGEMENT", "ONEGATE_CA")
+    }
+    words = [gateway.onegate, "apply", "onegate.yaml"]
+    done = subprocess.run(words, cwd=gateway.folder, env=untold, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
 
 

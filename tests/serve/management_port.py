@@ -13,8 +13,8 @@ from tests.listening import Quiet, listening
 
 
 class ManagementPort:
-    """`answers` by path: a text, or what becomes JSON; a list is answered one after the other, its last again and
-    again. A path without any is not found."""
+    """`answers` by path: a text, or what becomes JSON, or a pair of status and that; a list is answered one after the
+    other, its last again and again. A path without any is not found."""
 
     def __init__(self, number: int) -> None:
         self.url = f"http://127.0.0.1:{number}"
@@ -28,7 +28,8 @@ class ManagementPort:
             answer = answer.pop(0) if len(answer) > 1 else answer[0]
         if answer is None:
             return 404, b'{"error": "Not Found"}'
-        return 200, (answer if isinstance(answer, str) else json.dumps(answer)).encode()
+        status, answer = answer if isinstance(answer, tuple) else (200, answer)
+        return status, (answer if isinstance(answer, str) else json.dumps(answer)).encode()
 
 
 @contextmanager

@@ -94,6 +94,19 @@ def test_the_ports_of_a_gateway_that_runs_where_the_config_says_are_no_problem(
 
 
 @pytest.mark.usefixtures("short_temporary_folder")
+def test_the_ports_of_a_gateway_that_asks_for_a_key_are_no_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ONEGATE_MANAGEMENT")
+    http, grpc = free_ports(2)
+    with management_port() as port, socket.create_server(("127.0.0.1", http)):
+        number = int(port.url.rpartition(":")[2])
+        port.answers["/api/state"] = 401, {"error": "expected a key", "kind": "Unauthenticated"}
+        result = run("--config", config(tmp_path, [http, grpc, number]))
+    assert (result.exit_code, result.output.count("belongs to the running gateway")) == (0, 2)
+
+
+@pytest.mark.usefixtures("short_temporary_folder")
 def test_another_servers_repository_is_checked_as_it_would_be_imported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
