@@ -14,8 +14,10 @@ import os
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, TypeVar
 
+from model_store.errors import ConfigError
 from serve.caller import CALLER
 from serve.errors import presentable
 from serve.operations import InspectModel, ListModels, ModelList, Operation
@@ -26,6 +28,20 @@ log = logging.getLogger("onegate")
 T = TypeVar("T")
 
 DONE = "done"
+
+
+def require_writable(file: Path) -> None:
+    """Raises `ConfigError` for a file that no line could be appended to. It is not made yet."""
+    folder = file.parent
+    if not folder.is_dir():
+        trouble = f"{str(folder)!r} is no folder; make it first"
+    elif file.is_dir():
+        trouble = "it is a folder"
+    elif not os.access(file if file.exists() else folder, os.W_OK):
+        trouble = "this user may not write there"
+    else:
+        return
+    raise ConfigError(f"access.audit_log: {str(file)!r} can't be written: {trouble}")
 
 
 class AuditLog:

@@ -8,9 +8,11 @@ from __future__ import annotations
 import hmac
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
 
 from model_store.access_keys import AccessKey
 from model_store.errors import Forbidden, ModelNotReady, OnegateError, Unauthenticated
+from serve.access.audit import require_writable
 from serve.access.callers import EXPECTED, Caller, presented
 from serve.access.keys import KnownKeys, require_present
 from serve.access.limits import Limits
@@ -127,11 +129,14 @@ class Guard:
 
 
 def check_access(access: AccessConfig) -> None:
-    """Raises `ConfigError` for what no guard could use: a file without keys of tokens."""
+    """Raises `ConfigError` for what nobody could use: a file without keys of tokens, an audit log that can't be
+    written."""
     if access.jwt is not None:
         from serve.access.tokens import read_keys
 
         read_keys(access.jwt)
+    if access.audit_log is not None:
+        require_writable(Path(access.audit_log))
 
 
 def denied(caller: Caller, need: Need, model: str = "") -> Unauthenticated | Forbidden:
