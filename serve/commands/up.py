@@ -113,8 +113,9 @@ def command(
     watched = None if watch is None else _watched(watch, desired, client)
     stop = StopSignal()
     policy = store_policy(desired)
-    ports.check_ports(desired)
     with store_lease(desired), private_folder() as folder:
+        # After the lease: the same config twice is told that it runs already, not that somebody has its ports.
+        ports.check_ports(desired)
         write_generation(desired)
         try:
             _serve(desired, policy, watched, folder, address, stop, client)
