@@ -43,6 +43,10 @@ class FileSystem(ABC):
         """Creates the root if absent and proves, with a file removed again, that it can be written."""
 
     @abstractmethod
+    def check_present(self) -> None:
+        """Raises `FileNotFoundError` where the root is a folder that is not there."""
+
+    @abstractmethod
     def names(self, folder: str) -> list[str]:
         """Names directly inside `folder`, sorted; none when it is absent."""
 

@@ -40,6 +40,10 @@ class LocalFileSystem(FileSystem):
             pass
         self._sweep()
 
+    def check_present(self) -> None:
+        """Raises where the root is no folder that can be read."""
+        os.scandir(self.root).close()
+
     def names(self, folder: str) -> list[str]:
         """Names directly inside `folder`, sorted."""
         try:

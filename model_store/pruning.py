@@ -1,13 +1,14 @@
 """Removes from a store what no manifest needs: blobs, records of signatures, old leftovers; and versions, where asked.
 
 First what is needed is marked, then the rest is swept, except what is young: a publisher writes its blobs before the
-manifest that names them. Which versions desired state needs is left to the caller.
+manifest that names them, and a version before anybody may have named it. Which versions desired state needs is left
+to the caller.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from uuid import uuid4
 
@@ -19,8 +20,19 @@ from model_store.filesystems import FileSystem, StoredFile, store_access
 from model_store.local import LOCK
 from model_store.store import Store
 
-Needed = Callable[[str], Collection[int]]
-"""Model -> the numbers of its versions that desired state needs."""
+Needed = Callable[[str], Mapping[int, str]]
+"""Model -> the numbers of its versions that desired state needs, each with why."""
+
+YOUNG = "written in the last 24 hours"
+"""Why a version stays that nobody needs; see `GRACE_S`."""
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """A version that is not among the newest and stays, and why."""
+
+    name: str
+    version: int
+    reason: str
 
 
 class Pruned(msgspec.Struct, frozen=True):
@@ -31,51 +43,77 @@ class Pruned(msgspec.Struct, frozen=True):
     blob_bytes: int
     leftovers: int
     young: int
+    kept: tuple[Kept, ...] = ()
 
 
 def prune(
     store: Store,
     *,
     keep: int | None = None,
-    needed: Needed = lambda _: (),
+    needed: Needed = lambda _: {},
     dry_run: bool = False,
     now_s: float | None = None,
 ) -> Pruned:
     """Removes what nothing needs. Publishers may be at work meanwhile.
 
     `keep` removes versions too: all but the newest so many of each model (1 at least, so that no number is given
-    twice), and those that are `needed`. `now_s` is the time by the store's clock.
+    twice), those that are `needed`, and those whose manifest is young. `now_s` is the time by the store's clock.
 
     Raises `StoreError`; for a manifest that is damaged before anything is removed, as its files are unknown.
     """
     present = {name: store.versions(name) for name in store.models()}
-    unwanted = [] if keep is None else _unwanted(present, max(keep, 1), needed)
+    older = {} if keep is None else {name: numbers[: -max(keep, 1)] for name, numbers in present.items()}
+    with store_access(store.filesystem, "written"):
+        if now_s is None:
+            now_s = time.time() if dry_run or not _has_files(store.filesystem) else _store_time_s(store.filesystem)
+        oldest_kept_s = now_s - GRACE_S
+    kept, unwanted = _sorted_out(store, older, needed, oldest_kept_s)
     marked = _marked(store, present, unwanted)
     with store_access(store.filesystem, "written"):
         found = store.filesystem.files("blobs/sha256")
         temporary = [file for file in store.filesystem.files("tmp") if file.name != LOCK]
-        if now_s is None:
-            now_s = time.time() if dry_run or not (found or temporary) else _store_time_s(store.filesystem)
         for name, version in () if dry_run else unwanted:
             _remove_version(store.filesystem, name, version)
     # What was published since the first look needs its blobs, and those were there before it.
     marked |= _marked(store, {name: store.versions(name) for name in store.models()}, unwanted)
-    sweep = _Sweep(store.filesystem, now_s - GRACE_S, dry_run)
+    sweep = _Sweep(store.filesystem, oldest_kept_s, dry_run)
     unmarked = [file for file in found if file.name not in marked]
     with store_access(store.filesystem, "written"):
         blobs = [file for file in unmarked if sweep.removes(f"blobs/sha256/{file.name}", file)]
         leftovers = [file for file in temporary if sweep.removes(f"tmp/{file.name}", file)]
     freed_bytes = sum(file.size_bytes for file in blobs)
-    return Pruned(tuple(unwanted), len(blobs), freed_bytes, len(leftovers), len(unmarked) - len(blobs))
+    young = len(unmarked) - len(blobs)
+    return Pruned(tuple(unwanted), len(blobs), freed_bytes, len(leftovers), young, tuple(kept))
 
 
-def _unwanted(present: dict[str, list[int]], keep: int, needed: Needed) -> list[tuple[str, int]]:
-    unwanted = []
-    for name, versions in present.items():
-        older = versions[:-keep]
-        kept = set(needed(name)) if older else set()
-        unwanted += [(name, version) for version in older if version not in kept]
-    return unwanted
+def _sorted_out(
+    store: Store, older: Mapping[str, list[int]], needed: Needed, oldest_kept_s: float
+) -> tuple[list[Kept], list[tuple[str, int]]]:
+    """Of the versions that are not among the newest: those that stay all the same, and those that go."""
+    kept: list[Kept] = []
+    unwanted: list[tuple[str, int]] = []
+    for name, numbers in older.items():
+        reasons = needed(name) if numbers else {}
+        for version in numbers:
+            if version in reasons:
+                kept.append(Kept(name, version, reasons[version]))
+            elif _is_young(store, name, version, oldest_kept_s):
+                kept.append(Kept(name, version, YOUNG))
+            else:
+                unwanted.append((name, version))
+    return kept, unwanted
+
+
+def _is_young(store: Store, name: str, version: int, oldest_kept_s: float) -> bool:
+    """By the time of the file, as for blobs: `created` is by the clock of the machine that published."""
+    with store_access(store.filesystem, "read"):
+        written_s = store.filesystem.modified_s(f"models/{name}/{version}/manifest.json")
+    return written_s is not None and written_s >= oldest_kept_s
+
+
+def _has_files(filesystem: FileSystem) -> bool:
+    """Whether there is anything whose age matters: a store that is not there is not made by asking for its time."""
+    return any(filesystem.names(folder) for folder in ("blobs/sha256", "tmp", "models"))
 
 
 def _marked(store: Store, present: dict[str, list[int]], unwanted: Collection[tuple[str, int]]) -> set[str]:

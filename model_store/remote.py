@@ -66,6 +66,9 @@ class RemoteFileSystem(FileSystem):
         self._write(probe, lambda target: self._call("pipe_file", target, b"onegate"))
         self._call("rm_file", self._path(probe))
 
+    def check_present(self) -> None:
+        """Tells nothing: an object store has no folders, and one that is empty is as good as absent."""
+
     def names(self, folder: str) -> list[str]:
         """Names directly inside `folder`, sorted."""
         return sorted({PurePosixPath(child["name"]).name for child in self._children(folder)})

@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from model_store.errors import ModelNotFound
+from model_store.filesystems import store_access
 from model_store.store import Store
 from serve.commands.model_names import served_models, stored_models
 from serve.management_client import ManagementClient
@@ -138,6 +139,15 @@ def client_for(url: str, certificate: str | None = None) -> ManagementClient:
     if certificate is not None and files.ca is None:
         files = msgspec.structs.replace(files, ca=certificate, pinned=True)
     return ManagementClient(url, context.meta.get(_KEY), files)
+
+
+def existing_store(url: str) -> Store:
+    """The store at `url`, for a command that only makes sense of one that is there; raises `StoreError` where a local
+    one is not, as it is where its name was mistyped."""
+    store = Store(url)
+    with store_access(store.filesystem, "read"):
+        store.filesystem.check_present()
+    return store
 
 
 def newest_version(store: Store, model: str) -> int:

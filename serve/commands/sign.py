@@ -9,8 +9,7 @@ import click
 
 from model_store.signing import sign
 from model_store.signing_keys import read_private_key, write_new_pair
-from model_store.store import Store
-from serve.commands.options import json_option, newest_version, store_option, stored_model_argument
+from serve.commands.options import existing_store, json_option, newest_version, store_option, stored_model_argument
 
 
 @click.command()
@@ -44,7 +43,7 @@ def command(
         if not as_json:
             click.echo(f"{private_key}: keep it to yourself; {public_key}: for who verifies")
     if model is not None and private_key is not None:
-        opened = Store(store)
+        opened = existing_store(store)
         number = version or newest_version(opened, model)
         key = sign(opened, model, number, read_private_key(private_key))
         told |= {"name": model, "version": number, "key": key}

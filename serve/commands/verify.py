@@ -9,8 +9,7 @@ import click
 
 from model_store.signing import verify
 from model_store.signing_keys import public_key_of, read_key_file
-from model_store.store import Store
-from serve.commands.options import json_option, newest_version, store_option, stored_model_argument
+from serve.commands.options import existing_store, json_option, newest_version, store_option, stored_model_argument
 
 
 @click.command()
@@ -36,7 +35,7 @@ def command(model: str, version: int | None, public_keys: tuple[Path, ...], stor
       onegate verify digits --public-key release.pem.pub --store ./store
     """
     keys = [public_key_of(read_key_file(path), str(path)) for path in public_keys]
-    opened = Store(store)
+    opened = existing_store(store)
     manifest = opened.manifest(model, version or newest_version(opened, model))
     key = verify(opened, manifest, keys)
     opened.check(manifest)

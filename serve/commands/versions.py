@@ -8,8 +8,7 @@ import click
 import msgspec
 
 from model_store.manifest import Manifest
-from model_store.store import Store
-from serve.commands.options import json_option, newest_version, store_option, stored_model_argument
+from serve.commands.options import existing_store, json_option, newest_version, store_option, stored_model_argument
 from serve.commands.parity_report import print_report
 from serve.commands.tables import console, headed
 
@@ -27,7 +26,7 @@ def command(model: str, version: int | None, store: str, as_json: bool) -> None:
       onegate versions digits --store ./store
       onegate versions digits --version 2 --store ./store
     """
-    opened = Store(store)
+    opened = existing_store(store)
     if version is not None and not as_json:
         manifest = opened.manifest(model, version)
         click.echo(f"{model} version {version}: {manifest.framework} {manifest.source_name}, {manifest.created}")

@@ -3,9 +3,8 @@ served, and those that a rollback goes back to."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from itertools import islice
 from typing import Any
 
 from model_store import generations, served
@@ -21,8 +20,11 @@ from serve.management_client import ManagementClient
 PATIENCE_S = 5.0
 """How long a gateway may take to say what it serves; usually none runs, and that is told at once."""
 
-GONE_BACK_TO = 2
-"""Records of what was served of a model whose versions are kept: the present one, and where a rollback goes."""
+SERVED = "served"
+NAMED = "a generation needs it"
+UNREADABLE = "its source can't be read"
+RECORDED = ("served last", "a rollback goes back to it")
+"""Of the newest records of what was served of a model: the present one, and where a rollback goes."""
 
 
 class NeededVersions:
@@ -42,6 +44,7 @@ class NeededVersions:
         newest = generations.newest(store)
         self._config = Config.model_validate(newest.config) if newest else None
         self._named: dict[str, set[int]] = {}
+        self._running: dict[str, set[int]] = {}
         for number in generations.numbers(store):
             # One that is damaged can't be gone back to.
             with suppress(IntegrityError):
@@ -49,26 +52,21 @@ class NeededVersions:
         if self._config is not None:
             self._note_served(connect(management_url(self._config)))
 
-    def __call__(self, model: str) -> set[int]:
-        """Numbers of the versions of `model` that are needed."""
-        for record in islice(served.newest_first(self._store, model), GONE_BACK_TO):
-            self._note_versions(record.document)
-        needed = set(self._named.get(model, ()))
+    def __call__(self, model: str) -> dict[int, str]:
+        """Numbers of the versions of `model` that are needed, each with the first reason that there is."""
+        needed = dict.fromkeys(self._running.get(model, ()), SERVED)
+        for reason, record in zip(RECORDED, served.newest_first(self._store, model), strict=False):
+            needed = dict.fromkeys(_numbers(record.document), reason) | needed
+        needed = dict.fromkeys(self._named.get(model, ()), NAMED) | needed
         for config in self._config.models if self._config else ():
             if config.name == model:
-                needed |= self._of_sources(config)
+                needed = self._of_sources(config) | needed
         return needed
 
     def _note_named(self, document: dict[str, object]) -> None:
         models = document.get("models")
         for model in models if isinstance(models, list) else ():
-            self._note_versions(model)
-
-    def _note_versions(self, model: dict[str, Any]) -> None:
-        listed = model.get("versions")
-        for version in listed if isinstance(listed, list) else ():
-            if version.get("version") is not None:
-                self._named.setdefault(model["name"], set()).add(version["version"])
+            self._named.setdefault(model["name"], set()).update(_numbers(model))
 
     def _note_served(self, client: ManagementClient) -> None:
         try:
@@ -79,13 +77,13 @@ class NeededVersions:
             raise
         for row in state["models"]:
             if row["version"] is not None:
-                self._named.setdefault(row["name"], set()).add(row["version"])
+                self._running.setdefault(row["name"], set()).add(row["version"])
 
-    def _of_sources(self, model: ModelConfig) -> set[int]:
+    def _of_sources(self, model: ModelConfig) -> dict[int, str]:
         """The versions made of the model's sources as they are now; all, where a source can't be read here."""
-        needed = set()
+        needed = {}
         if follows_store(model):
-            return set(numbers_in_store(self._store, model))
+            return dict.fromkeys(numbers_in_store(self._store, model), NAMED)
         for version in model.wanted_versions():
             if version.source is None:
                 continue
@@ -93,7 +91,13 @@ class NeededVersions:
                 manifest = stored_version(self._store, model, version, ())
             except OnegateError as error:
                 self._tell(f"all versions of {model.name!r} are kept: {error.message}")
-                return set(self._store.versions(model.name))
+                return dict.fromkeys(self._store.versions(model.name), UNREADABLE)
             if manifest is not None:
-                needed.add(manifest.version)
+                needed[manifest.version] = NAMED
         return needed
+
+
+def _numbers(model: Mapping[str, Any]) -> Iterable[int]:
+    """The versions that a model's document names by number."""
+    listed = model.get("versions")
+    return [v["version"] for v in listed if v.get("version") is not None] if isinstance(listed, list) else []

@@ -11,9 +11,10 @@ from uuid import uuid4
 
 import pytest
 
+from model_store.blobs import GRACE_S
 from model_store.errors import StoreError
 from model_store.manifest import Manifest
-from model_store.pruning import Pruned, prune
+from model_store.pruning import YOUNG, Kept, Pruned, prune
 from model_store.signing import sign
 from model_store.store import Store
 from tests.model_store import sweeping
@@ -75,15 +76,37 @@ def test_versions_stay_unless_it_is_asked_to_keep_only_some(store: Store, tmp_pa
 
     assert prune(store) == NOTHING
     # Version 1 and its `other` share their model.
-    assert prune(store, keep=2, needed={"digits": {3}}.get) == Pruned((("digits", 1), ("digits", 2)), 1, size, 0, 0)
+    assert prune(store, keep=2, needed=lambda _: {3: "asked for"}) == Pruned(
+        (("digits", 1), ("digits", 2)), 1, size, 0, 0, kept=(Kept("digits", 3, "asked for"),)
+    )
     assert store.versions("digits") == [3, 4, 5]
     assert store.versions("other") == [1]
     assert not (Path(store.url) / "models" / "digits" / "2").exists()
     for name in store.models():
         for version in store.versions(name):
             store.check(store.manifest(name, version))
-    assert prune(store, keep=1, needed=lambda _: ()).versions == (("digits", 3), ("digits", 4))
+    assert prune(store, keep=1).versions == (("digits", 3), ("digits", 4))
     assert publish(store, tmp_path, "key-6").version == 6
+
+
+def test_version_of_the_last_24_hours_stays_whatever_its_manifest_says_of_its_time(
+    store: Store, tmp_path: Path
+) -> None:
+    for number in (1, 2, 3):
+        publish(store, tmp_path, f"key-{number}")
+    written_s = (Path(store.url) / "models/digits/1/manifest.json").stat().st_mtime
+    # `created` says another time, by the clock of who published.
+    assert store.manifest("digits", 1).created == "2026-01-02T03:04:05+00:00"
+    older_s = written_s - 60
+    os.utime(Path(store.url) / "models/digits/1/manifest.json", (older_s, older_s))
+
+    assert prune(store, keep=1, now_s=older_s + GRACE_S) == Pruned(
+        (), 0, 0, 0, 0, kept=(Kept("digits", 1, YOUNG), Kept("digits", 2, YOUNG))
+    )
+    assert prune(store, keep=1, now_s=older_s + GRACE_S + 1) == Pruned(
+        (("digits", 1),), 0, 0, 0, young=1, kept=(Kept("digits", 2, YOUNG),)
+    )
+    assert store.versions("digits") == [2, 3]
 
 
 def test_leftovers_of_killed_writers_go_and_the_lock_stays(store: Store) -> None:
@@ -234,8 +257,8 @@ def test_store_on_s3_is_pruned_by_its_own_clock(remote: Store, tmp_path: Path) -
     sign(remote, "digits", 1, KEY)
     size = len(MODEL_BYTES) + len("key-1")
 
-    assert prune(remote, keep=1) == Pruned((("digits", 1),), 0, 0, 0, young=1)
-    assert prune(remote, now_s=time.time() + 2 * DAYS_AGO_S) == Pruned((), 1, size, 0, 0)
+    assert prune(remote, keep=1) == Pruned((), 0, 0, 0, 0, kept=(Kept("digits", 1, YOUNG),))
+    assert prune(remote, keep=1, now_s=time.time() + 2 * DAYS_AGO_S) == Pruned((("digits", 1),), 1, size, 0, 0)
     assert remote.versions("digits") == [2]
     assert remote.filesystem.names("models/digits") == ["2"]
     assert remote.filesystem.names("tmp") == []

@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from converters.publish import convert_and_publish
 from model_store import generations, served
 from model_store.served import Served
+from model_store.signing_keys import write_new_pair
 from model_store.store import Store
 from serve.cli import main
 from serve.config import config_of
@@ -70,6 +71,7 @@ def test_json_is_for_programs(store: Store, tmp_path: Path) -> None:
     assert json.loads(onegate(tmp_path, "--keep", 4, "--dry-run", "--json").stdout) == {
         "dry_run": True,
         "versions": [{"name": "digits", "version": 1}],
+        "kept": [],
         "blobs": 1,
         "bytes": 6,
         "leftovers": 0,
@@ -82,7 +84,13 @@ def test_versions_that_any_generation_names_stay(store: Store, tmp_path: Path) -
     desire(store, {"name": "digits", "versions": [{"version": 3, "traffic": 100}, {"version": 4, "traffic": 0}]})
     make_old(store)
 
-    assert onegate(tmp_path, "--keep", 1).exit_code == 0
+    result = onegate(tmp_path, "--keep", 2)
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[:3] == [
+        "removed digits version 2",
+        "kept digits version 1: a generation needs it",
+        "kept digits version 3: a generation needs it",
+    ]
     assert store.versions("digits") == [1, 3, 4, 5]
 
 
@@ -110,6 +118,10 @@ def test_version_that_a_running_gateway_serves_stays(store: Store, tmp_path: Pat
 
     assert (refused.exit_code, unchanged) == (1, [1, 2, 3, 4, 5])
     assert result.exit_code == 0
+    assert result.stdout.splitlines()[2:4] == [
+        "kept digits version 2: served",
+        "kept digits version 4: a generation needs it",
+    ]
     assert store.versions("digits") == [2, 4, 5]
 
 
@@ -123,8 +135,8 @@ def test_version_of_the_source_as_it_is_now_stays(tmp_path: Path) -> None:
     desire(store, described)
 
     needed = NeededVersions(store, print)
-    assert needed("m") == {1}
-    assert needed("other") == set()
+    assert needed("m") == {1: "a generation needs it"}
+    assert needed("other") == {}
 
 
 def test_source_that_can_not_be_read_keeps_all_versions_and_says_so(store: Store, tmp_path: Path) -> None:
@@ -135,6 +147,30 @@ def test_source_that_can_not_be_read_keeps_all_versions_and_says_so(store: Store
     assert store.versions("digits") == [1, 2, 3, 4, 5]
     assert result.stderr.startswith("onegate: all versions of 'digits' are kept: source ")
     assert "absent.onnx" in result.stderr
+    assert "kept digits version 4: its source can't be read\n" in result.stdout
+
+
+def test_versions_of_the_last_24_hours_stay_and_are_told(store: Store, tmp_path: Path) -> None:
+    result = onegate(tmp_path, "--keep", 3)
+    assert result.stdout == (
+        "kept digits version 1: written in the last 24 hours\n"
+        "kept digits version 2: written in the last 24 hours\n"
+        "removed files that no version needs: 0, 0.0 MiB\n"
+    )
+    assert store.versions("digits") == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("words", [["prune"], ["prune", "--keep", "1"], ["versions", "digits"], ["sign", "digits"]])
+def test_store_that_is_not_there_is_refused_and_not_made(tmp_path: Path, words: list[str]) -> None:
+    mistyped = tmp_path / "mistyped"
+    write_new_pair(tmp_path / "key.pem")
+    key = ["--private-key", str(tmp_path / "key.pem")] if words[0] == "sign" else []
+    result = CliRunner().invoke(main, [*words, *key, "--store", str(mistyped)])
+    assert result.exit_code == 1
+    assert f"store '{mistyped}' can't be read: No such file or directory; mend that, or name another store" in (
+        result.stderr
+    )
+    assert not mistyped.exists()
 
 
 def test_keeping_none_is_wrong_usage(tmp_path: Path) -> None:
@@ -152,7 +188,11 @@ def test_versions_of_the_newest_two_served_records_stay(store: Store, tmp_path: 
     serve_record(store, 3, 4)
     make_old(store)
 
-    assert onegate(tmp_path, "--keep", 1).exit_code == 0
+    assert json.loads(onegate(tmp_path, "--keep", 1, "--json").stdout)["kept"] == [
+        {"name": "digits", "version": 2, "reason": "a rollback goes back to it"},
+        {"name": "digits", "version": 3, "reason": "a rollback goes back to it"},
+        {"name": "digits", "version": 4, "reason": "served last"},
+    ]
     assert store.versions("digits") == [2, 3, 4, 5]
 
 
@@ -187,5 +227,9 @@ def test_a_policy_of_before_needs_what_was_served_by_it(store: Store, tmp_path: 
     serve_record(store, 2, 4)
     make_old(store)
 
-    assert onegate(tmp_path, "--keep", 1).exit_code == 0
+    assert json.loads(onegate(tmp_path, "--keep", 1, "--json").stdout)["kept"] == [
+        {"name": "digits", "version": 2, "reason": "a rollback goes back to it"},
+        {"name": "digits", "version": 3, "reason": "a rollback goes back to it"},
+        {"name": "digits", "version": 4, "reason": "served last"},
+    ]
     assert store.versions("digits") == [2, 3, 4, 5]
