@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -18,6 +18,9 @@ from serve.bench.suggestion import Serving, Verdict, judge
 from serve.client import Client, Model, Retries
 from serve.client.addresses import Address, address_of
 from serve.tls_files import ClientFiles
+
+Row: TypeAlias = dict[str, Any]
+"""Of one version, in the state."""
 
 CEILING_CONNECTIONS = 32
 FIRST_S = 0.3
@@ -39,10 +42,12 @@ class Wish(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What was measured. `payload` is in words; `ceiling_per_s` are the requests a second that the client got out of a
-    server that does nothing."""
+    """What was measured. `versions` are those that calls go to, by what clients call them, with percent of the calls;
+    `payload` is in words; `ceiling_per_s` are the requests a second that the client got out of a server that does
+    nothing."""
 
     model: str
+    versions: dict[str, int]
     url: str
     payload: str
     rows: int
@@ -54,9 +59,10 @@ class Report(msgspec.Struct, frozen=True):
     verdict: Verdict
 
 
-def measure_model(wish: Wish, row: dict[str, Any], progress: Callable[[str], None]) -> Report:
-    """Measures the model whose row of the state is `row`; `progress` is told what is going on. Raises what the endpoint
-    refuses, `InvalidInput` for a file that does not fit, and `ModelNotReady` where nothing is answered."""
+def measure_model(wish: Wish, rows_now: Callable[[], list[Row]], progress: Callable[[str], None]) -> Report:
+    """Measures the model; `rows_now` gives the rows of the state for the versions that its calls go to, `progress` is
+    told what is going on. Raises what the endpoint refuses, `InvalidInput` for a file that does not fit, and
+    `ModelNotReady` where nothing is answered."""
     address = address_of(wish.endpoint, wish.key, wish.tls)
     model = _described(wish)
     payload = made_up(address, model, wish.rows) if wish.file is None else of_file(address, model, wish.file)
@@ -71,12 +77,25 @@ def measure_model(wish: Wish, row: dict[str, Any], progress: Callable[[str], Non
             ceiling = measure_ceiling(busy, reply_bytes, processes)
             counts = connection_counts(wish.max_concurrency)
             steps = list(measure_steps(counts, plan, payload.rows, processes, statistics, progress))
-        serving = _serving(row, statistics.config())
+        # Asked after the load, which wakes a model that had no replicas.
+        rows = rows_now()
+        serving = _serving(max(rows, key=lambda row: row["traffic"]), statistics.config())
     finally:
         statistics.close()
     verdict = judge(steps, ceiling, payload.rows, serving)
-    sizes = (len(plan.request), reply_bytes)
-    return Report(wish.model, wish.endpoint, payload.what, payload.rows, *sizes, ceiling, serving, steps, verdict)
+    return Report(
+        model=wish.model,
+        versions={row["called"]: row["traffic"] for row in rows},
+        url=wish.endpoint,
+        payload=payload.what,
+        rows=payload.rows,
+        request_bytes=len(plan.request),
+        reply_bytes=reply_bytes,
+        ceiling_per_s=ceiling,
+        serving=serving,
+        steps=steps,
+        verdict=verdict,
+    )
 
 
 def _described(wish: Wish) -> Model:
@@ -108,12 +127,14 @@ def _first_answers(plan: LoadPlan, processes: LoadProcesses) -> int:
     return load.reply_bytes
 
 
-def _serving(row: dict[str, Any], config: dict[str, Any]) -> Serving:
+def _serving(row: Row, config: dict[str, Any]) -> Serving:
     """From the state's row and Triton's `ModelConfig`, which may be empty."""
     batching = config.get("dynamic_batching")
+    replicas = row["replicas"]
     return Serving(
         executor=row["executor"] or "",
-        replicas=row["replicas"]["wanted"],
+        replicas=replicas["wanted"],
+        bounds=None if replicas["min"] == replicas["max"] else (replicas["min"], replicas["max"]),
         max_batch_size=config.get("max_batch_size"),
         max_delay_ms=(batching or {}).get("max_queue_delay_microseconds", 0) / 1000,
         batches=batching is not None,

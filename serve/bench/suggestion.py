@@ -26,11 +26,13 @@ LONG_INLINE_MS = 5.0
 
 
 class Serving(msgspec.Struct, frozen=True):
-    """How the model is served now. `max_batch_size` is 0 where it has no batch dimension, None where nobody tells;
-    `batches` says whether rows of several requests share a batch."""
+    """How the model is served now. `replicas` is how many the load was given, `bounds` the fewest and the most that the
+    config allows, None where it names a number. `max_batch_size` is 0 where the model has no batch dimension, None
+    where nobody tells; `batches` says whether rows of several requests share a batch."""
 
     executor: str
     replicas: int
+    bounds: tuple[int, int] | None
     max_batch_size: int | None
     max_delay_ms: float
     batches: bool
@@ -47,8 +49,8 @@ class Value(msgspec.Struct, frozen=True):
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """The knee is None where no step went well; where `still_growing`, it is the fewest connections that did about as
-    well as the last step, and a later knee may have been missed."""
+    """The knee is None where no step went well, and where there is none yet: `still_growing` says that the last step
+    brought so much that the knee lies behind it."""
 
     knee: int | None
     still_growing: bool
@@ -67,14 +69,14 @@ def judge(steps: Sequence[Step], ceiling_per_s: float, rows: int, serving: Servi
     top = max(good, key=lambda step: step.requests_per_s)
     busy_client = any(step.client_percent >= CLIENT_BUSY_PERCENT for step in good)
     client_limits = most >= CLIENT_SHARE * ceiling_per_s or busy_client
-    growing = top.connections == good[-1].connections and len(good) == len(steps) and len(steps) > 1
+    growing = knee is steps[-1] and len(steps) > 1
     notes = _notes(steps, top, client_limits, ceiling_per_s)
     values = [
         *_max_batch_size(good[0], knee, rows, serving),
         *_max_delay(knee, rows, serving),
         *_replicas(good[0], knee, serving),
     ]
-    return Verdict(knee.connections, growing, client_limits, notes, values)
+    return Verdict(None if growing else knee.connections, growing, client_limits, notes, values)
 
 
 def _notes(steps: Sequence[Step], top: Step, client_limits: bool, ceiling_per_s: float) -> list[str]:
@@ -116,10 +118,14 @@ def _max_batch_size(first: Step, knee: Step, rows: int, serving: Serving) -> lis
         wanted = min(LARGEST_BATCH, _power_of_two(flying))
         return [Value(key, now, wanted, f"batches were full: {seen:.3g} rows of {now}, with {flying} rows under way")]
     gain = knee.requests_per_s / first.requests_per_s
-    reason = f"batches held {seen:.3g} rows on average at the knee, with {flying} rows under way"
+    reason = f"batches held {seen:.3g} rows on average at {_connections(knee)}, with {flying} rows under way"
     if knee is not first:
         reason += f", for {gain:.2g} times the requests/s of one connection"
     return [Value(key, now, now, f"enough: {reason}")]
+
+
+def _connections(step: Step) -> str:
+    return f"{step.connections} connection{'' if step.connections == 1 else 's'}"
 
 
 def _power_of_two(count: int) -> int:
@@ -148,15 +154,20 @@ def _replicas(first: Step, knee: Step, serving: Serving) -> list[Value]:
         return [_inline(first)]
     if serving.executor != "replicas":
         return []
-    key, now = "serve.replicas", serving.replicas
+    # Bounds stay bounds: of them the most is what may hold the model back.
+    key = "serve.replicas.max" if serving.bounds else "serve.replicas"
+    now = serving.bounds[1] if serving.bounds else serving.replicas
     queue_ms, batch_ms = knee.queue_ms or 0.0, knee.batch_ms or 0.0
     if queue_ms <= batch_ms:
         return [Value(key, now, now, "replicas keep up: calls wait less than they are computed")]
+    waiting = f"calls wait {queue_ms:.3g} ms"
+    if serving.replicas < now:
+        reason = f"{waiting}, and {serving.replicas} of {now} replicas were asked for: a smaller `target_queue` asks "
+        return [Value(key, now, now, f"{reason}for more, longer steps (--seconds) give them time to come")]
     idle = serving.cpus * (1 - knee.machine_percent / 100)
     if idle < 1:
-        reason = f"calls wait {queue_ms:.3g} ms, but CPUs are busy: more replicas help on another node only"
-        return [Value(key, now, now, reason)]
-    reason = f"calls wait {queue_ms:.3g} ms for {batch_ms:.3g} ms of work, and {idle:.1f} CPUs are idle"
+        return [Value(key, now, now, f"{waiting}, but CPUs are busy: more replicas help on another node only")]
+    reason = f"{waiting} for {batch_ms:.3g} ms of work, and {idle:.1f} CPUs are idle"
     return [Value(key, now, now + int(idle), reason)]
 
 

@@ -6,7 +6,7 @@ import ipaddress
 import json
 import socket
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import click
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     "--input",
     "file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Send this file, as `onegate infer` would. [default: random values for the signature]",
+    help="Send this file, .npz, .npy, .csv, .json or an image, as `onegate infer` would; any to a handler. [default: "
+    "random values for the signature]",
 )
 @click.option(
     "--rows", type=click.IntRange(1, 4096), default=1, show_default=True, help="Rows of a request without --input."
@@ -90,21 +91,27 @@ def command(
     check_plot(plot)
     state = client.state()
     endpoint = _endpoint(url or state["gateway"]["http"], allow_remote)
-    row = next((row for row in state["models"] if row["name"] == model and row["default"]), None)
-    if row is None:
-        known = ", ".join(sorted({row["name"] for row in state["models"]})) or "none"
-        raise ModelNotFound(f"model {model!r} is not served here; models: {known}", model=model)
+    _called_rows(state, model)
     wish = Wish(model, endpoint, file, rows, seconds, max_concurrency, processes, client.key, client.tls)
     with progress() as line:
-        report = measure_model(wish, row, line.show)
+        report = measure_model(wish, lambda: _called_rows(client.state(), model), line.show)
     if plot is not None:
         write_plot(plot, f"{model}: {report.payload}", report.steps, report.verdict.knee)
     if as_json:
         click.echo(json.dumps(msgspec.to_builtins(report, str_keys=True)))
     else:
         _print(report, plot)
-    if report.verdict.knee is None:
+    if report.verdict.knee is None and not report.verdict.still_growing:
         fail(1)
+
+
+def _called_rows(state: dict[str, Any], model: str) -> list[dict[str, Any]]:
+    """Of the versions of the model that calls go to; raises `ModelNotFound` where there is none."""
+    rows = [row for row in state["models"] if row["name"] == model and row["default"]]
+    if not rows:
+        known = ", ".join(sorted({row["name"] for row in state["models"]})) or "none"
+        raise ModelNotFound(f"model {model!r} is not served here; models: {known}", model=model)
+    return rows
 
 
 def _endpoint(url: str, allow_remote: bool) -> str:
@@ -134,7 +141,7 @@ def _is_loopback(host: str) -> bool:
 
 def _print(report: Report, plot: Path | None) -> None:
     out, verdict = console(), report.verdict
-    click.echo(f"{report.model} at {report.url}: {report.payload}")
+    click.echo(f"{report.model} {_versions_text(report.versions)} at {report.url}: {report.payload}")
     click.echo(
         f"requests of {report.request_bytes} bytes, replies of {report.reply_bytes}; out of a server that does nothing "
         f"this client gets {report.ceiling_per_s:.0f} requests/s"
@@ -151,6 +158,13 @@ def _print(report: Report, plot: Path | None) -> None:
         click.echo(f"{value.key}: {change}: {value.reason}")
     if plot is not None:
         click.echo(f"The curve is in {plot}")
+
+
+def _versions_text(versions: dict[str, int]) -> str:
+    """With their shares where there are several."""
+    if len(versions) == 1:
+        return f"version {next(iter(versions))}"
+    return "versions " + ", ".join(f"{called} ({percent}%)" for called, percent in versions.items())
 
 
 def _table(report: Report) -> Table:

@@ -52,6 +52,7 @@ def read_inputs(file: Path, described: Described, scale: float) -> Tensors:
         if reader := _READERS.get(file.suffix.lower()):
             named = reader(file, described)
         else:
+            _check_image(file)
             named = {_only(described).name: read_image(file, _only(described), scale)}
     except (OSError, ValueError) as error:
         raise InvalidInput(f"{file}: can't be read: {error}") from error
@@ -94,20 +95,27 @@ def _is_v2_request(content: dict[str, Any]) -> bool:
     return isinstance(sent, list) and all(isinstance(e, dict) and {"name", "shape", "data"} <= e.keys() for e in sent)
 
 
+def _check_image(file: Path) -> None:
+    """Before anything is said of the model's inputs: these matter for images only."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        Image.open(file).close()
+    except UnidentifiedImageError as error:
+        raise InvalidInput(f"{file}: expected a .npz, .npy, .csv, .json or image file") from error
+
+
 def read_image(file: Path, spec: TensorSpec, scale: float) -> np.ndarray:
     """An image as one row of an NCHW or NHWC input, resized to the input's height and width.
 
     One channel makes it grey, three RGB; pixels are 0 to 255 times `scale`.
     """
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     channels_first, channels, height, width = _image_layout(spec)
-    try:
-        with Image.open(file) as image:
-            pixels = image.convert("L" if channels == 1 else "RGB").resize((width, height))
-            values = np.asarray(pixels, dtype=np.float32).reshape(height, width, channels) * np.float32(scale)
-    except UnidentifiedImageError as error:
-        raise InvalidInput(f"{file}: no image, and no .npz, .npy, .csv or .json either") from error
+    with Image.open(file) as image:
+        pixels = image.convert("L" if channels == 1 else "RGB").resize((width, height))
+        values = np.asarray(pixels, dtype=np.float32).reshape(height, width, channels) * np.float32(scale)
     if np.dtype(DTYPES[spec.datatype]).kind in "iu":
         values = values.round()
     return (values.transpose(2, 0, 1) if channels_first else values)[np.newaxis]

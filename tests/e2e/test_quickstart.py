@@ -132,7 +132,7 @@ def test_infer_with_a_wrong_file_fails_in_one_line(gateway: Running, tmp_path: P
     (tmp_path / "text.txt").write_text("no tensor")
     done = gateway.command("infer", "digits", "--input", str(tmp_path / "text.txt"))
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"onegate: {tmp_path / 'text.txt'}: no image, and no .npz, .npy, .csv or .json either\n"
+    assert done.stderr == f"onegate: {tmp_path / 'text.txt'}: expected a .npz, .npy, .csv, .json or image file\n"
 
 
 def test_versions_shows_the_parity_report(gateway: Running) -> None:

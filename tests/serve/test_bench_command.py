@@ -52,7 +52,7 @@ async def test_a_model_is_measured_step_by_step(port: ManagementPort, tmp_path: 
         assert step["rows_per_s"] == pytest.approx(2 * step["requests_per_s"])
         assert 0 < step["p50_ms"] <= step["p90_ms"] <= step["p99_ms"]
         assert 1 <= step["batch_rows"] <= 8
-    assert report["verdict"]["knee"] in (1, 2, 4)
+    assert (report["verdict"]["knee"] is None) == report["verdict"]["still_growing"]
     assert report["ceiling_per_s"] > report["steps"][0]["requests_per_s"]
     assert [value["key"] for value in report["verdict"]["values"]] == [
         "serve.batching.max_batch_size",
@@ -66,10 +66,14 @@ async def test_people_get_a_table_a_knee_and_reasons(port: ManagementPort) -> No
     result = await run(port, "double", "--seconds", 0.2, "--max-concurrency", 2)
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
+    assert lines[0].startswith("double version 1 at http://127.0.0.1:")
     assert lines[0].endswith("random values: x FP32[1, 2]")
     assert "this client gets" in lines[1]
     assert lines[2].split()[:2] == ["CONNECTIONS", "REQ/S"]
-    assert any(line.startswith(("Knee: ", "No knee yet: ")) for line in lines)
+    marked = any(" knee " in line for line in lines[3:5])
+    assert [line[:5] for line in lines if line.startswith(("Knee: ", "No knee yet: "))] == [
+        "Knee:" if marked else "No kn"
+    ]
     assert any(line.startswith("serve.executor: inline: a batch takes ") for line in lines)
 
 
@@ -79,6 +83,25 @@ async def test_a_file_is_sent_as_infer_would(port: ManagementPort, tmp_path: Pat
     report = json.loads((await run(port, "echo", *words)).stdout)
     assert (report["payload"], report["rows"]) == ("body.txt as it is", 1)
     assert report["steps"][0]["requests"] > 0
+
+
+async def test_versions_of_a_split_and_replicas_that_the_load_woke_are_told(port: ManagementPort) -> None:
+    def told(wanted: int) -> dict[str, Any]:
+        bounds = {"ready": wanted, "wanted": wanted, "min": 0, "max": 2}
+        first = row("double", called="1.0", executor="replicas", replicas=bounds, traffic=70)
+        return {**state, "models": [first, row("double", version=2, called="2", traffic=30)]}
+
+    state = port.answers["/api/state"]
+    # Idle before, awake once there were calls.
+    port.answers["/api/state"] = [told(0), told(1)]
+    try:
+        result = await run(port, "double", "--seconds", 0.2, "--max-concurrency", 1)
+    finally:
+        port.answers["/api/state"] = state
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("double versions 1.0 (70%), 2 (30%) at ")
+    assert "\nserve.replicas.max: 2: " in result.stdout
+    assert "0 of 2 replicas" not in result.stdout
 
 
 @pytest.mark.parametrize(

@@ -148,10 +148,13 @@ def test_json_that_is_no_input_is_refused_with_the_file_s_name(tmp_path: Path, c
         read_json(tmp_path, content)
 
 
-def test_a_file_that_is_no_image_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "inputs", [[described(shape=(-1, 3, 4, 4))], [described(shape=(-1, 2))], [described(), described(name="n")]]
+)
+def test_a_file_that_is_no_image_is_refused_whatever_the_model_takes(tmp_path: Path, inputs: list[TensorSpec]) -> None:
     (tmp_path / "input.txt").write_text("hello")
-    with pytest.raises(InvalidInput, match=r"input\.txt: no image, and no \.npz, \.npy, \.csv or \.json either$"):
-        read_inputs(tmp_path / "input.txt", [described(shape=(-1, 3, 4, 4))], 1.0)
+    with pytest.raises(InvalidInput, match=r"input\.txt: expected a \.npz, \.npy, \.csv, \.json or image file$"):
+        read_inputs(tmp_path / "input.txt", inputs, 1.0)
 
 
 def test_pickled_arrays_are_refused(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ import pytest
 from serve.bench.steps import Step, connection_counts
 from serve.bench.suggestion import Serving, Value, Verdict, judge
 
-INLINE = Serving("inline", 1, 64, 0.0, batches=True, cpus=4)
-REPLICAS = Serving("replicas", 2, 64, 0.0, batches=True, cpus=4)
+INLINE = Serving("inline", 1, None, 64, 0.0, batches=True, cpus=4)
+REPLICAS = Serving("replicas", 2, None, 64, 0.0, batches=True, cpus=4)
 
 
 def step(connections: int, rate: float, **measured: Any) -> Step:
@@ -53,9 +53,14 @@ def test_the_knee_is_where_nine_tenths_of_the_most_are_reached() -> None:
     assert (found.knee, found.still_growing, found.client_limits, found.notes) == (8, False, False, [])
 
 
-def test_a_curve_that_still_grows_says_so() -> None:
-    found = verdict(CURVE[:3])
-    assert (found.knee, found.still_growing) == (4, True)
+@pytest.mark.parametrize(
+    ("rates", "knee", "growing"),
+    [((100, 190, 360), None, True), ((100, 190, 200), 2, False), ((100,), 1, False), ((100, 60), 1, False)],
+    ids=["doubles", "a tenth more", "one step", "falls"],
+)
+def test_there_is_a_knee_or_the_curve_still_grows(rates: tuple[int, ...], knee: int | None, growing: bool) -> None:
+    found = verdict([step(2**position, rate) for position, rate in enumerate(rates)])
+    assert (found.knee, found.still_growing) == (knee, growing)
 
 
 @pytest.mark.parametrize(
@@ -100,16 +105,16 @@ def test_batches_that_are_not_full_are_large_enough() -> None:
     size = value_of(verdict(CURVE), "serve.batching.max_batch_size")
     assert (size.now, size.value) == (64, 64)
     assert size.reason == (
-        "enough: batches held 7.2 rows on average at the knee, with 8 rows under way, for 4 times the requests/s of "
-        "one connection"
+        "enough: batches held 7.2 rows on average at 8 connections, with 8 rows under way, for 4 times the requests/s "
+        "of one connection"
     )
 
 
 def test_a_model_that_is_not_batched_has_nothing_to_set() -> None:
-    alone = verdict(CURVE, Serving("inline", 1, 0, 0.0, batches=False, cpus=4))
+    alone = verdict(CURVE, Serving("inline", 1, None, 0, 0.0, batches=False, cpus=4))
     size = value_of(alone, "serve.batching.max_batch_size")
     assert size.reason == "has no effect: the model has no batch dimension"
-    apart = verdict(CURVE, Serving("inline", 1, 64, 0.0, batches=False, cpus=4))
+    apart = verdict(CURVE, Serving("inline", 1, None, 64, 0.0, batches=False, cpus=4))
     assert "do not share its batches" in apart.values[0].reason
 
 
@@ -118,7 +123,9 @@ def test_without_figures_of_the_gateway_nothing_is_made_up() -> None:
     found = verdict(blind)
     assert value_of(found, "serve.batching.max_batch_size").reason.startswith("nothing to say")
     assert [value.key for value in found.values] == ["serve.batching.max_batch_size", "serve.executor"]
-    assert verdict(blind, Serving("inline", 1, None, 0.0, batches=False, cpus=4)).values[0].key == "serve.executor"
+    assert (
+        verdict(blind, Serving("inline", 1, None, None, 0.0, batches=False, cpus=4)).values[0].key == "serve.executor"
+    )
 
 
 def test_small_batches_of_slow_replicas_may_wait_a_little() -> None:
@@ -129,7 +136,7 @@ def test_small_batches_of_slow_replicas_may_wait_a_little() -> None:
 
 
 def test_a_delay_that_fills_nothing_goes() -> None:
-    waiting = Serving("replicas", 2, 64, 5.0, batches=True, cpus=4)
+    waiting = Serving("replicas", 2, None, 64, 5.0, batches=True, cpus=4)
     delay = value_of(verdict(CURVE, waiting), "serve.batching.max_delay_ms")
     assert (delay.now, delay.value) == (5.0, 0.0)
 
@@ -146,6 +153,24 @@ def test_replicas_follow_waiting_calls_and_idle_cpus(measured: dict[str, float],
     replicas = value_of(verdict([*CURVE[:3], step(8, 400, **measured), CURVE[4]], REPLICAS), "serve.replicas")
     assert (replicas.now, replicas.value) == (2, value)
     assert replicas.reason.endswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("asked_for", "measured", "value", "reason"),
+    [
+        (1, {"queue_ms": 0.5}, 2, "replicas keep up: calls wait less than they are computed"),
+        (1, {"queue_ms": 9.0}, 2, "calls wait 9 ms, and 1 of 2 replicas were asked for: a smaller `target_queue` "),
+        (2, {"queue_ms": 9.0, "machine_percent": 95.0}, 2, "calls wait 9 ms, but CPUs are busy"),
+        (2, {"queue_ms": 9.0, "machine_percent": 25.0}, 5, "calls wait 9 ms for 1 ms of work, and 3.0 CPUs are idle"),
+    ],
+)
+def test_of_a_model_with_bounds_the_most_is_what_may_move(
+    asked_for: int, measured: dict[str, float], value: int, reason: str
+) -> None:
+    scaled = Serving("replicas", asked_for, (0, 2), 64, 0.0, batches=True, cpus=4)
+    found = value_of(verdict([*CURVE[:3], step(8, 400, **measured), CURVE[4]], scaled), "serve.replicas.max")
+    assert (found.now, found.value) == (2, value)
+    assert found.reason.startswith(reason)
 
 
 @pytest.mark.parametrize(("batch_ms", "executor"), [(0.2, "inline"), (12.0, "replicas")])

@@ -16,7 +16,7 @@ def row(name: str, **keys: Any) -> dict[str, Any]:
         "traffic": 100,
         "executor": "inline",
         "device": "cpu",
-        "replicas": {"ready": 1, "wanted": 1},
+        "replicas": {"ready": 1, "wanted": 1, "min": 1, "max": 1},
         "reason": None,
     } | keys
 
@@ -26,7 +26,14 @@ STATE: dict[str, Any] = {
     "generation": 3,
     "models": [
         row("digits"),
-        row("ranker", version=4, called="b", executor="replicas", replicas={"ready": 1, "wanted": 2}, traffic=90),
+        row(
+            "ranker",
+            version=4,
+            called="b",
+            executor="replicas",
+            replicas={"ready": 1, "wanted": 2, "min": 2, "max": 2},
+            traffic=90,
+        ),
         row("new", version=None, called=None, state="FAILED", executor=None, traffic=0, reason="no such [file]"),
     ],
     "rollouts": [],
