@@ -12,11 +12,15 @@ import click
 import numpy as np
 
 from model_store.errors import ModelNotReady
-from serve.client import Client, Retries
+from model_store.manifest import PAYLOAD
+from serve.client import Client, Outputs, Retries
+from serve.client.refusals import http_refusal
 from serve.commands.input_files import content_type_of, goes_as_it_is, read_inputs
 from serve.commands.options import json_option, management_option, model_argument
 from serve.https_calls import unreachable
+from serve.inference import Payload
 from serve.management_client import ManagementClient
+from serve.payloads import from_tensors, to_tensors
 from serve.tensors import datatype_of, to_json_values
 
 MAX_SHOWN_VALUES = 20
@@ -32,7 +36,7 @@ TIMEOUT_S = 60.0
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A .npz, .npy, .csv, .json or image file.",
 )
-@click.option("--version", type=click.IntRange(min=1), help="A version other than the default one.")
+@click.option("--version", help="A version other than the default one: a number, an `as_version`, or a label.")
 @click.option("--signature", help="One of the model's signatures other than the default one.")
 @click.option("--url", help="The endpoint, over HTTP or gRPC; by default what the gateway's management port names.")
 @click.option(
@@ -47,7 +51,7 @@ TIMEOUT_S = 60.0
 def command(
     model: str,
     file: Path,
-    version: int | None,
+    version: str | None,
     signature: str | None,
     url: str | None,
     scale: float,
@@ -68,13 +72,17 @@ def command(
     with _endpoint(address, client) as endpoint, _told_unreachable(address):
         described = endpoint.model(model, version=version)
         if signature is None and goes_as_it_is(file, described):
-            body = endpoint.predict(model, file.read_bytes(), content_type=content_type_of(file), version=version)
-            click.echo(_answer_text(model, body.content) if as_json else body.content.decode(errors="replace"))
+            payload = Payload(file.read_bytes(), content_type_of(file))
+            # As tensors, whose answer names the version; the answer to a raw body is the model's own and does not.
+            outputs = endpoint.infer(model, to_tensors(payload), version=version, signature=PAYLOAD)
+            body = _accepted(from_tensors(outputs))
+            click.echo(_answer_text(outputs, body) if as_json else body.decode(errors="replace"))
             return
         inputs = read_inputs(file, described.inputs_of(signature), scale)
         outputs = endpoint.infer(model, inputs, version=version, signature=signature)
     if as_json:
-        click.echo(json.dumps({"model": model, "outputs": [_as_json(name, t) for name, t in outputs.items()]}))
+        answered = [_as_json(name, tensor) for name, tensor in outputs.items()]
+        click.echo(json.dumps({"model": model, "version": outputs.version, "outputs": answered}))
         return
     for name, tensor in outputs.items():
         click.echo(f"{name}: {datatype_of(tensor)}{list(tensor.shape)} {_as_text(tensor)}")
@@ -105,13 +113,20 @@ def _told_unreachable(address: str) -> Iterator[None]:
         raise
 
 
-def _answer_text(model: str, answer: bytes) -> str:
-    """The answer beside the model's name; one that is no JSON is text."""
+def _accepted(answer: Payload) -> bytes:
+    """The body; raises the error that a handler's own status stands for."""
+    if 200 <= answer.status < 300:
+        return answer.body
+    raise http_refusal(answer.status, answer.headers, answer.body)
+
+
+def _answer_text(outputs: Outputs, answer: bytes) -> str:
+    """The answer beside the names of model and version; one that is no JSON is text."""
     try:
         content = json.loads(answer)
     except ValueError:
         content = answer.decode(errors="replace")
-    return json.dumps({"model": model, "answer": content})
+    return json.dumps({"model": outputs.model, "version": outputs.version, "answer": content})
 
 
 def _as_json(name: str, tensor: np.ndarray) -> dict[str, Any]:

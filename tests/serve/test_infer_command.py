@@ -36,9 +36,15 @@ async def run(*words: str) -> tuple[int, str]:
 
 async def test_the_outputs_are_printed(url: str, rows: str) -> None:
     assert await run("double", "--input", rows, "--url", url) == (0, "y: FP32[2, 2] [[2. 4.]\n [6. 8.]]")
-    code, told = await run("double", "--input", rows, "--url", url, "--version", "1", "--json")
+
+
+@pytest.mark.parametrize("version", [[], ["--version", "1"], ["--version", "1.0"], ["--version", "stable"]])
+async def test_a_version_goes_by_number_alias_or_label_and_the_one_that_answered_is_named(
+    url: str, rows: str, version: list[str]
+) -> None:
+    code, told = await run("double", "--input", rows, "--url", url, *version, "--json")
     output = {"name": "y", "datatype": "FP32", "shape": [2, 2], "data": [2, 4, 6, 8]}
-    assert (code, json.loads(told)) == (0, {"model": "double", "outputs": [output]})
+    assert (code, json.loads(told)) == (0, {"model": "double", "version": "1.0", "outputs": [output]})
 
 
 async def test_a_picture_goes_as_it_is_to_a_model_with_a_processor(url: str, tmp_path: Path) -> None:
@@ -46,12 +52,23 @@ async def test_a_picture_goes_as_it_is_to_a_model_with_a_processor(url: str, tmp
     code, told = await run("colours", "--input", str(tmp_path / "red.jpg"), "--url", url)
     assert (code, json.loads(told)[0]["class"]) == (0, "red")
     code, told = await run("colours", "--input", str(tmp_path / "red.jpg"), "--url", url, "--json")
-    assert (json.loads(told)["model"], json.loads(told)["answer"][0]["class"]) == ("colours", "red")
+    answer = json.loads(told)
+    assert (answer["model"], answer["version"], answer["answer"][0]["class"]) == ("colours", "1.0", "red")
 
 
 async def test_any_file_goes_as_it_is_to_a_handler(url: str, tmp_path: Path) -> None:
     (tmp_path / "note.txt").write_text("hello")
-    assert await run("echo", "--input", str(tmp_path / "note.txt"), "--url", url) == (0, "hello")
+    words = ["echo", "--input", str(tmp_path / "note.txt"), "--url", url]
+    assert await run(*words) == (0, "hello")
+    code, told = await run(*words, "--version", "stable", "--json")
+    assert (code, json.loads(told)) == (0, {"model": "echo", "version": "1.0", "answer": "hello"})
+
+
+async def test_a_body_that_the_model_refuses_is_told(url: str, tmp_path: Path) -> None:
+    (tmp_path / "no.jpg").write_bytes(b"no picture")
+    code, told = await run("colours", "--input", str(tmp_path / "no.jpg"), "--url", url)
+    assert code == 1
+    assert told.startswith("onegate: expected a picture (JPEG, ")
 
 
 @pytest.mark.parametrize(
@@ -60,6 +77,7 @@ async def test_any_file_goes_as_it_is_to_a_handler(url: str, tmp_path: Path) -> 
         (["nobody"], "model 'nobody' is not served here"),
         (["broken"], "model 'broken' can't be called now: its source is damaged"),
         (["double", "--version", "7"], "model 'double' has no version 7 here; callable: 1.0"),
+        (["double", "--version", "canary"], "model 'double' has no label 'canary'; labels: stable"),
         (
             ["colours", "--signature", "no"],
             "has no signature 'no'; signatures: serving_default, payload",
