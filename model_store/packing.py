@@ -20,7 +20,7 @@ from typing import IO, Any, BinaryIO, Literal, cast
 import msgspec
 
 from model_store.archive_manifest import LARGEST_MANIFEST_BYTES, Server, current_manifest, decode, read_bounded
-from model_store.archives import MANIFEST_FILE, looks_like_archive, open_archive
+from model_store.archives import MANIFEST_FILE, Archive, looks_like_archive, open_archive
 from model_store.errors import ConfigError, SourceError, StoreError
 from model_store.filesystems import chunks, is_inside, reason
 from model_store.members import Allowance, Member, members_of
@@ -49,14 +49,19 @@ class ManifestFields(msgspec.Struct, frozen=True, kw_only=True, rename="camel", 
 
 
 def pack(
-    folder: Path, output: Path, fields: ManifestFields, server: Server | None = None, form: PackFormat = "zip"
+    folder: Path,
+    output: Path,
+    fields: ManifestFields,
+    server: Server | None = None,
+    form: PackFormat = "zip",
+    check: Callable[[Archive], None] = lambda _: None,
 ) -> list[str]:
     """Writes the files of `folder` to `output`, which is replaced; returns their names in the archive, once it opened.
 
     Where `folder` has a manifest it is kept, with `fields` written over it. A new one is written where it has none, or
-    where a `server` is named; that needs a `handler`. Raises `ConfigError` without one and for an `output` inside of
-    `folder`, `SourceError` for files that no archive may hold or that the manifest names wrongly, `StoreError` when
-    `output` can't be written.
+    where a `server` is named. `check` is given the archive before it takes its place, and may raise. Raises
+    `ConfigError` for an `output` inside of `folder`, `SourceError` for files that no archive may hold or that the
+    manifest names wrongly, `StoreError` when `output` can't be written.
     """
     if not folder.is_dir():
         raise SourceError(f"source {str(folder)!r}: expected the folder of a model")
@@ -65,7 +70,9 @@ def pack(
     manifest = _manifest(folder, fields, server)
     with _replacing(output) as partial, tempfile.TemporaryDirectory(prefix="onegate-pack-") as scratch:
         _WRITERS[form](partial, _prefix(folder, fields, form), _sorted_members(folder, manifest))
-        return open_archive(partial, Path(scratch) / "archive").files()
+        archive = open_archive(partial, Path(scratch) / "archive")
+        check(archive)
+        return archive.files()
 
 
 def _manifest(folder: Path, fields: ManifestFields, server: Server | None) -> bytes | None:
@@ -75,11 +82,6 @@ def _manifest(folder: Path, fields: ManifestFields, server: Server | None) -> by
     if server is None and (folder / MANIFEST_FILE).is_file():
         content = _own(folder)
         return _encoded({**content, "model": {**content["model"], **msgspec.to_builtins(fields)}})
-    if fields.handler is None:
-        raise ConfigError(
-            "handler is missing: expected module:function, the file of a handler, or the name of one that the server "
-            "brings (mxnet_vision_service:handle, image_classifier)"
-        )
     named = msgspec.structs.replace(fields, model_name=fields.model_name or folder.resolve().name)
     versions = dict.fromkeys(("specificationVersion", "implementationVersion", "modelServerVersion"), "1.0")
     own = {"createdOn": _CREATED, "archiverVersion": "1.0"} if server == "torchserve" else versions

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from converters.archive.vision_service import standard_top
+from model_store.archive_manifest import ArchiveManifest
 from model_store.archives import Archive
 from model_store.errors import SourceError
 from model_store.filesystems import is_inside
@@ -66,7 +67,7 @@ def service_of(archive: Archive) -> StandardService | CustomHandler:
     manifest = archive.manifest
     if manifest.handler is None:
         return StandardService(None)
-    name = manifest.handler.partition(":")[0].removesuffix(".py")
+    name = _name_of(manifest.handler)
     standard = _SERVER_SERVICES[manifest.server].get(name)
     file = _file_of(archive, name)
     if file is None and standard is not None:
@@ -76,6 +77,16 @@ def service_of(archive: Archive) -> StandardService | CustomHandler:
     if standard == VISION and (top := standard_top(file)):
         return StandardService(_for_signature(ImageProcessor(style="mms", top=top), archive))
     return CustomHandler(file)
+
+
+def is_torchserves_own(manifest: ArchiveManifest) -> bool:
+    """Whether the handler is one that only TorchServe has: for that the archive is whole."""
+    return manifest.server == "torchserve" and _name_of(manifest.handler or "") in _TORCHSERVE_OWN
+
+
+def _name_of(handler: str) -> str:
+    """Of its module, as a path or with dots."""
+    return handler.partition(":")[0].removesuffix(".py")
 
 
 def _file_of(archive: Archive, name: str) -> Path | None:
@@ -101,7 +112,7 @@ def _for_signature(processor: Processor, archive: Archive) -> Processor:
 
 def _not_there(archive: Archive, name: str) -> SourceError:
     way_out = "say `processor:` for this model to serve the model alone"
-    if archive.manifest.server == "torchserve" and name in _TORCHSERVE_OWN:
+    if is_torchserves_own(archive.manifest):
         return SourceError(
             f"source {archive.source!r} asks for TorchServe's own handler {name!r}, which only TorchServe has; pack "
             f"its code into the archive and say `trust: true`, or {way_out}",

@@ -13,7 +13,7 @@ import msgspec
 from rich.table import Table
 
 from converters.archive.payloads import find_payload
-from converters.archive.services import CustomHandler, service_of
+from converters.archive.services import CustomHandler, is_torchserves_own, service_of
 from model_store.archive_manifest import Server
 from model_store.archives import Archive, looks_like_archive, open_archive
 from model_store.errors import ConfigError, SourceError
@@ -45,7 +45,11 @@ def command() -> None:
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="The archive, as net.mar.")
 @click.option("--name", "model_name", help="Name of the model; by default that of the folder.")
 @click.option("--version", "model_version", help="Version of the model, as 1.0.")
-@click.option("--handler", help="module:function, the file of a handler, or the name of one of the server's own.")
+@click.option(
+    "--handler",
+    help="module:function or the file of a handler, in the folder, or the name of one of the server's own. Without "
+    "one, onegate serves tensors and JSON bodies, and the other servers want it named when the model is registered.",
+)
 @click.option("--serialized-file", metavar="FILE", help="TorchServe: the weights or program, in the folder.")
 @click.option("--model-file", metavar="FILE", help="TorchServe: the code of the network, in the folder.")
 @click.option("--requirements-file", metavar="FILE", help="TorchServe: what pip installs, in the folder.")
@@ -66,7 +70,7 @@ def pack_command(
       onegate archive pack net --output net.mar --server torchserve --serialized-file net.pt --handler image_classifier
     """
     _check_free(output, force)
-    names = pack(folder, output, ManifestFields(**fields), server, form)
+    names = pack(folder, output, ManifestFields(**fields), server, form, _check_handler)
     click.echo(f"packed {len(names)} files into {output}")
 
 
@@ -116,6 +120,17 @@ def show_command(source: Path, as_json: bool) -> None:
     for key, value in shown.items():
         table.add_row(key, _text(value))
     console().print(table)
+
+
+def _check_handler(archive: Archive) -> None:
+    """Raises `SourceError` where the handler is not there; one that only TorchServe has is told, as it may be meant
+    for that."""
+    try:
+        service_of(archive)
+    except SourceError as error:
+        if not is_torchserves_own(archive.manifest):
+            raise
+        click.echo(f"onegate: {error.message}", err=True)
 
 
 def _shown(archive: Archive, scratch: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from model_store.archives import open_archive
+from model_store.archives import Archive, open_archive
 from model_store.errors import ConfigError, SourceError
 from model_store.packing import ManifestFields, PackFormat, pack
 from tests.sources.archives_writing import Files, files_in, mms, write_folder
@@ -72,10 +72,21 @@ def test_fields_are_written_over_the_manifest_of_the_folder(tmp_path: Path) -> N
     }
 
 
-def test_a_folder_without_a_manifest_needs_a_handler(tmp_path: Path) -> None:
+def test_a_model_without_a_handler_packs_to_a_manifest_without_one(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "net", FILES)
-    with pytest.raises(ConfigError, match="handler is missing: expected module:function"):
-        pack(folder, tmp_path / "net.mar", ManifestFields(model_name="net"))
+    pack(folder, tmp_path / "net.mar", ManifestFields())
+    with zipfile.ZipFile(tmp_path / "net.mar") as archive:
+        assert json.loads(archive.read("MAR-INF/MANIFEST.json"))["model"] == {"modelName": "net"}
+    assert open_archive(tmp_path / "net.mar", tmp_path / "out").manifest.handler is None
+
+
+def test_an_archive_that_its_check_refuses_is_not_left(tmp_path: Path) -> None:
+    def refuse(archive: Archive) -> None:
+        raise SourceError(f"no {archive.manifest.handler}")
+
+    folder = write_folder(tmp_path / "net", FILES)
+    with pytest.raises(SourceError, match=r"no h$"):
+        pack(folder, tmp_path / "net.mar", ManifestFields(handler="h"), check=refuse)
     assert not (tmp_path / "net.mar").exists()
 
 

@@ -103,12 +103,45 @@ def test_a_leading_folder_of_a_tar_is_left_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize("verb", ["unpack", "pack"])
 def test_what_is_there_is_replaced_only_by_force(tmp_path: Path, folder: Path, verb: str) -> None:
     mar, out = write_zip(tmp_path / "net.mar", {**mms(), "new.txt": "new"}), tmp_path / "out"
-    words = ("unpack", mar, out) if verb == "unpack" else ("pack", folder, "--output", out, "--handler", "h")
+    words = (
+        ("unpack", mar, out)
+        if verb == "unpack"
+        else ("pack", folder, "--output", out, "--handler", "mxnet_vision_service")
+    )
     write_folder(out, {"mine.txt": "mine"})
     assert_refused(archive(*words), "exists; name another one, or say --force to replace it")
     assert (out / "mine.txt").read_text() == "mine"
     assert archive(*words, "--force").exit_code == 0
     assert not (out / "mine.txt").exists() if verb == "unpack" else out.is_file()
+
+
+@pytest.mark.parametrize(
+    ("handler", "told"),
+    [
+        ("nofile.py", "names the handler 'nofile.py', and nofile.py is not in the archive"),
+        ("my:handle", "names the handler 'my:handle', and my.py is not in the archive"),
+        ("image_classifier", "image_classifier.py is not in the archive"),
+        ("../my.py", "which leads out of the archive"),
+    ],
+)
+def test_a_handler_that_is_not_there_is_not_packed(tmp_path: Path, folder: Path, handler: str, told: str) -> None:
+    mar = tmp_path / "net.mar"
+    assert_refused(archive("pack", folder, "--output", mar, "--handler", handler), told)
+    assert not mar.exists()
+
+
+def test_a_handler_that_only_torchserve_has_is_packed_for_it_and_told(tmp_path: Path, folder: Path) -> None:
+    words = ("--server", "torchserve", "--handler", "base_handler", "--serialized-file", "net.onnx")
+    packed = archive("pack", folder, "--output", tmp_path / "net.mar", *words)
+    assert (packed.exit_code, packed.stdout) == (0, f"packed 3 files into {tmp_path / 'net.mar'}\n")
+    assert "TorchServe's own handler 'base_handler', which only TorchServe has" in packed.stderr
+
+
+def test_a_model_without_a_handler_takes_tensors(tmp_path: Path, folder: Path) -> None:
+    mar = tmp_path / "net.mar"
+    assert archive("pack", folder, "--output", mar).exit_code == 0
+    shown = json.loads(archive("show", mar, "--json").stdout)
+    assert ("handler" in shown, shown["served_as"], shown["model"]) == (False, "tensors", "net.onnx")
 
 
 def test_a_hostile_archive_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
