@@ -28,6 +28,16 @@ store_option = click.option(
     help="Folder or URL of the model store.",
 )
 
+
+class VersionNumber(click.IntRange):
+    """The store's number of a version; what is none is told as that, not as a range."""
+
+    name = "version number"
+
+    def __init__(self) -> None:
+        super().__init__(min=1)
+
+
 config_argument = click.argument("config", type=click.Path(path_type=Path))
 
 

@@ -9,12 +9,19 @@ import click
 
 from model_store.signing import sign
 from model_store.signing_keys import read_private_key, write_new_pair
-from serve.commands.options import existing_store, json_option, newest_version, store_option, stored_model_argument
+from serve.commands.options import (
+    VersionNumber,
+    existing_store,
+    json_option,
+    newest_version,
+    store_option,
+    stored_model_argument,
+)
 
 
 @click.command()
 @stored_model_argument(required=False)
-@click.argument("version", type=click.IntRange(min=1), required=False)
+@click.argument("version", type=VersionNumber(), required=False)
 @click.option("--private-key", metavar="FILE", type=click.Path(path_type=Path), help="Sign with the key in this file.")
 @click.option(
     "--new-key",

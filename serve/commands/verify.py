@@ -9,12 +9,19 @@ import click
 
 from model_store.signing import verify
 from model_store.signing_keys import public_key_of, read_key_file
-from serve.commands.options import existing_store, json_option, newest_version, store_option, stored_model_argument
+from serve.commands.options import (
+    VersionNumber,
+    existing_store,
+    json_option,
+    newest_version,
+    store_option,
+    stored_model_argument,
+)
 
 
 @click.command()
 @stored_model_argument()
-@click.argument("version", type=click.IntRange(min=1), required=False)
+@click.argument("version", type=VersionNumber(), required=False)
 @click.option(
     "--public-key",
     "public_keys",

@@ -8,14 +8,21 @@ import click
 import msgspec
 
 from model_store.manifest import Manifest
-from serve.commands.options import existing_store, json_option, newest_version, store_option, stored_model_argument
+from serve.commands.options import (
+    VersionNumber,
+    existing_store,
+    json_option,
+    newest_version,
+    store_option,
+    stored_model_argument,
+)
 from serve.commands.parity_report import print_report
 from serve.commands.tables import console, headed
 
 
 @click.command()
 @stored_model_argument()
-@click.option("--version", type=click.IntRange(min=1), help="Show the whole report of this version.")
+@click.option("--version", type=VersionNumber(), metavar="N", help="Show the whole report of this version.")
 @store_option
 @json_option
 def command(model: str, version: int | None, store: str, as_json: bool) -> None:

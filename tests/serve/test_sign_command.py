@@ -87,6 +87,15 @@ def test_wrong_usage_is_told(tmp_path: Path, words: list[str]) -> None:
     assert "expected MODEL with --private-key FILE" in result.stderr
 
 
+@pytest.mark.parametrize(
+    "words", [["sign", "digits", "x"], ["verify", "digits", "x"], ["versions", "digits", "--version", "x"]]
+)
+def test_what_is_no_version_number_is_told_as_that(tmp_path: Path, words: list[str]) -> None:
+    result = onegate(tmp_path, *words)
+    assert result.exit_code == 2
+    assert "'x' is not a valid version number." in result.stderr
+
+
 def test_model_that_is_not_there_is_named(tmp_path: Path, store: Store) -> None:
     result = onegate(tmp_path, "sign", "digit", "--new-key", tmp_path / "key.pem")
     assert (result.exit_code, result.stderr) == (
