@@ -13,7 +13,7 @@ import click
 import msgspec
 from rich.table import Table
 
-from model_store.errors import ModelNotFound
+from serve.commands.model_names import not_served
 from serve.commands.options import fail, json_option, management_option, model_argument
 from serve.commands.progress import progress
 from serve.commands.tables import console, headed
@@ -109,8 +109,7 @@ def _called_rows(state: dict[str, Any], model: str) -> list[dict[str, Any]]:
     """Of the versions of the model that calls go to; raises `ModelNotFound` where there is none."""
     rows = [row for row in state["models"] if row["name"] == model and row["default"]]
     if not rows:
-        known = ", ".join(sorted({row["name"] for row in state["models"]})) or "none"
-        raise ModelNotFound(f"model {model!r} is not served here; models: {known}", model=model)
+        raise not_served(state, model)
     return rows
 
 

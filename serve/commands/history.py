@@ -9,6 +9,7 @@ from typing import Any
 import click
 from rich.table import Table
 
+from serve.commands.model_names import check_known
 from serve.commands.options import json_option, management_option, model_argument
 from serve.commands.tables import console, headed
 from serve.control.history import LIMIT
@@ -33,6 +34,8 @@ def command(model: str | None, limit: int, client: ManagementClient, as_json: bo
       onegate history ranker
     """
     answer = client.history(model, limit)
+    if model is not None and not (answer["generations"] or answer["served"] or answer.get("rollouts")):
+        check_known(client, model)
     if as_json:
         click.echo(json.dumps(answer))
         return

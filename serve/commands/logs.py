@@ -14,6 +14,7 @@ import click
 
 from model_store.errors import ModelNotReady
 from serve.commands.durations import duration
+from serve.commands.model_names import check_known
 from serve.commands.options import json_option, management_option, model_argument
 from serve.control.process_logs import MAX_TOLD
 from serve.management_client import ManagementClient
@@ -60,22 +61,24 @@ def command(
       onegate logs --since 10m
       onegate logs ranker --follow
     """
+    answer = client.logs(model, since=since, limit=limit)
+    if model is not None and not (answer["lines"] or client.logs(model, limit=1)["lines"]):
+        check_known(client, model)
     if not follow:
-        for line in client.logs(model, since=since, limit=limit)["lines"]:
+        for line in answer["lines"]:
             _print(line, as_json)
         return
     with suppress(KeyboardInterrupt):
-        for line in _following(client, model, since, limit):
+        for line in _following(client, answer, model, since):
             _print(line, as_json)
             sys.stdout.flush()
 
 
 def _following(
-    client: ManagementClient, model: str | None, since: datetime | None, limit: int
+    client: ManagementClient, answer: dict[str, Any], model: str | None, since: datetime | None
 ) -> Iterator[dict[str, Any]]:
-    """What there is, and then what comes, also from a controller that takes the place of another. The first call
-    raises; while a later one fails, that is said once."""
-    answer = client.logs(model, since=since, limit=limit)
+    """The lines of `answer`, and then what comes, also from a controller that takes the place of another. While a call
+    fails, that is said once."""
     newest, away = "", False
     while True:
         for line in answer["lines"]:

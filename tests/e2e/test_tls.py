@@ -93,7 +93,7 @@ def test_the_printed_curl_line_is_answered(secured: Secured) -> None:
 
 def test_infer_asks_over_https(secured: Secured) -> None:
     done = secured.gateway.command("infer", "double", "--input", "x.npz", "--json")
-    assert json.loads(done.stdout) == {"model": "double", "outputs": [DOUBLED]}, done.stderr
+    assert json.loads(done.stdout) == {"model": "double", "version": "1", "outputs": [DOUBLED]}, done.stderr
 
 
 def test_grpc_s_client_is_answered(secured: Secured) -> None:
@@ -154,7 +154,7 @@ def test_mutual_tls_lets_in_clients_of_the_ca_alone(tmp_path: Path) -> None:
     with running(tmp_path, config, tls=context, environment=environment) as gateway:
         gateway.wait_until_settled()
         done = gateway.command("infer", "double", "--input", "x.npz", "--json")
-        assert json.loads(done.stdout) == {"model": "double", "outputs": [DOUBLED]}, done.stderr
+        assert json.loads(done.stdout) == {"model": "double", "version": "1", "outputs": [DOUBLED]}, done.stderr
         chain = own[1].read_bytes(), own[0].read_bytes()
         assert grpc_answer(gateway.grpc, grpc.ssl_channel_credentials(ca.path.read_bytes(), *chain)) == [3, -4]
         for url in (gateway.url, gateway.management):

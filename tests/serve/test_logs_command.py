@@ -58,7 +58,7 @@ def test_what_clients_have_sent_does_not_move_the_terminal(port: ManagementPort)
 
 
 def test_model_time_and_count_are_passed_on(port: ManagementPort) -> None:
-    port.answers["/api/logs"] = answer(after=0)
+    port.answers["/api/logs"] = answer(line(1, "one"), after=1)
     before = datetime.now(UTC)
     assert run(port, "m", "--since", "10m", "--limit", "5").exit_code == 0
     asked = parse_qs(urlsplit(port.asked[0]).query)
@@ -67,6 +67,22 @@ def test_model_time_and_count_are_passed_on(port: ManagementPort) -> None:
     assert timedelta(0) <= since - (before - timedelta(minutes=10)) < timedelta(seconds=10)
     run(port, "--since", "2026-01-02T03:04:05")
     assert parse_qs(urlsplit(port.asked[1]).query)["since"] == ["2026-01-02T03:04:05+00:00"]
+
+
+def test_a_model_without_lines_is_an_error_only_where_nobody_knows_it(port: ManagementPort) -> None:
+    port.answers["/api/state"] = {"models": [{"name": "m"}]}
+    port.answers["/api/logs"] = answer(after=0)
+    assert (run(port, "m").exit_code, run(port, "m").output) == (0, "")
+    for words in (["nope"], ["nope", "--follow"]):
+        result = run(port, *words)
+        assert (result.exit_code, result.output) == (1, "onegate: model 'nope' is not served here; models: m\n")
+
+
+def test_a_model_that_is_gone_may_have_older_lines_than_asked_for(port: ManagementPort) -> None:
+    port.answers["/api/state"] = {"models": []}
+    port.answers["/api/logs"] = [answer(after=1), answer(line(1, "one"), after=1)]
+    result = run(port, "gone", "--since", "10m")
+    assert (result.exit_code, result.output) == (0, "")
 
 
 def test_a_wrong_time_is_wrong_usage(port: ManagementPort) -> None:

@@ -316,6 +316,14 @@ def test_history_tells_who_changed_what_and_what_was_served(port: Port) -> None:
     assert [path for _, path, _ in port.asked] == ["/api/history?model=m&limit=20", "/api/history?limit=5"]
 
 
+def test_history_of_a_model_without_records_is_an_error_only_where_nobody_knows_it(port: Port) -> None:
+    nothing = {"generations": [], "served": [], "rollouts": []}
+    port.answers = [nothing, {"models": [{"name": "m"}]}] * 2
+    assert run("history", "m").exit_code == 0
+    result = run("history", "nope")
+    assert (result.exit_code, result.stderr) == (1, "onegate: model 'nope' is not served here; models: m\n")
+
+
 def test_history_lists_the_steps_of_rollouts(port: Port) -> None:
     step = {"number": 3, "at": "2026-01-02T03:04:05+00:00", "state": "on", "percent": 10, "stable": 2, "canary": 3}
     port.answers = [HISTORY | {"rollouts": [step | {"reason": "all bounds are kept"}]}]
