@@ -10,6 +10,7 @@ LARGEST_BODY_BYTES = 2**31 - 1
 LONGEST_DELAY_MS = 60_000
 LONGEST_DEADLINE_MS = 3_600_000
 MOST_REPLICAS = 256
+LARGEST_PORT = 65535
 
 
 def deadline_after(deadline_ms: int, delay_ms: float, key: str, notes: Notes) -> int | None:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import ipaddress
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from model_store.archive_manifest import Server
 from model_store.archives import looks_like_archive
 from serve.importing.base import Imported, Notes, without_empty
-from serve.importing.limits import LARGEST_BODY_BYTES
+from serve.importing.limits import LARGEST_BODY_BYTES, LARGEST_PORT
 from serve.importing.model_server_keys import KEYS
-from serve.importing.model_server_models import ServerDefaults, read_models, whole
+from serve.importing.model_server_models import ServerDefaults, read_models, told_whole
 from serve.importing.model_server_registrations import registrations, store_archives
 from serve.importing.properties import read_properties
 from serve.importing.sources import located
@@ -25,6 +25,7 @@ PORTS: dict[Server, dict[str, int]] = {
     # MXNet Model Server speaks no gRPC: any port that is free will do.
     "mms": {"http_port": 8080, "grpc_port": 8082, "management_port": 8081},
 }
+_USUAL_PORTS = {"http": 80, "https": 443}
 _VARIABLE = re.compile(r"\$\$[^$]+\$\$")
 
 
@@ -45,7 +46,7 @@ def read(path: Path, server: Server | None = None) -> Imported:
     properties = _properties(file, notes) if file.is_file() else {}
     store = _store(properties, path if path.is_dir() else path.parent, notes)
     wanted = registrations(properties, store, notes, only=path if path.is_file() and path != file else None)
-    models, found = read_models(wanted, _defaults(properties), notes)
+    models, found = read_models(wanted, _defaults(properties, notes), notes)
     server = server or found
     gateway = {"model_server": server, "model_folder": str(store), **_gateway(properties, server, notes)}
     return Imported(NAMES[server], gateway, models, notes.found)
@@ -71,29 +72,39 @@ def _store(properties: dict[str, str], folder: Path, notes: Notes) -> Path:
     return found or folder
 
 
-def _defaults(properties: dict[str, str]) -> ServerDefaults:
+def _defaults(properties: dict[str, str], notes: Notes) -> ServerDefaults:
     return ServerDefaults(
-        workers=whole(properties.get("default_workers_per_model")),
-        response_timeout_s=whole(properties.get("default_response_timeout")) or 120,
-        queue=whole(properties.get("job_queue_size")),
+        workers=told_whole(properties, "default_workers_per_model", notes),
+        response_timeout_s=told_whole(properties, "default_response_timeout", notes) or 120,
+        queue=told_whole(properties, "job_queue_size", notes),
     )
 
 
 def _gateway(properties: dict[str, str], server: Server, notes: Notes) -> dict[str, Any]:
-    ports = dict(PORTS[server])
-    host = _address(properties, "inference_address", "http_port", ports, notes)
-    management_host = _address(properties, "management_address", "management_port", ports, notes)
-    if grpc_port := whole(properties.get("grpc_inference_port")):
-        ports["grpc_port"] = grpc_port
-    one_address = ports["http_port"] == ports["management_port"]
+    inference = _address(properties, "inference_address", notes)
+    management = _address(properties, "management_address", notes)
+    given = {
+        "http_port": inference.port,
+        "management_port": management.port,
+        "grpc_port": _grpc_port(properties, notes),
+    }
+    ports = {**PORTS[server], **without_empty(given)}
+    readable = inference.problem is None and management.problem is None
+    one_address = readable and ports["http_port"] == ports["management_port"]
     _keep_apart(ports)
-    if management_host is not None and not _is_loopback(management_host):
+    for key, address, port in (
+        ("inference_address", inference, ports["http_port"]),
+        ("management_address", management, ports["management_port"]),
+    ):
+        if address.problem is not None:
+            notes.add(key, f"{address.problem}; it counts as not given, and the port is {port}, as without an address")
+    if management.host is not None and not _is_loopback(management.host):
         wanted = "that needs keys (`access`) and `gateway.management_host`"
-        notes.add("management_address", f"{management_host} is for others too: {wanted}")
-    size = whole(properties.get("max_request_size"))
+        notes.add("management_address", f"{management.host} is for others too: {wanted}")
+    size = told_whole(properties, "max_request_size", notes)
     return without_empty(
         {
-            "host": host if host not in (None, "127.0.0.1") else None,
+            "host": inference.host if inference.host != "127.0.0.1" else None,
             **ports,
             "max_body_bytes": max(1024, notes.at_most("max_request_size", size, LARGEST_BODY_BYTES)) if size else None,
             "management_on_endpoint": one_address or None,
@@ -101,23 +112,40 @@ def _gateway(properties: dict[str, str], server: Server, notes: Notes) -> dict[s
     )
 
 
-def _address(properties: dict[str, str], key: str, port_key: str, ports: dict[str, int], notes: Notes) -> str | None:
-    """The host of an address; its port goes into `ports`."""
+class _Address(NamedTuple):
+    """An address of the file, all None where it names none; `problem` says why it can't be read."""
+
+    host: str | None = None
+    port: int | None = None
+    problem: str | None = None
+
+
+def _address(properties: dict[str, str], key: str, notes: Notes) -> _Address:
     text = properties.get(key)
     if text is None:
-        return None
+        return _Address()
     try:
         address = urlsplit(text)
-        port, host = address.port, address.hostname
+        host = address.hostname
     except ValueError:
-        port, host, address = None, None, urlsplit("")
-    if address.scheme not in ("http", "https") or host is None:
-        notes.add(key, f"{text!r} is no HTTP address; the usual port is taken")
-        return None
+        address, host = urlsplit(""), None
+    if address.scheme not in _USUAL_PORTS or host is None:
+        return _Address(problem=f"{text!r} is no HTTP address")
+    try:
+        port = address.port
+    except ValueError:
+        return _Address(problem=f"the port of {text!r} is no number from 1 to {LARGEST_PORT}")
     if address.scheme == "https":
         notes.add(key, "https is not carried over: set gateway.tls, or gateway.management_tls")
-    ports[port_key] = port or {"http": 80, "https": 443}[address.scheme]
-    return host
+    return _Address(host, port or _USUAL_PORTS[address.scheme])
+
+
+def _grpc_port(properties: dict[str, str], notes: Notes) -> int | None:
+    port = told_whole(properties, "grpc_inference_port", notes)
+    if port is not None and not 0 < port <= LARGEST_PORT:
+        notes.add("grpc_inference_port", f"{port} is no port from 1 to {LARGEST_PORT}: it counts as not given")
+        return None
+    return port
 
 
 def _keep_apart(ports: dict[str, int]) -> None:

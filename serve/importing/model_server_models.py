@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from converters.archive.services import CustomHandler, service_of
 from model_store.archive_manifest import Server
 from model_store.archives import Archive, describe_archive, open_archive
 from model_store.errors import OnegateError
+from model_store.sources import resolve_source
 from serve.config_sections.contradictions import ALL_TRAFFIC
 from serve.importing.base import ImportedModel, Notes, alias_problem, name_problem, without_empty
 from serve.importing.limits import (
@@ -59,6 +60,15 @@ def whole(value: Any) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 15 else None
 
 
+def told_whole(given: Mapping[str, Any], key: str, notes: Notes) -> int | None:
+    """As `whole`, of the value at `key`; one that is there and is no such number is told."""
+    value = given.get(key)
+    number = whole(value)
+    if number is None and value not in (None, ""):
+        notes.add(key, f"{value!r:.80} is no whole number of at least 0: it counts as not given")
+    return number
+
+
 def read_models(
     wanted: Iterable[Registration], defaults: ServerDefaults, server_notes: Notes
 ) -> tuple[list[ImportedModel], Server]:
@@ -79,6 +89,7 @@ def _load(wanted: Registration) -> _Loaded:
         return _Loaded(wanted, name, version, wanted.settings, None, custom=False, own_batch_size=1)
     with tempfile.TemporaryDirectory(prefix="onegate-import-") as folder:
         try:
+            resolve_source(path.name, path.parent, Path(folder))
             archive = describe_archive(path, path.name) if path.is_dir() else open_archive(path, Path(folder) / "a")
             custom = isinstance(service_of(archive), CustomHandler)
         except OnegateError as error:
@@ -151,10 +162,10 @@ def _settings(served: list[_Loaded], default: _Loaded, defaults: ServerDefaults,
             notes.add(key, f"differs between versions; all have that of {default.version}")
     if any(each.custom for each in served):
         notes.needs_trust("handler", "the archive's own code answers")
-    size = notes.at_most("batchSize", whole(said.get("batchSize")) or 1, LARGEST_BATCH)
+    size = notes.at_most("batchSize", told_whole(said, "batchSize", notes) or 1, LARGEST_BATCH)
     delay_ms = _delay_ms(said, size, notes)
-    timeout_s = whole(said.get("responseTimeout")) or defaults.response_timeout_s
-    queue = whole(said.get("jobQueueSize")) or defaults.queue or 0
+    timeout_s = told_whole(said, "responseTimeout", notes) or defaults.response_timeout_s
+    queue = told_whole(said, "jobQueueSize", notes) or defaults.queue or 0
     batching = {
         "max_batch_size": size if size > 1 else None,
         "max_delay_ms": delay_ms or None,
@@ -173,13 +184,13 @@ def _delay_ms(said: dict[str, Any], size: int, notes: Notes) -> int:
     """A batch of one waits for nothing."""
     if size == 1:
         return 0
-    delay_ms = whole(said.get("maxBatchDelay"))
+    delay_ms = told_whole(said, "maxBatchDelay", notes)
     return notes.at_most("maxBatchDelay", USUAL_DELAY_MS if delay_ms is None else delay_ms, LONGEST_DELAY_MS)
 
 
 def _replicas(said: dict[str, Any], defaults: ServerDefaults, notes: Notes) -> int | None:
-    least = whole(said.get("minWorkers"))
-    most = whole(said.get("maxWorkers"))
+    least = told_whole(said, "minWorkers", notes)
+    most = told_whole(said, "maxWorkers", notes)
     if least == 0:
         notes.add("minWorkers", "0: a model that is listed is served")
     if most is not None and most > max(least or 1, 1):

@@ -193,6 +193,14 @@ def test_archives_that_cannot_be_served_are_left_out(store: Path) -> None:
     ]
 
 
+def test_a_missing_archive_is_told_with_where_it_was_looked_for(store: Path) -> None:
+    write_config(store.parent, model_store="model-store", load_models="gone.mar")
+    (told_why, _) = read_server(store.parent).models[0].leftovers
+    assert told_why.reason.startswith(
+        f"left out: source 'gone.mar' does not exist: looked for 'gone.mar' in {str(store)!r}; near it: "
+    )
+
+
 def test_urls_are_sources_as_they_are(tmp_path: Path) -> None:
     write_config(tmp_path, load_models="squeezenet=https://models.example/squeezenet.mar?a=b")
     assert served(model_server.read(tmp_path, "mms"))["squeezenet"]["versions"] == [
@@ -239,6 +247,56 @@ def test_every_key_without_a_counterpart_is_listed(store: Path) -> None:
         "number_of_gpu",
         "my_own_key",
     }
+
+
+NOT_WHOLE = "is no whole number of at least 0: it counts as not given"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        ("job_queue_size", "notanumber", f"'notanumber' {NOT_WHOLE}"),
+        ("default_workers_per_model", "many", f"'many' {NOT_WHOLE}"),
+        ("default_response_timeout", "2m", f"'2m' {NOT_WHOLE}"),
+        ("max_request_size", "-5", f"'-5' {NOT_WHOLE}"),
+        ("grpc_inference_port", "70000", "70000 is no port from 1 to 65535: it counts as not given"),
+        (
+            "inference_address",
+            "http://0.0.0.0:99999",
+            "the port of 'http://0.0.0.0:99999' is no number from 1 to 65535; "
+            "it counts as not given, and the port is 8080, as without an address",
+        ),
+        (
+            "management_address",
+            "unix:/tmp/socket",
+            "'unix:/tmp/socket' is no HTTP address; "
+            "it counts as not given, and the port is 8081, as without an address",
+        ),
+    ],
+)
+def test_a_value_that_cannot_be_read_is_told_and_counts_as_not_given(
+    store: Path, key: str, value: str, reason: str
+) -> None:
+    write_config(store.parent, model_store="model-store", load_models="net-1.0.mar")
+    without = read_server(store.parent)
+    write_config(store.parent, model_store="model-store", load_models="net-1.0.mar", **{key: value})
+    imported = read_server(store.parent)
+    assert [(each.file, each.key, each.reason) for each in imported.leftovers] == [("config.properties", key, reason)]
+    assert (imported.gateway, served(imported)) == (without.gateway, served(without))
+
+
+def test_a_model_s_value_that_cannot_be_read_is_told_with_the_model(store: Path) -> None:
+    version = {"defaultVersion": True, "marName": "net-1.0.mar", "minWorkers": "few", "maxBatchDelay": 1.5}
+    write_config(
+        store.parent,
+        model_store="model-store",
+        model_snapshot={"models": {"net": {"1.0": {**version, "batchSize": 2}}}},
+    )
+    leftovers = read_server(store.parent).models[0].leftovers
+    assert [(each.model, each.key, each.reason) for each in leftovers] == [
+        ("net", "maxBatchDelay", f"1.5 {NOT_WHOLE}"),
+        ("net", "minWorkers", f"'few' {NOT_WHOLE}"),
+    ]
 
 
 @pytest.mark.parametrize(

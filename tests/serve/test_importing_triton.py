@@ -259,6 +259,7 @@ def test_the_limits_are_those_of_the_config() -> None:
         "models[].serve.deadline_ms": limits.LONGEST_DEADLINE_MS,
         "models[].serve.replicas": limits.MOST_REPLICAS,
         "gateway.max_body_bytes": limits.LARGEST_BODY_BYTES,
+        "gateway.http_port": limits.LARGEST_PORT,
     }
     for path, most in bounds.items():
         assert keys[path].limits.endswith(f"to {most}"), path
