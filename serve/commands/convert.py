@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 import msgspec
+from pydantic import ValidationError
 
 from converters.base import ConversionOptions
 from converters.publish import Published, convert_and_publish
@@ -118,7 +119,11 @@ def command(
 
 def _model(config: Path | None, name: str) -> ModelConfig:
     if config is None:
-        return ModelConfig(name=name, source="-")
+        try:
+            return ModelConfig(name=name, source="-")
+        except ValidationError as error:
+            wanted = error.errors()[0]["msg"]
+            raise ConfigError(f"no model can be called {name!r:.250}: {wanted}; --name NAME gives another") from error
     given = read_config(config)
     given.tell()
     named = {model.name: model for model in given.config.models}

@@ -60,6 +60,29 @@ def test_what_can_not_be_converted_says_why(tmp_path: Path, double: Path) -> Non
     assert answer["reason"] == "onnx models are served by ONNX Runtime only"
 
 
+@pytest.mark.parametrize(
+    ("file", "words", "problem"),
+    [
+        (
+            "double.onnx",
+            ("--name", "a b"),
+            "'a b': expected letters, digits, '.', '_' and '-' after a first letter or digit, 200 at most",
+        ),
+        ("models.onnx", (), "'models': expected none of the endpoint's own words "),
+    ],
+)
+def test_a_name_that_no_model_can_have_is_refused_with_what_it_may_be(
+    tmp_path: Path, double: Path, file: str, words: tuple[str, ...], problem: str
+) -> None:
+    source = double.rename(tmp_path / file)
+    result = onegate(tmp_path, "convert", str(source), *words)
+    (line,) = result.stderr.splitlines()
+    assert result.exit_code == 1
+    assert line.startswith(f"onegate: no model can be called {problem}")
+    assert line.endswith("; --name NAME gives another")
+    assert not (tmp_path / "store").exists()
+
+
 def test_people_see_the_report_again_with_the_version(tmp_path: Path, double: Path) -> None:
     assert onegate(tmp_path, "convert", str(double)).exit_code == 0
     result = onegate(tmp_path, "versions", "double", "--version", "1")
