@@ -42,7 +42,7 @@ class SignatureCheck:
             # Most often only the batch is free: then one comparison tells.
             usual = batched and got and got[1:] == row_shape
             if tensor.dtype != dtype or not (usual or _fits(got, spec.shape)):
-                raise _mismatch(spec, tensor)
+                raise mismatch(spec, tensor)
             if batched and rows != got[0]:
                 if rows >= 0:
                     raise InvalidInput(f"input {name!r}: expected {rows} rows as the other inputs, got {got[0]}")
@@ -102,7 +102,8 @@ def _fits(shape: tuple[int, ...], expected: tuple[int, ...]) -> bool:
     return len(shape) == len(expected) and all(want in (-1, size) for size, want in zip(shape, expected, strict=True))
 
 
-def _mismatch(spec: TensorSpec, tensor: np.ndarray) -> InvalidInput:
+def mismatch(spec: TensorSpec, tensor: np.ndarray) -> InvalidInput:
+    """That a tensor has not the datatype and shape that an input takes."""
     got = _shape_text(DATATYPES.get(tensor.dtype, str(tensor.dtype)), tensor.shape)
     return InvalidInput(
         f"input {spec.name!r}: expected {_shape_text(spec.datatype, spec.shape)}, got {got}", input=spec.name

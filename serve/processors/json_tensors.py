@@ -13,10 +13,11 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from model_store.errors import InvalidInput
+from model_store.datatypes import DTYPES
+from model_store.errors import InvalidInput, first_line
 from model_store.manifest import TensorSpec
 from serve import tensors
-from serve.admission import describe
+from serve.admission import describe, mismatch
 from serve.inference import Tensors
 from serve.processors.casting import cast
 
@@ -27,6 +28,7 @@ _CARRIED_AS = {"FP16": "FP32", "BF16": "FP32"}
 
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -75,6 +77,8 @@ def _is_row(spec: TensorSpec, raw: bytes, batched: bool) -> bool:
         return True
     if depth == rank:
         return False
+    if problem := _no_json(spec, raw):
+        raise problem
     row = f", or {rank - 1} for one row" if batched else ""
     raise InvalidInput(
         f"input {spec.name!r}: expected values nested {rank} deep{row}, got {depth}: {describe(spec)}",
@@ -83,13 +87,38 @@ def _is_row(spec: TensorSpec, raw: bytes, batched: bool) -> bool:
 
 
 def _tensor(spec: TensorSpec, raw: bytes, row: bool) -> np.ndarray:
-    if row:
-        raw = b"[" + raw + b"]"
-    shape = _shape(spec, raw)
-    if not shape:
-        raw = b"[" + raw + b"]"
-    tensor = tensors.from_json(spec.name, _CARRIED_AS.get(spec.datatype, spec.datatype), shape, raw)
+    values = b"[" + raw + b"]" if row else raw
+    datatype = _CARRIED_AS.get(spec.datatype, spec.datatype)
+    try:
+        shape = _shape(spec, values)
+        tensor = tensors.from_json(spec.name, datatype, shape, values if shape else b"[" + values + b"]")
+    except InvalidInput as error:
+        raise _no_json(spec, raw) or _misfit(spec, datatype, raw, row) from error
     return cast(spec.name, tensor, spec.datatype) if spec.datatype in _CARRIED_AS else tensor
+
+
+def _no_json(spec: TensorSpec, raw: bytes) -> InvalidInput | None:
+    """That `raw` is no JSON at all; None where it is."""
+    try:
+        _decode(raw)
+    except _NO_JSON as error:
+        got = f"{raw[:200].decode(errors='replace')!r:.60}" if raw.strip() else "nothing"
+        return InvalidInput(f"input {describe(spec)}: expected JSON, got {got} ({first_line(error)})", input=spec.name)
+    return None
+
+
+def _misfit(spec: TensorSpec, datatype: str, raw: bytes, row: bool) -> InvalidInput:
+    """Why the JSON `raw` is no tensor of the input, in words without the `data` that only v2's calls have."""
+    nested = _decode(raw)
+    shape = np.array([nested] if row else nested, dtype=object).shape
+    if len(shape) < len(spec.shape):
+        return InvalidInput(f"input {describe(spec)}: expected lists of one length, got others", input=spec.name)
+    try:
+        tensor = tensors.from_json(spec.name, datatype, shape, b"[" + raw + b"]" if row or not shape else raw)
+    except InvalidInput as error:
+        reason = first_line(error.__cause__ or error.message)
+        return InvalidInput(f"input {spec.name!r}: no {spec.datatype} values: {reason}", input=spec.name)
+    return mismatch(spec, tensor.astype(DTYPES[spec.datatype]))
 
 
 def _shape(spec: TensorSpec, raw: bytes) -> list[int]:

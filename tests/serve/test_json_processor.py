@@ -84,13 +84,23 @@ def test_a_form_names_the_input_or_holds_the_body(fields: dict[str, bytes], expe
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (b"", "input 'x': expected values nested 2 deep, or 1 for one row, got 0: 'x': FP32[*,2]"),
+        (b"", "input 'x': FP32[*,2]: expected JSON, got nothing (Input data was truncated)"),
+        (
+            b"notjson",
+            "input 'x': FP32[*,2]: expected JSON, got 'notjson' (JSON is malformed: invalid character (byte 4))",
+        ),
         (b"3", "input 'x': expected values nested 2 deep, or 1 for one row, got 0: 'x': FP32[*,2]"),
         (b"[[[1, 2]]]", "input 'x': expected values nested 2 deep, or 1 for one row, got 3: 'x': FP32[*,2]"),
-        (b"[1, 2, 3]", "input 'x': 'data' is nested as [1, 3], expected [1, 2]"),
+        (b"[1, 2, 3]", "input 'x': expected FP32[*,2], got FP32[1,3]"),
         (b'{"y": [1, 2]}', "the model takes the inputs 'x': FP32[*,2]; got 'y'"),
         (b"{}", "the model takes the inputs 'x': FP32[*,2]; got none"),
-        (b"[[1, 2], [3]]", "input 'x': 'data' is not rectangular: expected [2, 2]"),
+        (b"[]", "input 'x': expected FP32[*,2], got FP32[1,0]"),
+        (b"[[1, 2], [3]]", "input 'x': FP32[*,2]: expected lists of one length, got others"),
+        (b'["a", "b", "c"]', "input 'x': no FP32 values: Expected `float`, got `str` - at `$[0][0]`"),
+        (
+            b"[NaN, 1]",
+            "input 'x': FP32[*,2]: expected JSON, got '[NaN, 1]' (JSON is malformed: invalid character (byte 1))",
+        ),
     ],
 )
 def test_what_is_no_tensor_of_the_model_is_refused(body: bytes, message: str) -> None:
@@ -231,7 +241,7 @@ def test_parts_of_a_form_may_be_files(fields: dict[str, bytes], types: dict[str,
         ("application/pdf", b"%PDF\xff", "input 'x': FP32[*,2]: expected JSON, CSV or .npy, got bytes of another kind"),
         ("application/x-npz", saved_together(y=ROWS), "the model takes the inputs 'x': FP32[*,2]; got 'y'"),
         ("application/x-npy", saved(["a"]), "input 'x': expected FP32, got <U1"),
-        ("application/json", b"[[1, 2], " + b"[" * 100_000, "input 'x': expected nested lists: maximum recursion"),
+        ("application/json", b"[[1, 2], " + b"[" * 100_000, "[[[[[[ (maximum recursion"),
         ("application/json", b'{"x": ' + b"[" * 100_000, "the body is no JSON object of inputs: maximum recursion"),
     ],
 )

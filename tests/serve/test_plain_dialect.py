@@ -148,7 +148,7 @@ async def test_a_handler_gets_the_parts_of_a_form(port: int) -> None:
 @pytest.mark.parametrize(
     ("path", "body", "status", "kind", "message"),
     [
-        ("double", b"[[1, 2, 3]]", 400, "InvalidInput", "input 'x': 'data' is nested as [1, 3], expected [1, 2]"),
+        ("double", b"[[1, 2, 3]]", 400, "InvalidInput", "input 'x': expected FP32[*,2], got FP32[1,3]"),
         ("double", b'{"y": [1, 2]}', 400, "InvalidInput", "the model takes the inputs 'x': FP32[*,2]; got 'y'"),
         ("nobody", b"[[1, 2]]", 404, "ModelNotFound", "model 'nobody' is not served here"),
         ("double/7", b"[[1, 2]]", 404, "ModelNotFound", "model 'double' has no version 7 here; callable: 1.0"),

@@ -64,9 +64,8 @@ SAME_CALLS = Never("these calls carry no tensors: they are those of v2 JSON")
 INPUTS = "model 'double' takes the inputs 'x': FP32[*,2]; got 'z'"
 THE_INPUTS = "the model takes the inputs 'x': FP32[*,2]; got 'z'"
 WRONG_SHAPE = "input 'x': expected FP32[*,2], got FP32[1,3]"
-WRONG_NESTING = "input 'x': 'data' is nested as [1, 3], expected [1, 2]"
 WRONG_TYPE = "input 'x': expected FP32[*,2], got BYTES[1,2]"
-WRONG_VALUE = "input 'x': 'data' is no list of FP32 values: Expected `float`, got `str` - at `$[0][0]`"
+WRONG_VALUE = "input 'x': no FP32 values: Expected `float`, got `str` - at `$[0][0]`"
 NO_JSON = "the body is no JSON object of inputs: Input data was truncated"
 TOO_LARGE = "the body may have 2000 bytes, got 2001 bytes"
 TOO_LARGE_GRPC = "SERVER: Received message larger than max (2001 vs. 2000)"
@@ -178,12 +177,12 @@ TABLE: dict[str, Behaviour] = {
             "v2 gRPC": Told("INVALID_ARGUMENT", WRONG_SHAPE),
             "TF Serving REST": error(400, WRONG_SHAPE),
             "TF Serving gRPC": Told("INVALID_ARGUMENT", WRONG_SHAPE),
-            "TorchServe": named(400, "BadRequestException", WRONG_NESTING),
-            "TorchServe gRPC": Told("INVALID_ARGUMENT", WRONG_NESTING),
-            "MMS": named(400, "BadRequestException", WRONG_NESTING),
-            "SageMaker": named(400, "BadRequestException", WRONG_NESTING),
-            "SageMaker, many": named(400, "BadRequestException", WRONG_NESTING),
-            "plain": plain(400, "InvalidInput", WRONG_NESTING),
+            "TorchServe": named(400, "BadRequestException", WRONG_SHAPE),
+            "TorchServe gRPC": Told("INVALID_ARGUMENT", WRONG_SHAPE),
+            "MMS": named(400, "BadRequestException", WRONG_SHAPE),
+            "SageMaker": named(400, "BadRequestException", WRONG_SHAPE),
+            "SageMaker, many": named(400, "BadRequestException", WRONG_SHAPE),
+            "plain": plain(400, "InvalidInput", WRONG_SHAPE),
         },
     ),
     "wrong datatype": Behaviour(
