@@ -11,6 +11,8 @@ import msgspec
 
 from model_store import access_keys
 from model_store.access_keys import AccessKey
+from model_store.errors import ConfigError
+from model_store.filesystems import local_path
 from model_store.store import Store
 from serve.access import key_ring
 from serve.commands.durations import duration
@@ -81,8 +83,9 @@ def create_command(
       onegate keys create shop --scope infer:ranker --scope view --expires 90d --store ./store
     """
     end = datetime.now(UTC) + expires if expires else None
-    key, text = key_ring.create(Store.open(store), name, scopes, expires=end, rate_per_s=rate, concurrency=concurrency)
-    _print_new(key, text, as_json)
+    opened = Store.open(store)
+    key, text = key_ring.create(opened, name, scopes, expires=end, rate_per_s=rate, concurrency=concurrency)
+    _print_new(opened, key, text, as_json)
 
 
 @command.command("list")
@@ -95,7 +98,7 @@ def list_command(store: str, as_json: bool) -> None:
     Example:
       onegate keys list --store ./store
     """
-    keys = access_keys.newest(Store(store)).keys
+    keys = access_keys.newest(_present(store)).keys
     if as_json:
         click.echo(json.dumps([key_ring.described(key) for key in keys]))
         return
@@ -118,7 +121,7 @@ def revoke_command(name: str, store: str, as_json: bool) -> None:
     Example:
       onegate keys revoke shop --store ./store
     """
-    ids = key_ring.revoke(Store(store), name)
+    ids = key_ring.revoke(_present(store), name)
     click.echo(json.dumps({"revoked": ids}) if as_json else f"revoked {name}: {', '.join(ids)}")
 
 
@@ -136,7 +139,7 @@ def rotate_command(name: str, grace: timedelta, store: str, as_json: bool) -> No
     Example:
       onegate keys rotate shop --grace 24h --store ./store
     """
-    opened = Store(store)
+    opened = _present(store)
     ring = access_keys.newest(opened)
     now = datetime.now(UTC)
     former = [key for key in ring.keys if key.name == name and not key.has_expired(now)]
@@ -153,7 +156,7 @@ def rotate_command(name: str, grace: timedelta, store: str, as_json: bool) -> No
     end = now + grace
     kept = (_ending(each, end) if each in former else each for each in key_ring.present(ring.keys, now))
     access_keys.replace(opened, ring, (*kept, key))
-    _print_new(key, text, as_json)
+    _print_new(opened, key, text, as_json)
     if not as_json:
         click.echo(f"the old key is valid until {end.isoformat(timespec='seconds')}")
 
@@ -162,12 +165,24 @@ def _ending(key: AccessKey, end: datetime) -> AccessKey:
     return key if key.has_expired(end) else msgspec.structs.replace(key, expires=end.isoformat())
 
 
-def _print_new(key: AccessKey, text: str, as_json: bool) -> None:
+def _present(url: str) -> Store:
+    """The store at `url`; raises `ConfigError` for a path where no folder is, which `create` alone makes."""
+    store = Store(url)
+    folder = local_path(url)
+    if folder is not None and not folder.is_dir():
+        problem = "is no folder" if folder.exists() else "is not there"
+        raise ConfigError(f"the store {store.url!r} {problem}; --store or ONEGATE_STORE names another")
+    return store
+
+
+def _print_new(store: Store, key: AccessKey, text: str, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps({**key_ring.described(key), "key": text}))
+        click.echo(json.dumps({**key_ring.described(key), "store": store.url, "key": text}))
         return
+    # Alone on standard output, so that it can be led into a file.
     click.echo(text)
-    click.echo(f"key {key.name!r} ({' '.join(key.scopes)}), {_until(key)}; it is shown this once", err=True)
+    scopes = " ".join(key.scopes)
+    click.echo(f"key {key.name!r} ({scopes}) in {store.url!r}, {_until(key)}; it is shown this once", err=True)
 
 
 def _day(time: str) -> str:

@@ -52,8 +52,35 @@ def test_a_key_is_printed_once_and_stored_as_its_hash(store: str) -> None:
     assert (key.name, key.scopes, key.expires, key.rate_per_s, key.concurrency) == (
         "shop", ("infer:ranker", "view"), None, None, None,
     )  # fmt: skip
-    assert result.stderr == "key 'shop' (infer:ranker view), no end; it is shown this once\n"
+    assert result.stderr == f"key 'shop' (infer:ranker view) in {store!r}, no end; it is shown this once\n"
     assert parts[1] not in run(store, "list").output + run(store, "list", "--json").output
+
+
+def test_what_makes_a_key_names_the_store_for_programs_too(store: str) -> None:
+    assert made(store, "create", "shop", "--scope", "infer")["store"] == store
+    assert made(store, "rotate", "shop")["store"] == store
+
+
+@pytest.mark.parametrize("words", [("list",), ("revoke", "shop"), ("rotate", "shop")])
+def test_a_store_that_is_not_there_is_refused_and_not_made(store: str, words: tuple[str, ...]) -> None:
+    result = run(store, *words)
+
+    assert (result.exit_code, result.stderr) == (
+        1,
+        f"onegate: the store {store!r} is not there; --store or ONEGATE_STORE names another\n",
+    )
+    assert not Path(store).exists()
+
+
+@pytest.mark.parametrize("words", [("list",), ("revoke", "shop"), ("rotate", "shop")])
+def test_a_file_is_no_store(store: str, words: tuple[str, ...]) -> None:
+    Path(store).write_text("no store")
+    result = run(store, *words)
+
+    assert (result.exit_code, result.stderr) == (
+        1,
+        f"onegate: the store {store!r} is no folder; --store or ONEGATE_STORE names another\n",
+    )
 
 
 def test_options_are_the_key_s_bounds(store: str) -> None:
