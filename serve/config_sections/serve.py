@@ -15,7 +15,12 @@ from serve.config_sections.upstream import UpstreamConfig
 class BatchingConfig(Section):
     """How requests are put together."""
 
-    max_batch_size: int = Field(default=64, ge=1, le=4096, description="Most rows in one run of the model.")
+    max_batch_size: int = Field(
+        default=64,
+        ge=1,
+        le=4096,
+        description="Most rows in one run of the model; a change makes a new version, for the proof covers this batch.",
+    )
     max_delay_ms: float = Field(
         default=0.0,
         ge=0,
