@@ -16,6 +16,7 @@ from typing import Any
 import jwt
 
 from model_store.errors import ConfigError, Unauthenticated
+from model_store.filesystems import reason
 from serve.access.callers import Caller
 from serve.access.keys import require_present
 from serve.access.scopes import Grants
@@ -129,7 +130,9 @@ def read_keys(config: JwtConfig) -> Keys:
     file = config.jwks_file
     try:
         found = _keys(json.loads(Path(file).read_bytes()), config.algorithms)
-    except (OSError, ValueError, TypeError, RecursionError) as error:
+    except OSError as error:
+        raise ConfigError(f"access.jwt.jwks_file: {file!r} can't be read: {reason(error)}") from error
+    except (ValueError, TypeError, RecursionError) as error:
         raise ConfigError(f"access.jwt.jwks_file: {file!r} can't be read: {type(error).__name__}") from error
     if not found:
         listed = ", ".join(config.algorithms)

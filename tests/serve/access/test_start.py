@@ -17,7 +17,7 @@ AUDIT = "access: {audit_log: absent/audit.jsonl}"
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (JWT, "access.jwt.jwks_file: '{folder}/keys.json' can't be read: FileNotFoundError"),
+        (JWT, "access.jwt.jwks_file: '{folder}/keys.json' can't be read: No such file or directory"),
         (
             MANAGEMENT,
             "{folder}/c.yaml:2: gateway.management_host: management at 0.0.0.0, where others reach it, needs a key; "

@@ -213,7 +213,7 @@ def test_a_file_that_is_damaged_later_changes_nothing(file: Path, content: str) 
 @pytest.mark.parametrize(
     ("content", "text"),
     [
-        (None, "can't be read: FileNotFoundError"),
+        (None, "can't be read: No such file or directory"),
         ("{", "can't be read: JSONDecodeError"),
         ("[]", "can't be read: ValueError"),
         ('{"keys": [{"kty": "oct", "k": "AAAA", "kid": "s"}]}', "holds no public key for RS256, ES256, EdDSA"),
