@@ -79,7 +79,10 @@ class _LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except OnegateError as error:
-            click.echo(f"onegate: {error.message}", err=True)
+            # Here, as it imports what only commands need.
+            from serve.commands.options import refusal_text
+
+            click.echo(f"onegate: {refusal_text(error, ctx.meta)}", err=True)
             ctx.exit(1)
 
 

@@ -18,9 +18,16 @@ def opened(request: urllib.request.Request, timeout_s: float, tls: ClientFiles) 
     return cast(HTTPResponse, urllib.request.urlopen(request, timeout=timeout_s, context=context))
 
 
-def unreachable(what: str, error: Exception, otherwise: str) -> ModelNotReady:
-    """The error to raise when a call failed without an answer; `otherwise` is what else the user may do."""
+def unreachable(who: str, url: str, error: Exception, otherwise: str) -> ModelNotReady:
+    """The error to raise when a call of `who`, as `gateway`, at `url` failed without an answer; `otherwise` is what
+    else the user may do."""
+    what = f"no {who} answers at {url}"
     reason = error if isinstance(error, ssl.SSLError) else getattr(error, "reason", error)
+    if isinstance(reason, ssl.SSLCertVerificationError):
+        return ModelNotReady(
+            f"the certificate of the {who} at {url} is not trusted ({reason.verify_message}); "
+            "--ca FILE, or ONEGATE_CA, says who signed it"
+        )
     if isinstance(reason, ssl.SSLError):
         return ModelNotReady(
             f"{what} by TLS ({reason}); --ca FILE says whom to trust, --client-certificate and --client-key who asks"

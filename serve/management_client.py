@@ -113,7 +113,9 @@ class ManagementClient:
         except urllib.error.HTTPError as error:
             raise error_from(_decode(error)) from error
         except (OSError, HTTPException) as error:
-            raise unreachable(f"no gateway answers at {self.url}", error, "--management URL names another") from error
+            raise unreachable(
+                "gateway", self.url, error, "--management URL or ONEGATE_MANAGEMENT names another"
+            ) from error
 
 
 def _decode(error: urllib.error.HTTPError) -> dict[str, Any]:

@@ -109,7 +109,7 @@ def _told_unreachable(address: str) -> Iterator[None]:
         yield
     except ModelNotReady as error:
         if isinstance(error.__cause__, OSError):
-            raise unreachable(f"no endpoint answers at {address}", error.__cause__, "--url names another") from error
+            raise unreachable("endpoint", address, error.__cause__, "--url names another") from error
         raise
 
 

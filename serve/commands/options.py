@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import click
 import msgspec
 
-from model_store.errors import ModelNotFound
+from model_store.errors import ModelNotFound, OnegateError, Unauthenticated
 from model_store.filesystems import store_access
 from model_store.store import Store
 from serve.commands.model_names import served_models, stored_models
@@ -66,6 +66,14 @@ def _note_key(ctx: click.Context, param: click.Parameter, value: str | None) -> 
 
 
 _KEY = "onegate.key"
+
+
+def refusal_text(error: OnegateError, meta: Mapping[str, Any]) -> str:
+    """What a command says of `error`; where it takes `--key` and got none, and one is needed, how to give it."""
+    if isinstance(error, Unauthenticated) and meta.get(_KEY, "") is None:
+        return f"{error.message}; give it by --key KEY or in ONEGATE_KEY"
+    return error.message
+
 
 _key_option = click.option(
     "--key",

@@ -79,8 +79,11 @@ async def test_the_port_s_own_certificate_may_be_pinned_whatever_its_names(port:
 
 async def test_a_port_that_is_not_trusted_is_told_with_what_to_do(port: Port) -> None:
     message = await refusal(port.url, ClientFiles(str(port.other.path)))
-    assert message.startswith(f"no gateway answers at {port.url} by TLS ([SSL: CERTIFICATE_VERIFY_FAILED]")
-    assert message.endswith("; --ca FILE says whom to trust, --client-certificate and --client-key who asks")
+    assert message == (
+        f"the certificate of the gateway at {port.url} is not trusted "
+        "(self-signed certificate in certificate chain); "
+        "--ca FILE, or ONEGATE_CA, says who signed it"
+    )
     assert port.application.asked == []
 
 

@@ -95,6 +95,7 @@ def test_without_a_gateway_it_says_so(free_port: int) -> None:
     result = CliRunner().invoke(main, ["logs", "--management", f"http://127.0.0.1:{free_port}"])
     assert result.exit_code == 1
     assert result.output.startswith(f"onegate: no gateway answers at http://127.0.0.1:{free_port}")
+    assert result.output.endswith("? --management URL or ONEGATE_MANAGEMENT names another\n")
 
 
 @pytest.fixture
