@@ -158,6 +158,8 @@ class VersionStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Of the version's files."""
     created: str | None = None
     """When it was published: UTC, ISO 8601."""
+    at_start: bool = False
+    """Whether the desired state that the controller started with named it; else a later change did."""
 
     @property
     def replicas_min(self) -> int:

@@ -77,6 +77,7 @@ class DesiredState:
         self.record = ServingRecord(store, self.prepared, self.is_served)
         self.preparer = Preparer(store, CONVERSIONS_AT_ONCE, policy)
         self._earlier = EarlierModels(store, generation)
+        self._first = generation.number
         self._on_change = on_change
         self._adopted = adopted
         self._turn = asyncio.Lock()
@@ -223,6 +224,7 @@ class DesiredState:
             self.fleet.retire(gone)
             self.rollouts.retire(gone)
             self.gathered.forget(gone)
+            self.gathered.note_wanted(gone, ())
             self._sources.forget(gone)
             self.prepared.pop(gone, None)
             if task := self._preparing.pop(gone, None):
@@ -255,6 +257,9 @@ class DesiredState:
             wanted = await self.preparer.prepare(model, self.config.allowed_sources, made, on_progress)
 
             def on_wanted() -> Made:
+                # A second preparation of the first generation brings what the store got since.
+                at_start = generation.number == self._first and model.name not in self.prepared
+                self.gathered.note_wanted(model.name, (each.entry.key for each in wanted), at_start=at_start)
                 self.prepared[model.name] = Prepared(pinned(model, wanted), generation.number, generation.by)
                 return self._sources.note_made(model, wanted, generation.number)
 

@@ -21,10 +21,11 @@ from serve.routing import ModelRoute, VersionKey
 @dataclass
 class Gathered:
     """What the controller knows of models beside their versions. `progress` is a line on the conversion under way,
-    `failures` why the last preparation gave no version."""
+    `failures` why the last preparation gave no version, `at_start` what has been wanted since the controller began."""
 
     progress: dict[str, str] = field(default_factory=dict)
     failures: dict[str, OnegateError] = field(default_factory=dict)
+    at_start: frozenset[VersionKey] = frozenset()
     stopping: bool = False
 
     def begin(self, model: str) -> None:
@@ -36,6 +37,12 @@ class Gathered:
         """A line of the preparation under way."""
         if model in self.progress:
             self.progress[model] = text
+
+    def note_wanted(self, model: str, versions: Iterable[VersionKey], *, at_start: bool = False) -> None:
+        """These are all that is wanted of the model now. One that comes back later was not there all the time."""
+        wanted = frozenset(versions)
+        kept = (key for key in self.at_start if key[0] != model or key in wanted)
+        self.at_start = frozenset(kept) | (wanted if at_start else frozenset())
 
     def fail(self, model: str, error: OnegateError) -> None:
         """The preparation ended without a version."""
@@ -125,14 +132,15 @@ def _statuses(
     """Each version with its manifest; None for what has no version yet."""
     route = fleet.table.routes.get(name)
     for state in states:
-        yield state.entry.manifest, _version_status(state, route, fleet)
+        at_start = state.entry.key in gathered.at_start
+        yield state.entry.manifest, _version_status(state, route, fleet, at_start)
     if name in gathered.progress:
         yield None, VersionStatus(version="", state="CONVERTING", reason=gathered.progress[name])
     if name in gathered.failures:
         yield None, VersionStatus(version="", state="FAILED", reason=gathered.failures[name].message)
 
 
-def _version_status(state: VersionState, route: ModelRoute | None, fleet: Fleet) -> VersionStatus:
+def _version_status(state: VersionState, route: ModelRoute | None, fleet: Fleet, at_start: bool) -> VersionStatus:
     manifest, serve = state.entry.manifest, state.entry.serve
     number, key = manifest.version, state.entry.key
     traffic = sum(percent for version, percent in route.split if version == number) if route else 0
@@ -160,6 +168,7 @@ def _version_status(state: VersionState, route: ModelRoute | None, fleet: Fleet)
         deadline_ms=serve.deadline_ms,
         size_bytes=_size_bytes(manifest),
         created=manifest.created,
+        at_start=at_start,
     )
 
 

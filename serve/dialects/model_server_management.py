@@ -133,7 +133,7 @@ def _description(model: str, version: VersionStatus, manner: Manner) -> dict[str
         "maxBatchDelay": math.ceil(version.max_delay_ms),
         **(_of_torchserve(version) if manner == "torchserve" else {}),
         "status": None if ready else f"{version.state}: {version.reason}" if version.reason else version.state,
-        "loadedAtStartup": False,
+        "loadedAtStartup": version.at_start,
         "workers": [_worker(number, manner) for number in range(version.replicas_ready)],
     }
     return {name: value for name, value in described.items() if value is not None}

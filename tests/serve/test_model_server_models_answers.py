@@ -31,6 +31,7 @@ FIRST = VersionStatus(
     max_batch_size=8,
     max_delay_ms=0.5,
     deadline_ms=30_000,
+    at_start=True,
 )
 SECOND = VersionStatus(version="2.0", state="READY", replicas_ready=2, replicas_wanted=2, source="net2.mar")
 LOADING = VersionStatus(version="2.0", state="LOADING", replicas_ready=1, replicas_wanted=2)
@@ -134,13 +135,14 @@ def test_mms_describes_a_model_as_an_object() -> None:
         "maxWorkers": 1,
         "batchSize": 8,
         "maxBatchDelay": 1,
-        "loadedAtStartup": False,
+        "loadedAtStartup": True,
         "workers": [{"id": "9000", "status": "READY", "gpu": False, "memoryUsage": 0}],
     }
 
 
 def test_torchserve_describes_versions_in_a_list_with_more_fields() -> None:
     [found] = described("/models/m", BOTH)
+    assert [each["loadedAtStartup"] for each in described("/models/m/all", BOTH)] == [True, False]
     assert (found["modelVersion"], found["responseTimeout"], "engine" in found) == ("1.0", 30, False)
     assert found["workers"] == [{"id": "9000", "status": "READY", "gpu": False, "memoryUsage": 0, "gpuUsage": "N/A"}]
     assert {"jobQueueStatus", "status", "customizedMetadata"}.isdisjoint(found)

@@ -67,6 +67,22 @@ async def test_versions_stand_side_by_side_until_the_default_moves(tmp_path: Pat
         assert list(served.dispatcher.loaded) == [("m", 2)]
 
 
+async def test_what_the_controller_started_with_is_told_from_what_came_later(
+    tmp_path: Path, two: str, three: str
+) -> None:
+    async with administered(tmp_path, {"name": "m", "source": two}) as served:
+
+        async def at_start() -> dict[str, bool]:
+            (model,) = (await served.do(InspectModel(model="m"))).models
+            return {version.version: version.at_start for version in model.versions}
+
+        await served.do(LoadModel(model="m", source=three, version="3", replace=False))
+        assert await at_start() == {"1": True, "3": False}
+        await served.do(UnloadModel(model="m"))
+        await served.do(LoadModel(model="m"))
+        assert await at_start() == {"1": False, "3": False}
+
+
 async def test_an_unloaded_model_comes_back_as_it_was(tmp_path: Path, two: str) -> None:
     serve = {"deadline_ms": 1234}
     async with administered(tmp_path, {"name": "m", "source": two, "serve": serve}) as served:
@@ -376,5 +392,6 @@ async def test_a_version_is_told_with_all_that_is_known(tmp_path: Path, two: str
             deadline_ms=30_000,
             size_bytes=sum(entry.size for entry in manifest.files.values()),
             created=manifest.created,
+            at_start=True,
         )
         assert await served.do(InspectModel(model="m", version="1.5")) == await served.do(ListModels())
