@@ -52,12 +52,8 @@ def command(model: str | None, limit: int, client: ManagementClient, as_json: bo
         console().print()
         console().print(_table(("SERVED", "SINCE", "WHO", "GENERATION", "WHAT"), records))
     if steps := answer.get("rollouts"):
-        rows = [
-            (str(step["number"]), _when(step["at"]), _way(step), step["state"], f"{step['percent']}%", step["reason"])
-            for step in steps
-        ]
         console().print()
-        console().print(_table(("ROLLOUT", "WHEN", "VERSION", "STATE", "CALLS", "WHY"), rows))
+        console().print(_table(("ROLLOUT", "WHEN", "WHO", "VERSION", "STATE", "CALLS", "WHY"), list(map(_step, steps))))
 
 
 def _table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Table:
@@ -67,8 +63,12 @@ def _table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Table:
     return table
 
 
-def _way(step: dict[str, Any]) -> str:
-    return f"{step['stable']} -> {step['canary']}"
+def _step(step: dict[str, Any]) -> tuple[str, ...]:
+    way = f"{step['stable']} -> {step['canary']}"
+    return (
+        *(str(step["number"]), _when(step["at"]), step["by"], way),
+        *(step["state"], f"{step['percent']}%", step["reason"]),
+    )
 
 
 def _when(created: str) -> str:

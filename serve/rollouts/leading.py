@@ -164,7 +164,7 @@ class Rollouts:
             if is_same and (current.state == "going back" or bounds == current.rollout.bounds):
                 current = self.under_way[name] = replace(current, target=target)
                 return self._way_back(current) if current.state == "going back" else current.wanted
-            await self._end_for(current, sole, by_steps=bounds is not None)
+            await self._end_for(current, sole, generation if at_once else None, by_steps=bounds is not None)
             stable = current.stable
         if bounds is None or sole is None or stable is None or model.rollout is None or stable.entry.key[1] == sole:
             # Not before: until the fleet wants it, what is under way is not what is served in the end.
@@ -178,15 +178,20 @@ class Rollouts:
         self.under_way[name] = begun
         return begun.wanted
 
-    async def _end_for(self, current: UnderWay, sole: int | None, *, by_steps: bool) -> None:
-        """Ends a rollout because something else is wanted by now."""
+    async def _end_for(self, current: UnderWay, sole: int | None, said: Generation | None, *, by_steps: bool) -> None:
+        """Ends a rollout because something else is wanted by now. `said` is the generation that says so, where somebody
+        changed what answers at once."""
         state: State = "replaced" if by_steps and sole != current.rollout.stable else "stopped"
         reason = "several versions share the traffic" if sole is None else f"version {sole} is wanted by now"
         if current.state == "going back" and sole == current.rollout.stable:
             state, reason = "went back", current.reason
         elif sole == current.rollout.canary:
             reason = "its bounds have changed" if by_steps else f"version {sole} is to have all traffic at once"
-        await self._write(current.record(state, reason, self._clock()))
+        record = current.record(state, reason, self._clock())
+        if said is not None and state != "went back":
+            told = f"ended by {said.why}: {reason}"
+            record = msgspec.structs.replace(record, generation=said.number, by=said.by, reason=told)
+        await self._write(record)
 
     async def _current(self, model: ModelConfig, target: tuple[Wanted, ...]) -> UnderWay | None:
         """The model's rollout, one of an earlier controller too."""

@@ -326,9 +326,9 @@ def test_history_of_a_model_without_records_is_an_error_only_where_nobody_knows_
 
 def test_history_lists_the_steps_of_rollouts(port: Port) -> None:
     step = {"number": 3, "at": "2026-01-02T03:04:05+00:00", "state": "on", "percent": 10, "stable": 2, "canary": 3}
-    port.answers = [HISTORY | {"rollouts": [step | {"reason": "all bounds are kept"}]}]
+    port.answers = [HISTORY | {"rollouts": [step | {"by": "user:ada", "reason": "all bounds are kept"}]}]
     lines = [line.split() for line in run("history", "m").output.splitlines()]
     assert lines[-2:] == [
-        ["ROLLOUT", "WHEN", "VERSION", "STATE", "CALLS", "WHY"],
-        [*("3", "2026-01-02", "03:04:05", "2", "->", "3", "on", "10%"), "all", "bounds", "are", "kept"],
+        ["ROLLOUT", "WHEN", "WHO", "VERSION", "STATE", "CALLS", "WHY"],
+        [*("3", "2026-01-02", "03:04:05", "user:ada", "2", "->", "3", "on", "10%"), "all", "bounds", "are", "kept"],
     ]

@@ -16,6 +16,7 @@ import pytest
 from model_store import generations, served
 from model_store.errors import OnegateError
 from model_store.store import Store
+from serve.caller import CALLER
 from serve.config import Config
 from serve.control.history import history
 from serve.operations import LoadModel, RollBack, SetLabels, SetTraffic, UnloadModel
@@ -102,6 +103,10 @@ class Guarded:
             while self.it.desired.rollouts.under_way:
                 await self.guarding.look()
                 await self.it.desired.step()
+
+    def reasons(self) -> list[str]:
+        """Why each record is so, oldest first."""
+        return [record.reason for record in rollout_records.newest_first(self.it.store, "m")][::-1]
 
     def states(self) -> list[tuple[str, int]]:
         """State and percent of the records, oldest first."""
@@ -376,6 +381,7 @@ async def test_traffic_and_rollback_by_a_person_are_at_once(tmp_path: Path, sour
         await it.begun(sources[2])
         await it.it.do(SetTraffic(model="m", traffic={"2": 100}))
         assert it.states() == [("on", 10), ("stopped", 10)]
+        assert it.reasons() == ["begun", "ended by traffic of m: version 2 is to have all traffic at once"]
         assert await it.it.call("m") == 2
         await eventually(lambda: it.served() == [[1], [2]])
         await it.it.do(RollBack(model="m"))
@@ -388,9 +394,14 @@ async def test_a_rollback_by_a_person_ends_it(tmp_path: Path, sources: dict[int,
         await it.at((1, 100))
         await eventually(lambda: it.served() == [[1]])
         await it.begun(sources[2])
+        token = CALLER.set("user:eve")
         await it.it.do(RollBack(model="m"))
+        CALLER.reset(token)
         await it.at((1, 100))
         assert it.states() == [("on", 10), ("stopped", 10)]
+        assert it.reasons() == ["begun", "ended by rollback of m to 1: version 1 is wanted by now"]
+        ended = next(rollout_records.newest_first(it.it.store, "m"))
+        assert (ended.by, ended.generation) == ("user:eve", it.it.desired.number)
 
 
 async def test_a_load_returns_when_it_has_begun_and_a_label_leaves_it_on(
