@@ -26,7 +26,7 @@ from serve.config_sections.model import ModelConfig
 from serve.config_sections.rules import Filled
 from serve.config_sections.section import Section
 from serve.config_sections.signing import SigningConfig
-from serve.config_sections.source import ConfigSource, render_path
+from serve.config_sections.source import ConfigSource, KeyPath, render_path
 from serve.config_sections.store import StoreCacheConfig
 from serve.config_sections.tracing import TracingConfig
 from serve.config_sections.yaml_text import read_config_text
@@ -128,12 +128,13 @@ def parse_config(text: str, name: str, base: Path) -> Config:
     return _typed(read_config_text(text, name)).resolved(base)
 
 
-def config_of(document: Mapping[str, Any], name: str) -> Config:
-    """The config that `document` holds, with paths as they stand there; `name` stands for it in messages.
+def config_of(document: Mapping[str, Any], name: str, called: Mapping[KeyPath, str] = MappingProxyType({})) -> Config:
+    """The config that `document` holds, with paths as they stand there. In messages `name` stands for it, and what is
+    `called` something for the place that it has.
 
     Raises `ConfigError` with all mistakes.
     """
-    return _typed(ConfigSource(name, document))
+    return _typed(ConfigSource(name, document, called=called))
 
 
 def _typed(source: ConfigSource) -> Config:

@@ -28,6 +28,8 @@ def command(
       onegate label ranker --remove canary
     """
     moved: dict[str, str | None] = dict(pairs(labels))
+    if both := sorted(moved.keys() & set(removed)):
+        raise click.UsageError(f"label {both[0]!r} is to move and to be removed; keep one of them")
     if not moved and not removed:
         raise click.UsageError("expected LABEL=VERSION, or --remove LABEL")
     print_changed(client.set_labels(model, moved | dict.fromkeys(removed)), as_json)

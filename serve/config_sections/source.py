@@ -5,6 +5,7 @@ Knows nothing of the keys that a config has: it answers where a value stands, fo
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -55,10 +56,14 @@ class ConfigSource:
     origins: dict[KeyPath, str] = field(default_factory=dict)
     """Who brought a value that is not from the text."""
     mistakes: tuple[Mistake, ...] = ()
+    called: Mapping[KeyPath, str] = field(default_factory=dict)
+    """What readers know a part by, as `model 'ranker'`, where its place in the text says nothing to them."""
 
     def mistake(self, path: KeyPath, problem: str) -> Mistake:
         """A mistake at `path`, placed at the nearest enclosing thing whose place is known."""
         for end in range(len(path), -1, -1):
+            if (name := self.called.get(path[:end])) is not None:
+                return Mistake(name, 0, path[end:], problem)
             if (origin := self.origins.get(path[:end])) is not None:
                 return Mistake(origin, 0, path, problem)
             if (line := self.lines.get(path[:end])) is not None:

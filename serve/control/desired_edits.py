@@ -14,6 +14,7 @@ from model_store.errors import Conflict, Forbidden, ModelNotFound
 from serve.config import Config, config_of
 from serve.config_sections.contradictions import ALL_TRAFFIC
 from serve.config_sections.model import ModelConfig
+from serve.config_sections.source import KeyPath
 from serve.control.model_documents import Document, merged, versions_of, with_settings, with_traffic, with_trust
 from serve.operations import LoadModel, ReplaceModels, ScaleModel, SetDefault, UnloadModel
 
@@ -66,8 +67,7 @@ def unload(config: Config, operation: UnloadModel, known: Known) -> Config:
     version, versions = operation.version, versions_of(model)
     index = None if version is None else _required_version(model, version, known)
     if len(versions) == 1 or (index is None and not operation.default_version):
-        models = [each for each in config.document()["models"] if each["name"] != operation.model]
-        return config_of({**config.document(), "models": models}, NAME)
+        return _with_models(config, [each for each in config.document()["models"] if each["name"] != operation.model])
     if index is None or ModelConfig.model_validate(model).wanted_versions()[index].traffic:
         raise Forbidden(
             f"the version of {operation.model!r} that answers by default stays while there are others; make another "
@@ -119,7 +119,7 @@ def replace_all(config: Config, operation: ReplaceModels) -> Config:
         kept = {key: value for key, value in (before or {}).items() if key not in ("source", "versions")}
         settings = {key: value for key, value in given.items() if key not in places}
         models.append(with_trust(config.trusted_sources, before, with_settings({**kept, **places}, settings)))
-    return config_of({**config.document(), "models": models}, NAME)
+    return _with_models(config, models)
 
 
 def restored(config: Config, written: Config, former: Config) -> Config:
@@ -128,8 +128,7 @@ def restored(config: Config, written: Config, former: Config) -> Config:
     for name in changed(former, written):
         if now.get(name) == then.get(name):
             now[name] = before.get(name)
-    models = [model for model in now.values() if model is not None]
-    return config_of({**config.document(), "models": models}, NAME)
+    return _with_models(config, [model for model in now.values() if model is not None])
 
 
 def changed(old: Config, new: Config) -> set[str]:
@@ -182,7 +181,8 @@ def _required_version(model: Document, version: str, known: Known) -> int:
     if index is None:
         texts = [text for each in versions_of(model) if (text := known.called(model["name"], each))]
         raise ModelNotFound(
-            f"model {model['name']!r} has no version {version:.40} here; loaded: {', '.join(texts) or 'none yet'}",
+            f"model {model['name']!r} has no version {version:.40} in the config; there: "
+            f"{', '.join(texts) or 'none yet'}",
             model=model["name"],
             version=version,
         )
@@ -248,4 +248,16 @@ def _refuse_if_there(operation: LoadModel) -> None:
 def with_model(config: Config, model: Document) -> Config:
     """The config with the model, in the place of the one of its name; raises `ConfigError`."""
     models = _by_name(config) | {str(model["name"]): model}
-    return config_of({**config.document(), "models": list(models.values())}, NAME)
+    return _with_models(config, [each for each in models.values() if each is not None])
+
+
+def _with_models(config: Config, models: Sequence[Document]) -> Config:
+    """Raises `ConfigError`, in which models and versions go by what they are called: who asks for an edit never saw
+    their places in the list."""
+    called: dict[KeyPath, str] = {}
+    for index, model in enumerate(models):
+        name = called["models", index] = f"model {model.get('name')!r}"
+        for place, version in enumerate(versions_of(model)):
+            if text := version.get("as_version") or version.get("version") or version.get("source"):
+                called["models", index, "versions", place] = f"{name} version {text}"
+    return config_of({**config.document(), "models": list(models)}, NAME, called)

@@ -10,7 +10,7 @@ from model_store import served
 from model_store.errors import Conflict, ModelNotFound
 from serve.config import Config
 from serve.control.desired import Change
-from serve.control.desired_edits import Known
+from serve.control.desired_edits import Known, required
 from serve.control.desired_state import DesiredState
 from serve.control.serving_record import record_to_return_to
 from serve.operations import RollBack, SetLabels, SetTraffic
@@ -58,6 +58,8 @@ class PlannedEdits:
 
     def _checked(self, generation: int | None, edit: ConfigEdit, config: Config) -> Config:
         # Edits take turns, so that the number is that of `config`.
+            if not there:
+                required(desired.config, model, self._known)
         if generation not in (None, self._desired.number):
             raise Conflict(
                 f"the change was planned from generation {generation}, and {self._desired.number} is the newest; look "

@@ -59,7 +59,8 @@ def _with_version(model: Document, version: str, known: Known) -> tuple[Document
     if version not in stored:
         here = ", ".join(text for text in called if text) or "none yet"
         raise ModelNotFound(
-            f"model {name!r} has no version {version:.40}; loaded: {here}; in the store: {', '.join(stored) or 'none'}",
+            f"model {name!r} has no version {version:.40}; served by the config: {here}; in the store: "
+            f"{', '.join(stored) or 'none'}",
             model=name,
             version=version,
         )

@@ -309,6 +309,7 @@ def test_history_tells_who_changed_what_and_what_was_served(port: Port) -> None:
     assert lines[1] == [
         *("2", "2026-01-02", "03:04:05", "user:ada", "traffic", "of", "m"),
         *("m:", "versions[0].traffic:", "100", "->", "90"),
+        ["label", "m", "stable=2", "--remove", "stable"],
     ]
     assert lines[2:4] == [["n:", "added"], ["allowed_sources:", "[]", "->", "[file://*]"]]
     assert lines[-1][:6] == ["1", "2026-01-02", "03:04:06", "user:ada", "2", "version"]

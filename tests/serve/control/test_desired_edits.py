@@ -138,7 +138,7 @@ def test_settings_are_merged_into_the_model() -> None:
 
 
 def test_settings_that_can_not_be_are_told_as_in_a_config() -> None:
-    with pytest.raises(ConfigError, match=r"models\[0\].serve.cpus: expected a number above 0 and at most 256, got 0"):
+    with pytest.raises(ConfigError, match=r"^model 'm': serve.cpus: expected a number above 0 and at most 256, got 0"):
         load(config(M), LoadModel(model="m", settings={"serve": {"cpus": 0}}), known())
 
 
@@ -285,7 +285,7 @@ def test_the_only_version_is_the_default_already() -> None:
 
 @pytest.mark.parametrize("version", ["2", "latest"])
 def test_a_default_must_be_loaded(version: str) -> None:
-    with pytest.raises(ModelNotFound, match=r"has no version .* here; loaded: 1, 2\.0"):
+    with pytest.raises(ModelNotFound, match=r"has no version .* in the config; there: 1, 2\.0"):
         set_default(config(TWO), SetDefault(model="m", version=version), known())
 
 

@@ -82,12 +82,13 @@ def test_a_version_is_found_by_its_alias_and_by_its_number_too() -> None:
 
 
 def test_traffic_that_does_not_add_up_is_an_error_of_the_config() -> None:
-    with pytest.raises(ConfigError, match=r"adds up to 100 percent, got 50 \+ 40 = 90"):
+    expected = r"^model 'm': versions: expected traffic that adds up to 100 percent, got 50 \+ 40 = 90$"
+    with pytest.raises(ConfigError, match=expected):
         traffic(config(versions=SPLIT), v1=50, v2=40)
 
 
 def test_a_version_that_is_nowhere_is_told_with_what_there_is() -> None:
-    with pytest.raises(ModelNotFound, match="no version 9; loaded: 1, 2; in the store: 1, 2, 3"):
+    with pytest.raises(ModelNotFound, match="no version 9; served by the config: 1, 2; in the store: 1, 2, 3"):
         traffic(config(versions=SPLIT), v9=100)
 
 
@@ -127,7 +128,7 @@ def test_a_label_that_is_to_go_and_is_not_there_is_not_found() -> None:
 
 
 def test_a_label_that_could_be_a_version_is_an_error_of_the_config() -> None:
-    with pytest.raises(ConfigError, match="after a first letter"):
+    with pytest.raises(ConfigError, match=r"^model 'm' version 1: label.*after a first letter"):
         set_labels(config(versions=SPLIT), SetLabels(model="m", labels={"3": "1"}), KNOWN)
 
 
