@@ -99,7 +99,8 @@ class ReplaceModels(Operation, frozen=True, kw_only=True):
 
 class SetTraffic(Operation, frozen=True, kw_only=True):
     """Shares the calls of a model that name no version out: percent by version, which add up to 100. Its other versions
-    get none; one that is only in the store is loaded. Raises `ModelNotFound` and `ConfigError`."""
+    get none; one that is only in the store is loaded. A shadow stays one unless it gets a share. Raises `ModelNotFound`
+    and `ConfigError`."""
 
     model: str
     traffic: Mapping[str, int]
@@ -160,6 +161,8 @@ class VersionStatus(msgspec.Struct, frozen=True, kw_only=True):
     """When it was published: UTC, ISO 8601."""
     at_start: bool = False
     """Whether the desired state that the controller started with named it; else a later change did."""
+    was_shadow: bool = False
+    """Whether the change that this answers has made a version that has a share of the calls of what was a shadow."""
 
     @property
     def replicas_min(self) -> int:

@@ -35,4 +35,5 @@ def print_changed(answer: dict[str, Any], as_json: bool) -> None:
 
 def _version_text(version: dict[str, Any]) -> str:
     labels = f" ({', '.join(version['labels'])})" if version["labels"] else ""
-    return f"{version['version']}{labels}: {version['traffic']}% of the traffic, {version['state']}"
+    ended = ", no shadow any more" if version["was_shadow"] else ""
+    return f"{version['version']}{labels}: {version['traffic']}% of the traffic, {version['state']}{ended}"

@@ -21,6 +21,7 @@ from serve.config import Config
 from serve.control import desired_edits as edits
 from serve.control.desired import Change
 from serve.control.desired_state import DesiredState, Edit
+from serve.control.ended_shadows import with_ended_shadows
 from serve.control.known_models import known_models
 from serve.control.model_documents import Document
 from serve.control.planned_edits import Plannable, PlannedEdits
@@ -198,7 +199,7 @@ class Administration:
             if wait:
                 await self._come_about(edit)
         self._desired.keep(edit)
-        return self._statuses(*names)
+        return with_ended_shadows(self._statuses(*names), edit.former, edit.written, self._known)
 
     async def _come_about(self, edit: Edit) -> None:
         """Returns when the models of the edit can be called; one that does not come off is taken back."""

@@ -34,8 +34,8 @@ def labels_of(version: Document) -> list[str]:
 
 
 def with_traffic(version: Document, percent: int | None) -> dict[str, Any]:
-    """The version with this traffic, none where nothing is said of it. A shadow that gets traffic is one no more."""
-    if version.get("shadow") and percent is None:
+    """The version with this traffic, none where nothing is said of it. A shadow that gets any is one no more."""
+    if version.get("shadow") and not percent:
         return dict(version)
     without = {key: value for key, value in version.items() if key not in ("shadow", "shadow_percent")}
     return without | {"traffic": percent or 0}

@@ -122,13 +122,16 @@ CHANGED = {
         {
             "model": "m",
             "versions": [
-                {"version": "2", "labels": ["stable"], "traffic": 90, "state": "READY"},
-                {"version": "3", "labels": [], "traffic": 10, "state": "READY"},
+                {"version": "2", "labels": ["stable"], "traffic": 90, "state": "READY", "was_shadow": False},
+                {"version": "3", "labels": [], "traffic": 10, "state": "READY", "was_shadow": True},
             ],
         }
     ],
 }
-CHANGED_TEXT = "m version 2 (stable): 90% of the traffic, READY\nm version 3: 10% of the traffic, READY\n"
+CHANGED_TEXT = """\
+m version 2 (stable): 90% of the traffic, READY
+m version 3: 10% of the traffic, READY, no shadow any more
+"""
 
 
 # -- apply -----------------------------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ from serve.operations import (
     ReplaceModels,
     ScaleModel,
     SetDefault,
+    SetTraffic,
     UnloadModel,
     VersionStatus,
 )
@@ -395,3 +396,17 @@ async def test_a_version_is_told_with_all_that_is_known(tmp_path: Path, two: str
             at_start=True,
         )
         assert await served.do(InspectModel(model="m", version="1.5")) == await served.do(ListModels())
+
+
+async def test_a_shadow_that_gets_a_share_is_told_to_be_none_any_more(tmp_path: Path, two: str, three: str) -> None:
+    shadowed = {"name": "m", "versions": [{"source": two}, {"source": three, "shadow": True}]}
+    async with administered(tmp_path, shadowed) as it:
+        await eventually(lambda: it.desired.in_force("m") is not None)
+        kept = await it.do(SetTraffic(model="m", traffic={"1": 100, "2": 0}))
+        assert [version.was_shadow for version in kept.models[0].versions] == [False, False]
+        assert it.fleet.table.routes["m"].shadows == ((2, 100.0),)
+
+        ended = await it.do(SetTraffic(model="m", traffic={"1": 90, "2": 10}))
+        told = [(version.version, version.traffic, version.was_shadow) for version in ended.models[0].versions]
+        assert told == [("1", 90, False), ("2", 10, True)]
+        assert it.fleet.table.routes["m"].shadows == ()

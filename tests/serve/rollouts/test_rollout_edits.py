@@ -66,6 +66,14 @@ def test_a_version_that_is_not_named_gets_none() -> None:
     assert [v["traffic"] for v in traffic(config(versions=SPLIT), v2=100)] == [0, 100]
 
 
+def test_a_shadow_that_gets_no_traffic_stays_one_and_one_that_gets_any_does_not() -> None:
+    shadowed = config(versions=[{"version": 1}, {"version": 2, "shadow": True, "shadow_percent": 20.0}])
+    shadow = {"version": 2, "shadow": True, "shadow_percent": 20.0}
+    assert traffic(shadowed, v1=100, v2=0) == [{"version": 1, "traffic": 100}, shadow]
+    assert traffic(shadowed, v1=100) == [{"version": 1, "traffic": 100}, shadow]
+    assert traffic(shadowed, v1=90, v2=10) == [{"version": 1, "traffic": 90}, {"version": 2, "traffic": 10}]
+
+
 def test_a_version_of_the_store_joins_the_source_that_serves() -> None:
     assert traffic(config(source="/b.onnx"), v2=90, v3=10) == [
         {"source": "/b.onnx", "traffic": 90},
