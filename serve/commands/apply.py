@@ -12,7 +12,7 @@ import click
 from serve.commands.config_files import client_of, read_config
 from serve.commands.imported import trust_option
 from serve.commands.options import config_argument, fail, json_option, management_of_config_option, port_options
-from serve.commands.plan_report import changes_something, print_plan
+from serve.commands.plan_report import changes_something, failures, print_plan
 from serve.commands.progress import progress, unsettled
 from serve.commands.rollout_report import rollout_line
 from serve.management_client import ManagementClient
@@ -25,7 +25,11 @@ DIFFERS = 3
 @click.command()
 @config_argument
 @click.option("--plan", "only_plan", is_flag=True, help="Only print what would change.")
-@click.option("--exit-code", is_flag=True, help=f"With --plan: exit {DIFFERS} where something would change.")
+@click.option(
+    "--exit-code",
+    is_flag=True,
+    help=f"With --plan: exit 1 where a model would fail, else {DIFFERS} where something would change.",
+)
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Return when all models are ready or failed.")
 @click.option("--store", help="Instead of the config's store.")
 @trust_option
@@ -79,7 +83,18 @@ def command(
         click.echo(f"onegate: model {row['name']!r}: {row['reason']}", err=True)
     if failed:
         fail()
-    if exit_code and changes_something(answer["changes"]):
+    if exit_code:
+        _fail_by(answer["changes"])
+
+
+def _fail_by(changes: list[dict[str, Any]]) -> None:
+    """Ends the command by what is planned: in one way where a model would fail, in another where something changes."""
+    failed = failures(changes)
+    for text in failed:
+        click.echo(f"onegate: {text}", err=True)
+    if failed:
+        fail()
+    if changes_something(changes):
         fail(DIFFERS)
 
 

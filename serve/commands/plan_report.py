@@ -7,12 +7,16 @@ from typing import Any
 
 import click
 
+from serve.control.desired import dropped
 from serve.differences import told
 
-_SIGNS = {"add": "+", "change": "~", "retire": "-", "keep": "="}
+_SIGNS = {"add": "+", "change": "~", "retire": "-", "keep": "=", "fail": "!"}
 _COLOURS = {"+": "green", "~": "yellow", "-": "red", "=": None, "!": "red"}
 _VERSION_SIGNS = {"convert": "+", "load": "+", "keep": "=", "drop": "-", "fail": "!"}
-_COUNTED = (("add", "to add"), ("change", "to change"), ("retire", "to retire"), ("keep", "unchanged"))
+_COUNTED = (
+    *(("add", "to add"), ("change", "to change"), ("retire", "to retire")),
+    *(("fail", "would fail"), ("keep", "unchanged")),
+)
 
 
 def print_plan(changes: list[dict[str, Any]]) -> None:
@@ -32,6 +36,16 @@ def summary(changes: list[dict[str, Any]]) -> str:
     return f"Plan: {', '.join(counts) or 'no models'}"
 
 
+def failures(changes: list[dict[str, Any]]) -> list[str]:
+    """A line for each version that applying would fail of: `model 'ranker': /b.onnx: no such file`."""
+    return [
+        f"model {change['model']!r}: {_version_text(step)}"
+        for change in changes
+        for step in change["versions"]
+        if step["action"] == "fail"
+    ]
+
+
 def changes_something(changes: list[dict[str, Any]]) -> bool:
     """Whether applying would do anything."""
     return any(change["action"] != "keep" for change in changes)
@@ -46,7 +60,10 @@ def _lines(change: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for step in change["versions"]:
         yield _VERSION_SIGNS[step["action"]], _version_text(step)
     if (traffic := change["traffic"]) is not None:
-        yield "~", f"traffic: {_shares(traffic['before'])} -> {_shares(traffic['after'])}"
+        by_steps = f", by steps {', '.join(map(str, traffic['steps']))}" if traffic["steps"] else ""
+        yield "~", f"traffic: {_shares(traffic['before'])} -> {_shares(traffic['after'])}{by_steps}"
+    elif change["action"] == "fail" and len(change["versions"]) > len(failures([change])):
+        yield "=", "traffic stays as it is"
 
 
 def _nested(differences: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
@@ -67,7 +84,7 @@ def _version_text(step: dict[str, Any]) -> str:
         "convert": f"{step['place']} will be converted to a new version",
         "load": f"version {number} will be loaded{_from(step)}",
         "keep": f"version {number} stays loaded{_from(step)}",
-        "drop": f"version {number} will be dropped{step['reason'] or ''}",
+        "drop": f"version {number} {dropped(step['after_s'], step['after_rollout'])}",
         "fail": f"{step['place']}: {step['reason']}",
     }[step["action"]]
 

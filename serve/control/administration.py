@@ -24,7 +24,7 @@ from serve.control.desired_state import DesiredState, Edit
 from serve.control.ended_shadows import with_ended_shadows
 from serve.control.known_models import known_models
 from serve.control.model_documents import Document
-from serve.control.planned_edits import Plannable, PlannedEdits
+from serve.control.planned_edits import Plannable, PlannedEdits, is_at_once
 from serve.control.registration import Registration
 from serve.control.settling import Settling
 from serve.control.state import model_names, model_statuses, stored_status
@@ -66,9 +66,9 @@ class Administration:
             ScaleModel: self._scale,
             SetDefault: self._set_default,
             ReplaceModels: self._replace,
-            SetTraffic: partial(self._make_planned, at_once=True),
+            SetTraffic: self._make_planned,
             SetLabels: self._make_planned,
-            RollBack: partial(self._make_planned, at_once=True),
+            RollBack: self._make_planned,
         }
 
     async def answer(self, operation: Operation) -> ModelList:
@@ -169,9 +169,9 @@ class Administration:
         why = f"default version of {operation.model}"
         return await self._change(change, operation.model, wait=True, why=why, at_once=True)
 
-    async def _make_planned(self, operation: Plannable, *, at_once: bool = False) -> ModelList:
+    async def _make_planned(self, operation: Plannable) -> ModelList:
         change, why = await self._planned.edit_of(operation)
-        return await self._change(change, operation.model, wait=True, why=why, at_once=at_once)
+        return await self._change(change, operation.model, wait=True, why=why, at_once=is_at_once(operation))
 
     async def _replace(self, operation: ReplaceModels) -> ModelList:
         models = [await self._registration.admitted_model(model) for model in operation.models]

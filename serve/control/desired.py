@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -16,15 +16,22 @@ from serve.config_sections.model import ModelConfig, VersionConfig
 from serve.differences import Difference, differences
 
 NEW = "new"
-"""In a plan's traffic: the version that is to be converted and has no number yet."""
+"""In a plan's traffic: the version that is to be converted and has no number yet. Of several, each goes by its place.
+"""
 
 
 @dataclass(frozen=True)
 class Present:
-    """What there is: the versions that are loaded, by model, and percent by version of what its route says."""
+    """What there is, by model.
+
+    `loaded` are its versions that are, `traffic` percent by version of what its route says, `spare_s` for how many
+    seconds a version has been kept that nobody wants, `stable` the old version of a rollout that is under way.
+    """
 
     loaded: Mapping[str, set[int]] = field(default_factory=dict)
     traffic: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
+    spare_s: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
+    stable: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -38,12 +45,15 @@ class Lookup:
 
 class VersionStep(msgspec.Struct, frozen=True):
     """What happens to one version. `place` is where it comes from: a source, or `version 3`. `reason` says why it
-    fails, or when it is dropped where that is not at once."""
+    fails, `after_s` in how many seconds it is dropped, which count from the last step of the model's rollout where
+    `after_rollout` says so."""
 
     action: Literal["convert", "load", "keep", "drop", "fail"]
     place: str
     version: int | None = None
     reason: str | None = None
+    after_s: float | None = None
+    after_rollout: bool = False
 
     @property
     def text(self) -> str:
@@ -52,67 +62,89 @@ class VersionStep(msgspec.Struct, frozen=True):
             "convert": "will be converted to a new version",
             "load": f"version {self.version} of the store will be loaded",
             "keep": f"version {self.version} stays loaded",
-            "drop": f"will be dropped{self.reason or ''}",
+            "drop": dropped(self.after_s, self.after_rollout),
             "fail": self.reason,
         }
         return f"{self.place}: {told[self.action]}"
 
 
+def dropped(after_s: float | None, after_rollout: bool) -> str:
+    """That a version is dropped, and when, in words: `will be dropped after 600 s`."""
+    seconds = f"{after_s:g} s" if after_s else ""
+    if after_rollout:
+        return " ".join(part for part in ("will be dropped", seconds, "after the last step") if part)
+    return f"will be dropped after {seconds}" if seconds else "will be dropped"
+
+
 class Traffic(msgspec.Struct, frozen=True):
-    """Percent by version, before and after."""
+    """Percent by version, before and after. `steps` are the percents by which a rollout leads there."""
 
     before: dict[str, int]
     after: dict[str, int]
+    steps: tuple[int, ...] = ()
 
 
 class Change(msgspec.Struct, frozen=True):
-    """What happens to one model. `details` are lines for people, as `serve.cpus: 1 -> 2`; `traffic` is None where it
-    stays as it is."""
+    """What happens to one model. `fail` says that it can't be prepared: what is served of it goes on. `details` are
+    lines for people, as `serve.cpus: 1 -> 2`; `traffic` is None where it stays as it is."""
 
     model: str
-    action: Literal["add", "change", "keep", "retire"]
+    action: Literal["add", "change", "keep", "retire", "fail"]
     details: tuple[str, ...] = ()
     differences: tuple[Difference, ...] = ()
     versions: tuple[VersionStep, ...] = ()
     traffic: Traffic | None = None
 
 
-def plan(old: Config | None, new: Config, present: Present, lookup: Lookup) -> list[Change]:
-    """What `apply` of `new` does."""
+def plan(old: Config | None, new: Config, present: Present, lookup: Lookup, *, at_once: bool = False) -> list[Change]:
+    """What `apply` of `new` does; `at_once` says that no rollout leads there by steps."""
     before = {model.name: model for model in old.models} if old else {}
-    changes = [_change(before.get(model.name), model, present, lookup) for model in new.models]
+    changes = [_change(before.get(model.name), model, present, lookup, at_once) for model in new.models]
     kept = {model.name for model in new.models}
     return changes + [_retired(name, present) for name in before if name not in kept]
 
 
-def _change(old: ModelConfig | None, new: ModelConfig, present: Present, lookup: Lookup) -> Change:
-    loaded = present.loaded.get(new.name, set())
+def _change(old: ModelConfig | None, new: ModelConfig, present: Present, lookup: Lookup, at_once: bool) -> Change:
+    name, loaded = new.name, present.loaded.get(new.name, set())
     found = list(_found(new, loaded, lookup))
     steps = [step for step, _ in found]
     different = () if old is None else tuple(differences(_plain(old), _plain(new)))
     changing = [step for step in steps if step.action != "keep"]
     if old is not None and not different and not changing:
-        return Change(new.name, "keep")
+        return Change(name, "keep")
+    if any(step.action == "fail" for step in steps):
+        return _failing(name, different, steps, loaded)
+    after = _shares(found)
+    stable = None if at_once or new.rollout is None else _stable(name, after, present)
     gone = loaded - {step.version for step in steps if step.version is not None}
-    dropped = _dropped(gone, new.keep_previous_s)
+    leaving = [_dropped(n, _left_s(new, n, present), after_rollout=n == stable) for n in sorted(gone)]
     return Change(
-        new.name,
+        name,
         "add" if old is None else "change",
-        (*(each.text for each in different), *(step.text for step in [*changing, *dropped])),
+        (*(each.text for each in different), *(step.text for step in [*changing, *leaving])),
         different,
-        (*steps, *dropped),
-        _traffic(present.traffic.get(new.name, {}), found),
+        (*steps, *leaving),
+        _traffic(present.traffic.get(name, {}), after, () if stable is None else _percents(new)),
     )
 
 
+def _failing(name: str, different: tuple[Difference, ...], steps: Sequence[VersionStep], loaded: set[int]) -> Change:
+    """A model is prepared whole or not at all: where one version fails none is loaded, and none is dropped."""
+    failed = tuple(step for step in steps if step.action == "fail")
+    places = {step.version: step.place for step in steps if step.action == "keep"}
+    kept = tuple(VersionStep("keep", places.get(n, f"version {n}"), n) for n in sorted(loaded))
+    details = (*(each.text for each in different), *(step.text for step in failed))
+    return Change(name, "fail", details, different, (*failed, *kept))
+
+
 def _retired(name: str, present: Present) -> Change:
-    dropped = _dropped(present.loaded.get(name, set()))
+    leaving = tuple(_dropped(version) for version in sorted(present.loaded.get(name, set())))
     return Change(
         name,
         "retire",
-        tuple(step.text for step in dropped),
-        versions=dropped,
-        traffic=_traffic(present.traffic.get(name, {}), []),
+        tuple(step.text for step in leaving),
+        versions=leaving,
+        traffic=_traffic(present.traffic.get(name, {}), {}),
     )
 
 
@@ -138,23 +170,56 @@ def _step(model: ModelConfig, version: VersionConfig, loaded: set[int], lookup: 
     return VersionStep("keep" if manifest.version in loaded else "load", place, manifest.version)
 
 
-def _dropped(versions: set[int], keep_s: float = 0.0) -> tuple[VersionStep, ...]:
-    reason = f" after {keep_s:g} s" if keep_s else None
-    return tuple(VersionStep("drop", f"version {version}", version, reason) for version in sorted(versions))
+def _dropped(version: int, after_s: float = 0.0, *, after_rollout: bool = False) -> VersionStep:
+    return VersionStep("drop", f"version {version}", version, after_s=after_s, after_rollout=after_rollout)
 
 
-def _traffic(present: Mapping[int, int], found: Sequence[tuple[VersionStep, int]]) -> Traffic | None:
-    # What has no number yet is newer than all that have.
-    after: dict[float, int] = {}
+def _left_s(model: ModelConfig, version: int, present: Present) -> float:
+    """For how long a version is still kept that nobody wants, in whole seconds where its time runs already."""
+    spare_s = present.spare_s.get(model.name, {}).get(version)
+    if spare_s is None:
+        return model.keep_previous_s
+    return float(math.ceil(max(model.keep_previous_s - spare_s, 0.0)))
+
+
+def _shares(found: Sequence[tuple[VersionStep, int]]) -> dict[str, int]:
+    """Percent by version. What has no number yet is newer than all that have."""
+    is_alone = sum(step.version is None for step, _ in found) == 1
+    numbered: dict[int, int] = {}
+    new: dict[str, int] = {}
     for step, percent in found:
-        if percent:
-            number = math.inf if step.version is None else step.version
-            after[number] = after.get(number, 0) + percent
-    return None if present == after else Traffic(_by_version(present.items()), _by_version(after.items()))
+        if not percent:
+            continue
+        if step.version is None:
+            new[NEW if is_alone else step.place] = percent
+        else:
+            numbered[step.version] = numbered.get(step.version, 0) + percent
+    return _by_version(numbered) | new
 
 
-def _by_version(shares: Iterable[tuple[float, int]]) -> dict[str, int]:
-    return {NEW if math.isinf(number) else str(number): percent for number, percent in sorted(shares)}
+def _stable(name: str, after: Mapping[str, int], present: Present) -> int | None:
+    """The version that a rollout leads away from, as `serve/rollouts/leading.py` has it; None where all goes at once:
+    several versions are to share the calls, or nothing else answers."""
+    if len(after) != 1:
+        return None
+    (sole,) = after
+    under_way = present.stable.get(name)
+    others = [(percent, version) for version, percent in present.traffic.get(name, {}).items() if str(version) != sole]
+    stable = under_way if under_way is not None else max(others, default=(0, None))[1]
+    return None if str(stable) == sole else stable
+
+
+def _percents(model: ModelConfig) -> tuple[int, ...]:
+    return tuple(model.rollout.steps) if model.rollout else ()
+
+
+def _traffic(present: Mapping[int, int], after: dict[str, int], steps: tuple[int, ...] = ()) -> Traffic | None:
+    before = _by_version(present)
+    return None if before == after else Traffic(before, after, steps)
+
+
+def _by_version(shares: Mapping[int, int]) -> dict[str, int]:
+    return {str(number): percent for number, percent in sorted(shares.items())}
 
 
 def _plain(model: ModelConfig) -> dict[str, Any]:

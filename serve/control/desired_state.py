@@ -7,16 +7,18 @@ controller feeds the fleet and moves it on.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from model_store import generations
 from model_store.errors import ConfigError, Conflict
 from model_store.generations import Generation
+from model_store.manifest import Manifest
 from model_store.store import Store
 from serve.caller import CALLER
 from serve.config import Config
-from serve.config_sections.model import ModelConfig
+from serve.config_sections.model import ModelConfig, VersionConfig
 from serve.control.desired import Change, Lookup, Present, plan
 from serve.control.desired_edits import changed
 from serve.control.earlier_models import EarlierModels
@@ -101,12 +103,33 @@ class DesiredState:
         )
         return await asyncio.to_thread(plan, self.config, config, self._present(), lookup)
 
+    async def plan_edit(self, config: Config, *, at_once: bool) -> list[Change]:
+        """What an `edit` that gives `config`, and reads no source again, would change."""
+        made = {model.name: self._sources.unread(model) for model in config.models}
+
+        def stored(model: ModelConfig, version: VersionConfig) -> Manifest | None:
+            manifest = made[model.name].get(version.source or "")
+            return manifest or self.preparer.stored(model, version, config.allowed_sources)
+
+        lookup = Lookup(lambda model: asked_versions(self.store, model), stored)
+        return await asyncio.to_thread(plan, self.config, config, self._present(), lookup, at_once=at_once)
+
     def _present(self) -> Present:
+        # The fleet's steps are by this clock.
+        now = time.monotonic()
         loaded: dict[str, set[int]] = {}
+        spare_s: dict[str, dict[int, float]] = {}
         for (name, version), state in self.fleet.versions.items():
             if state.phase in ("LOADING", "READY"):
                 loaded.setdefault(name, set()).add(version)
-        return Present(loaded, {name: dict(route.split) for name, route in self.fleet.table.routes.items()})
+                if state.spare_since is not None:
+                    spare_s.setdefault(name, {})[version] = now - state.spare_since
+        return Present(
+            loaded,
+            {name: {v: n for v, n in route.split if n} for name, route in self.fleet.table.routes.items()},
+            spare_s,
+            {name: under_way.rollout.stable for name, under_way in self.rollouts.under_way.items()},
+        )
 
     async def apply(self, config: Config, generation: int | None = None) -> list[Change]:
         """Makes `config` the desired state and prepares all its models; returns what that changes, before it is done.

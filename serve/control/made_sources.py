@@ -52,12 +52,16 @@ class MadeSources:
             return {}
         if model.name not in self._options:
             made = self._made_before(model.name, asked)
-        elif self._options[model.name] == conversion_options(model):
-            wanted = self._fleet.wanted(model.name)
-            made = {w.source: w.entry.manifest for w in wanted if w.source is not None}
         else:
-            return {}
+            made = self.unread(model)
         return {source: manifest for source, manifest in made.items() if source not in read}
+
+    def unread(self, model: ModelConfig) -> dict[str, Manifest]:
+        """Source -> the version that this controller has made of it, as the model says, where none is to be read."""
+        if self._options.get(model.name) != conversion_options(model):
+            return {}
+        wanted = self._fleet.wanted(model.name)
+        return {w.source: w.entry.manifest for w in wanted if w.source is not None}
 
     def _made_before(self, model: str, asked: int) -> dict[str, Manifest]:
         """As an earlier controller had it."""

@@ -22,6 +22,11 @@ Plannable = SetTraffic | SetLabels | RollBack
 ConfigEdit = Callable[[Config], Config]
 
 
+def is_at_once(operation: Plannable) -> bool:
+    """Whether what answers changes without the steps of a `rollout`: somebody says of versions and traffic himself."""
+    return not isinstance(operation, SetLabels)
+
+
 class PlannedEdits:
     """Edits of `desired`, to be planned or to be made."""
 
@@ -33,7 +38,8 @@ class PlannedEdits:
         """What the operation would change of its model; raises as the operation does, but for what loading raises."""
         edit, _ = await self.edit_of(operation)
         config = await asyncio.to_thread(edit, self._desired.config)
-        return [change for change in await self._desired.plan(config) if change.model == operation.model]
+        changes = await self._desired.plan_edit(config, at_once=is_at_once(operation))
+        return [change for change in changes if change.model == operation.model]
 
     async def edit_of(self, operation: Plannable) -> tuple[ConfigEdit, str]:
         """The edit, for threads, and why it is made. Raises `ModelNotFound` for a rollback to nowhere; the edit raises
@@ -52,14 +58,14 @@ class PlannedEdits:
         record = await asyncio.to_thread(record_to_return_to, desired.store, model, current, operation.to)
         if record is None:
             there = await asyncio.to_thread(served.numbers, desired.store, model)
+            if not there:
+                required(desired.config, model, self._known)
             raise ModelNotFound(_no_record(operation, there), model=model)
         why = f"rollback of {model} to {record.number}" + (f": {operation.why}" if operation.why else "")
         return partial(edits.rolled_back, document=record.document), why
 
     def _checked(self, generation: int | None, edit: ConfigEdit, config: Config) -> Config:
         # Edits take turns, so that the number is that of `config`.
-            if not there:
-                required(desired.config, model, self._known)
         if generation not in (None, self._desired.number):
             raise Conflict(
                 f"the change was planned from generation {generation}, and {self._desired.number} is the newest; look "

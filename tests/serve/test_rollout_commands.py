@@ -16,13 +16,20 @@ from serve.commands.rollout_report import rollout_line
 from serve.management_client import ManagementClient
 from tests.serve.importing_trees import write_onnx
 
+
+def step(action: str, place: str, version: int | None, **more: Any) -> dict[str, Any]:
+    """One version's, as the port answers it."""
+    known = {"action": action, "place": place, "version": version}
+    return {**known, "reason": None, "after_s": None, "after_rollout": False, **more}
+
+
 ADD = {
     "model": "digits",
     "action": "add",
     "details": [],
     "differences": [],
-    "versions": [{"action": "convert", "place": "/digits.onnx", "version": None, "reason": None}],
-    "traffic": {"before": {}, "after": {"new": 100}},
+    "versions": [step("convert", "/digits.onnx", None)],
+    "traffic": {"before": {}, "after": {"new": 100}, "steps": []},
 }
 CHANGE = {
     "model": "ranker",
@@ -34,15 +41,36 @@ CHANGE = {
         {"path": "versions[1].label", "old": None, "new": "canary"},
     ],
     "versions": [
-        {"action": "keep", "place": "version 2", "version": 2, "reason": None},
-        {"action": "load", "place": "/b.onnx", "version": 3, "reason": None},
-        {"action": "drop", "place": "version 1", "version": 1, "reason": None},
-        {"action": "drop", "place": "version 4", "version": 4, "reason": " after 60 s"},
-        {"action": "fail", "place": "/c.onnx", "version": None, "reason": "no such file"},
+        step("keep", "version 2", 2),
+        step("load", "/b.onnx", 3),
+        step("drop", "version 1", 1, after_s=0.0),
+        step("drop", "version 4", 4, after_s=60.0),
     ],
-    "traffic": {"before": {"1": 100}, "after": {"2": 90, "3": 10}},
+    "traffic": {"before": {"1": 100}, "after": {"2": 90, "3": 10}, "steps": []},
 }
 RETIRE = {"model": "old", "action": "retire", "details": [], "differences": [], "versions": [], "traffic": None}
+FAIL = {
+    "model": "broken",
+    "action": "fail",
+    "details": [],
+    "differences": [{"path": "source", "old": "/b.onnx", "new": "/c.onnx"}],
+    "versions": [
+        step("fail", "/c.onnx", None, reason="no such file"),
+        step("keep", "version 1", 1),
+    ],
+    "traffic": None,
+}
+GUARDED = {
+    "model": "guarded",
+    "action": "change",
+    "details": [],
+    "differences": [],
+    "versions": [
+        step("load", "version 2", 2),
+        step("drop", "version 1", 1, after_s=60.0, after_rollout=True),
+    ],
+    "traffic": {"before": {"1": 100}, "after": {"2": 100}, "steps": [1, 10, 100]},
+}
 KEEP = {"model": "same", "action": "keep", "details": [], "differences": [], "versions": [], "traffic": None}
 
 PLAN = """\
@@ -60,11 +88,19 @@ PLAN = """\
     + version 3 will be loaded (from /b.onnx)
     - version 1 will be dropped
     - version 4 will be dropped after 60 s
-    ! /c.onnx: no such file
     ~ traffic: 1 100% -> 2 90%, 3 10%
+~ guarded
+    + version 2 will be loaded
+    - version 1 will be dropped 60 s after the last step
+    ~ traffic: 1 100% -> 2 100%, by steps 1, 10, 100
+! broken
+    ~ source: /b.onnx -> /c.onnx
+    ! /c.onnx: no such file
+    = version 1 stays loaded
+    = traffic stays as it is
 - old
 = same
-Plan: 1 to add, 1 to change, 1 to retire, 1 unchanged
+Plan: 1 to add, 2 to change, 1 to retire, 1 would fail, 1 unchanged
 """
 
 
@@ -138,7 +174,7 @@ m version 3: 10% of the traffic, READY, no shadow any more
 
 
 def test_a_plan_is_nested_and_summed_up(port: Port, config: Path) -> None:
-    port.answers = [changes(ADD, CHANGE, RETIRE, KEEP)]
+    port.answers = [changes(ADD, CHANGE, GUARDED, FAIL, RETIRE, KEEP)]
     result = run("apply", config, "--plan")
     assert (result.output, result.exit_code) == (PLAN, 0)
     assert [(method, path) for method, path, _ in port.asked] == [("PUT", "/api/config?plan=true")]
@@ -150,13 +186,20 @@ def test_a_plan_is_in_colour_on_a_terminal_only(port: Port, config: Path) -> Non
     assert "\x1b[32m" in run("apply", config, "--plan", color=True).output
 
 
-@pytest.mark.parametrize(("change", "code"), [(KEEP, 0), (ADD, 3), (RETIRE, 3)])
+@pytest.mark.parametrize(("change", "code"), [(KEEP, 0), (ADD, 3), (RETIRE, 3), (FAIL, 1)])
 def test_a_plan_says_by_its_exit_code_whether_something_would_change(
     port: Port, config: Path, change: dict[str, Any], code: int
 ) -> None:
     port.answers = [changes(change)] * 2
     assert run("apply", config, "--plan", "--exit-code").exit_code == code
     assert run("apply", config, "--plan").exit_code == 0
+
+
+def test_a_plan_that_would_fail_says_of_what_though_something_else_would_change(port: Port, config: Path) -> None:
+    port.answers = [changes(ADD, FAIL)]
+    result = run("apply", config, "--plan", "--exit-code", "--json")
+    assert (result.exit_code, result.stderr) == (1, "onegate: model 'broken': /c.onnx: no such file\n")
+    assert json.loads(result.stdout)["changes"] == [ADD, FAIL]
 
 
 def test_the_exit_code_of_a_plan_goes_with_a_plan(config: Path) -> None:
@@ -266,6 +309,7 @@ def test_a_command_asks_and_tells_the_versions(port: Port, words: list[Any], ask
         ["traffic", "m", "2=50", "2=50"],
         ["label", "m"],
         ["label", "m", "=2"],
+        ["label", "m", "stable=2", "--remove", "stable"],
         ["rollback", "m", "--to", "0"],
     ],
 )
@@ -312,7 +356,6 @@ def test_history_tells_who_changed_what_and_what_was_served(port: Port) -> None:
     assert lines[1] == [
         *("2", "2026-01-02", "03:04:05", "user:ada", "traffic", "of", "m"),
         *("m:", "versions[0].traffic:", "100", "->", "90"),
-        ["label", "m", "stable=2", "--remove", "stable"],
     ]
     assert lines[2:4] == [["n:", "added"], ["allowed_sources:", "[]", "->", "[file://*]"]]
     assert lines[-1][:6] == ["1", "2026-01-02", "03:04:06", "user:ada", "2", "version"]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
+
+import pytest
 
 from model_store.errors import ModelNotFound, SourceError
 from model_store.manifest import Manifest
@@ -32,14 +35,28 @@ def by_number(model: ModelConfig, version: VersionConfig) -> Manifest | None:
     return manifest(model.name, version.version) if version.version else None
 
 
+def unreadable(source: str) -> Stored:
+    """All but that source are version 4."""
+
+    def stored(model: ModelConfig, version: VersionConfig) -> Manifest | None:
+        if version.source == source:
+            raise SourceError(f"no such file: {source}")
+        return manifest(model.name, 4)
+
+    return stored
+
+
 def changes(
     old: Config | None,
     new: Config,
     stored: Stored,
     loaded: Mapping[str, set[int]] | None = None,
     traffic: Mapping[str, dict[int, int]] | None = None,
+    at_once: bool = False,
+    **present: Any,
 ) -> list[Change]:
-    return plan(old, new, Present(loaded or {}, traffic or {}), Lookup(ModelConfig.wanted_versions, stored))
+    lookup = Lookup(ModelConfig.wanted_versions, stored)
+    return plan(old, new, Present(loaded or {}, traffic or {}, **present), lookup, at_once=at_once)
 
 
 DIGITS = {"name": "digits", "source": "/exports/digits.onnx"}
@@ -87,7 +104,7 @@ def test_a_model_that_the_new_config_lacks_is_retired() -> None:
             "digits",
             "retire",
             ("version 3: will be dropped",),
-            versions=(VersionStep("drop", "version 3", 3),),
+            versions=(VersionStep("drop", "version 3", 3, after_s=0.0),),
             traffic=Traffic({"3": 100}, {}),
         )
     ]
@@ -118,7 +135,7 @@ def test_a_changed_source_is_named_with_what_is_loaded_dropped_and_called() -> N
                 "version 3: will be dropped",
             ),
             (Difference("source", "/exports/digits.onnx", "/exports/digits-2.onnx"),),
-            (VersionStep("load", "/exports/digits-2.onnx", 4), VersionStep("drop", "version 3", 3)),
+            (VersionStep("load", "/exports/digits-2.onnx", 4), VersionStep("drop", "version 3", 3, after_s=0.0)),
             Traffic({"3": 100}, {"4": 100}),
         )
     ]
@@ -138,6 +155,25 @@ def test_a_version_that_is_kept_for_a_rollback_says_for_how_long() -> None:
     kept = DIGITS | {"keep_previous_s": 600}
     (change,) = changes(config(kept), config(kept | {"source": "/b.onnx"}), stored_as(4), ON_3, ALL_ON_3)
     assert change.details[-1] == "version 3: will be dropped after 600 s"
+    assert change.versions[-1] == VersionStep("drop", "version 3", 3, after_s=600.0)
+
+
+@pytest.mark.parametrize(
+    ("spare_s", "left_s", "told"),
+    [
+        (187.5, 413.0, "version 2: will be dropped after 413 s"),
+        (700.0, 0.0, "version 2: will be dropped"),
+        (math.inf, 0.0, "version 2: will be dropped"),
+    ],
+)
+def test_a_version_that_is_kept_already_says_for_how_long_it_still_is(spare_s: float, left_s: float, told: str) -> None:
+    kept = DIGITS | {"keep_previous_s": 600}
+    (change,) = changes(
+        *(config(kept), config(kept | {"source": "/b.onnx"}), stored_as(4), {"digits": {2, 3}}, ALL_ON_3),
+        spare_s={"digits": {2: spare_s}},
+    )
+    assert change.details[-2:] == (told, "version 3: will be dropped after 600 s")
+    assert [step.after_s for step in change.versions[-2:]] == [left_s, 600.0]
 
 
 def test_traffic_of_versions_is_told_version_by_version() -> None:
@@ -162,17 +198,116 @@ def test_a_version_that_comes_or_goes_is_told_whole() -> None:
     assert removed.details == ("versions[1]: {version: 2} -> unset", "version 2: will be dropped")
 
 
-def test_a_source_that_can_not_be_read_is_told_and_does_not_end_the_plan() -> None:
-    def missing(model: ModelConfig, version: VersionConfig) -> Manifest | None:
-        if model.name == "digits":
-            raise SourceError("no such file: /exports/digits.onnx")
-        return manifest(model.name, 1)
+def test_versions_that_come_are_told_apart_in_the_traffic_by_their_places() -> None:
+    two = {"name": "m", "versions": [{"source": "/b.onnx", "traffic": 50}, {"source": "/a.onnx", "traffic": 50}]}
+    (change,) = changes(None, config(two), nothing_stored)
+    assert change.traffic == Traffic({}, {"/b.onnx": 50, "/a.onnx": 50})
 
+
+def test_the_only_version_that_comes_is_new_in_the_traffic_after_those_with_a_number() -> None:
+    two = {"name": "m", "versions": [{"source": "/b.onnx", "traffic": 10}, {"version": 2, "traffic": 90}]}
+    (change,) = changes(None, config(two), by_number)
+    assert change.traffic is not None
+    assert list(change.traffic.after.items()) == [("2", 90), ("new", 10)]
+
+
+def test_a_version_that_comes_without_traffic_is_not_taken_for_the_one_with_traffic() -> None:
+    two = {"name": "m", "versions": [{"source": "/a.onnx"}, {"source": "/b.onnx", "shadow": True}]}
+    (change,) = changes(None, config(two), nothing_stored)
+    assert change.traffic == Traffic({}, {"/a.onnx": 100})
+
+
+# -- what would fail -------------------------------------------------------------------------------------------------
+
+
+def test_a_source_that_can_not_be_read_is_told_and_does_not_end_the_plan() -> None:
     other = {"name": "other", "source": "/exports/other.onnx"}
-    first, second = changes(None, config(DIGITS, other), missing)
-    assert first.details == ("/exports/digits.onnx: no such file: /exports/digits.onnx",)
-    assert first.versions == (VersionStep("fail", "/exports/digits.onnx", None, "no such file: /exports/digits.onnx"),)
-    assert second.details == ("/exports/other.onnx: version 1 of the store will be loaded",)
+    first, second = changes(None, config(DIGITS, other), unreadable("/exports/digits.onnx"))
+    assert first == Change(
+        "digits",
+        "fail",
+        ("/exports/digits.onnx: no such file: /exports/digits.onnx",),
+        versions=(VersionStep("fail", "/exports/digits.onnx", reason="no such file: /exports/digits.onnx"),),
+    )
+    assert second.details == ("/exports/other.onnx: version 4 of the store will be loaded",)
+
+
+def test_what_is_served_of_a_model_that_would_fail_goes_on() -> None:
+    two = {
+        "name": "digits",
+        "versions": [{"source": "/gone.onnx", "traffic": 50}, {"source": "/b.onnx", "traffic": 50}],
+    }
+    (change,) = changes(config(DIGITS), config(two), unreadable("/gone.onnx"), ON_3, ALL_ON_3)
+    assert (change.action, change.traffic) == ("fail", None)
+    assert change.versions == (
+        VersionStep("fail", "/gone.onnx", reason="no such file: /gone.onnx"),
+        VersionStep("keep", "version 3", 3),
+    )
+
+
+def test_a_model_whose_config_is_the_same_fails_again() -> None:
+    (change,) = changes(config(DIGITS), config(DIGITS), unreadable("/exports/digits.onnx"), ON_3, ALL_ON_3)
+    assert (change.action, change.traffic) == ("fail", None)
+
+
+# -- by steps --------------------------------------------------------------------------------------------------------
+
+GUARDED = DIGITS | {"rollout": {"steps": [1, 50, 100]}}
+GUARDED_B = GUARDED | {"source": "/b.onnx"}
+
+
+@pytest.mark.parametrize(
+    ("keep_s", "told"),
+    [
+        (0, "version 3: will be dropped after the last step"),
+        (60, "version 3: will be dropped 60 s after the last step"),
+    ],
+)
+def test_a_rollout_is_told_with_its_steps_and_when_the_old_version_goes(keep_s: float, told: str) -> None:
+    old, new = (config(each | {"keep_previous_s": keep_s}) for each in (GUARDED, GUARDED_B))
+    (change,) = changes(old, new, nothing_stored, ON_3, ALL_ON_3)
+    assert change.traffic == Traffic({"3": 100}, {"new": 100}, (1, 50, 100))
+    assert change.details[-1] == told
+    assert change.versions[-1] == VersionStep("drop", "version 3", 3, after_s=float(keep_s), after_rollout=True)
+
+
+def test_a_rollout_leads_away_from_what_answers_most_and_other_versions_go_at_once() -> None:
+    traffic = {"digits": {2: 40, 3: 60}}
+    (change,) = changes(config(GUARDED), config(GUARDED_B), stored_as(4), {"digits": {2, 3}}, traffic)
+    assert [(step.version, step.after_rollout) for step in change.versions[1:]] == [(2, False), (3, True)]
+
+
+def test_a_rollout_under_way_leads_away_from_its_old_version_still() -> None:
+    (change,) = changes(
+        *(config(GUARDED), config(GUARDED_B), stored_as(4), {"digits": {2, 3}}, {"digits": {2: 10, 3: 90}}),
+        stable={"digits": 2},
+    )
+    assert [(step.version, step.after_rollout) for step in change.versions[1:]] == [(2, True), (3, False)]
+
+
+@pytest.mark.parametrize(
+    ("new", "present"),
+    [
+        (GUARDED_B, {"at_once": True}),
+        (GUARDED_B | {"rollout": None}, {}),
+        (GUARDED_B, {"traffic": {}}),
+        (GUARDED_B, {"traffic": {"digits": {3: 90, 4: 10}}, "stable": {"digits": 4}}),
+        (
+            {"name": "digits", "rollout": {}, "versions": [{"version": n, "traffic": 50} for n in (3, 4)]},
+            {"stored": by_number},
+        ),
+    ],
+    ids=["at once", "no rollout", "nothing answers", "back to the old version", "shared out"],
+)
+def test_traffic_that_moves_at_once_has_no_steps(new: dict[str, Any], present: dict[str, Any]) -> None:
+    known = {"stored": stored_as(4), "loaded": ON_3, "traffic": ALL_ON_3} | present
+    (change,) = changes(config(GUARDED), config(new), **known)
+    assert change.traffic is not None
+    assert change.traffic.steps == ()
+    assert not any(step.after_rollout for step in change.versions)
+
+
+# -- all models ------------------------------------------------------------------------------------------------------
 
 
 def test_versions_that_the_store_decides_about_are_told_and_so_is_a_store_without_any() -> None:

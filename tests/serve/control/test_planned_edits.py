@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from model_store.errors import ConfigError, Conflict, ModelNotFound
+from serve.config import Config
 from serve.control.desired import Traffic
-from serve.operations import RollBack, SetLabels, SetTraffic
+from serve.operations import LoadModel, RollBack, SetLabels, SetTraffic
 from tests.serve.administered import Administered, administered, converted
 from tests.serve.waiting import eventually
 
@@ -19,6 +20,11 @@ def shared(tmp_path: Path) -> dict[str, Any]:
     """A model with two versions, of which the first gets most calls."""
     sources = [converted(tmp_path, factor, "m") for factor in (2, 3)]
     return {"name": "m", "versions": [{"source": sources[0], "traffic": 90}, {"source": sources[1], "traffic": 10}]}
+
+
+def remove_sources(model: dict[str, Any]) -> None:
+    for version in model["versions"]:
+        Path(version["source"]).unlink()
 
 
 async def served(it: Administered) -> None:
@@ -61,6 +67,44 @@ async def test_a_plan_raises_what_the_change_would(tmp_path: Path, shared: dict[
             await it.administration.plan(RollBack(model="m"))
 
 
+@pytest.mark.parametrize("to", [None, 3])
+async def test_a_rollback_of_what_is_no_model_is_refused_as_its_traffic_is(
+    tmp_path: Path, shared: dict[str, Any], to: int | None
+) -> None:
+    async with administered(tmp_path, shared) as it:
+        for operation in (RollBack(model="nope", to=to), SetTraffic(model="nope", traffic={"1": 100})):
+            with pytest.raises(ModelNotFound, match=r"^model 'nope' is not loaded$"):
+                await it.administration.plan(operation)
+
+
+async def test_a_plan_of_traffic_reads_no_source_again(tmp_path: Path, shared: dict[str, Any]) -> None:
+    async with administered(tmp_path, shared) as it:
+        await served(it)
+        remove_sources(shared)
+        (change,) = await it.administration.plan(SetTraffic(model="m", traffic={"1": 50, "2": 50}))
+        assert change.traffic == Traffic({"1": 90, "2": 10}, {"1": 50, "2": 50})
+        await it.do(SetTraffic(model="m", traffic={"1": 50, "2": 50}))
+        assert it.fleet.table.routes["m"].split == ((1, 50), (2, 50))
+
+
+async def test_a_plan_of_a_config_says_how_long_a_version_is_kept_still(tmp_path: Path, shared: dict[str, Any]) -> None:
+    kept = {"name": "m", "keep_previous_s": 600, "source": shared["versions"][0]["source"]}
+    async with administered(tmp_path, kept) as it:
+        await served(it)
+        await it.do(LoadModel(model="m", source=shared["versions"][1]["source"]))
+        await eventually(lambda: it.fleet.versions["m", 1].spare_since is not None)
+        spare_since = it.fleet.versions["m", 1].spare_since
+        assert spare_since is not None
+        it.fleet.versions["m", 1].spare_since = spare_since - 200
+        document = it.desired.config.document()
+        document["models"][0]["serve"]["deadline_ms"] = 5000
+        (change,) = await it.desired.plan(Config.model_validate(document))
+        (step,) = [step for step in change.versions if step.action == "drop"]
+        assert step.version == 1
+        assert step.after_s is not None
+        assert 380 < step.after_s <= 400
+
+
 async def test_a_rollback_is_planned_from_what_was_served(tmp_path: Path, shared: dict[str, Any]) -> None:
     async with administered(tmp_path, shared) as it:
         await served(it)
@@ -83,3 +127,21 @@ async def test_a_change_that_was_planned_from_an_older_generation_is_a_conflict(
         assert it.desired.number == 2
         await it.do(SetTraffic(model="m", traffic={"2": 100}, generation=2))
         assert it.fleet.table.routes["m"].split == ((2, 100),)
+
+
+async def test_a_plan_has_the_steps_of_a_rollout_and_none_back_to_the_old_version(
+    tmp_path: Path, shared: dict[str, Any]
+) -> None:
+    first, second = ({"name": "m", "source": each["source"], "rollout": {}} for each in shared["versions"])
+    async with administered(tmp_path, first) as it:
+        await served(it)
+        old, new = (it.desired.config.document() | {"models": [each]} for each in (first, second))
+        (change,) = await it.desired.plan(Config.model_validate(new))
+        assert change.traffic == Traffic({"1": 100}, {"2": 100}, (1, 10, 50, 100))
+
+        await it.desired.apply(Config.model_validate(new))
+        await eventually(lambda: it.fleet.table.routes["m"].split == ((1, 99), (2, 1)))
+        (change,) = await it.desired.plan(Config.model_validate(old))
+        assert change.traffic == Traffic({"1": 99, "2": 1}, {"1": 100})
+        (change,) = await it.administration.plan(SetTraffic(model="m", traffic={"2": 100}))
+        assert change.traffic == Traffic({"1": 99, "2": 1}, {"2": 100})
