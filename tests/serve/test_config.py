@@ -91,6 +91,8 @@ def test_defaults_fill_what_is_not_written(tmp_path: Path) -> None:
         "code_folder": None,
         "processor": None,
         "labels": None,
+        "licence": None,
+        "notes": None,
         "handler": {"python": None, "batch_size": None},
         "convert": {
             "to": "onnx",

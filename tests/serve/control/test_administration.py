@@ -331,6 +331,8 @@ async def test_more_than_one_replica_leaves_the_gateway_without_a_gap(tmp_path: 
         await eventually(
             lambda: {key: e.serve.replicas for key, e in served.fleet.deployments().items()} == {("m", 1): 2}, 10
         )
+        # The preparation is a row of its own until it has ended.
+        await eventually(lambda: served.desired.gathered.progress == {})
         answer = await served.do(InspectModel(model="m"))
         (version,) = answer.models[0].versions
         assert (version.executor, version.replicas_ready, version.replicas_wanted) == ("replicas", 0, 2)
