@@ -84,6 +84,7 @@ export function ChangeDialog({ change, onClose }: { change: PlannedChange; onClo
 function Planned({ change }: { change: Change }): JSX.Element {
   return (
     <div class="plan">
+      {change.action === "fail" && <p class="reason">This would fail, and what is served would go on:</p>}
       {change.traffic !== null && (
         <table class="narrow">
           <caption>Calls that name no version</caption>
@@ -99,6 +100,7 @@ function Planned({ change }: { change: Change }): JSX.Element {
           </tbody>
         </table>
       )}
+      {change.traffic !== null && change.traffic.steps.length > 0 && <p>By steps: {change.traffic.steps.map((each) => `${each}%`).join(", ")}.</p>}
       <ul class="details">
         {change.details.map((detail) => (
           <li key={detail}>{detail}</li>
@@ -109,4 +111,4 @@ function Planned({ change }: { change: Change }): JSX.Element {
 }
 
 const versionsOf = (traffic: NonNullable<Change["traffic"]>): string[] =>
-  [...new Set([...Object.keys(traffic.before), ...Object.keys(traffic.after)])].sort((one, other) => Number(one) - Number(other));
+  [...new Set([...Object.keys(traffic.before), ...Object.keys(traffic.after)])].sort((one, other) => one.localeCompare(other, "en", { numeric: true }));

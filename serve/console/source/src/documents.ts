@@ -90,9 +90,11 @@ export interface Difference {
 
 export interface Change {
   model: string;
-  action: "add" | "change" | "keep" | "retire";
+  /** `fail`: it can't be prepared, and what is served goes on. */
+  action: "add" | "change" | "keep" | "retire" | "fail";
   details: string[];
-  traffic: { before: Record<string, number>; after: Record<string, number> } | null;
+  /** Percent by version; `steps` are those of a rollout that leads there. */
+  traffic: { before: Record<string, number>; after: Record<string, number>; steps: number[] } | null;
 }
 
 export interface Plan {
