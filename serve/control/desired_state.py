@@ -22,6 +22,7 @@ from serve.config_sections.model import ModelConfig, VersionConfig
 from serve.control.desired import Change, Lookup, Present, plan
 from serve.control.desired_edits import changed
 from serve.control.earlier_models import EarlierModels
+from serve.control.failure_log import FailureLog
 from serve.control.fleet import Fleet
 from serve.control.made_sources import MadeSources, to_be_read
 from serve.control.model_documents import Document
@@ -78,6 +79,7 @@ class DesiredState:
         self.rollouts = Rollouts(store, fleet)
         self.record = ServingRecord(store, self.prepared, self.is_served)
         self.preparer = Preparer(store, CONVERSIONS_AT_ONCE, policy)
+        self._failure_log = FailureLog(fleet, self.gathered)
         self._earlier = EarlierModels(store, generation)
         self._first = generation.number
         self._on_change = on_change
@@ -203,8 +205,10 @@ class DesiredState:
         return self._earlier.find(model)
 
     def note_step(self) -> None:
-        """To be called after each step of the fleet: what it serves is written down, and who waits looks again."""
+        """To be called after each step of the fleet: what it serves is written down, what failed is logged, and who
+        waits looks again."""
         self.record.note_step()
+        self._failure_log.look()
         stepped, self._stepped = self._stepped, asyncio.Event()
         stepped.set()
 
