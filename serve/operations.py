@@ -144,6 +144,10 @@ class VersionStatus(msgspec.Struct, frozen=True, kw_only=True):
     labels: tuple[str, ...] = ()
     default: bool = False
     traffic: int = 0
+    shadow: float | None = None
+    """Percent of the calls of which it gets copies; None where it is no shadow."""
+    kept_until: float | None = None
+    """By the controller's clock, until when it stays loaded though it was replaced; None where it was not."""
     source: str | None = None
     framework: str | None = None
     runtime: str | None = None

@@ -9,7 +9,7 @@ import click
 from rich.table import Table
 
 from serve.commands.options import json_option, management_option, model_argument
-from serve.commands.rollout_report import rollout_line
+from serve.commands.rollout_report import ended_line, rollout_line, was_sent_back
 from serve.commands.tables import console, headed
 from serve.management_client import ManagementClient
 
@@ -33,6 +33,11 @@ def command(client: ManagementClient, model: str, as_json: bool) -> None:
         return
     if rollout := report.get("rollout"):
         click.echo("\n  ".join([rollout_line(rollout), *rollout["evidence"]]))
+    if (ended := report.get("ended_rollout")) and was_sent_back(ended):
+        click.echo("\n  ".join([ended_line(ended), *ended["evidence"]]))
+    if reason := report.get("unavailable"):
+        click.echo(f"{model}: nothing to compare; no version answers: {reason}")
+        return
     if not report["versions"]:
         click.echo(f"{model}: nothing to compare; one version has all calls, and no other gets copies (`shadow: true`)")
         return

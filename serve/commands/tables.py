@@ -17,6 +17,8 @@ from model_store.errors import OnegateError
 from serve.config import Config
 from serve.devices import UNASKED
 
+ALL_CALLS = "100%"
+
 MAX_PASTED_VALUES = 1024
 """A longer input does not go into a command line."""
 
@@ -40,11 +42,15 @@ def headed(*headings: str, folded: Collection[str] = (), justify: JustifyMethod 
 
 
 def model_table(state: dict[str, Any]) -> Table:
-    """The models: framework -> runtime, parity error, executor, state, address."""
-    headings = ("MODEL", "VERSION", "FRAMEWORK -> RUNTIME", "PARITY ERROR", "EXECUTOR", "STATE", "ADDRESS")
-    table = headed(*headings, folded=("ADDRESS",))
-    for row in state["models"]:
-        table.add_row(*_cells(row, state["gateway"]["http"]))
+    """The models: framework -> runtime, parity error, executor, state, traffic, address. Traffic is left out where each
+    model has one version, which all calls get: the line has more room then, and misses nothing."""
+    traffic = [_traffic_text(row) for row in state["models"]]
+    is_shared = any(text not in ("", ALL_CALLS) for text in traffic)
+    headings = ("MODEL", "VERSION", "FRAMEWORK -> RUNTIME", "PARITY ERROR", "EXECUTOR", "STATE")
+    table = headed(*headings, *(["TRAFFIC"] if is_shared else []), "ADDRESS", folded=("ADDRESS",))
+    for row, text in zip(state["models"], traffic, strict=True):
+        *cells, address = _cells(row, state["gateway"]["http"])
+        table.add_row(*cells, *([text] if is_shared else []), address)
     return table
 
 
@@ -59,6 +65,19 @@ def _cells(row: dict[str, Any], http: str) -> tuple[str, ...]:
         row["state"],
         address,
     )
+
+
+def _traffic_text(row: dict[str, Any]) -> str:
+    """Which calls it gets, and by which labels: `90% stable`, `shadow 50%`, `kept`; empty where it answers none yet."""
+    if row["kept_until"] is not None:
+        return "kept"
+    if row["shadow"] is not None and not row["traffic"]:
+        share = f"shadow {row['shadow']:g}%"
+    elif row["traffic"] or row["state"] in ("READY", "IDLE"):
+        share = f"{row['traffic']}%"
+    else:
+        return ""
+    return f"{share} {', '.join(row['labels'])}".rstrip()
 
 
 def _version_text(row: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
@@ -58,14 +59,16 @@ class ControllerAuthority:
     def state(self) -> dict[str, Any]:
         """The state as `GET /api/state` answers it (DESIGN: output that programs read)."""
         desired = self.desired
-        state = describe_state(desired.config, desired.number, self.fleet, desired.gathered)
-        return state | {"rollouts": desired.rollouts.told()}
+        since_1970_s = time.time() - time.monotonic()
+        state = describe_state(desired.config, desired.number, self.fleet, desired.gathered, since_1970_s)
+        return state | {"rollouts": desired.rollouts.told(), "ended_rollouts": desired.rollouts.all_last_told()}
 
     def comparison(self, model: str) -> dict[str, Any]:
         """How the versions of a model do beside each other, over all gateways; raises `ModelNotFound`."""
         report = describe_comparison(model, Router(self.fleet.table), self.observatory.total())
-        under_way = self.desired.rollouts.under_way.get(model)
-        return report | {"rollout": under_way and under_way.told()}
+        rollouts = self.desired.rollouts
+        under_way = rollouts.under_way.get(model)
+        return report | {"rollout": under_way and under_way.told(), "ended_rollout": rollouts.last_told(model)}
 
     async def manifests(self, model: str, version: int | None, limit: int) -> list[Manifest]:
         """The newest versions of a model in the store, or that one; raises `ModelNotFound` and `IntegrityError`."""
@@ -104,6 +107,7 @@ class ControllerAuthority:
     def _snapshot(self) -> Snapshot:
         state, fleet, ledger = self.state(), self.fleet, self.ledger
         names = {row["name"] for row in state["models"]} | fleet.table.routes.keys() | fleet.table.unavailable.keys()
+        guarded = [model.name for model in self.desired.config.models if model.rollout is not None]
         return Snapshot(
             state["generation"],
             state["models"],
@@ -117,6 +121,7 @@ class ControllerAuthority:
             ledger.memory_bytes(),
             fleet.heard.replicas,
             self.store.counts.now(),
+            self.desired.rollouts.ended.counts(guarded),
         )
 
     async def plan(self, config: Config) -> list[Change]:

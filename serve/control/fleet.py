@@ -169,6 +169,14 @@ class Fleet:
         if state is not None and state.phase == "LOADING":
             state.reason = reason
 
+    def kept_until(self, key: VersionKey) -> float | None:
+        """By the controller's clock, until when the version stays loaded though it was replaced; None where it was
+        not."""
+        state = self.versions[key]
+        if state.phase != "READY" or state.spare_since is None or state.spare_since == float("-inf"):
+            return None
+        return state.spare_since + self._keep_s.get(key[0], 0.0)
+
     def made(self, model: str) -> Made | None:
         """What `want`, or an earlier controller, last said of the model's sources."""
         return self._made.get(model)

@@ -15,6 +15,7 @@ from serve.control.fleet import Fleet
 from serve.control.wanted import VersionState
 from serve.devices import CPU, UNASKED, Device
 from serve.operations import ModelStatus, VersionStatus
+from serve.rollouts.records import moment
 from serve.routing import ModelRoute, VersionKey
 
 
@@ -55,8 +56,10 @@ class Gathered:
         self.failures.pop(model, None)
 
 
-def describe_state(config: Config, generation: int, fleet: Fleet, gathered: Gathered) -> dict[str, Any]:
-    """The whole state, JSON-able."""
+def describe_state(
+    config: Config, generation: int, fleet: Fleet, gathered: Gathered, since_1970_s: float
+) -> dict[str, Any]:
+    """The whole state, JSON-able. `since_1970_s` and the fleet's clock make up seconds since 1970."""
     gateway = config.gateway
     states = _by_model(fleet)
     return {
@@ -70,7 +73,7 @@ def describe_state(config: Config, generation: int, fleet: Fleet, gathered: Gath
         "followed": fleet.heard.is_followed(fleet.table.number),
         "stopping": gathered.stopping,
         "models": [
-            _row(name, manifest, status, _devices_of(manifest, status, fleet))
+            _row(name, manifest, status, _devices_of(manifest, status, fleet), since_1970_s)
             for name in model_names(config, fleet)
             for manifest, status in _statuses(name, states.get(name, ()), fleet, gathered)
         ],
@@ -156,6 +159,8 @@ def _version_status(state: VersionState, route: ModelRoute | None, fleet: Fleet,
         labels=tuple(sorted(_names_of(number, route.labels if route else {}))),
         default=traffic > 0,
         traffic=traffic,
+        shadow=next((percent for version, percent in (route.shadows if route else ()) if version == number), None),
+        kept_until=fleet.kept_until(key),
         source=next((wanted.source for wanted in named), None),
         framework=manifest.framework,
         runtime=manifest.runtime,
@@ -191,7 +196,9 @@ def _devices_of(manifest: Manifest | None, status: VersionStatus, fleet: Fleet) 
     return fleet.heard.devices_of(key)
 
 
-def _row(name: str, manifest: Manifest | None, status: VersionStatus, devices: Sequence[Device]) -> dict[str, Any]:
+def _row(
+    name: str, manifest: Manifest | None, status: VersionStatus, devices: Sequence[Device], since_1970_s: float
+) -> dict[str, Any]:
     """DESIGN: output that programs read. `version` is the store's number, `called` what clients call it by."""
     return {
         "name": name,
@@ -201,6 +208,8 @@ def _row(name: str, manifest: Manifest | None, status: VersionStatus, devices: S
         "default": status.default,
         "labels": list(status.labels),
         "traffic": status.traffic,
+        "shadow": status.shadow,
+        "kept_until": None if status.kept_until is None else moment(since_1970_s + status.kept_until),
         "executor": status.executor,
         "runtime": status.runtime,
         # Several while replicas take over from others, or where one could not use its GPU.

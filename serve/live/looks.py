@@ -90,7 +90,8 @@ class Row:
     def told(self) -> dict[str, Any]:
         """JSON-able."""
         state = self.state
-        kept = ("state", "default", "labels", "traffic", "executor", "device", "replicas", "reason")
+        calls = ("default", "labels", "traffic", "shadow", "kept_until")
+        kept = ("state", *calls, "executor", "device", "replicas", "reason")
         figures = asdict(self.figures) if self.figures else dict.fromkeys(asdict(NO_FIGURES))
         return {"model": state["name"], "version": state["called"]} | {key: state[key] for key in kept} | figures
 
@@ -107,6 +108,7 @@ class Frame:
     rows: tuple[Row, ...]
     other_errors_per_s: float
     rollouts: tuple[dict[str, Any], ...]
+    ended_rollouts: tuple[dict[str, Any], ...]
     missing: str | None
 
     def told(self) -> dict[str, Any]:
@@ -122,6 +124,7 @@ class Frame:
             "other_errors_per_s": self.other_errors_per_s,
             "models": [row.told() for row in self.rows],
             "rollouts": list(self.rollouts),
+            "ended_rollouts": list(self.ended_rollouts),
             "missing": self.missing,
         }
 
@@ -152,5 +155,6 @@ def make_frame(looks: Sequence[Look]) -> Frame:
         rows=rows,
         other_errors_per_s=sum(each.errors_per_s for each in others if each),
         rollouts=tuple(newest.state.get("rollouts", ())),
+        ended_rollouts=tuple(newest.state.get("ended_rollouts", ())),
         missing=newest.missing,
     )

@@ -10,7 +10,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from serve.commands.rollout_report import rollout_line
+from serve.commands.rollout_report import ended_line, rollout_line, was_sent_back
 from serve.live.counts import Figures
 from serve.live.looks import Frame, Row
 
@@ -91,7 +91,8 @@ class View:
 def draw(frame: Frame, view: View, height: int | None = None, width: int = WIDEST) -> Group:
     """The frame; `height` lines at most, all of it without, and fewer columns where it is narrow."""
     rows = view.arranged(frame.rows)
-    above = [_headline(frame), *(Text(rollout_line(each), style="yellow") for each in frame.rollouts)]
+    told = [*map(rollout_line, frame.rollouts), *map(ended_line, filter(was_sent_back, frame.ended_rollouts))]
+    above = [_headline(frame), *(Text(line, style="yellow") for line in told)]
     if frame.missing:
         above.append(Text(frame.missing, style="yellow"))
     if height is not None:

@@ -96,6 +96,11 @@ DISAGREEMENT = Family(
     "onegate_rollout_disagreement_ratio", "gauge", ("model", "stable", "other"),
     "Share of the compared copies that a shadow or canary did not answer as the stable version.",
 )  # fmt: skip
+ROLLOUTS_ENDED = Family(
+    "onegate_rollouts_ended_total", "counter", ("model", "outcome"),
+    "Rollouts of models with `rollout`, since the controller started: finished, rolled_back by the guard, or stopped "
+    "for something else.",
+)  # fmt: skip
 CONVERSIONS = Family(
     "onegate_conversions_total", "counter", ("framework", "outcome"),
     "Conversions since the controller started: onnx, native or handler say what the version is, found that there was "

@@ -19,6 +19,7 @@ from serve.metrics.gpus import GpuUse
 from serve.metrics.ledger import Parts
 from serve.reports import GatewayReport, ReplicaReport
 from serve.rollouts.comparison import Comparison
+from serve.rollouts.ended import Outcome
 from serve.rollouts.observations import PairKey
 from serve.routing import VersionKey
 
@@ -42,6 +43,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     gateway_bytes: Mapping[str, int]
     replicas: Sequence[ReplicaReport]
     counted: Counted
+    ended_rollouts: Mapping[tuple[str, Outcome], int]
+    """By model and outcome."""
 
 
 def encoded_page(snapshot: Snapshot) -> bytes:
@@ -155,6 +158,8 @@ def _add_rollouts(page: Page, snapshot: Snapshot) -> None:
         model = rollout["model"]
         pair = (model, called(model, rollout["stable"]), called(model, rollout["canary"]))
         page.add(names.ROLLOUT_PERCENT, pair, rollout["percent"])
+    for model_and_outcome, count in sorted(snapshot.ended_rollouts.items()):
+        page.add(names.ROLLOUTS_ENDED, model_and_outcome, count)
     for (model, stable, other), comparison in sorted(snapshot.comparisons.items()):
         if comparison.compared:
             pair = (model, called(model, stable), called(model, other))

@@ -26,15 +26,18 @@ SCHEMAS: dict[str, Schema] = {
             "gateway": {"type": "object"},
             "models": list_of({"type": "object"}),
             "rollouts": list_of({"type": "object"}),
+            "ended_rollouts": list_of({"type": "object"}),
         },
         ["gateway", "models"],
     ),
     "Comparison": object_of(
         {
             "model": TEXT,
+            "unavailable": {"type": ["string", "null"]},
             "versions": list_of({"type": "object"}),
             "comparisons": list_of({"type": "object"}),
             "rollout": {"type": ["object", "null"]},
+            "ended_rollout": {"type": ["object", "null"]},
         },
         ["model", "versions", "comparisons"],
     ),

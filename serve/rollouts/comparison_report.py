@@ -18,7 +18,8 @@ _MS = 1e-6
 
 
 def describe_comparison(model: str, router: Router, seen: Observations) -> dict[str, Any]:
-    """The report, JSON-able; its lists are empty where nothing is compared. Raises `ModelNotFound`."""
+    """The report, JSON-able. Its lists are empty where nothing is compared; where no version answers, `unavailable`
+    says why. Raises `ModelNotFound`."""
     route = router.table.routes.get(model)
     if route is None and model not in router.table.unavailable:
         raise ModelNotFound(f"model {model!r} is not served here", model=model)
@@ -28,6 +29,7 @@ def describe_comparison(model: str, router: Router, seen: Observations) -> dict[
     pairs = watched_pairs(model, watched) if watched else []
     return {
         "model": model,
+        "unavailable": None if route else router.table.unavailable[model],
         "versions": [
             {"version": key[1], "called": router.name_of(key), "traffic": shares[key[1]]}
             | _counted(seen.counters.get(key, VersionCounters()))

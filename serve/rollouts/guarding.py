@@ -15,8 +15,8 @@ from serve.caller import CALLER
 from serve.control.desired_state import DesiredState
 from serve.errors import presentable
 from serve.operations import ModelList, Operation, RollBack
-from serve.rollouts.leading import UnderWay
 from serve.rollouts.observations import Observations
+from serve.rollouts.under_way import UnderWay
 
 log = logging.getLogger("onegate")
 

@@ -12,8 +12,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -28,63 +27,18 @@ from serve.control.wanted import Wanted
 from serve.errors import presentable
 from serve.rollouts import guard
 from serve.rollouts import records as rollout_records
+from serve.rollouts.ended import EndedRollouts
 from serve.rollouts.figures import Figures, figures_of
-from serve.rollouts.guard import Bounds, Evidence, Rollout
+from serve.rollouts.guard import Bounds
 from serve.rollouts.observations import Observations
 from serve.rollouts.records import RolloutRecord, State
-from serve.rollouts.shares import as_routed, routed_beside, shares, sole_version
+from serve.rollouts.shares import as_routed, routed_beside, sole_version
+from serve.rollouts.under_way import UnderWay
 from serve.routing import Made, VersionEntry
 
 log = logging.getLogger("onegate")
 
 RETIRED = "the model was retired"
-
-
-@dataclass(frozen=True)
-class UnderWay:
-    """A rollout that has not ended. `stable` is the old version as it runs and is called, `target` what is wanted
-    in the end. `stands` says that its first shares were in force."""
-
-    rollout: Rollout
-    stable: Wanted
-    target: tuple[Wanted, ...]
-    copied_percent: float
-    keep_previous_s: float
-    generation: int
-    by: str
-    state: State = "on"
-    reason: str = ""
-    evidence: tuple[Evidence, ...] = ()
-    stands: bool = False
-
-    @property
-    def wanted(self) -> list[Wanted]:
-        """What the fleet is to want now."""
-        percent = 0 if self.state == "going back" else self.rollout.percent
-        return shares(self.target, self.stable, self.rollout.canary, percent, self.copied_percent)
-
-    def record(self, state: State, reason: str, now_s: float) -> RolloutRecord:
-        """To be written down, with the number that comes next."""
-        return RolloutRecord(
-            *(0, self.rollout.model, _moment(now_s), state, self.rollout, self.generation, self.by, reason),
-            *(self.evidence, self.stable.labels, self.stable.alias),
-        )
-
-    def told(self) -> dict[str, Any]:
-        """For people and programs."""
-        rollout = self.rollout
-        return {
-            "model": rollout.model,
-            "stable": rollout.stable,
-            "canary": rollout.canary,
-            "state": self.state,
-            "percent": 0 if self.state == "going back" else rollout.percent,
-            "steps": list(rollout.bounds.steps),
-            "began": _moment(rollout.began_s),
-            "since": _moment(rollout.since_s),
-            "reason": self.reason or "not judged yet",
-            "evidence": [each.text() for each in self.evidence],
-        }
 
 
 class Rollouts:
@@ -100,6 +54,7 @@ class Rollouts:
         self._retirements: Counter[str] = Counter()
         self._ending: set[asyncio.Task[None]] = set()
         self.under_way: dict[str, UnderWay] = {}
+        self.ended = EndedRollouts()
 
     async def lead(
         self,
@@ -123,7 +78,8 @@ class Rollouts:
                     return
                 self._known.discard(name)
                 if begun := self.under_way.pop(name, None):
-                    await self._write(begun.record("stopped", RETIRED, self._clock()))
+                    await self._end(begun, "stopped", RETIRED)
+                self.ended.forget(name)
 
         # What is written down, known here and wanted of the fleet must not part.
         await asyncio.shield(asyncio.get_running_loop().create_task(take()))
@@ -132,6 +88,7 @@ class Rollouts:
         """Nobody desires the model any more, whatever `lead` is still looking up of it."""
         self._retirements[model] += 1
         self._known.discard(model)
+        self.ended.forget(model)
         if under_way := self.under_way.pop(model, None):
             task = asyncio.get_running_loop().create_task(self._stop(under_way))
             self._ending.add(task)
@@ -140,6 +97,14 @@ class Rollouts:
     def told(self) -> list[dict[str, Any]]:
         """All under way, as `UnderWay.told`."""
         return [self.under_way[model].told() for model in sorted(self.under_way)]
+
+    def last_told(self, model: str) -> dict[str, Any] | None:
+        """The last rollout of a model that has ended, as `EndedRollouts.of`; None while another is under way."""
+        return None if model in self.under_way else self.ended.of(model, sole_version(self._fleet.wanted(model)))
+
+    def all_last_told(self) -> list[dict[str, Any]]:
+        """Of all models, as `last_told`."""
+        return [told for model in self.ended.models() if (told := self.last_told(model))]
 
     async def judge(self, seen: Observations) -> None:
         """Takes the next step where it is time for it, by what all gateways have seen. What can't be written down is
@@ -187,11 +152,8 @@ class Rollouts:
             state, reason = "went back", current.reason
         elif sole == current.rollout.canary:
             reason = "its bounds have changed" if by_steps else f"version {sole} is to have all traffic at once"
-        record = current.record(state, reason, self._clock())
-        if said is not None and state != "went back":
-            told = f"ended by {said.why}: {reason}"
-            record = msgspec.structs.replace(record, generation=said.number, by=said.by, reason=told)
-        await self._write(record)
+        by = None if state == "went back" else said
+        await self._end(current, state, reason, by)
 
     async def _current(self, model: ModelConfig, target: tuple[Wanted, ...]) -> UnderWay | None:
         """The model's rollout, one of an earlier controller too."""
@@ -199,6 +161,8 @@ class Rollouts:
             record = await asyncio.to_thread(self._newest, model.name)
             if record is not None and not record.has_ended:
                 self.under_way[model.name] = await self._taken_up(record, model, target)
+            elif record is not None:
+                self.ended.take_up(record)
             self._known.add(model.name)
         return self.under_way.get(model.name)
 
@@ -258,18 +222,25 @@ class Rollouts:
 
     async def _go(self, current: UnderWay, decision: guard.Decision, now_s: float) -> None:
         rollout, model = current.rollout, current.rollout.model
-        log.info("rollout of %s version %s: %s: %s", model, rollout.canary, decision.action, decision.reason)
         if decision.action == "roll back":
+            log.warning(
+                "the guard sends version %s of %s back to version %s: %s",
+                *(rollout.canary, model, rollout.stable, decision.reason),
+            )
+            self.ended.note_sent_back(model)
             # First of all: a store that can't be written to is no reason to go on with a bad version.
             current = self.under_way[model] = replace(current, state="going back")
             self._fleet.want(model, self._way_back(current), current.keep_previous_s)
             await self._write(current.record("going back", decision.reason, now_s))
             return
-        finished = decision.action == "finish"
-        await self._write(current.record("finished" if finished else "on", decision.reason, now_s))
-        if finished:
+        log.info("rollout of %s version %s: %s: %s", model, rollout.canary, decision.action, decision.reason)
+        if decision.action == "finish":
+            await self._end(current, "finished", decision.reason)
             del self.under_way[model]
-        self._fleet.want(model, current.target if finished else current.wanted, current.keep_previous_s)
+            self._fleet.want(model, current.target, current.keep_previous_s)
+            return
+        await self._write(current.record("on", decision.reason, now_s))
+        self._fleet.want(model, current.wanted, current.keep_previous_s)
 
     def _way_back(self, current: UnderWay) -> list[Wanted]:
         """The old version, with what stands ready beside it: nothing is to be waited for."""
@@ -279,9 +250,19 @@ class Rollouts:
     async def _stop(self, under_way: UnderWay) -> None:
         try:
             async with self._turn:
-                await self._write(under_way.record("stopped", RETIRED, self._clock()))
+                await self._end(under_way, "stopped", RETIRED)
+                self.ended.forget(under_way.rollout.model)
         except Exception as error:
             log.warning("the end of a rollout can't be written down: %s", presentable(error).message)
+
+    async def _end(self, current: UnderWay, state: State, reason: str, by: Generation | None = None) -> None:
+        """`by` is the generation that ends it, of somebody who changed what answers."""
+        record = current.record(state, reason, self._clock())
+        if by is not None:
+            told = f"ended by {by.why}: {reason}"
+            record = msgspec.structs.replace(record, generation=by.number, by=by.by, reason=told)
+        await self._write(record)
+        self.ended.note(record, current.state)
 
     async def _write(self, record: RolloutRecord) -> None:
         await asyncio.to_thread(rollout_records.append, self._store, record)
@@ -289,7 +270,3 @@ class Rollouts:
 
 def _bounds(asked: RolloutConfig) -> Bounds:
     return Bounds(**asked.model_dump(exclude={"steps", "compare_percent"}), steps=tuple(asked.steps))
-
-
-def _moment(now_s: float) -> str:
-    return datetime.fromtimestamp(now_s, UTC).isoformat(timespec="seconds")

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Literal
 
 import msgspec
@@ -40,6 +41,11 @@ class RolloutRecord(msgspec.Struct, frozen=True):
     def has_ended(self) -> bool:
         """Whether nobody is to go on with it."""
         return self.state not in ("on", "going back")
+
+
+def moment(since_1970_s: float) -> str:
+    """As records have it."""
+    return datetime.fromtimestamp(since_1970_s, UTC).isoformat(timespec="seconds")
 
 
 def append(store: Store, record: RolloutRecord) -> RolloutRecord:

@@ -95,13 +95,14 @@ class Authority:
 
     def state(self) -> dict[str, Any]:
         desired = self._it.desired
-        state = describe_state(desired.config, desired.number, self._it.fleet, desired.gathered)
-        return state | {"rollouts": desired.rollouts.told()}
+        state = describe_state(desired.config, desired.number, self._it.fleet, desired.gathered, 0.0)
+        return state | {"rollouts": desired.rollouts.told(), "ended_rollouts": desired.rollouts.all_last_told()}
 
     def comparison(self, model: str) -> dict[str, Any]:
         report = describe_comparison(model, Router(self._it.fleet.table), self._observatory.total())
-        under_way = self._it.desired.rollouts.under_way.get(model)
-        return report | {"rollout": under_way and under_way.told()}
+        rollouts = self._it.desired.rollouts
+        under_way = rollouts.under_way.get(model)
+        return report | {"rollout": under_way and under_way.told(), "ended_rollout": rollouts.last_told(model)}
 
     async def plan(self, config: Config) -> list[Change]:
         return await self._it.desired.plan(config)

@@ -38,6 +38,18 @@ ROLLOUT = {
 }
 
 
+SENT_BACK = {
+    "model": "back",
+    "stable": 1,
+    "canary": 2,
+    "state": "went back",
+    "ended": "2026-01-02T03:04:05+00:00",
+    "reason": "errors: past",
+    "evidence": ["errors: past", "latency p50: kept"],
+    "holds": True,
+}
+
+
 def seen() -> Observations:
     latency = Histogram()
     latency.add(1_000_000, times=100)
@@ -51,17 +63,20 @@ def seen() -> Observations:
 
 
 class Compared(Desired):
-    """A controller of the model `m` with a shadow, of `single` without and of `alone` with a rollout."""
+    """A controller of the model `m` with a shadow, of `single` without, of `alone` with a rollout, of `back` that went
+    back, and of `broken`, which failed."""
 
     def comparison(self, model: str) -> dict[str, Any]:
         routes = {
             "m": ModelRoute(((1, 100),), shadows=((2, 100.0),)),
-            **{name: ModelRoute(((1, 100),)) for name in ("alone", "single")},
+            **{name: ModelRoute(((1, 100),)) for name in ("alone", "single", "back")},
         }
-        router = Router(
-            RoutingTable(1, "./store", (entry("m", 1), entry("m", 2), entry("alone", 1), entry("single", 1)), routes)
-        )
-        return describe_comparison(model, router, seen()) | {"rollout": ROLLOUT if model == "alone" else None}
+        entries = tuple(entry(*key) for key in (("m", 1), ("m", 2), ("alone", 1), ("single", 1), ("back", 1)))
+        router = Router(RoutingTable(1, "./store", entries, routes, unavailable={"broken": "no such file"}))
+        return describe_comparison(model, router, seen()) | {
+            "rollout": ROLLOUT if model == "alone" else None,
+            "ended_rollout": SENT_BACK if model == "back" else SENT_BACK | {"holds": False},
+        }
 
 
 @pytest.fixture
@@ -124,6 +139,20 @@ async def test_a_rollout_is_told_with_its_evidence(compare: Compare) -> None:
         "  errors: undecided",
         "  latency p50: kept",
     ]
+
+
+async def test_a_version_that_was_sent_back_is_told_with_its_evidence(compare: Compare) -> None:
+    done = await compare("back")
+    assert done.stdout.splitlines()[:3] == [
+        "back: rollout of version 2 for 1: went back at 2026-01-02T03:04:05+00:00: errors: past",
+        "  errors: past",
+        "  latency p50: kept",
+    ]
+
+
+async def test_a_model_without_a_version_has_nothing_to_compare_and_says_why(compare: Compare) -> None:
+    done = await compare("broken")
+    assert (done.exit_code, done.stdout) == (0, "broken: nothing to compare; no version answers: no such file\n")
 
 
 async def test_a_model_with_one_version_has_nothing_to_compare(compare: Compare) -> None:

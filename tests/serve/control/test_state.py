@@ -40,6 +40,8 @@ WAITING = {
     "default": False,
     "labels": [],
     "traffic": 0,
+    "shadow": None,
+    "kept_until": None,
     "executor": None,
     "runtime": None,
     "device": None,
@@ -74,7 +76,7 @@ class Controlled:
         self.report({each.key: READY for each in self.fleet.table.versions})
 
     def state(self) -> dict[str, Any]:
-        return describe_state(self.config, 7, self.fleet, self.gathered)
+        return describe_state(self.config, 7, self.fleet, self.gathered, 0.0)
 
     def rows(self, *columns: str) -> list[tuple[Any, ...]]:
         return [tuple(row[column] for column in columns) for row in self.state()["models"]]
@@ -130,6 +132,8 @@ def test_a_version_that_serves_is_told_with_all_that_is_known() -> None:
             "default": True,
             "labels": ["stable"],
             "traffic": 100,
+            "shadow": None,
+            "kept_until": None,
             "executor": "inline",
             "runtime": "onnx",
             "device": "cpu",
@@ -174,6 +178,28 @@ def test_traffic_and_labels_are_those_of_the_route() -> None:
         (2, True, 10, ["b", "c"]),
         (3, False, 0, []),
     ]
+
+
+def test_a_shadow_tells_of_how_many_calls_it_gets_copies() -> None:
+    controlled = Controlled("digits")
+    controlled.want("digits", Wanted(entry("digits", 1), 100), Wanted(entry("digits", 2), 0, shadow_percent=2.5))
+    controlled.all_ready()
+    assert controlled.rows("version", "traffic", "shadow") == [(1, 100, None), (2, 0, 2.5)]
+
+
+def test_a_version_that_was_replaced_tells_until_when_it_is_kept() -> None:
+    controlled = Controlled("digits")
+    controlled.want("digits", Wanted(entry("digits", 1), 100))
+    controlled.all_ready()
+    controlled.fleet.want("digits", [Wanted(entry("digits", 2), 100)], keep_previous_s=90.0)
+    controlled.fleet.step(0.0)
+    controlled.all_ready()
+    assert controlled.rows("version", "state", "kept_until") == [
+        (1, "READY", "1970-01-01T00:01:30+00:00"),
+        (2, "READY", None),
+    ]
+    controlled.fleet.release("digits")
+    assert controlled.rows("version", "kept_until") == [(1, None), (2, None)]
 
 
 def test_versions_on_replicas_tell_how_many_of_them_live() -> None:

@@ -14,6 +14,8 @@ def row(name: str, **keys: Any) -> dict[str, Any]:
         "default": True,
         "labels": [],
         "traffic": 100,
+        "shadow": None,
+        "kept_until": None,
         "executor": "inline",
         "device": "cpu",
         "replicas": {"ready": 1, "wanted": 1, "min": 1, "max": 1},

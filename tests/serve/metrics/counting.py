@@ -54,7 +54,7 @@ def page_of(ledger: Ledger, called: Mapping[VersionKey, str], **told: Any) -> by
         "generation": 1, "models": models, "rollouts": [], "comparisons": {},
         "known": frozenset(model for model, _ in called), "called": ledger.called(called.keys()),
         "counts": ledger.parts(), "present": ledger.present(), "gateways": {}, "gateway_bytes": ledger.memory_bytes(),
-        "replicas": [], "counted": NOTHING_COUNTED,
+        "replicas": [], "counted": NOTHING_COUNTED, "ended_rollouts": {},
     }  # fmt: skip
     return encoded_page(Snapshot(**known | told))
 

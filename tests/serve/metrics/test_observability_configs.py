@@ -114,6 +114,7 @@ FIRING: dict[str, dict[str, str]] = {
         f'onegate_replicas{{{MODEL},state="wanted"}}': "2x30",
     },
     "OnegateAnswersDiffer": {'onegate_rollout_disagreement_ratio{model="m",stable="1",other="2"}': "0.02x30"},
+    "OnegateRolledBack": {'onegate_rollouts_ended_total{model="m",outcome="rolled_back"}': "0x20 1x10"},
     "OnegateConversionFailed": {'onegate_conversions_total{framework="keras",outcome="failed"}': "_x20 1x10"},
     "OnegateStoreTrouble": {'onegate_store_operations_total{operation="find",outcome="StoreError"}': "0+1x30"},
     "OnegateGpuMemoryFull": {
@@ -128,6 +129,10 @@ QUIET: dict[str, dict[str, str]] = {
     "OnegateErrors": {
         f'onegate_request_errors_total{{{DIALECT},kind="InvalidInput"}}': "0+50x30",
         f"onegate_requests_total{{{DIALECT}}}": "0+100x30",
+    },
+    "OnegateRolledBack": {
+        'onegate_rollouts_ended_total{model="m",outcome="rolled_back"}': "1x30",
+        'onegate_rollouts_ended_total{model="m",outcome="finished"}': "0+1x30",
     },
     "OnegateConversionFailed": {'onegate_conversions_total{framework="keras",outcome="failed"}': "1x30"},
     "OnegateReplicasMissing": {

@@ -152,6 +152,13 @@ def test_rollouts_tell_their_share_and_how_far_answers_agree() -> None:
     assert value(found, "onegate_rollout_disagreement_ratio", model="m", stable="1", other="3") is None
 
 
+def test_ended_rollouts_are_told_by_how_they_ended_zeros_too() -> None:
+    ended = {("m", "finished"): 3, ("m", "rolled_back"): 0}
+    found = series(page_of(Ledger(), {}, ended_rollouts=ended))
+    assert value(found, "onegate_rollouts_ended_total", model="m", outcome="finished") == 3
+    assert value(found, "onegate_rollouts_ended_total", model="m", outcome="rolled_back") == 0
+
+
 def test_conversions_and_store_operations_are_told() -> None:
     took = Sizes.within(CONVERSION_BOUNDS_S)
     took.add(3.5, CONVERSION_BOUNDS_S)

@@ -149,6 +149,7 @@ def test_the_report_is_json_with_the_figures_of_versions_and_pairs() -> None:
     report = describe_comparison("m", router(SHADOWED), found)
     assert json.loads(json.dumps(report)) == {
         "model": "m",
+        "unavailable": None,
         "versions": [
             {
                 "version": 1,
@@ -195,10 +196,10 @@ def test_versions_that_share_calls_are_listed_before_any_came() -> None:
     assert report["comparisons"] == []
 
 
-@pytest.mark.parametrize("model", ["m", "n"])
-def test_a_model_with_nothing_to_compare_has_an_empty_report(model: str) -> None:
+@pytest.mark.parametrize(("model", "unavailable"), [("m", None), ("n", "it failed")])
+def test_a_model_with_nothing_to_compare_has_an_empty_report(model: str, unavailable: str | None) -> None:
     report = describe_comparison(model, router({"m": ModelRoute(((1, 100),))}), Observations())
-    assert report == {"model": model, "versions": [], "comparisons": []}
+    assert report == {"model": model, "unavailable": unavailable, "versions": [], "comparisons": []}
 
 
 def test_an_unknown_model_has_no_report() -> None:
