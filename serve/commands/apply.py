@@ -9,12 +9,13 @@ from typing import Any
 
 import click
 
+from serve.commands.awaited_rollouts import begun_rollouts, ends_of
 from serve.commands.config_files import client_of, read_config
 from serve.commands.imported import trust_option
 from serve.commands.options import config_argument, fail, json_option, management_of_config_option, port_options
 from serve.commands.plan_report import changes_something, failures, print_plan
 from serve.commands.progress import progress, unsettled
-from serve.commands.rollout_report import rollout_line
+from serve.commands.rollout_report import ended_line, rollout_line
 from serve.management_client import ManagementClient
 
 POLL_S = 0.2
@@ -31,6 +32,11 @@ DIFFERS = 3
     help=f"With --plan: exit 1 where a model would fail, else {DIFFERS} where something would change.",
 )
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Return when all models are ready or failed.")
+@click.option(
+    "--wait-rollout",
+    is_flag=True,
+    help="Return when the rollouts have ended too; exit 1 where one went back or was stopped.",
+)
 @click.option("--store", help="Instead of the config's store.")
 @trust_option
 @port_options
@@ -41,6 +47,7 @@ def command(
     only_plan: bool,
     exit_code: bool,
     wait: bool,
+    wait_rollout: bool,
     client: ManagementClient | None,
     as_json: bool,
     store: str | None,
@@ -52,7 +59,8 @@ def command(
     CONFIG is a YAML file, or what another server was configured with, as for `onegate up`.
 
     Desired state that somebody else changed between the plan and the change is left alone. Exits 1 when a model could
-    not be prepared or loaded; what it served before goes on.
+    not be prepared or loaded; what it served before goes on. With --json, `rollouts` are those that have begun, with
+    --wait-rollout as they have ended.
 
     \b
     Example:
@@ -60,6 +68,8 @@ def command(
     """
     if exit_code and not only_plan:
         raise click.UsageError("--exit-code goes with --plan")
+    if wait_rollout and (only_plan or not wait):
+        raise click.UsageError("--wait-rollout goes with neither --plan nor --no-wait")
     overrides = {"store": store, **{f"gateway.{name}": port for name, port in ports.items()}}
     given = read_config(config, overrides=overrides, trusted=trusted)
     given.tell()
@@ -68,20 +78,17 @@ def command(
     answer = client.put_config(document, only_plan=True)
     if not as_json:
         print_plan(answer["changes"])
-    failed = []
+    troubles: list[str] = []
     if not only_plan:
         # Somebody who changed desired state since the plan was made goes first: it isn't the plan that was shown.
         answer = client.put_config(document, generation=answer["generation"])
-        state = _settled(client) if wait else {"models": []}
-        failed = [row for row in state["models"] if row["reason"] is not None]
-        for rollout in () if as_json else state.get("rollouts", ()):
-            if rollout["model"] not in {row["name"] for row in failed}:
-                click.echo(rollout_line(rollout))
+        rollouts, troubles = _outcome(client, answer["generation"], wait_rollout, as_json) if wait else ([], [])
+        answer |= {"rollouts": rollouts}
     if as_json:
         click.echo(json.dumps(answer))
-    for row in failed:
-        click.echo(f"onegate: model {row['name']!r}: {row['reason']}", err=True)
-    if failed:
+    for trouble in troubles:
+        click.echo(f"onegate: {trouble}", err=True)
+    if troubles:
         fail()
     if exit_code:
         _fail_by(answer["changes"])
@@ -96,6 +103,27 @@ def _fail_by(changes: list[dict[str, Any]]) -> None:
         fail()
     if changes_something(changes):
         fail(DIFFERS)
+
+
+def _outcome(
+    client: ManagementClient, generation: int, wait_rollout: bool, as_json: bool
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Rollouts, and what went wrong with models and, if they are waited for, with rollouts."""
+    state = _settled(client)
+    failed = [row for row in state["models"] if row["reason"] is not None]
+    names = {row["name"] for row in failed}
+    rollouts = [each for each in begun_rollouts(state, generation) if each["model"] not in names]
+    for rollout in () if as_json else rollouts:
+        click.echo(ended_line(rollout) if "ended" in rollout else rollout_line(rollout))
+    troubles = [f"model {row['name']!r}: {row['reason']}" for row in failed]
+    if wait_rollout:
+        rollouts = ends_of(rollouts, client.state)
+        for rollout in rollouts:
+            if rollout["state"] != "finished":
+                troubles.append(ended_line(rollout))
+            elif not as_json:
+                click.echo(ended_line(rollout))
+    return rollouts, troubles
 
 
 def _settled(client: ManagementClient) -> dict[str, Any]:

@@ -37,6 +37,10 @@ def management_port(number: int = 0) -> Iterator[ManagementPort]:
     """A port for the block; nobody listens there afterwards."""
 
     class Handler(Quiet, BaseHTTPRequestHandler):
+        def do_PUT(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            self.do_GET()
+
         def do_GET(self) -> None:
             status, body = port.answer(self.path)
             self.send_response(status)

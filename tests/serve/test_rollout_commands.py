@@ -148,10 +148,25 @@ ROLLOUT = {
     "state": "on",
     "percent": 10,
     "steps": [10, 100],
+    "began": "2026-01-02T03:04:05+00:00",
+    "generation": 4,
     "reason": "not judged yet",
     "evidence": [],
 }
 ROLLOUT_LINE = "m: rollout of version 3 for 2: at 10% (steps 10, 100): not judged yet"
+WENT_BACK = {
+    "model": "m",
+    "stable": 2,
+    "canary": 3,
+    "state": "went back",
+    "began": "2026-01-02T03:04:05+00:00",
+    "ended": "2026-01-02T03:05:06+00:00",
+    "generation": 4,
+    "reason": "errors: 5%",
+    "evidence": [],
+    "holds": True,
+}
+WENT_BACK_LINE = "m: rollout of version 3 for 2: went back at 2026-01-02T03:05:06+00:00: errors: 5%"
 CHANGED = {
     "generation": 5,
     "models": [
@@ -251,6 +266,27 @@ def test_an_apply_says_which_rollouts_it_has_begun(port: Port, config: Path) -> 
     assert run("apply", config).output.splitlines()[-1] == ROLLOUT_LINE
     port.answers = [SETTLED | {"gateway": {"http": "http://here"}, "rollouts": [ROLLOUT]}]
     assert run("status").output.splitlines()[-1] == ROLLOUT_LINE
+
+
+def test_an_apply_tells_programs_which_rollouts_it_has_begun(port: Port, config: Path) -> None:
+    port.answers = [changes(CHANGE), changes(CHANGE), SETTLED | {"rollouts": [ROLLOUT]}]
+    assert json.loads(run("apply", config, "--json").stdout)["rollouts"] == [ROLLOUT]
+    port.answers = [changes(CHANGE), changes(CHANGE)]
+    assert json.loads(run("apply", config, "--json", "--no-wait").stdout)["rollouts"] == []
+
+
+def test_a_rollout_of_the_apply_that_ended_while_another_model_was_loading_is_told(port: Port, config: Path) -> None:
+    ended = [WENT_BACK, WENT_BACK | {"model": "n", "generation": 3}]
+    port.answers = [changes(CHANGE), changes(CHANGE), SETTLED | {"ended_rollouts": ended}]
+    result = run("apply", config)
+    assert (result.exit_code, result.output.splitlines()[-1]) == (0, WENT_BACK_LINE)
+
+
+def test_the_status_tells_a_version_that_was_sent_back_as_long_as_that_is_what_is_served(port: Port) -> None:
+    state = SETTLED | {"gateway": {"http": "http://here"}}
+    others = [WENT_BACK | {"holds": False}, WENT_BACK | {"state": "finished"}]
+    port.answers = [state | {"ended_rollouts": [WENT_BACK, *others]}]
+    assert run("status").output.splitlines()[1:] == [WENT_BACK_LINE]
 
 
 def test_a_rollout_that_goes_back_says_why() -> None:
