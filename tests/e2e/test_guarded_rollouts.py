@@ -17,7 +17,7 @@ import aiohttp
 
 from tests.e2e.load import BackgroundLoad
 from tests.e2e.models import write_rows, write_slow
-from tests.e2e.running import Running, running
+from tests.e2e.running import Running, get, running
 
 CYCLE = 100
 """Different rows that are sent, in turn."""
@@ -110,9 +110,18 @@ def test_one_wrong_class_or_error_in_a_hundred_goes_back(tmp_path: Path) -> None
             assert "rows: rollout of version 2 for 1: at 50% (steps 50, 100): " in told
             _went_back(gateway, "rows", "disagreement")
             assert set(rows.statuses) == {200}
+            sent_back = "rows: rollout of version 2 for 1: went back at "
+            assert sent_back in gateway.command("status").stdout
+            assert sent_back in gateway.command("compare", "rows").stdout
+            [line] = gateway.command("logs", "rows").stdout.splitlines()
+            assert "controller: the guard sends version 2 of rows back to version 1: disagreement: " in line
+            _, page = get(f"{gateway.management}/metrics")
+            assert b'onegate_rollouts_ended_total{model="rows",outcome="rolled_back"} 1\n' in page
 
             write_rows(source, fails_at=WRONG)
-            _applied(gateway)
+            done = gateway.command("apply", "onegate.yaml", "--wait-rollout")
+            assert done.returncode == 1
+            assert done.stderr.startswith("onegate: rows: rollout of version 3 for 1: went back at ")
             # The runtime takes it for an invalid input: an error of copies, and a refusal of calls.
             _went_back(gateway, "rows", "errors|refusals", count=2)
 

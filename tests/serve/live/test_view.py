@@ -86,6 +86,21 @@ def test_rollouts_are_told() -> None:
     assert lines[1] == "ranker: rollout of version 4 for 3: at 10% (steps 10, 100): not judged yet"
 
 
+def test_a_version_that_was_sent_back_is_told_as_long_as_that_holds() -> None:
+    ended = {"model": "ranker", "stable": 3, "canary": 4, "state": "went back", "ended": "noon", "reason": "errors"}
+    told = make_frame([look(1.0, None, ended_rollouts=[ended | {"holds": True}, ended | {"holds": False}])])
+    assert [line for line in shown(told, View()) if "rollout" in line] == [
+        "ranker: rollout of version 4 for 3: went back at noon: errors"
+    ]
+    assert [each["holds"] for each in told.told()["ended_rollouts"]] == [True, False]
+
+
+def test_programs_are_told_of_copies_and_of_what_is_kept() -> None:
+    models = [row("shadow", shadow=2.5, traffic=0), row("kept", kept_until="noon", traffic=0)]
+    told = make_frame([look(1.0, None, models=models)]).told()["models"]
+    assert [(each["shadow"], each["kept_until"]) for each in told] == [(2.5, None), (None, "noon")]
+
+
 @pytest.mark.parametrize(
     ("presses", "expected"),
     [
