@@ -117,11 +117,10 @@ def _outcome(
         click.echo(ended_line(rollout) if "ended" in rollout else rollout_line(rollout))
     troubles = [f"model {row['name']!r}: {row['reason']}" for row in failed]
     if wait_rollout:
-        rollouts = ends_of(rollouts, client.state)
-        for rollout in rollouts:
-            if rollout["state"] != "finished":
-                troubles.append(ended_line(rollout))
-            elif not as_json:
+        told, rollouts = rollouts, ends_of(rollouts, client.state)
+        troubles += [ended_line(each) for each in rollouts if each["state"] != "finished"]
+        for rollout in () if as_json else rollouts:
+            if rollout["state"] == "finished" and rollout not in told:
                 click.echo(ended_line(rollout))
     return rollouts, troubles
 

@@ -43,7 +43,8 @@ def ends_of(
                 if away >= AWAY_LOOKS:
                     raise
             else:
-                ended |= {place: end for place, each in enumerate(begun) if (end := _end(each, now))}
+                awaited = [(place, each) for place, each in enumerate(begun) if place not in ended]
+                ended |= {place: end for place, each in awaited if (end := _end(each, now))}
                 if len(ended) == len(begun):
                     return [ended[place] for place in range(len(begun))]
                 line.show("; ".join(rollout_line(each) for each in now["rollouts"]))

@@ -70,6 +70,9 @@ def test_one_that_goes_back_fails_with_its_reason(port: ManagementPort, config: 
 def test_one_that_had_ended_before_all_models_were_ready_counts(port: ManagementPort, config: Path) -> None:
     port.answers["/api/state"] = state(ended=(ENDED,))
     assert apply(port, config, "--wait-rollout").exit_code == 1
+    port.answers["/api/state"] = state(ended=(FINISHED,))
+    result = apply(port, config, "--wait-rollout")
+    assert (result.exit_code, result.stdout.count("finished at")) == (0, 1)
 
 
 def test_without_a_rollout_there_is_nothing_to_wait_for(port: ManagementPort, config: Path) -> None:
@@ -130,6 +133,8 @@ def test_a_gateway_that_stays_away_is_an_error() -> None:
 def test_all_of_several_are_waited_for_in_their_order() -> None:
     other = ON | {"model": "n"}
     of_other = FINISHED | {"model": "n"}
-    asked = Asked(state(ON, ended=(of_other,), models="mn"), state(NEWER, ended=(of_other,), models="mn"))
+    # The other's has ended, whatever comes after it.
+    after = NEWER | {"model": "n"}
+    asked = Asked(state(ON, ended=(of_other,), models="mn"), state(NEWER, after, models="mn"))
     told = ends_of([ON, other], asked, sleep=lambda _: None)
     assert [(each["model"], each["state"]) for each in told] == [("m", "replaced"), ("n", "finished")]
