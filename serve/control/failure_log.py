@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from serve.control.fleet import Fleet
 from serve.control.state import Gathered
+from serve.reports import DRAINING, IDLE, LOADING, READY
 
 log = logging.getLogger("onegate")
 
@@ -15,8 +16,8 @@ _Subject = tuple[str, int | None]
 
 
 class FailureLog:
-    """`look` is called again and again. What fails anew for the reason that was told last is told no more, until it has
-    come off in between."""
+    """`look` is called after each step of the fleet. What fails anew for the reason that was told last is told no more,
+    until it has come off in between; nor is what a gateway can't load, which tells it itself."""
 
     def __init__(self, fleet: Fleet, gathered: Gathered) -> None:
         self._fleet = fleet
@@ -27,7 +28,7 @@ class FailureLog:
         """Tells what has failed since the last look."""
         failing = dict(self._failing())
         for subject, reason in failing.items():
-            if self._told.get(subject) != reason:
+            if self._told.get(subject) != reason and not self._is_told_by_gateway(subject):
                 model, version = subject
                 what = f"model {model}" if version is None else f"version {version} of {model}"
                 log.warning("%s failed: %s", what, reason)
@@ -41,6 +42,11 @@ class FailureLog:
         for key, state in self._fleet.versions.items():
             if state.error is not None:
                 yield key, state.error.message
+
+    def _is_told_by_gateway(self, subject: _Subject) -> bool:
+        model, version = subject
+        said = [] if version is None else self._fleet.heard.states((model, version))
+        return any(text not in (None, READY, IDLE, LOADING, DRAINING) for text in said)
 
     def _is_tried(self, subject: _Subject) -> bool:
         model, version = subject

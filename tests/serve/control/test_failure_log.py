@@ -75,17 +75,24 @@ def test_what_came_off_in_between_is_logged_anew(logged: Logged) -> None:
     assert logged.lines() == ["WARNING model m failed: a"]
 
 
-def test_a_version_that_can_not_be_loaded_is_logged_once_though_it_is_tried_again(logged: Logged) -> None:
+def test_a_version_without_replicas_that_can_load_it_is_logged_once_though_it_is_tried_again(logged: Logged) -> None:
     logged.want()
     assert logged.lines() == []
-    logged.say("no memory left")
+    logged.fleet.fail(M1, "no memory left")
     assert logged.lines() == ["WARNING version 1 of m failed: no memory left"]
     logged.want()
     assert logged.lines() == []
-    logged.say("no memory left")
+    logged.fleet.fail(M1, "no memory left")
     assert logged.lines() == []
     logged.want()
     logged.say(READY)
+    assert logged.lines() == []
+
+
+def test_what_a_gateway_can_not_load_it_logs_itself(logged: Logged) -> None:
+    logged.want()
+    logged.say("no memory left")
+    assert logged.fleet.versions[M1].phase == "FAILED"
     assert logged.lines() == []
 
 
