@@ -101,7 +101,10 @@ async def test_rollouts_are_counted_by_how_they_ended(tmp_path: Path, sources: d
         await it.begun(sources[3], canary=3)
         await it.it.do(SetTraffic(model="m", traffic={"1": 100}))
         assert ended.counts(["m"]) == {("m", "finished"): 0, ("m", "rolled_back"): 1, ("m", "stopped"): 1}
-        assert (last(it)["state"], last(it)["reason"]) == ("stopped", "version 1 is wanted by now")
+        assert (last(it)["state"], last(it)["reason"]) == (
+            "stopped",
+            "ended by traffic of m: version 1 is wanted by now",
+        )
 
 
 def test_models_with_rollouts_have_zeros_from_the_start() -> None:
