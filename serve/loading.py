@@ -20,7 +20,7 @@ from serve.executor_factory import ExecutorFactory, update
 from serve.executors.base import ClosableExecutor
 from serve.executors.remote import RemoteExecutor
 from serve.lanes import LoadedVersion
-from serve.reports import DRAINING, IDLE, LOADING, READY, VersionLoad, failure_text
+from serve.reports import DRAINING, IDLE, LOADING, READY, TROUBLE, VersionLoad, failure_text
 from serve.residency import Residency, is_parked
 from serve.routing import RoutingTable, VersionEntry, VersionKey, runs_differently
 from serve.store_policy import NO_POLICY, StorePolicy
@@ -122,7 +122,7 @@ class VersionLoader:
                     log.error("not ready, everything else goes on: %s", trouble.message)
                     version.give_up(trouble)
                 if self._runs_as_wanted(version):
-                    self._note_state(key, failure_text(ModelNotReady(version.trouble or trouble.message)))
+                    self._note_state(key, TROUBLE + failure_text(ModelNotReady(version.trouble or trouble.message)))
             elif version.trouble is not None:
                 version.recover()
                 if self._runs_as_wanted(version):
@@ -236,7 +236,7 @@ class VersionLoader:
             await self._drop_successor(loaded)
             await update(loaded.executor, entry)
             loaded.entry = entry
-            if self.states[entry.key] not in (READY, IDLE):
+            if self.states[entry.key] not in (READY, IDLE) and loaded.trouble is None:
                 self._note_state(entry.key, LOADING)
             return
         if loaded.successor is not None and not runs_differently(loaded.next_entry, entry):

@@ -18,6 +18,9 @@ IDLE = "idle"
 """What a gateway says of a version; any other text is the reason why it can't load it (`failure_text`). `IDLE` is one
 that was loaded and is not any more: its next request loads it again."""
 
+TROUBLE = "trouble: "
+"""Begins what a gateway says of a version that it has loaded and can't run for now; `failure_text` follows."""
+
 HEARTBEAT_S = 1.0
 
 LEASE_S = 4.0
@@ -83,6 +86,7 @@ def failure_text(error: OnegateError) -> str:
 
 def told_failure(text: str) -> OnegateError:
     """The error that `text` tells; `ModelNotReady` for text that names no kind, as Ray Serve's own."""
+    text = text.removeprefix(TROUBLE)
     name, _, message = text.partition(": ")
     kind = ERROR_KINDS.get(name)
     return ModelNotReady(text) if kind is None else kind(message)

@@ -5,8 +5,10 @@ When a server's files are read again is `front_doors/tls.py`'s matter.
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import msgspec
@@ -16,6 +18,8 @@ from model_store.errors import ConfigError
 if TYPE_CHECKING:
     from serve.config_sections.gateway import GatewayConfig
     from serve.config_sections.tls import TlsConfig
+
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 MOST_FLIGHTS = 10
 """A handshake takes three."""
@@ -76,7 +80,10 @@ def client_context(files: ClientFiles, section: str) -> ssl.SSLContext:
     context = ssl.create_default_context() if files.ca is None else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if files.ca is not None:
-        _load_trusted(context, f"{section}.certificate" if files.pinned else "--ca", files.ca)
+        if files.pinned:
+            _load_pinned(context, f"{section}.certificate", files.ca)
+        else:
+            _load_trusted(context, "--ca", files.ca)
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         context.check_hostname = not files.pinned
     if files.certificate is not None and files.private_key is not None:
@@ -141,6 +148,16 @@ def _load_trusted(context: ssl.SSLContext, key: str, path: str) -> None:
         _refuse(key, path, f"holds no certificate in PEM that can be used{_reason(error)}")
 
 
+def _load_pinned(context: ssl.SSLContext, key: str, path: str) -> None:
+    """Of the file only the server's own certificate, which is the first: those behind it have signed others too."""
+    _check_readable(key, path)
+    first = _CERTIFICATE.search(Path(path).read_bytes().decode("latin-1"))
+    try:
+        context.load_verify_locations(cadata=first[0] if first else "")
+    except (ssl.SSLError, ValueError) as error:
+        _refuse(key, path, f"holds no certificate in PEM that can be used{_reason(error)}")
+
+
 def _check_readable(key: str, path: str) -> None:
     try:
         with open(path, "rb"):
@@ -158,8 +175,8 @@ def _no_passphrase() -> NoReturn:
     raise _Passphrase
 
 
-def _reason(error: ssl.SSLError) -> str:
-    told = getattr(error, "verify_message", None) or (error.reason or "").lower().replace("_", " ")
+def _reason(error: Exception) -> str:
+    told = getattr(error, "verify_message", None) or (getattr(error, "reason", None) or "").lower().replace("_", " ")
     return f": {told}" if told else ""
 
 

@@ -22,6 +22,7 @@ from serve.reports import (
     IDLE,
     LOADING,
     READY,
+    TROUBLE,
     GatewayReport,
     ReplicaReport,
     told_failure,
@@ -112,7 +113,9 @@ class Fleet:
             return
         fallbacks = {entry.key: entry for entry in table.fallbacks}
         for entry in table.versions:
-            phase = "READY" if report.states.get(entry.key) in (READY, IDLE) else "LOADING"
+            said = report.states.get(entry.key, LOADING)
+            # What is in trouble has been ready: it is not to be dropped for what passes by itself.
+            phase = "READY" if said in (READY, IDLE) or said.startswith(TROUBLE) else "LOADING"
             fallback = fallbacks.get(entry.key) if phase == "LOADING" else None
             self.versions.setdefault(entry.key, VersionState(entry, phase, fallback=fallback))
         if table.number > self._adopted:

@@ -115,6 +115,19 @@ def test_a_client_of_another_ca_does_not_trust_the_server(tmp_path: Path) -> Non
         shake_hands(context, client_context(ClientFiles(str(other.path), pinned=True), "--ca"))
 
 
+def test_of_a_pinned_chain_only_the_first_certificate_is_trusted(tmp_path: Path) -> None:
+    root = authority(tmp_path, "root")
+    between = issued(tmp_path, "between", root, is_ca=True)
+    server, other = (issued(tmp_path, name, between) for name in ("server", "other"))
+    chain = tmp_path / "chain.pem"
+    chain.write_bytes(server.path.read_bytes() + between.path.read_bytes())
+    pinned = ClientFiles(str(chain), pinned=True)
+
+    shake_hands(server_context(server.server_files(), ()), client_context(pinned, "gateway.tls"))
+    with pytest.raises(ssl.SSLCertVerificationError):
+        shake_hands(server_context(other.server_files(), ()), client_context(pinned, "gateway.tls"))
+
+
 def test_the_file_of_ca_is_named_by_its_option(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"--ca: .no\.pem. can.t be read: No such file or directory"):
         client_context(ClientFiles("no.pem"), "--client-certificate")

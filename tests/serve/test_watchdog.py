@@ -142,7 +142,9 @@ async def test_a_hung_version_is_not_ready_and_the_others_go_on(stuck: Stuck, tm
     for refused in (waiting, ask(dispatcher, 1)):
         with pytest.raises(ModelNotReady, match=REASON):
             await refused
-    assert loader.states[hanging.key].startswith("ModelNotReady: model 'double' version 1 has run one batch for ")
+    assert loader.states[hanging.key].startswith(
+        "trouble: ModelNotReady: model 'double' version 1 has run one batch for "
+    )
     assert await ask(dispatcher, 1, "other") == [[2, 2]]
     with pytest.raises(ModelNotReady, match=REASON):
         await dispatcher.answer(ModelQuery("double"))

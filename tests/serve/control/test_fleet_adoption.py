@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from serve.reports import LOADING, READY, GatewayReport
+from serve.reports import LOADING, READY, TROUBLE, GatewayReport
 from serve.routing import RoutingTable
 from tests.serve.clusters import ROUTE_1, ROUTE_2, V1, V2, Cluster, adopt, earlier, run_with, wanted
 from tests.serve.tiny_versions import entry
@@ -87,6 +87,19 @@ def test_what_is_not_ready_yet_is_adopted_as_loading(said: str | None) -> None:
     assert (cluster.held(), cluster.fleet.table.routes) == ([V1], ROUTE_1)
     cluster.say({V1: READY})
     assert cluster.phases() == {V1: "READY"}
+
+
+def test_what_can_not_run_for_now_is_adopted_as_it_was_and_is_back_by_itself() -> None:
+    cluster = Cluster("a")
+    cluster.fleet.name("m")
+    away = {V1: f"{TROUBLE}ModelNotReady: no upstream server has answered for 11 s"}
+    cluster.fleet.adopt(earlier(), GatewayReport("a", 50, away))
+    cluster.fleet.want("m", [wanted(1)])
+    cluster.say(away)
+    assert (cluster.phases(), cluster.held(), cluster.fleet.table.routes) == ({V1: "READY"}, [V1], ROUTE_1)
+    assert cluster.fleet.trouble_of(V1) == "no upstream server has answered for 11 s"
+    cluster.say({V1: READY})
+    assert cluster.fleet.trouble_of(V1) is None
 
 
 def test_an_adopted_route_ends_when_all_that_it_leads_to_has_failed() -> None:

@@ -186,27 +186,32 @@ async def test_a_version_whose_servers_stay_away_is_not_ready_until_one_is_back(
     there = await serve()
     here = Dispatcher(Router())
     loader = VersionLoader(here, tmp_path, "here", "secret")
-    loader.follow(RoutingTable(1, "", (version_of(there.address),), {"double": ModelRoute(((1, 100),))}))
+    table = RoutingTable(1, "", (version_of(there.address),), {"double": ModelRoute(((1, 100),))})
+    loader.follow(table)
     await eventually(lambda: loader.states == {("double", 1): "ready"})
     await loader.reconnect()
     await there.stop()
 
-    waiting = asyncio.ensure_future(here.infer(InferenceRequest("double", inputs=FLOATS)))
+    waiting = [asyncio.ensure_future(here.infer(InferenceRequest("double", inputs=FLOATS))) for _ in range(2)]
     await eventually(lambda: here.loaded["double", 1].executor.slots == 0)
     await asyncio.sleep(0.06)
     await loader.reconnect()
     reason = r"^model 'double' version 1: no upstream server has answered for \d+ s$"
-    for refused in (waiting, here.infer(InferenceRequest("double", inputs=FLOATS)), here.answer(ModelQuery("double"))):
+    for refused in (*waiting, here.infer(InferenceRequest("double", inputs=FLOATS)), here.answer(ModelQuery("double"))):
         with pytest.raises(ModelNotReady, match=reason):
             await refused
-    assert loader.states["double", 1].startswith("ModelNotReady: model 'double' version 1: no upstream server has")
+    told = "trouble: ModelNotReady: model 'double' version 1: no upstream server has"
+    assert loader.states["double", 1].startswith(told)
+    loader.follow(msgspec.structs.replace(table, number=2))
+    await eventually(lambda: not loader._tasks)
+    assert loader.states["double", 1].startswith(told)
 
     await there.start()
     async with asyncio.timeout(20):
         while loader.states["double", 1] != "ready":
             await loader.reconnect()
     assert (await here.infer(InferenceRequest("double", inputs=FLOATS))).outputs is not None
-    loader.follow(RoutingTable(2, ""))
+    loader.follow(RoutingTable(3, ""))
     await eventually(lambda: loader.states == {})
 
 
