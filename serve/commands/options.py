@@ -145,7 +145,7 @@ def management_of_config_option(function: Any) -> Any:
 
 
 def credential_options(function: Any) -> Any:
-    """`--key` and the options for TLS, for a command that finds the gateway by itself; see `client_for`."""
+    """`--key` and the options for TLS, for a command that finds the gateway by itself; see `config_files.client_of`."""
     return _key_option(_ca_option(own_files_options(function)))
 
 

@@ -8,7 +8,8 @@ import click
 import msgspec
 
 from model_store.pruning import Pruned, prune
-from serve.commands.options import client_for, credential_options, existing_store, json_option, store_option
+from serve.commands.config_files import client_of
+from serve.commands.options import credential_options, existing_store, json_option, store_option
 from serve.control.needed_versions import NeededVersions
 
 
@@ -38,7 +39,7 @@ def command(keep: int | None, dry_run: bool, store: str, as_json: bool) -> None:
     if keep is None:
         pruned = prune(opened, dry_run=dry_run)
     else:
-        needed = NeededVersions(opened, lambda text: click.echo(f"onegate: {text}", err=True), client_for)
+        needed = NeededVersions(opened, lambda text: click.echo(f"onegate: {text}", err=True), client_of)
         pruned = prune(opened, keep=keep, needed=needed, dry_run=dry_run)
     if as_json:
         versions = [{"name": name, "version": version} for name, version in pruned.versions]

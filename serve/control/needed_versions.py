@@ -14,7 +14,6 @@ from serve.config import Config
 from serve.config_sections.model import ModelConfig
 from serve.control.preparation import stored_version
 from serve.control.version_policies import follows_store, numbers_in_store
-from serve.launch.ports import management_url
 from serve.management_client import ManagementClient
 
 PATIENCE_S = 5.0
@@ -30,14 +29,15 @@ RECORDED = ("served last", "a rollback goes back to it")
 class NeededVersions:
     """Answers for one model after the other; `tell` hears what is kept because nobody can say more of it.
 
-    `connect` gives the client of a gateway that may run. Raises what that answers when it does not say what it serves.
+    `connect` gives the client of the gateway that may run with a config. Raises what that answers when it does not say
+    what it serves.
     """
 
     def __init__(
         self,
         store: Store,
         tell: Callable[[str], None],
-        connect: Callable[[str], ManagementClient] = ManagementClient,
+        connect: Callable[[Config], ManagementClient],
     ) -> None:
         self._store = store
         self._tell = tell
@@ -50,7 +50,7 @@ class NeededVersions:
             with suppress(IntegrityError):
                 self._note_named(generations.read(store, number).config)
         if self._config is not None:
-            self._note_served(connect(management_url(self._config)))
+            self._note_served(connect(self._config))
 
     def __call__(self, model: str) -> dict[int, str]:
         """Numbers of the versions of `model` that are needed, each with the first reason that there is."""

@@ -57,11 +57,11 @@ class _Call(threading.Thread):
     ("executor", "number", "group"),
     [
         ("inline", signal.SIGTERM, False),
+        ("replicas", signal.SIGTERM, False),
         # As `timeout` and some supervisors send it.
         ("replicas", signal.SIGTERM, True),
         # As a terminal sends Ctrl-C.
-        ("inline", signal.SIGINT, True),
-        ("replicas", signal.SIGINT, False),
+        ("replicas", signal.SIGINT, True),
     ],
 )
 def test_signal_answers_what_is_under_way_and_leaves_nothing(

@@ -19,6 +19,7 @@ from serve.cli import main
 from serve.config import config_of
 from serve.control.needed_versions import NeededVersions
 from serve.control.preparation import conversion_options
+from serve.management_client import ManagementClient
 from tests.e2e.running import free_ports
 from tests.listening import Quiet, listening
 from tests.model_store.publishing import manifest, write_model
@@ -134,7 +135,7 @@ def test_version_of_the_source_as_it_is_now_stays(tmp_path: Path) -> None:
         store.publish(manifest("m", f"key-{number}"), write_model(tmp_path / "made"))
     desire(store, described)
 
-    needed = NeededVersions(store, print)
+    needed = NeededVersions(store, print, lambda config: ManagementClient(config.gateway.management_url))
     assert needed("m") == {1: "a generation needs it"}
     assert needed("other") == {}
 
