@@ -25,10 +25,14 @@ _NO_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _BRACKETS = re.compile(rb"[\s\[]*")
 _CARRIED_AS = {"FP16": "FP32", "BF16": "FP32"}
 """Datatypes that JSON carries in a wider one."""
+EXPLAINED_BYTES = 1 << 20
+"""Longer values are not decoded a second time for the shape that they have: a refusal is not to cost several times what
+an answer does."""
 
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode = msgspec.json.Decoder().decode
+_pass_over = msgspec.json.Decoder(msgspec.Raw).decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -93,23 +97,33 @@ def _tensor(spec: TensorSpec, raw: bytes, row: bool) -> np.ndarray:
         shape = _shape(spec, values)
         tensor = tensors.from_json(spec.name, datatype, shape, values if shape else b"[" + values + b"]")
     except InvalidInput as error:
-        raise _no_json(spec, raw) or _misfit(spec, datatype, raw, row) from error
+        raise _no_json(spec, raw) or _misfit(spec, datatype, raw, row, error) from error
     return cast(spec.name, tensor, spec.datatype) if spec.datatype in _CARRIED_AS else tensor
 
 
 def _no_json(spec: TensorSpec, raw: bytes) -> InvalidInput | None:
-    """That `raw` is no JSON at all; None where it is."""
+    """That `raw` is no JSON at all; None where its signs are in order, whatever its texts and numbers are."""
     try:
-        _decode(raw)
+        _pass_over(raw)
     except _NO_JSON as error:
-        got = f"{raw[:200].decode(errors='replace')!r:.60}" if raw.strip() else "nothing"
-        return InvalidInput(f"input {describe(spec)}: expected JSON, got {got} ({first_line(error)})", input=spec.name)
+        return _not_json(spec, raw, error)
     return None
 
 
-def _misfit(spec: TensorSpec, datatype: str, raw: bytes, row: bool) -> InvalidInput:
-    """Why the JSON `raw` is no tensor of the input, in words without the `data` that only v2's calls have."""
-    nested = _decode(raw)
+def _not_json(spec: TensorSpec, raw: bytes, error: Exception) -> InvalidInput:
+    got = f"{raw[:200].decode(errors='replace')!r:.60}" if raw.strip() else "nothing"
+    return InvalidInput(f"input {describe(spec)}: expected JSON, got {got} ({first_line(error)})", input=spec.name)
+
+
+def _misfit(spec: TensorSpec, datatype: str, raw: bytes, row: bool, error: InvalidInput) -> InvalidInput:
+    """Why the JSON `raw` is no tensor of the input, in words without the `data` that only v2's calls have; `error` is
+    what reading it as one raised."""
+    if len(raw) > EXPLAINED_BYTES:
+        return _misfit_of_many(spec, error)
+    try:
+        nested = _decode(raw)
+    except _NO_JSON as problem:
+        return _not_json(spec, raw, problem)
     shape = np.array([nested] if row else nested, dtype=object).shape
     if len(shape) < len(spec.shape):
         return InvalidInput(f"input {describe(spec)}: expected lists of one length, got others", input=spec.name)
@@ -119,6 +133,14 @@ def _misfit(spec: TensorSpec, datatype: str, raw: bytes, row: bool) -> InvalidIn
         reason = first_line(error.__cause__ or error.message)
         return InvalidInput(f"input {spec.name!r}: no {spec.datatype} values: {reason}", input=spec.name)
     return mismatch(spec, tensor.astype(DTYPES[spec.datatype]))
+
+
+def _misfit_of_many(spec: TensorSpec, error: InvalidInput) -> InvalidInput:
+    """As `_misfit`, from nothing but what reading the values raised."""
+    reason = error.__cause__
+    if isinstance(reason, (*_NO_JSON, OverflowError)):
+        return InvalidInput(f"input {spec.name!r}: no {spec.datatype} values: {first_line(reason)}", input=spec.name)
+    return InvalidInput(f"input {describe(spec)}: expected values of that shape, got another", input=spec.name)
 
 
 def _shape(spec: TensorSpec, raw: bytes) -> list[int]:

@@ -13,6 +13,7 @@ import pytest
 from model_store.errors import InvalidInput
 from model_store.manifest import TensorSpec
 from serve.inference import Payload
+from serve.processors import json_tensors
 from serve.processors.base import load_processor
 from serve.processors.tensor_bodies import BodyForm, TensorBodies
 from tests.serve.tiny_versions import manifest
@@ -87,7 +88,7 @@ def test_a_form_names_the_input_or_holds_the_body(fields: dict[str, bytes], expe
         (b"", "input 'x': FP32[*,2]: expected JSON, got nothing (Input data was truncated)"),
         (
             b"notjson",
-            "input 'x': FP32[*,2]: expected JSON, got 'notjson' (JSON is malformed: invalid character (byte 4))",
+            "input 'x': FP32[*,2]: expected JSON, got 'notjson' (JSON is malformed: invalid character (byte 1))",
         ),
         (b"3", "input 'x': expected values nested 2 deep, or 1 for one row, got 0: 'x': FP32[*,2]"),
         (b"[[[1, 2]]]", "input 'x': expected values nested 2 deep, or 1 for one row, got 3: 'x': FP32[*,2]"),
@@ -107,6 +108,45 @@ def test_what_is_no_tensor_of_the_model_is_refused(body: bytes, message: str) ->
     with pytest.raises(InvalidInput) as caught:
         read(body)
     assert caught.value.message == message
+
+
+@pytest.mark.parametrize("body", [b'["\xff", 1]', b"[1e400, 1]"])
+def test_texts_and_numbers_that_json_has_not_are_no_json(body: bytes) -> None:
+    with pytest.raises(InvalidInput, match=r"^input 'x': FP32\[\*,2\]: expected JSON, got "):
+        read(body)
+
+
+MANY = b"[1, 2], " * (json_tensors.EXPLAINED_BYTES // 8)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"[" + MANY + b"[3, 4, 5]]", "input 'x': FP32[*,2]: expected values of that shape, got another"),
+        (b"[" + MANY + b"[3]]", "input 'x': FP32[*,2]: expected values of that shape, got another"),
+        (b"[" + MANY + b"3]", "input 'x': no FP32 values: Expected `array`, got `int` - at `$[131072]`"),
+        (b"[" + MANY + b'[3, "a"]]', "input 'x': no FP32 values: Expected `float`, got `str` - at `$[131072][1]`"),
+        (b"[" + MANY + b"[3, 1e400]]", "input 'x': no FP32 values: Number out of range - at `$[131072][1]`"),
+        (
+            b"[" + MANY + b"[3, 4]",
+            "input 'x': FP32[*,2]: expected JSON, got '[[1, 2], [1, 2], [1, 2], [1, 2], [1, 2], [1, 2], [1, 2], [1 "
+            "(Input data was truncated)",
+        ),
+    ],
+)
+def test_many_values_are_refused_without_decoding_them_anew(
+    body: bytes, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(json_tensors, "_decode", lambda _: pytest.fail("all of it is decoded once more"))
+    with pytest.raises(InvalidInput) as caught:
+        read(body)
+    assert caught.value.message == message
+
+
+def test_what_is_no_json_is_told_without_decoding_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_tensors, "_decode", lambda _: pytest.fail("all of it is decoded once more"))
+    with pytest.raises(InvalidInput, match=r"expected JSON, got '\[1, 2' \(Input data was truncated\)$"):
+        read(b"[1, 2")
 
 
 @pytest.mark.parametrize("body", [b'{"x": [1, 2}', b"\xff\xd8\xff\xe0", b'["a", "b"]', b"[NaN, 1]", b"[true, 1]", b"["])
