@@ -50,12 +50,15 @@ def issued(
     ca: Issued,
     *,
     days: int = 30,
+    begins_in_days: int = -40,
     client: bool = False,
     passphrase: str = "",
     is_ca: bool = False,
 ) -> Issued:
     """A certificate of `ca` for localhost, or for a client; one of -1 days has expired yesterday."""
-    return _issue(folder, name, ca, days=days, client=client, passphrase=passphrase, is_ca=is_ca)
+    return _issue(
+        folder, name, ca, days=days, begins_in_days=begins_in_days, client=client, passphrase=passphrase, is_ca=is_ca
+    )
 
 
 def trusting(ca: Issued, own: Issued | None = None, *, named: bool = True) -> ssl.SSLContext:
@@ -74,6 +77,7 @@ def _issue(
     *,
     is_ca: bool = False,
     days: int = 30,
+    begins_in_days: int = -40,
     client: bool = False,
     passphrase: str = "",
 ) -> Issued:
@@ -86,7 +90,7 @@ def _issue(
         .issuer_name(subject if ca is None else ca.certificate.subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - 40 * DAY)
+        .not_valid_before(now + begins_in_days * DAY)
         .not_valid_after(now + days * DAY)
         .add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
+from urllib.error import URLError
 
 import pytest
 from click.testing import CliRunner
@@ -15,8 +19,9 @@ from serve.cli import main
 from serve.dialects.base import HttpReply, HttpRequest
 from serve.front_doors.http_listener import HttpListener
 from serve.front_doors.tls import HTTP, Tls
+from serve.https_calls import unreachable
 from serve.management_client import ManagementClient
-from serve.tls_files import ClientFiles
+from serve.tls_files import ClientFiles, client_context
 from tests.serve.certificates import Issued, authority, issued
 from tests.serve.front_doors.http_echo import Echo
 
@@ -58,6 +63,16 @@ async def port(free_port: int, tmp_path: Path) -> AsyncIterator[Port]:
     await listener.stop()
 
 
+def call(host: str, server: ssl.SSLContext, client: ssl.SSLContext) -> None:
+    """A handshake in memory with a server that is called as `host`, until the client has seen its certificate."""
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    asking = client.wrap_bio(to_client, to_server, server_hostname=host)
+    answering = server.wrap_bio(to_server, to_client, server_side=True)
+    for end in (asking, answering, asking):
+        with suppress(ssl.SSLWantReadError):
+            end.do_handshake()
+
+
 async def refusal(url: str, files: ClientFiles) -> str:
     with pytest.raises(ModelNotReady) as refused:
         await asyncio.to_thread(ManagementClient(url, tls=files).state)
@@ -85,6 +100,54 @@ async def test_a_port_that_is_not_trusted_is_told_with_what_to_do(port: Port) ->
         "--ca FILE, or ONEGATE_CA, says who signed it"
     )
     assert port.application.asked == []
+
+
+@pytest.mark.parametrize(
+    ("made", "of", "host", "told"),
+    [
+        (
+            "expired",
+            {"days": -1},
+            "127.0.0.1",
+            "is not valid now (certificate has expired); the gateway needs another, if this machine's clock is right",
+        ),
+        (
+            "early",
+            {"begins_in_days": 1},
+            "127.0.0.1",
+            "is not valid now (certificate is not yet valid); the gateway needs another, if this machine's clock is "
+            "right",
+        ),
+        (
+            "other-address",
+            {},
+            "127.0.0.2",
+            "is for other names (IP address mismatch, certificate is not valid for '127.0.0.2'.); call the gateway by "
+            "a name or address that it has",
+        ),
+        (
+            "other-name",
+            {},
+            "gateway.shop",
+            "is for other names (Hostname mismatch, certificate is not valid for 'gateway.shop'.); call the "
+            "gateway by a name or address that it has",
+        ),
+        ("other-use", {"client": True}, "127.0.0.1", "is not trusted (unsuitable certificate purpose)"),
+    ],
+)
+def test_a_certificate_that_no_ca_mends_is_told_for_what_it_is(
+    tmp_path: Path, made: str, of: dict[str, Any], host: str, told: str
+) -> None:
+    ca = authority(tmp_path)
+    certificate = issued(tmp_path, made, ca, **of)
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(certificate.path, certificate.key_path)
+    with pytest.raises(ssl.SSLCertVerificationError) as refused:
+        call(host, server, client_context(ClientFiles(str(ca.path)), ""))
+
+    error = unreachable("gateway", "https://it", URLError(refused.value), "")
+
+    assert error.message == f"the certificate of the gateway at https://it {told}"
 
 
 async def test_a_client_without_a_certificate_is_told_so(port: Port) -> None:
