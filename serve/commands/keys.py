@@ -11,12 +11,10 @@ import msgspec
 
 from model_store import access_keys
 from model_store.access_keys import AccessKey
-from model_store.errors import ConfigError
-from model_store.filesystems import local_path
 from model_store.store import Store
 from serve.access import key_ring
 from serve.commands.durations import duration
-from serve.commands.options import json_option, store_option
+from serve.commands.options import existing_store, json_option, store_option
 from serve.commands.tables import console, headed
 from serve.config_sections.rules import SCOPE_PATTERN, SCOPE_TEXT
 
@@ -98,7 +96,7 @@ def list_command(store: str, as_json: bool) -> None:
     Example:
       onegate keys list --store ./store
     """
-    keys = access_keys.newest(_present(store)).keys
+    keys = access_keys.newest(existing_store(store)).keys
     if as_json:
         click.echo(json.dumps([key_ring.described(key) for key in keys]))
         return
@@ -121,7 +119,7 @@ def revoke_command(name: str, store: str, as_json: bool) -> None:
     Example:
       onegate keys revoke shop --store ./store
     """
-    ids = key_ring.revoke(_present(store), name)
+    ids = key_ring.revoke(existing_store(store), name)
     click.echo(json.dumps({"revoked": ids}) if as_json else f"revoked {name}: {', '.join(ids)}")
 
 
@@ -139,7 +137,7 @@ def rotate_command(name: str, grace: timedelta, store: str, as_json: bool) -> No
     Example:
       onegate keys rotate shop --grace 24h --store ./store
     """
-    opened = _present(store)
+    opened = existing_store(store)
     ring = access_keys.newest(opened)
     now = datetime.now(UTC)
     former = [key for key in ring.keys if key.name == name and not key.has_expired(now)]
@@ -163,16 +161,6 @@ def rotate_command(name: str, grace: timedelta, store: str, as_json: bool) -> No
 
 def _ending(key: AccessKey, end: datetime) -> AccessKey:
     return key if key.has_expired(end) else msgspec.structs.replace(key, expires=end.isoformat())
-
-
-def _present(url: str) -> Store:
-    """The store at `url`; raises `ConfigError` for a path where no folder is, which `create` alone makes."""
-    store = Store(url)
-    folder = local_path(url)
-    if folder is not None and not folder.is_dir():
-        problem = "is no folder" if folder.exists() else "is not there"
-        raise ConfigError(f"the store {store.url!r} {problem}; --store or ONEGATE_STORE names another")
-    return store
 
 
 def _print_new(store: Store, key: AccessKey, text: str, as_json: bool) -> None:

@@ -67,7 +67,7 @@ def test_a_store_that_is_not_there_is_refused_and_not_made(store: str, words: tu
 
     assert (result.exit_code, result.stderr) == (
         1,
-        f"onegate: the store {store!r} is not there; --store or ONEGATE_STORE names another\n",
+        f"onegate: store {store!r} can't be read: No such file or directory; mend that, or name another store\n",
     )
     assert not Path(store).exists()
 
@@ -79,7 +79,7 @@ def test_a_file_is_no_store(store: str, words: tuple[str, ...]) -> None:
 
     assert (result.exit_code, result.stderr) == (
         1,
-        f"onegate: the store {store!r} is no folder; --store or ONEGATE_STORE names another\n",
+        f"onegate: store {store!r} can't be read: Not a directory; mend that, or name another store\n",
     )
 
 
