@@ -38,6 +38,20 @@ COME_AGAIN_S = 1.2
 """When gateways should have told a new controller what they know."""
 
 
+def described_state(desired: DesiredState, fleet: Fleet) -> dict[str, Any]:
+    """What `ControllerAuthority.state` tells, with times since 1970 and not by this process's clock."""
+    since_1970_s = time.time() - time.monotonic()
+    state = describe_state(desired.config, desired.number, fleet, desired.gathered, since_1970_s)
+    return state | {"rollouts": desired.rollouts.told(), "ended_rollouts": desired.rollouts.all_last_told()}
+
+
+def described_comparison(model: str, desired: DesiredState, fleet: Fleet, observatory: Observatory) -> dict[str, Any]:
+    """What `ControllerAuthority.comparison` tells; raises `ModelNotFound`."""
+    report = describe_comparison(model, Router(fleet.table), observatory.total())
+    under_way = desired.rollouts.under_way.get(model)
+    return report | {"rollout": under_way and under_way.told(), "ended_rollout": desired.rollouts.last_told(model)}
+
+
 @dataclass(frozen=True)
 class ControllerAuthority:
     """`administration` answers operations, noted in `audit` where there is one; `planned` only plans them. `has_table`
@@ -58,17 +72,11 @@ class ControllerAuthority:
 
     def state(self) -> dict[str, Any]:
         """The state as `GET /api/state` answers it (DESIGN: output that programs read)."""
-        desired = self.desired
-        since_1970_s = time.time() - time.monotonic()
-        state = describe_state(desired.config, desired.number, self.fleet, desired.gathered, since_1970_s)
-        return state | {"rollouts": desired.rollouts.told(), "ended_rollouts": desired.rollouts.all_last_told()}
+        return described_state(self.desired, self.fleet)
 
     def comparison(self, model: str) -> dict[str, Any]:
         """How the versions of a model do beside each other, over all gateways; raises `ModelNotFound`."""
-        report = describe_comparison(model, Router(self.fleet.table), self.observatory.total())
-        rollouts = self.desired.rollouts
-        under_way = rollouts.under_way.get(model)
-        return report | {"rollout": under_way and under_way.told(), "ended_rollout": rollouts.last_told(model)}
+        return described_comparison(model, self.desired, self.fleet, self.observatory)
 
     async def manifests(self, model: str, version: int | None, limit: int) -> list[Manifest]:
         """The newest versions of a model in the store, or that one; raises `ModelNotFound` and `IntegrityError`."""

@@ -29,11 +29,11 @@ from serve.access.key_calls import KeyCalls, NewKey
 from serve.access.stored_keys import StoredKeys
 from serve.config import Config
 from serve.config_sections.access import AccessConfig
+from serve.control.authority import described_comparison, described_state
 from serve.control.desired import Change
 from serve.control.history import History, history
 from serve.control.management import Management
 from serve.control.planned_edits import Plannable
-from serve.control.state import describe_state
 from serve.control.stored_versions import stored_manifests
 from serve.dialects.base import HttpReply
 from serve.dialects.registry import http_dialects, management_dialects
@@ -42,10 +42,8 @@ from serve.front_doors.http_listener import HttpListener
 from serve.handed_calls import HandedCall, answered
 from serve.inference import Answer, InferenceRequest, Query
 from serve.operations import ModelList, Operation
-from serve.rollouts.comparison_report import describe_comparison
 from serve.rollouts.guarding import Guarding
 from serve.rollouts.observations import Observatory, decoded
-from serve.router import Router
 from tests.console.recorded_metrics import metrics_reply
 from tests.e2e.running import free_ports
 from tests.serve.administered import Administered, administered, converted
@@ -94,15 +92,10 @@ class Authority:
             await asyncio.sleep(0.3)
 
     def state(self) -> dict[str, Any]:
-        desired = self._it.desired
-        state = describe_state(desired.config, desired.number, self._it.fleet, desired.gathered, 0.0)
-        return state | {"rollouts": desired.rollouts.told(), "ended_rollouts": desired.rollouts.all_last_told()}
+        return described_state(self._it.desired, self._it.fleet)
 
     def comparison(self, model: str) -> dict[str, Any]:
-        report = describe_comparison(model, Router(self._it.fleet.table), self._observatory.total())
-        rollouts = self._it.desired.rollouts
-        under_way = rollouts.under_way.get(model)
-        return report | {"rollout": under_way and under_way.told(), "ended_rollout": rollouts.last_told(model)}
+        return described_comparison(model, self._it.desired, self._it.fleet, self._observatory)
 
     async def plan(self, config: Config) -> list[Change]:
         return await self._it.desired.plan(config)
