@@ -145,7 +145,8 @@ class VersionStatus(msgspec.Struct, frozen=True, kw_only=True):
     default: bool = False
     traffic: int = 0
     shadow: float | None = None
-    """Percent of the calls of which it gets copies; None where it is no shadow."""
+    """Percent of the calls of which it gets copies: a shadow's, or a canary's that is compared; None where it gets
+    none."""
     kept_until: float | None = None
     """By the controller's clock, until when it stays loaded though it was replaced; None where it was not."""
     source: str | None = None

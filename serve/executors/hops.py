@@ -35,7 +35,7 @@ def hop_to(server: str, batch: BatchRecord) -> Iterator[None]:
 
 def told_to_others() -> tuple[tuple[str, str], ...]:
     """The headers for a server that is not ours, with the batch that is sent to it: of the hop; where no traces are
-    made, the context that came with the first request that has one, and the id that came with the only one."""
+    made, the context that came with the first request that has one, and the id by which the only one is known."""
     hop, batch = HOP.get(), BATCH.get()
     if hop is not None:
         return hop.headers

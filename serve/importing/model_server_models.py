@@ -89,6 +89,7 @@ def _load(wanted: Registration) -> _Loaded:
         return _Loaded(wanted, name, version, wanted.settings, None, custom=False, own_batch_size=1)
     with tempfile.TemporaryDirectory(prefix="onegate-import-") as folder:
         try:
+            # Only for its errors, which say better what is wrong with the path than opening the archive would.
             resolve_source(path.name, path.parent, Path(folder))
             archive = describe_archive(path, path.name) if path.is_dir() else open_archive(path, Path(folder) / "a")
             custom = isinstance(service_of(archive), CustomHandler)
