@@ -100,7 +100,9 @@ function Planned({ change }: { change: Change }): JSX.Element {
           </tbody>
         </table>
       )}
-      {change.traffic !== null && change.traffic.steps.length > 0 && <p>By steps: {change.traffic.steps.map((each) => `${each}%`).join(", ")}.</p>}
+      {change.traffic !== null && change.traffic.steps.length > 0 && (
+        <p>By steps: {change.traffic.steps.map((each) => `${each}%`).join(", ")}.</p>
+      )}
       <ul class="details">
         {change.details.map((detail) => (
           <li key={detail}>{detail}</li>
@@ -111,4 +113,6 @@ function Planned({ change }: { change: Change }): JSX.Element {
 }
 
 const versionsOf = (traffic: NonNullable<Change["traffic"]>): string[] =>
-  [...new Set([...Object.keys(traffic.before), ...Object.keys(traffic.after)])].sort((one, other) => one.localeCompare(other, "en", { numeric: true }));
+  [...new Set([...Object.keys(traffic.before), ...Object.keys(traffic.after)])].sort((one, other) =>
+    one.localeCompare(other, "en", { numeric: true }),
+  );
