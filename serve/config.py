@@ -7,7 +7,7 @@ raise one `ConfigError` with every mistake. What a config wants done is the cont
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
@@ -70,6 +70,10 @@ class Config(Section):
     def document(self) -> dict[str, Any]:
         """The full state as JSON has it, defaults included; `Config.model_validate` reads it back."""
         return self.model_dump(mode="json", exclude_none=True)
+
+    def of_models(self, names: Collection[str]) -> Config:
+        """The config with none but the models of these names."""
+        return self.model_copy(update={"models": [model for model in self.models if model.name in names]})
 
 
 def config_keys() -> dict[str, ConfigKey]:

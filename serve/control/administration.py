@@ -199,7 +199,7 @@ class Administration:
             if wait:
                 await self._come_about(edit)
         self._desired.keep(edit)
-        return with_ended_shadows(self._statuses(*names), edit.former, edit.written, self._known)
+        return with_ended_shadows(self._statuses(*names), edit, self._known)
 
     async def _come_about(self, edit: Edit) -> None:
         """Returns when the models of the edit can be called; one that does not come off is taken back."""
