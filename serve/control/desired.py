@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
@@ -12,26 +12,16 @@ import msgspec
 from model_store.errors import OnegateError
 from model_store.manifest import Manifest
 from serve.config import Config
+from serve.config_sections.contradictions import ALL_TRAFFIC
 from serve.config_sections.model import ModelConfig, VersionConfig
+from serve.control.present import Present
 from serve.differences import Difference, differences
+from serve.rollouts.guard import bounds_of
+from serve.rollouts.shares import routed_beside
 
 NEW = "new"
 """In a plan's traffic: the version that is to be converted and has no number yet. Of several, each goes by its place.
 """
-
-
-@dataclass(frozen=True)
-class Present:
-    """What there is, by model.
-
-    `loaded` are its versions that are, `traffic` percent by version of what its route says, `spare_s` for how many
-    seconds a version has been kept that nobody wants, `stable` the old version of a rollout that is under way.
-    """
-
-    loaded: Mapping[str, set[int]] = field(default_factory=dict)
-    traffic: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
-    spare_s: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
-    stable: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -77,7 +67,7 @@ def dropped(after_s: float | None, after_rollout: bool) -> str:
 
 
 class Traffic(msgspec.Struct, frozen=True):
-    """Percent by version, before and after. `steps` are the percents by which a rollout leads there."""
+    """Percent by version, before and after. `steps` are the percents that a rollout has still to take there."""
 
     before: dict[str, int]
     after: dict[str, int]
@@ -114,17 +104,17 @@ def _change(old: ModelConfig | None, new: ModelConfig, present: Present, lookup:
         return Change(name, "keep")
     if any(step.action == "fail" for step in steps):
         return _failing(name, different, steps, loaded)
-    after = _shares(found)
-    stable = None if at_once or new.rollout is None else _stable(name, after, present)
+    way = None if at_once else _way(new, found, present)
     gone = loaded - {step.version for step in steps if step.version is not None}
-    leaving = [_dropped(n, _left_s(new, n, present), after_rollout=n == stable) for n in sorted(gone)]
+    versions = (*steps, *(_unasked(new, n, present, way) for n in sorted(gone)))
+    after = {str(way.stable): ALL_TRAFFIC} if way and way.is_back else _shares(found)
     return Change(
         name,
         "add" if old is None else "change",
-        (*(each.text for each in different), *(step.text for step in [*changing, *leaving])),
+        (*(each.text for each in different), *(step.text for step in versions if step.action != "keep")),
         different,
-        (*steps, *leaving),
-        _traffic(present.traffic.get(name, {}), after, () if stable is None else _percents(new)),
+        versions,
+        _traffic(present.traffic.get(name, {}), after, way.steps if way else ()),
     )
 
 
@@ -174,6 +164,14 @@ def _dropped(version: int, after_s: float = 0.0, *, after_rollout: bool = False)
     return VersionStep("drop", f"version {version}", version, after_s=after_s, after_rollout=after_rollout)
 
 
+def _unasked(model: ModelConfig, version: int, present: Present, way: _Way | None) -> VersionStep:
+    """What happens to a version that is loaded, and that the model does not ask for."""
+    is_stable = way is not None and version == way.stable
+    if way and way.is_back and is_stable:
+        return VersionStep("keep", f"version {version}", version)
+    return _dropped(version, _left_s(model, version, present), after_rollout=is_stable)
+
+
 def _left_s(model: ModelConfig, version: int, present: Present) -> float:
     """For how long a version is still kept that nobody wants, in whole seconds where its time runs already."""
     spare_s = present.spare_s.get(model.name, {}).get(version)
@@ -197,20 +195,32 @@ def _shares(found: Sequence[tuple[VersionStep, int]]) -> dict[str, int]:
     return _by_version(numbered) | new
 
 
-def _stable(name: str, after: Mapping[str, int], present: Present) -> int | None:
-    """The version that a rollout leads away from, as `serve/rollouts/leading.py` has it; None where all goes at once:
-    several versions are to share the calls, or nothing else answers."""
-    if len(after) != 1:
+@dataclass(frozen=True)
+class _Way:
+    """A rollout away from `stable`, by the percents that are still to come. One that `is_back` goes on going back,
+    whatever is asked."""
+
+    stable: int
+    steps: tuple[int, ...] = ()
+    is_back: bool = False
+
+
+def _way(model: ModelConfig, found: Sequence[tuple[VersionStep, int]], present: Present) -> _Way | None:
+    """The rollout that leads there, as `serve/rollouts/leading.py` takes it; None where all goes at once: the model has
+    none, several versions are to share the calls, or nothing else answers."""
+    if model.rollout is None or len(_shares(found)) != 1:
         return None
-    (sole,) = after
-    under_way = present.stable.get(name)
-    others = [(percent, version) for version, percent in present.traffic.get(name, {}).items() if str(version) != sole]
-    stable = under_way if under_way is not None else max(others, default=(0, None))[1]
-    return None if str(stable) == sole else stable
-
-
-def _percents(model: ModelConfig) -> tuple[int, ...]:
-    return tuple(model.rollout.steps) if model.rollout else ()
+    sole = next(step.version for step, percent in found if percent)
+    bounds, split = bounds_of(model.rollout), present.traffic.get(model.name, {})
+    under_way = present.rollouts.get(model.name)
+    if under_way is not None and sole == under_way.canary:
+        if model.name in present.going_back:
+            return _Way(under_way.stable, is_back=True)
+        if bounds == under_way.bounds:
+            in_force = split.get(sole) == under_way.percent
+            return _Way(under_way.stable, bounds.steps[under_way.step + in_force :])
+    stable = routed_beside(split.items(), sole) if under_way is None else under_way.stable
+    return None if stable is None or stable == sole else _Way(stable, bounds.steps)
 
 
 def _traffic(present: Mapping[int, int], after: dict[str, int], steps: tuple[int, ...] = ()) -> Traffic | None:

@@ -7,7 +7,6 @@ controller feeds the fleet and moves it on.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
@@ -19,7 +18,7 @@ from model_store.store import Store
 from serve.caller import CALLER
 from serve.config import Config
 from serve.config_sections.model import ModelConfig, VersionConfig
-from serve.control.desired import Change, Lookup, Present, plan
+from serve.control.desired import Change, Lookup, plan
 from serve.control.desired_edits import changed
 from serve.control.earlier_models import EarlierModels
 from serve.control.failure_log import FailureLog
@@ -28,6 +27,7 @@ from serve.control.made_sources import MadeSources, to_be_read
 from serve.control.model_documents import Document
 from serve.control.pinning import Prepared, pinned
 from serve.control.preparation import Preparer
+from serve.control.present import present
 from serve.control.serving_record import ServingRecord
 from serve.control.state import Gathered
 from serve.control.version_policies import asked_versions
@@ -103,7 +103,7 @@ class DesiredState:
             lambda model: asked_versions(self.store, model),
             lambda model, version: self.preparer.stored(model, version, config.allowed_sources),
         )
-        return await asyncio.to_thread(plan, self.config, config, self._present(), lookup)
+        return await asyncio.to_thread(plan, self.config, config, present(self.fleet, self.rollouts.under_way), lookup)
 
     async def plan_edit(self, config: Config, *, at_once: bool) -> list[Change]:
         """What an `edit` that gives `config`, and reads no source again, would change."""
@@ -114,23 +114,8 @@ class DesiredState:
             return manifest or self.preparer.stored(model, version, config.allowed_sources)
 
         lookup = Lookup(lambda model: asked_versions(self.store, model), stored)
-        return await asyncio.to_thread(plan, self.config, config, self._present(), lookup, at_once=at_once)
-
-    def _present(self) -> Present:
-        # The fleet's steps are by this clock.
-        now = time.monotonic()
-        loaded: dict[str, set[int]] = {}
-        spare_s: dict[str, dict[int, float]] = {}
-        for (name, version), state in self.fleet.versions.items():
-            if state.phase in ("LOADING", "READY"):
-                loaded.setdefault(name, set()).add(version)
-                if state.spare_since is not None:
-                    spare_s.setdefault(name, {})[version] = now - state.spare_since
-        return Present(
-            loaded,
-            {name: {v: n for v, n in route.split if n} for name, route in self.fleet.table.routes.items()},
-            spare_s,
-            {name: under_way.rollout.stable for name, under_way in self.rollouts.under_way.items()},
+        return await asyncio.to_thread(
+            plan, self.config, config, present(self.fleet, self.rollouts.under_way), lookup, at_once=at_once
         )
 
     async def apply(self, config: Config, generation: int | None = None) -> list[Change]:

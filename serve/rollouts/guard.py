@@ -12,6 +12,7 @@ from typing import Literal
 
 import msgspec
 
+from serve.config_sections.rollout import RolloutConfig
 from serve.rollouts.figures import Figures, Sample
 from serve.rollouts.histogram import Histogram
 from serve.rollouts.intervals import excess, wilson
@@ -53,6 +54,11 @@ class Bounds(msgspec.Struct, frozen=True):
     max_latency_ratio: float | None = 1.5
     max_disagreement: float | None = None
     max_hold_s: float = 3600.0
+
+
+def bounds_of(asked: RolloutConfig) -> Bounds:
+    """As a model's config has them."""
+    return Bounds(**asked.model_dump(exclude={"steps", "compare_percent"}), steps=tuple(asked.steps))
 
 
 class Evidence(msgspec.Struct, frozen=True):

@@ -20,7 +20,6 @@ import msgspec
 from model_store.generations import Generation
 from model_store.store import Store
 from serve.config_sections.model import ModelConfig
-from serve.config_sections.rollout import RolloutConfig
 from serve.control.fleet import Fleet
 from serve.control.serve_options import serve_options
 from serve.control.wanted import Wanted
@@ -29,7 +28,7 @@ from serve.rollouts import guard
 from serve.rollouts import records as rollout_records
 from serve.rollouts.ended import EndedRollouts
 from serve.rollouts.figures import Figures, figures_of
-from serve.rollouts.guard import Bounds
+from serve.rollouts.guard import bounds_of
 from serve.rollouts.observations import Observations
 from serve.rollouts.records import RolloutRecord, State
 from serve.rollouts.shares import as_routed, routed_beside, sole_version
@@ -120,7 +119,7 @@ class Rollouts:
         self, model: ModelConfig, target: tuple[Wanted, ...], generation: Generation, at_once: bool
     ) -> Sequence[Wanted]:
         name, sole = model.name, sole_version(target)
-        bounds = None if model.rollout is None or at_once or sole is None else _bounds(model.rollout)
+        bounds = None if model.rollout is None or at_once or sole is None else bounds_of(model.rollout)
         current = await self._current(model, target)
         if current is None:
             stable = self._present(name, sole) if bounds and sole else None
@@ -191,7 +190,7 @@ class Rollouts:
     def _present(self, model: str, canary: int) -> Wanted | None:
         """The version that answers now, where the canary is not alone."""
         route = self._fleet.table.routes.get(model)
-        number = routed_beside(route, canary)
+        number = routed_beside(route.split if route else (), canary)
         state = None if number is None else self._fleet.versions.get((model, number))
         return None if state is None else as_routed(state.fallback or state.entry, route)
 
@@ -266,7 +265,3 @@ class Rollouts:
 
     async def _write(self, record: RolloutRecord) -> None:
         await asyncio.to_thread(rollout_records.append, self._store, record)
-
-
-def _bounds(asked: RolloutConfig) -> Bounds:
-    return Bounds(**asked.model_dump(exclude={"steps", "compare_percent"}), steps=tuple(asked.steps))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -17,11 +17,10 @@ def sole_version(wanted: Sequence[Wanted]) -> int | None:
     return versions.pop() if len(versions) == 1 else None
 
 
-def routed_beside(route: ModelRoute | None, canary: int) -> int | None:
-    """The version from which a rollout of `canary` begins: of the others that answers most; None where none does."""
-    others = [
-        (percent, version) for version, percent in (route.split if route else ()) if percent and version != canary
-    ]
+def routed_beside(split: Iterable[tuple[int, int]], canary: int | None) -> int | None:
+    """The version from which a rollout of `canary` begins, by `split`, versions with their percent: of the others that
+    answers most; None where none does. A canary that has no number yet is None."""
+    others = [(percent, version) for version, percent in split if percent and version != canary]
     return max(others)[1] if others else None
 
 

@@ -6,14 +6,18 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import msgspec
 import pytest
 
 from model_store.errors import ModelNotFound, SourceError
 from model_store.manifest import Manifest
 from serve.config import Config
 from serve.config_sections.model import ModelConfig, VersionConfig
-from serve.control.desired import Change, Lookup, Present, Traffic, VersionStep, plan
+from serve.control.desired import Change, Lookup, Traffic, VersionStep, plan
+from serve.control.present import Present
 from serve.differences import Difference
+from serve.rollouts.figures import Figures
+from serve.rollouts.guard import Bounds, Rollout, begin
 from tests.serve.tiny_versions import manifest
 
 Stored = Callable[[ModelConfig, VersionConfig], Manifest | None]
@@ -256,6 +260,12 @@ GUARDED = DIGITS | {"rollout": {"steps": [1, 50, 100]}}
 GUARDED_B = GUARDED | {"source": "/b.onnx"}
 
 
+def under_way(stable: int, canary: int, step: int = 0) -> dict[str, Rollout]:
+    """A rollout of `digits`, as `GUARDED` has it."""
+    begun = begin("digits", stable, canary, Bounds(steps=(1, 50, 100)), Figures(), 0.0)
+    return {"digits": msgspec.structs.replace(begun, step=step)}
+
+
 @pytest.mark.parametrize(
     ("keep_s", "told"),
     [
@@ -280,7 +290,7 @@ def test_a_rollout_leads_away_from_what_answers_most_and_other_versions_go_at_on
 def test_a_rollout_under_way_leads_away_from_its_old_version_still() -> None:
     (change,) = changes(
         *(config(GUARDED), config(GUARDED_B), stored_as(4), {"digits": {2, 3}}, {"digits": {2: 10, 3: 90}}),
-        stable={"digits": 2},
+        rollouts=under_way(stable=2, canary=3),
     )
     assert [(step.version, step.after_rollout) for step in change.versions[1:]] == [(2, True), (3, False)]
 
@@ -291,7 +301,7 @@ def test_a_rollout_under_way_leads_away_from_its_old_version_still() -> None:
         (GUARDED_B, {"at_once": True}),
         (GUARDED_B | {"rollout": None}, {}),
         (GUARDED_B, {"traffic": {}}),
-        (GUARDED_B, {"traffic": {"digits": {3: 90, 4: 10}}, "stable": {"digits": 4}}),
+        (GUARDED_B, {"traffic": {"digits": {3: 90, 4: 10}}, "rollouts": under_way(stable=4, canary=3)}),
         (
             {"name": "digits", "rollout": {}, "versions": [{"version": n, "traffic": 50} for n in (3, 4)]},
             {"stored": by_number},
@@ -305,6 +315,68 @@ def test_traffic_that_moves_at_once_has_no_steps(new: dict[str, Any], present: d
     assert change.traffic is not None
     assert change.traffic.steps == ()
     assert not any(step.after_rollout for step in change.versions)
+
+
+@pytest.mark.parametrize(
+    ("step", "shares", "steps"),
+    [
+        (0, {3: 100}, (1, 50, 100)),
+        (0, {3: 99, 4: 1}, (50, 100)),
+        (1, {3: 99, 4: 1}, (50, 100)),
+        (1, {3: 50, 4: 50}, (100,)),
+    ],
+    ids=["loading", "at 1%", "50% come", "at 50%"],
+)
+def test_a_rollout_of_the_same_version_goes_on_with_the_steps_that_remain(
+    step: int, shares: dict[int, int], steps: tuple[int, ...]
+) -> None:
+    (change,) = changes(
+        *(config(GUARDED_B), config(GUARDED_B | {"keep_previous_s": 60}), stored_as(4), {"digits": {3, 4}}),
+        traffic={"digits": shares},
+        rollouts=under_way(stable=3, canary=4, step=step),
+    )
+    assert change.traffic == Traffic({str(version): n for version, n in shares.items()}, {"4": 100}, steps)
+    assert [(each.action, each.version, each.after_rollout) for each in change.versions] == [
+        ("keep", 4, False),
+        ("drop", 3, True),
+    ]
+
+
+def test_a_rollout_at_its_last_step_moves_no_traffic_any_more() -> None:
+    (change,) = changes(
+        *(config(GUARDED_B), config(GUARDED_B | {"keep_previous_s": 60}), stored_as(4), {"digits": {3, 4}}),
+        traffic={"digits": {4: 100}},
+        rollouts=under_way(stable=3, canary=4, step=2),
+    )
+    assert change.traffic is None
+    assert change.details[-1] == "version 3: will be dropped 60 s after the last step"
+
+
+@pytest.mark.parametrize(
+    ("new", "stored", "steps"),
+    [(GUARDED_B | {"rollout": {"steps": [5, 100]}}, 4, (5, 100)), (GUARDED | {"source": "/c.onnx"}, 5, (1, 50, 100))],
+    ids=["other steps", "another version"],
+)
+def test_a_rollout_that_another_takes_the_place_of_begins_with_the_first_step(
+    new: dict[str, Any], stored: int, steps: tuple[int, ...]
+) -> None:
+    (change,) = changes(
+        *(config(GUARDED_B), config(new), stored_as(stored), {"digits": {3, 4}}, {"digits": {3: 50, 4: 50}}),
+        rollouts=under_way(stable=3, canary=4, step=1),
+    )
+    assert change.traffic == Traffic({"3": 50, "4": 50}, {str(stored): 100}, steps)
+
+
+def test_a_rollout_that_goes_back_goes_on_going_back_though_the_same_version_is_asked_for() -> None:
+    (change,) = changes(
+        *(config(GUARDED_B), config(GUARDED_B | {"keep_previous_s": 60}), stored_as(4), {"digits": {3, 4}}),
+        traffic={"digits": {3: 50, 4: 50}},
+        rollouts=under_way(stable=3, canary=4, step=1),
+        going_back={"digits"},
+    )
+    assert change.traffic == Traffic({"3": 50, "4": 50}, {"3": 100})
+    assert change.versions == (VersionStep("keep", "/b.onnx", 4), VersionStep("keep", "version 3", 3))
+    assert change.details == ("keep_previous_s: 0 -> 60",)
 
 
 # -- all models ------------------------------------------------------------------------------------------------------

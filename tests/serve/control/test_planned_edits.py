@@ -129,7 +129,7 @@ async def test_a_change_that_was_planned_from_an_older_generation_is_a_conflict(
         assert it.fleet.table.routes["m"].split == ((2, 100),)
 
 
-async def test_a_plan_has_the_steps_of_a_rollout_and_none_back_to_the_old_version(
+async def test_a_plan_has_the_steps_that_a_rollout_has_still_to_take_and_none_back_to_the_old_version(
     tmp_path: Path, shared: dict[str, Any]
 ) -> None:
     first, second = ({"name": "m", "source": each["source"], "rollout": {}} for each in shared["versions"])
@@ -141,6 +141,8 @@ async def test_a_plan_has_the_steps_of_a_rollout_and_none_back_to_the_old_versio
 
         await it.desired.apply(Config.model_validate(new))
         await eventually(lambda: it.fleet.table.routes["m"].split == ((1, 99), (2, 1)))
+        (change,) = await it.administration.plan(SetLabels(model="m", labels={"next": "2"}))
+        assert change.traffic == Traffic({"1": 99, "2": 1}, {"2": 100}, (10, 50, 100))
         (change,) = await it.desired.plan(Config.model_validate(old))
         assert change.traffic == Traffic({"1": 99, "2": 1}, {"1": 100})
         (change,) = await it.administration.plan(SetTraffic(model="m", traffic={"2": 100}))
