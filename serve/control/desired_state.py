@@ -105,18 +105,28 @@ class DesiredState:
         )
         return await asyncio.to_thread(plan, self.config, config, present(self.fleet, self.rollouts.under_way), lookup)
 
-    async def plan_edit(self, config: Config, *, at_once: bool) -> list[Change]:
-        """What an `edit` that gives `config`, and reads no source again, would change."""
-        made = {model.name: self._sources.unread(model) for model in config.models}
+    async def plan_edit(self, config: Config, model: str, *, at_once: bool) -> list[Change]:
+        """What an `edit` that gives `config`, and asks for no source to be read again, would change of the model."""
+        former, config = self.config.of_models({model}), config.of_models({model})
+        if self._adopted is not None:
+            await self._adopted.wait()
+        if not changed(former, config):
+            return [Change(model, "keep")]
+        asked = self._asked(config, to_be_read(former, config, {model}, ())).get(model, 0)
+        read = self._not_read_yet(model)
 
-        def stored(model: ModelConfig, version: VersionConfig) -> Manifest | None:
-            manifest = made[model.name].get(version.source or "")
-            return manifest or self.preparer.stored(model, version, config.allowed_sources)
+        def look() -> list[Change]:
+            made = {each.name: self._sources.made(each, asked, read) for each in config.models}
 
-        lookup = Lookup(lambda model: asked_versions(self.store, model), stored)
-        return await asyncio.to_thread(
-            plan, self.config, config, present(self.fleet, self.rollouts.under_way), lookup, at_once=at_once
-        )
+            def stored(each: ModelConfig, version: VersionConfig) -> Manifest | None:
+                manifest = made[each.name].get(version.source or "")
+                return manifest or self.preparer.stored(each, version, config.allowed_sources)
+
+            lookup = Lookup(lambda each: asked_versions(self.store, each), stored)
+            return plan(former, config, there, lookup, at_once=at_once)
+
+        there = present(self.fleet, self.rollouts.under_way)
+        return await asyncio.to_thread(look)
 
     async def apply(self, config: Config, generation: int | None = None) -> list[Change]:
         """Makes `config` the desired state and prepares all its models; returns what that changes, before it is done.
@@ -211,9 +221,14 @@ class DesiredState:
 
     async def _write(self, config: Config, why: str, read: Collection[str]) -> None:
         """`read` are the models whose sources are to be read."""
-        number, before = self.number + 1, self.generation.read
-        asked = {model.name: number if model.name in read else before.get(model.name, 0) for model in config.models}
+        asked = self._asked(config, read)
         self.generation = await asyncio.to_thread(self._append, config.document(), CALLER.get(), why, asked)
+
+    def _asked(self, config: Config, read: Collection[str]) -> dict[str, int]:
+        """The newest generation that asks for the sources of a model to be read, by model, when `config` is the next
+        and asks for those of `read`."""
+        number, before = self.number + 1, self.generation.read
+        return {model.name: number if model.name in read else before.get(model.name, 0) for model in config.models}
 
     def _append(self, document: Document, by: str, why: str, read: dict[str, int]) -> Generation:
         number = self.number + 1
@@ -247,16 +262,19 @@ class DesiredState:
         self._on_change()
 
     def _start_preparing(self, model: ModelConfig, read: Collection[str] | None, at_once: bool = False) -> None:
-        name, previous = model.name, self._preparing.get(model.name)
-        unread: Collection[str] | None = ()
-        if previous is not None and not previous.done():
+        name, unread = model.name, self._not_read_yet(model.name)
+        if previous := self._preparing.get(name):
             previous.cancel()
-            unread = self._sources.to_read(name)
         self._sources.ask(name, None if read is None or unread is None else {*read, *unread})
         self.gathered.begin(name)
         self.fleet.name(name)
         self.fleet.unavailable.setdefault(name, BEING_PREPARED)
         self._preparing[name] = asyncio.get_running_loop().create_task(self._prepare(model, self.generation, at_once))
+
+    def _not_read_yet(self, model: str) -> Collection[str] | None:
+        """The sources that a preparation under way is to read, which the next one has to instead; None is all."""
+        under_way = self._preparing.get(model)
+        return () if under_way is None or under_way.done() else self._sources.to_read(model)
 
     async def _prepare(self, model: ModelConfig, generation: Generation, at_once: bool) -> None:
         def on_progress(text: str) -> None:
@@ -265,7 +283,8 @@ class DesiredState:
         if self._adopted is not None:
             await self._adopted.wait()
         try:
-            made = await asyncio.to_thread(self._sources.made, model, self.generation.read.get(model.name, 0))
+            asked, read = self.generation.read.get(model.name, 0), self._sources.to_read(model.name)
+            made = await asyncio.to_thread(self._sources.made, model, asked, read)
             wanted = await self.preparer.prepare(model, self.config.allowed_sources, made, on_progress)
 
             def on_wanted() -> Made:

@@ -44,20 +44,17 @@ class MadeSources:
         self._options.pop(model, None)
         self._read.pop(model, None)
 
-    def made(self, model: ModelConfig, asked: int) -> dict[str, Manifest]:
-        """Source -> the version that was made of it, of the sources that are not to be read. `asked` is the newest
+    def made(self, model: ModelConfig, asked: int, read: Collection[str] | None) -> dict[str, Manifest]:
+        """Source -> the version that was made of it, of the sources that are not to be `read`. `asked` is the newest
         generation that asked for them to be. May block: a controller that begins looks into the store."""
-        read = self._read[model.name]
         if read is None:
             return {}
-        if model.name not in self._options:
-            made = self._made_before(model.name, asked)
-        else:
-            made = self.unread(model)
+        is_first = model.name not in self._options
+        made = self._made_before(model.name, asked) if is_first else self._made_here(model)
         return {source: manifest for source, manifest in made.items() if source not in read}
 
-    def unread(self, model: ModelConfig) -> dict[str, Manifest]:
-        """Source -> the version that this controller has made of it, as the model says, where none is to be read."""
+    def _made_here(self, model: ModelConfig) -> dict[str, Manifest]:
+        """As this controller has it, where the model is still made alike."""
         if self._options.get(model.name) != conversion_options(model):
             return {}
         wanted = self._fleet.wanted(model.name)

@@ -38,8 +38,7 @@ class PlannedEdits:
         """What the operation would change of its model; raises as the operation does, but for what loading raises."""
         edit, _ = await self.edit_of(operation)
         config = await asyncio.to_thread(edit, self._desired.config)
-        changes = await self._desired.plan_edit(config, at_once=is_at_once(operation))
-        return [change for change in changes if change.model == operation.model]
+        return await self._desired.plan_edit(config, operation.model, at_once=is_at_once(operation))
 
     async def edit_of(self, operation: Plannable) -> tuple[ConfigEdit, str]:
         """The edit, for threads, and why it is made. Raises `ModelNotFound` for a rollback to nowhere; the edit raises

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from model_store.errors import ConfigError, Conflict, ModelNotFound
+from model_store.store import Store
 from serve.config import Config
-from serve.control.desired import Traffic
+from serve.config_sections.model import ModelConfig, VersionConfig
+from serve.control import desired_state
+from serve.control.administration import Administration
+from serve.control.desired import Change, Traffic
+from serve.control.desired_state import DesiredState
+from serve.control.fleet import Fleet
+from serve.control.preparation import Preparer
+from serve.control.version_policies import asked_versions
 from serve.operations import LoadModel, RollBack, SetLabels, SetTraffic
+from serve.reports import GatewayReport
 from tests.serve.administered import Administered, administered, converted
 from tests.serve.waiting import eventually
 
@@ -85,6 +95,54 @@ async def test_a_plan_of_traffic_reads_no_source_again(tmp_path: Path, shared: d
         assert change.traffic == Traffic({"1": 90, "2": 10}, {"1": 50, "2": 50})
         await it.do(SetTraffic(model="m", traffic={"1": 50, "2": 50}))
         assert it.fleet.table.routes["m"].split == ((1, 50), (2, 50))
+
+
+async def test_a_plan_looks_at_no_other_model(
+    tmp_path: Path, shared: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = [{"name": name, "source": converted(tmp_path, 2, name)} for name in ("a", "z")]
+    async with administered(tmp_path, shared, *others) as it:
+        await eventually(lambda: it.desired.prepared.keys() == {"m", "a", "z"})
+        looked_at: list[str] = []
+
+        def asked(store: Store, model: ModelConfig) -> list[VersionConfig]:
+            looked_at.append(model.name)
+            return asked_versions(store, model)
+
+        monkeypatch.setattr(desired_state, "asked_versions", asked)
+        (change,) = await it.administration.plan(SetTraffic(model="m", traffic={"1": 50, "2": 50}))
+        assert (change.model, looked_at) == ("m", ["m"])
+
+
+async def test_a_plan_of_a_controller_that_begins_takes_what_an_earlier_one_made_of_a_source(
+    tmp_path: Path, shared: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, second = shared["versions"]
+    numbered = {"name": "m", "versions": [{"version": 1, "traffic": 90}, second]}
+    async with administered(tmp_path, numbered) as it:
+        await served(it)
+        await eventually(lambda: it.dispatcher.router.table.number == it.fleet.table.number)
+        remove_sources(shared)
+        monkeypatch.setattr(Preparer, "prepare", never)
+        table, fleet = it.dispatcher.router.table, Fleet(it.store.url, 500)
+        fleet.adopt(table, GatewayReport("g", table.number, dict(it.loader.states)))
+        again = Administration(DesiredState(it.store, fleet, it.desired.generation, lambda: None))
+        (change,) = await again.plan(SetLabels(model="m", labels={"stable": "1"}))
+        assert change.details == ("versions[0].label: unset -> stable",)
+        assert [(step.action, step.version) for step in change.versions] == [("keep", 1), ("keep", 2)]
+
+
+async def never(*_: Any) -> None:
+    await asyncio.Event().wait()
+
+
+async def test_a_plan_that_changes_nothing_prepares_nothing_that_could_fail(tmp_path: Path) -> None:
+    converted(tmp_path, 2, "m")
+    versions = [{"version": 1, "traffic": 100, "label": "stable"}, {"source": "/gone.onnx", "traffic": 0}]
+    async with administered(tmp_path, {"name": "m", "versions": versions}) as it:
+        await eventually(lambda: "m" in it.desired.gathered.failures)
+        (change,) = await it.administration.plan(SetLabels(model="m", labels={"stable": "1"}))
+        assert change == Change("m", "keep")
 
 
 async def test_a_plan_of_a_config_says_how_long_a_version_is_kept_still(tmp_path: Path, shared: dict[str, Any]) -> None:
