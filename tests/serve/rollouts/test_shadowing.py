@@ -295,23 +295,24 @@ async def test_a_shadow_that_hangs_holds_up_nobody_and_little_is_kept() -> None:
 async def test_copies_wait_behind_calls_and_leave_them_half_of_the_queue() -> None:
     hanging = GatedExecutor(slots=1)
     dispatcher = shadowed(hanging, batching=Batching(max_batch_size=1, max_queue=8))
-    shadow = dispatcher.loaded["m", 2]
+    queue = dispatcher.loaded["m", 2].default.queue
+    running = asyncio.ensure_future(dispatcher.infer(request(7, version="2")))
+    await eventually(lambda: (queue.rows, queue.waiting_rows) == (1, 0))
     for _ in range(AT_ONCE):
         await dispatcher.infer(request())
     told = dispatcher.observer.seen.comparisons[PAIR]
-    # Half of the eight that may wait; one of them runs then.
-    await eventually(lambda: told.dropped == AT_ONCE - 4)
-    await eventually(lambda: shadow.default.queue.waiting_rows == 3)
+    # Half of the eight that may wait.
+    await eventually(lambda: (told.dropped, queue.waiting_rows) == (AT_ONCE - 4, 4))
     order: list[str] = []
     calls = [asyncio.ensure_future(dispatcher.infer(request(7, version="2"))) for _ in range(4)]
     for call in calls:
         call.add_done_callback(lambda _: order.append(f"call, {dispatcher.observer.shadowing.under_way} copies left"))
     await asyncio.sleep(0)
-    assert shadow.default.queue.waiting_rows == 7
+    assert queue.waiting_rows == 8
     hanging.gate.set()
-    await asyncio.gather(*calls)
+    await asyncio.gather(running, *calls)
     comparison = await seen(dispatcher)
-    assert order == ["call, 3 copies left"] * 4
+    assert order == ["call, 4 copies left"] * 4
     assert (comparison.compared, comparison.dropped) == (4, AT_ONCE - 4)
 
 
