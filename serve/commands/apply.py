@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from serve.commands.awaited_rollouts import begun_rollouts, ends_of
+from serve.commands.awaited_rollouts import begun_rollouts, ends_of, patient
 from serve.commands.config_files import client_of, read_config
 from serve.commands.imported import trust_option
 from serve.commands.options import config_argument, fail, json_option, management_of_config_option, port_options
@@ -109,7 +110,8 @@ def _outcome(
     client: ManagementClient, generation: int, wait_rollout: bool, as_json: bool
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Rollouts, and what went wrong with models and, if they are waited for, with rollouts."""
-    state = _settled(client)
+    look = patient(client.state) if wait_rollout else client.state
+    state = _settled(look)
     failed = [row for row in state["models"] if row["reason"] is not None]
     names = {row["name"] for row in failed}
     rollouts = [each for each in begun_rollouts(state, generation) if each["model"] not in names]
@@ -117,7 +119,7 @@ def _outcome(
         click.echo(ended_line(rollout) if "ended" in rollout else rollout_line(rollout))
     troubles = [f"model {row['name']!r}: {row['reason']}" for row in failed]
     if wait_rollout:
-        told, rollouts = rollouts, ends_of(rollouts, client.state)
+        told, rollouts = rollouts, ends_of(rollouts, look)
         troubles += [ended_line(each) for each in rollouts if each["state"] != "finished"]
         for rollout in () if as_json else rollouts:
             if rollout["state"] == "finished" and rollout not in told:
@@ -125,10 +127,10 @@ def _outcome(
     return rollouts, troubles
 
 
-def _settled(client: ManagementClient) -> dict[str, Any]:
-    """The state in which all models are ready or failed, or their rollouts have begun."""
+def _settled(look: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The state, as `look` gives it, in which all models are ready or failed, or their rollouts have begun."""
     with progress() as line:
-        while (missing := unsettled(state := client.state())) is not None:
+        while (missing := unsettled(state := look())) is not None:
             line.show(missing)
             time.sleep(POLL_S)
     return state

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from model_store.errors import ModelNotReady
-from serve.commands.progress import progress
+from serve.commands.progress import open_rows, progress
 from serve.commands.rollout_report import rollout_line
 
 LOOK_S = 1.0
@@ -16,7 +17,7 @@ LOOK_S = 1.0
 AWAY_LOOKS = 120
 """So often nobody may answer, one time after the other: the controller may be replaced meanwhile."""
 
-State = Mapping[str, Any]
+State = dict[str, Any]
 
 
 def begun_rollouts(state: State, generation: int) -> list[dict[str, Any]]:
@@ -25,34 +26,40 @@ def begun_rollouts(state: State, generation: int) -> list[dict[str, Any]]:
     return [*state.get("rollouts", ()), *ended]
 
 
+def patient(state: Callable[[], State], sleep: Callable[[float], None] = time.sleep) -> Callable[[], State]:
+    """Asks for the `state` again where nobody answers; raises `ModelNotReady` after `AWAY_LOOKS` times."""
+
+    def asked() -> State:
+        for _ in range(AWAY_LOOKS - 1):
+            with suppress(ModelNotReady):
+                return state()
+            sleep(LOOK_S)
+        return state()
+
+    return asked
+
+
 def ends_of(
     begun: list[dict[str, Any]],
     state: Callable[[], State],
     sleep: Callable[[float], None] = time.sleep,
 ) -> list[dict[str, Any]]:
-    """The rollouts as they have ended; asks for the `state` until then. Raises what that raises, `ModelNotReady` only
-    where nobody has answered `AWAY_LOOKS` times."""
+    """The rollouts as they have ended; asks for the `state` until then. Raises what that raises."""
     ended: dict[int, dict[str, Any]] = {}
-    away = 0
     with progress() as line:
         while True:
-            try:
-                now, away = state(), 0
-            except ModelNotReady:
-                away += 1
-                if away >= AWAY_LOOKS:
-                    raise
-            else:
-                awaited = [(place, each) for place, each in enumerate(begun) if place not in ended]
-                ended |= {place: end for place, each in awaited if (end := _end(each, now))}
-                if len(ended) == len(begun):
-                    return [ended[place] for place in range(len(begun))]
-                line.show("; ".join(rollout_line(each) for each in now["rollouts"]))
+            now = state()
+            awaited = [(place, each) for place, each in enumerate(begun) if place not in ended]
+            ended |= {place: end for place, each in awaited if (end := _end(each, now))}
+            if len(ended) == len(begun):
+                return [ended[place] for place in range(len(begun))]
+            line.show("; ".join(rollout_line(each) for each in now["rollouts"]))
             sleep(LOOK_S)
 
 
 def _end(rollout: dict[str, Any], state: State) -> dict[str, Any] | None:
-    """None as long as it is under way, or nobody knows of it: a new controller looks its rollouts up."""
+    """None as long as it is under way, or nobody knows of it: a new controller looks its rollouts up when it has
+    prepared the model."""
     model, began = rollout["model"], rollout["began"]
     newest = [each for each in (*state["rollouts"], *state["ended_rollouts"]) if each["model"] == model]
     for each in newest:
@@ -60,6 +67,10 @@ def _end(rollout: dict[str, Any], state: State) -> dict[str, Any] | None:
             return each if "ended" in each else None
         if each["began"] >= began:
             return rollout | {"state": "replaced", "ended": None, "reason": "another rollout has begun"}
-    if model not in {row["name"] for row in state["models"]}:
+    rows = [row for row in state["models"] if row["name"] == model]
+    if not rows:
         return rollout | {"state": "stopped", "ended": None, "reason": "the model was retired"}
+    failed = [row["reason"] for row in rows if row["state"] == "FAILED"]
+    if failed and not open_rows({"models": rows}):
+        return rollout | {"state": "stopped", "ended": None, "reason": f"nobody leads it any more: {failed[0]}"}
     return None

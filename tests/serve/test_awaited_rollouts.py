@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from model_store.errors import ModelNotReady
 from serve.cli import main
 from serve.commands import awaited_rollouts
-from serve.commands.awaited_rollouts import AWAY_LOOKS, ends_of
+from serve.commands.awaited_rollouts import AWAY_LOOKS, ends_of, patient
 from tests.serve.management_port import ManagementPort, management_port
 
 BEGAN, LATER = "2026-01-02T03:04:05+00:00", "2026-01-02T04:00:00+00:00"
@@ -23,6 +23,9 @@ ENDED = {"model": "m", "stable": 2, "canary": 3, "state": "went back", "began": 
 ENDED |= {"generation": 4, "reason": "errors: 5%", "evidence": [], "holds": True}
 FINISHED = ENDED | {"state": "finished", "reason": "all bounds are kept"}
 NEWER = ON | {"canary": 4, "began": LATER}
+
+FAILED = {"name": "m", "state": "FAILED", "reason": "no version 3 in the store"}
+PREPARED = {"name": "m", "state": "CONVERTING", "reason": "preparing", "executor": None}
 
 WAY = "m: rollout of version 3 for 2"
 
@@ -95,6 +98,7 @@ def test_what_begins_or_awaits_nothing_can_not_wait_for_a_rollout(
         (state(NEWER), f"{WAY}: replaced: another rollout has begun"),
         (state(ended=(ENDED | {"canary": 4, "began": LATER},)), f"{WAY}: replaced: another rollout has begun"),
         (state(models=""), f"{WAY}: stopped: the model was retired"),
+        (state() | {"models": [FAILED]}, f"{WAY}: stopped: nobody leads it any more: no version 3 in the store"),
     ],
 )
 def test_one_that_gave_way_to_something_else_fails(
@@ -103,6 +107,10 @@ def test_one_that_gave_way_to_something_else_fails(
     port.answers["/api/state"] = [state(ON), later]
     result = apply(port, config, "--wait-rollout")
     assert (result.exit_code, result.stderr) == (1, f"onegate: {line}\n")
+
+
+def awake(_: float) -> None:
+    """No sleep."""
 
 
 class Asked:
@@ -121,13 +129,27 @@ class Asked:
 def test_a_controller_that_is_replaced_meanwhile_is_waited_for() -> None:
     away = ModelNotReady("nobody answers")
     asked = Asked(away, state(), state(ended=(ENDED | {"canary": 2, "began": "2026-01-01"},)), state(ended=(FINISHED,)))
-    assert ends_of([ON], asked, sleep=lambda _: None) == [FINISHED]
+    assert ends_of([ON], patient(asked, sleep=awake), sleep=awake) == [FINISHED]
+
+
+def test_a_version_that_failed_counts_for_nothing_while_a_new_controller_prepares_the_model() -> None:
+    asked = Asked(state() | {"models": [FAILED, PREPARED]}, state(ended=(FINISHED,)))
+    assert ends_of([ON], asked, sleep=awake) == [FINISHED]
+
+
+def test_a_controller_that_is_replaced_while_models_load_is_waited_for_too(port: ManagementPort, config: Path) -> None:
+    away = (503, {"error": "nobody answers", "kind": "ModelNotReady"})
+    port.answers["/api/state"] = [away, state(ended=(FINISHED,))]
+    assert apply(port, config, "--wait-rollout").exit_code == 0
+    port.answers["/api/state"] = [away, state(ended=(FINISHED,))]
+    result = apply(port, config)
+    assert (result.exit_code, "nobody answers" in result.stderr) == (1, True)
 
 
 def test_a_gateway_that_stays_away_is_an_error() -> None:
     asked = Asked(*[ModelNotReady("nobody answers")] * AWAY_LOOKS, state(ended=(FINISHED,)))
     with pytest.raises(ModelNotReady, match="nobody answers"):
-        ends_of([ON], asked, sleep=lambda _: None)
+        ends_of([ON], patient(asked, sleep=awake), sleep=awake)
 
 
 def test_all_of_several_are_waited_for_in_their_order() -> None:
@@ -136,5 +158,5 @@ def test_all_of_several_are_waited_for_in_their_order() -> None:
     # The other's has ended, whatever comes after it.
     after = NEWER | {"model": "n"}
     asked = Asked(state(ON, ended=(of_other,), models="mn"), state(NEWER, after, models="mn"))
-    told = ends_of([ON, other], asked, sleep=lambda _: None)
+    told = ends_of([ON, other], asked, sleep=awake)
     assert [(each["model"], each["state"]) for each in told] == [("m", "replaced"), ("n", "finished")]
