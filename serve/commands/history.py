@@ -65,8 +65,10 @@ def _table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Table:
 
 def _step(step: dict[str, Any]) -> tuple[str, ...]:
     way = f"{step['stable']} -> {step['canary']}"
+    # Who began it, and at the end who ended it, where somebody did.
+    who = step["by"] if step.get("ended_generation") is None else step["ended_by"]
     return (
-        *(str(step["number"]), _when(step["at"]), step["by"], way),
+        *(str(step["number"]), _when(step["at"]), who, way),
         *(step["state"], f"{step['percent']}%", step["reason"]),
     )
 

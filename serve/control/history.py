@@ -69,6 +69,8 @@ class RolloutEntry(msgspec.Struct, frozen=True):
     percent: int
     reason: str
     evidence: tuple[Evidence, ...]
+    ended_by: str = ""
+    ended_generation: int | None = None
 
 
 class History(msgspec.Struct, frozen=True):
@@ -147,5 +149,5 @@ def _rollout_entry(record: RolloutRecord) -> RolloutEntry:
     percent = {"going back": 0, "went back": 0}.get(record.state, rollout.percent)
     return RolloutEntry(
         *(record.number, record.at, record.by, record.generation, rollout.stable, rollout.canary),
-        *(record.state, percent, record.reason, record.evidence),
+        *(record.state, percent, record.reason, record.evidence, record.ended_by, record.ended_generation),
     )

@@ -61,6 +61,8 @@ class EndedRollouts:
             "began": moment(rollout.began_s),
             "ended": record.at,
             "generation": record.generation,
+            "ended_generation": record.ended_generation,
+            "ended_by": record.ended_by,
             "reason": record.reason,
             "evidence": [each.text() for each in record.evidence],
             "holds": led_to is not None and led_to == sole,

@@ -259,7 +259,7 @@ class Rollouts:
         record = current.record(state, reason, self._clock())
         if by is not None:
             told = f"ended by {by.why}: {reason}"
-            record = msgspec.structs.replace(record, generation=by.number, by=by.by, reason=told)
+            record = msgspec.structs.replace(record, ended_generation=by.number, ended_by=by.by, reason=told)
         await self._write(record)
         self.ended.note(record, current.state)
 

@@ -22,7 +22,8 @@ State = Literal["on", "going back", "finished", "went back", "replaced", "stoppe
 class RolloutRecord(msgspec.Struct, frozen=True):
     """A rollout at some moment (`at`, UTC, ISO 8601), by which generation and whose, why it is so, and what was seen.
 
-    `labels` and `alias` are names of the stable version, which it keeps until the end.
+    `labels` and `alias` are names of the stable version, which it keeps until the end. `ended_by` and
+    `ended_generation` say whose generation ended it, where somebody changed what answers.
     """
 
     number: int
@@ -36,6 +37,8 @@ class RolloutRecord(msgspec.Struct, frozen=True):
     evidence: tuple[Evidence, ...] = ()
     labels: tuple[str, ...] = ()
     alias: str | None = None
+    ended_by: str = ""
+    ended_generation: int | None = None
 
     @property
     def has_ended(self) -> bool:

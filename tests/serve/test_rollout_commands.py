@@ -415,3 +415,10 @@ def test_history_lists_the_steps_of_rollouts(port: Port) -> None:
         ["ROLLOUT", "WHEN", "WHO", "VERSION", "STATE", "CALLS", "WHY"],
         [*("3", "2026-01-02", "03:04:05", "user:ada", "2", "->", "3", "on", "10%"), "all", "bounds", "are", "kept"],
     ]
+
+
+def test_history_says_who_ended_a_rollout(port: Port) -> None:
+    step = {"number": 4, "at": "2026-01-02T03:04:05+00:00", "state": "stopped", "percent": 10, "stable": 2, "canary": 3}
+    step |= {"by": "user:ada", "ended_by": "user:eve", "ended_generation": 9, "reason": "ended by traffic of m"}
+    port.answers = [HISTORY | {"rollouts": [step]}]
+    assert run("history", "m").output.splitlines()[-1].split()[:4] == ["4", "2026-01-02", "03:04:05", "user:eve"]

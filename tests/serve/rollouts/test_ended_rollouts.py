@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from serve.cli import main
 from serve.operations import SetTraffic, UnloadModel
 from serve.rollouts.ended import EndedRollouts
 from tests.serve.administered import administered
+from tests.serve.management_port import management_port
 from tests.serve.rollouts.guarded import Guarded, guarded, model
 from tests.serve.waiting import eventually
 
@@ -47,6 +51,8 @@ async def test_a_version_that_was_sent_back_is_told_with_its_evidence(tmp_path: 
             "began": "1970-01-12T13:46:40+00:00",
             "ended": "1970-01-12T13:47:41+00:00",
             "generation": 2,
+            "ended_generation": None,
+            "ended_by": "",
             "reason": ERRORS,
             "holds": True,
         }
@@ -66,6 +72,30 @@ async def test_with_other_traffic_the_last_one_does_not_hold(tmp_path: Path, sou
         await sent_back(it, sources[2])
         await it.it.do(SetTraffic(model="m", traffic={"1": 90, "2": 10}))
         assert (last(it)["state"], last(it)["holds"]) == ("went back", False)
+
+
+async def test_an_apply_that_waits_for_its_rollout_fails_where_somebody_has_ended_it_by_then(
+    tmp_path: Path, sources: dict[int, str]
+) -> None:
+    async with guarded(tmp_path, model(sources[1])) as it:
+        await it.at((1, 100))
+        await it.begun(sources[2])
+        began = it.it.desired.number
+        await it.it.do(SetTraffic(model="m", traffic={"1": 100}))
+        told = last(it)
+        assert (told["generation"], told["ended_generation"]) == (began, began + 1)
+        rollouts = it.it.desired.rollouts
+        state = {"rollouts": rollouts.told(), "ended_rollouts": rollouts.all_last_told()}
+        with management_port() as port:
+            port.answers = {"/api/config": {"applied": True, "changes": [], "generation": began}}
+            port.answers["/api/state"] = {"models": [], "followed": True} | state
+            (tmp_path / "onegate.yaml").write_text("models: []")
+            words = ["apply", str(tmp_path / "onegate.yaml"), "--management", port.url, "--wait-rollout"]
+            result = await asyncio.to_thread(CliRunner().invoke, main, words)
+        assert (result.exit_code, result.stderr.startswith("onegate: m: rollout of version 2 for 1: stopped at ")) == (
+            1,
+            True,
+        )
 
 
 async def test_while_another_is_under_way_the_last_one_is_not_told(tmp_path: Path, sources: dict[int, str]) -> None:

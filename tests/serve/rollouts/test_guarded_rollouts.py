@@ -298,7 +298,8 @@ async def test_a_rollback_by_a_person_ends_it(tmp_path: Path, sources: dict[int,
         assert it.states() == [("on", 10), ("stopped", 10)]
         assert it.reasons() == ["begun", "ended by rollback of m to 1: version 1 is wanted by now"]
         ended = next(rollout_records.newest_first(it.it.store, "m"))
-        assert (ended.by, ended.generation) == ("user:eve", it.it.desired.number)
+        assert (ended.ended_by, ended.ended_generation) == ("user:eve", it.it.desired.number)
+        assert (ended.by, ended.generation) == ("", 2)
 
 
 async def test_a_load_returns_when_it_has_begun_and_a_label_leaves_it_on(
