@@ -28,6 +28,8 @@ class Generation(msgspec.Struct, frozen=True):
     why: str = ""
     read: dict[str, int] = {}
     """Model -> the newest generation that asked for its sources to be read; none of older releases' are told."""
+    added: dict[str, int] = {}
+    """Model -> the generation since which it is desired without a break; 0 where an older release wrote that."""
 
 
 _GENERATIONS = Numbered("generations", Generation, "generation", "apply the config again")
@@ -45,13 +47,14 @@ def append(
     by: str = "",
     why: str = "",
     read: Mapping[str, int] = MappingProxyType({}),
+    added: Mapping[str, int] = MappingProxyType({}),
 ) -> Generation:
     """Writes generation `number`, which must be larger than all before it; `config` holds JSON values, `by` and `why`
-    say for people whose change it is and what for, `read` is as in `Generation`.
+    say for people whose change it is and what for, `read` and `added` are as in `Generation`.
 
     Raises `Conflict` when that number, or a later one, exists already, and `StoreError`.
     """
-    generation = Generation(number, datetime.now(UTC).isoformat(), config, by, why, dict(read))
+    generation = Generation(number, datetime.now(UTC).isoformat(), config, by, why, dict(read), dict(added))
     _GENERATIONS.append(store, generation)
     return generation
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from model_store.errors import Conflict, Forbidden, ModelNotFound
+from model_store.generations import Generation
 from serve.config import Config, config_of
 from serve.config_sections.contradictions import ALL_TRAFFIC
 from serve.config_sections.model import ModelConfig
@@ -135,6 +136,17 @@ def changed(old: Config, new: Config) -> set[str]:
     """Names of the models that differ."""
     before, after = _by_name(old), _by_name(new)
     return {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+
+
+def added_models(before: Generation | None, number: int, config: Config) -> dict[str, int]:
+    """What generation `number` has as `added`: of each model of the config the generation since which it is desired
+    without a break, by what the one `before` says."""
+    since = (
+        {}
+        if before is None
+        else {model["name"]: before.added.get(model["name"], 0) for model in before.config["models"]}
+    )
+    return {model.name: since.get(model.name, number) for model in config.models}
 
 
 def is_overtaken(former: Config, written: Config, now: Config, name: str) -> bool:

@@ -19,7 +19,7 @@ from serve.caller import CALLER
 from serve.config import Config
 from serve.config_sections.model import ModelConfig, VersionConfig
 from serve.control.desired import Change, Lookup, plan
-from serve.control.desired_edits import changed
+from serve.control.desired_edits import added_models, changed
 from serve.control.earlier_models import EarlierModels
 from serve.control.failure_log import FailureLog
 from serve.control.fleet import Fleet
@@ -222,7 +222,7 @@ class DesiredState:
     async def _write(self, config: Config, why: str, read: Collection[str]) -> None:
         """`read` are the models whose sources are to be read."""
         asked = self._asked(config, read)
-        self.generation = await asyncio.to_thread(self._append, config.document(), CALLER.get(), why, asked)
+        self.generation = await asyncio.to_thread(self._append, config, CALLER.get(), why, asked)
 
     def _asked(self, config: Config, read: Collection[str]) -> dict[str, int]:
         """The newest generation that asks for the sources of a model to be read, by model, when `config` is the next
@@ -230,10 +230,11 @@ class DesiredState:
         number, before = self.number + 1, self.generation.read
         return {model.name: number if model.name in read else before.get(model.name, 0) for model in config.models}
 
-    def _append(self, document: Document, by: str, why: str, read: dict[str, int]) -> Generation:
+    def _append(self, config: Config, by: str, why: str, read: dict[str, int]) -> Generation:
         number = self.number + 1
+        added = added_models(self.generation, number, config)
         try:
-            return generations.append(self.store, number, dict(document), by, why, read)
+            return generations.append(self.store, number, config.document(), by, why, read, added)
         except Conflict as error:
             newest = generations.newest(self.store)
             assert newest is not None, "whoever was first wrote one"

@@ -12,6 +12,7 @@ from model_store.filesystems import local_path
 from model_store.store import Store
 from serve.caller import os_user
 from serve.config import Config
+from serve.control.desired_edits import added_models
 from serve.launch.error import LaunchError
 
 LEASE_FILE = "gateway.lock"
@@ -28,7 +29,8 @@ def write_generation(config: Config) -> int:
         return newest.number
     number = newest.number + 1 if newest else 1
     read = {model.name: number for model in config.models}
-    return generations.append(store, number, config.document(), os_user(), "up", read).number
+    added = added_models(newest, number, config)
+    return generations.append(store, number, config.document(), os_user(), "up", read, added).number
 
 
 @contextmanager

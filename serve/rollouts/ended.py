@@ -37,7 +37,7 @@ class EndedRollouts:
             self._counted[record.model, "finished" if record.state == "finished" else "stopped"] += 1
 
     def forget(self, model: str) -> None:
-        """The model begins another one, or is retired."""
+        """The model is retired."""
         self._last.pop(model, None)
 
     def counts(self, guarded: Iterable[str]) -> dict[tuple[str, Outcome], int]:

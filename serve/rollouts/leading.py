@@ -120,7 +120,7 @@ class Rollouts:
     ) -> Sequence[Wanted]:
         name, sole = model.name, sole_version(target)
         bounds = None if model.rollout is None or at_once or sole is None else bounds_of(model.rollout)
-        current = await self._current(model, target)
+        current = await self._current(model, target, generation)
         if current is None:
             stable = self._present(name, sole) if bounds and sole else None
         else:
@@ -154,10 +154,13 @@ class Rollouts:
         by = None if state == "went back" else said
         await self._end(current, state, reason, by)
 
-    async def _current(self, model: ModelConfig, target: tuple[Wanted, ...]) -> UnderWay | None:
+    async def _current(self, model: ModelConfig, target: tuple[Wanted, ...], generation: Generation) -> UnderWay | None:
         """The model's rollout, one of an earlier controller too."""
         if model.name not in self._known:
             record = await asyncio.to_thread(self._newest, model.name)
+            if record is not None and record.generation < generation.added.get(model.name, 0):
+                # The model was retired since, and what was of it then is over.
+                record = None
             if record is not None and not record.has_ended:
                 self.under_way[model.name] = await self._taken_up(record, model, target)
             elif record is not None:

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from model_store.errors import ConfigError, Conflict, Forbidden, ModelNotFound
+from model_store.generations import Generation
 from serve.config import Config
 from serve.control.desired_edits import (
     Known,
+    added_models,
     changed,
     is_overtaken,
     load,
@@ -322,6 +324,16 @@ def test_what_did_not_come_off_is_taken_back() -> None:
     former, written = config(M, OTHER), config({**M, "source": "/b.onnx"}, OTHER, {"name": "new", **SOURCE_B})
     assert changed(former, written) == {"m", "new"}
     assert restored(written, written, former) == former
+
+
+def test_a_model_is_there_since_the_generation_that_added_it_last() -> None:
+    assert added_models(None, 1, config(M)) == {"m": 1}
+    document = config(M).document()
+    assert added_models(Generation(4, "", document, added={"m": 1}), 5, config(M, OTHER)) == {"m": 1, OTHER["name"]: 5}
+    # It was there in another time, and is retired in generation 4.
+    assert added_models(Generation(4, "", config(OTHER).document(), added={"m": 1}), 5, config(M)) == {"m": 5}
+    by_an_older_release = Generation(4, "", document)
+    assert added_models(by_an_older_release, 5, config(M)) == {"m": 0}
 
 
 @pytest.mark.parametrize(

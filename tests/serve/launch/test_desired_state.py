@@ -105,3 +105,12 @@ def test_a_config_is_written_once_until_it_changes(tmp_path: Path) -> None:
     newest = generations.newest(store)
     assert newest is not None
     assert Config.model_validate(newest.config) == first
+
+
+def test_models_are_there_since_the_start_that_brought_them(tmp_path: Path) -> None:
+    store = Store.open(str(tmp_path / "store"))
+    for names in ("a", "ab", "b", "ab"):
+        models = [{"name": name, "source": "/m.onnx"} for name in names]
+        write_generation(Config.model_validate({"store": store.url, "models": models}))
+    added = [generations.read(store, number).added for number in (1, 2, 3, 4)]
+    assert added == [{"a": 1}, {"a": 1, "b": 2}, {"b": 2}, {"a": 4, "b": 2}]

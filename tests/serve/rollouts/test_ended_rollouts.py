@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from serve.cli import main
-from serve.operations import SetTraffic, UnloadModel
+from serve.operations import LoadModel, SetTraffic, UnloadModel
 from serve.rollouts.ended import EndedRollouts
 from tests.serve.administered import administered
 from tests.serve.management_port import management_port
@@ -116,10 +116,19 @@ async def test_a_new_controller_tells_the_last_one_too(tmp_path: Path, sources: 
         assert last(it) == told
 
 
-async def test_a_model_that_is_unloaded_has_no_last_one(tmp_path: Path, sources: dict[int, str]) -> None:
+async def test_a_model_that_is_unloaded_has_no_last_one_nor_when_it_is_loaded_again(
+    tmp_path: Path, sources: dict[int, str]
+) -> None:
     async with guarded(tmp_path, model(sources[1])) as it:
         await sent_back(it, sources[2])
         await it.it.do(UnloadModel(model="m"))
+        assert it.it.desired.rollouts.all_last_told() == []
+        await it.it.do(LoadModel(model="m"))
+        assert it.it.fleet.is_served("m")
+        assert it.it.desired.rollouts.all_last_told() == []
+    async with administered(tmp_path) as later:
+        it = Guarded(later)
+        await it.at((1, 100))
         assert it.it.desired.rollouts.all_last_told() == []
 
 
