@@ -29,6 +29,8 @@ async def sent_back(it: Guarded, source: str) -> None:
     await it.pass_step(failed=100)
     await eventually(lambda: it.it.desired.rollouts.under_way == {})
     await it.at((1, 100))
+    # Till then the guard's own call is under way, and another one would overtake it.
+    await eventually(lambda: all(call.done() for call in it.guarding._back.values()))
 
 
 def last(it: Guarded) -> dict[str, Any]:
