@@ -80,28 +80,17 @@ def test_a_wrong_config_is_a_problem_among_the_others(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("short_temporary_folder")
+@pytest.mark.parametrize("asks_for_a_key", [False, True])
 def test_the_ports_of_a_gateway_that_runs_where_the_config_says_are_no_problem(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asks_for_a_key: bool
 ) -> None:
     monkeypatch.delenv("ONEGATE_MANAGEMENT")
     http, grpc = free_ports(2)
     with management_port() as port, socket.create_server(("127.0.0.1", http)):
         number = int(port.url.rpartition(":")[2])
         gateway = {"http": f"http://127.0.0.1:{http}", "grpc": f"127.0.0.1:{grpc}", "management": port.url}
-        port.answers["/api/state"] = {"gateway": gateway}
-        result = run("--config", config(tmp_path, [http, grpc, number]))
-    assert (result.exit_code, result.output.count("belongs to the running gateway")) == (0, 2)
-
-
-@pytest.mark.usefixtures("short_temporary_folder")
-def test_the_ports_of_a_gateway_that_asks_for_a_key_are_no_problem(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("ONEGATE_MANAGEMENT")
-    http, grpc = free_ports(2)
-    with management_port() as port, socket.create_server(("127.0.0.1", http)):
-        number = int(port.url.rpartition(":")[2])
-        port.answers["/api/state"] = 401, {"error": "expected a key", "kind": "Unauthenticated"}
+        refusal = 401, {"error": "expected a key", "kind": "Unauthenticated"}
+        port.answers["/api/state"] = refusal if asks_for_a_key else {"gateway": gateway}
         result = run("--config", config(tmp_path, [http, grpc, number]))
     assert (result.exit_code, result.output.count("belongs to the running gateway")) == (0, 2)
 

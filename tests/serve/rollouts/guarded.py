@@ -78,6 +78,17 @@ class Guarded:
         self.count(canary, calls, failed, ms)
         await self.guarding.look()
 
+    async def sent_back(self, source: str) -> None:
+        """Returns when version 2, of the source, has gone back to version 1 for its errors."""
+        await self.at((1, 100))
+        await eventually(lambda: self.served() == [[1]])
+        await self.begun(source)
+        await self.pass_step(failed=100)
+        await eventually(lambda: self.it.desired.rollouts.under_way == {})
+        await self.at((1, 100))
+        # Till then the guard's own call is under way, and another one would overtake it.
+        await eventually(lambda: all(call.done() for call in self.guarding._back.values()))
+
     async def looked_until_over(self) -> None:
         """Returns when looks of the guard have brought all rollouts to an end."""
         async with asyncio.timeout(10):

@@ -21,18 +21,6 @@ from tests.serve.waiting import eventually
 ERRORS = "errors: 5% (stable 0%), 3.65% to 6.07% more by 2000 calls; bound 1%: past"
 
 
-async def sent_back(it: Guarded, source: str) -> None:
-    """Version 2 was sent back to version 1 for its errors."""
-    await it.at((1, 100))
-    await eventually(lambda: it.served() == [[1]])
-    await it.begun(source)
-    await it.pass_step(failed=100)
-    await eventually(lambda: it.it.desired.rollouts.under_way == {})
-    await it.at((1, 100))
-    # Till then the guard's own call is under way, and another one would overtake it.
-    await eventually(lambda: all(call.done() for call in it.guarding._back.values()))
-
-
 def last(it: Guarded) -> dict[str, Any]:
     told = it.it.desired.rollouts.last_told("m")
     assert told is not None
@@ -41,7 +29,7 @@ def last(it: Guarded) -> dict[str, Any]:
 
 async def test_a_version_that_was_sent_back_is_told_with_its_evidence(tmp_path: Path, sources: dict[int, str]) -> None:
     async with guarded(tmp_path, model(sources[1])) as it:
-        await sent_back(it, sources[2])
+        await it.sent_back(sources[2])
         told = last(it)
         assert it.it.desired.rollouts.all_last_told() == [told]
         assert told.pop("evidence")[0] == ERRORS
@@ -64,14 +52,14 @@ async def test_a_version_that_is_sent_back_is_logged_once(
     tmp_path: Path, sources: dict[int, str], caplog: pytest.LogCaptureFixture
 ) -> None:
     async with guarded(tmp_path, model(sources[1])) as it:
-        await sent_back(it, sources[2])
+        await it.sent_back(sources[2])
         warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
         assert warnings == [f"the guard sends version 2 of m back to version 1: {ERRORS}"]
 
 
 async def test_with_other_traffic_the_last_one_does_not_hold(tmp_path: Path, sources: dict[int, str]) -> None:
     async with guarded(tmp_path, model(sources[1])) as it:
-        await sent_back(it, sources[2])
+        await it.sent_back(sources[2])
         await it.it.do(SetTraffic(model="m", traffic={"1": 90, "2": 10}))
         assert (last(it)["state"], last(it)["holds"]) == ("went back", False)
 
@@ -102,7 +90,7 @@ async def test_an_apply_that_waits_for_its_rollout_fails_where_somebody_has_ende
 
 async def test_while_another_is_under_way_the_last_one_is_not_told(tmp_path: Path, sources: dict[int, str]) -> None:
     async with guarded(tmp_path, model(sources[1])) as it:
-        await sent_back(it, sources[2])
+        await it.sent_back(sources[2])
         await it.begun(sources[3], canary=3)
         assert it.it.desired.rollouts.last_told("m") is None
         assert it.it.desired.rollouts.all_last_told() == []
@@ -110,7 +98,7 @@ async def test_while_another_is_under_way_the_last_one_is_not_told(tmp_path: Pat
 
 async def test_a_new_controller_tells_the_last_one_too(tmp_path: Path, sources: dict[int, str]) -> None:
     async with guarded(tmp_path, model(sources[1])) as it:
-        await sent_back(it, sources[2])
+        await it.sent_back(sources[2])
         told = last(it)
     async with administered(tmp_path) as later:
         it = Guarded(later)
@@ -122,7 +110,7 @@ async def test_a_model_that_is_unloaded_has_no_last_one_nor_when_it_is_loaded_ag
     tmp_path: Path, sources: dict[int, str]
 ) -> None:
     async with guarded(tmp_path, model(sources[1])) as it:
-        await sent_back(it, sources[2])
+        await it.sent_back(sources[2])
         await it.it.do(UnloadModel(model="m"))
         assert it.it.desired.rollouts.all_last_told() == []
         await it.it.do(LoadModel(model="m"))
@@ -136,7 +124,7 @@ async def test_a_model_that_is_unloaded_has_no_last_one_nor_when_it_is_loaded_ag
 
 async def test_rollouts_are_counted_by_how_they_ended(tmp_path: Path, sources: dict[int, str]) -> None:
     async with guarded(tmp_path, model(sources[1])) as it:
-        await sent_back(it, sources[2])
+        await it.sent_back(sources[2])
         ended = it.it.desired.rollouts.ended
         assert ended.counts([]) == {("m", "rolled_back"): 1}
         await it.begun(sources[3], canary=3)

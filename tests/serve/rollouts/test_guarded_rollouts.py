@@ -153,12 +153,7 @@ async def test_a_version_that_fails_goes_back_and_desired_state_says_why(
     tmp_path: Path, sources: dict[int, str]
 ) -> None:
     async with guarded(tmp_path, model(sources[1])) as it:
-        await it.at((1, 100))
-        await eventually(lambda: it.served() == [[1]])
-        await it.begun(sources[2])
-        await it.pass_step(failed=100)
-        await eventually(lambda: it.it.desired.rollouts.under_way == {})
-        await it.at((1, 100))
+        await it.sent_back(sources[2])
         newest = generations.newest(it.it.store)
         assert newest is not None
         assert (newest.number, newest.by) == (3, "guard")
