@@ -55,10 +55,12 @@ async def test_traffic_goes_to_a_version_of_the_store_when_the_call_returns(
     tmp_path: Path, two: str, three: str
 ) -> None:
     async with administered(tmp_path, {"name": "m", "source": two}) as it:
+        await written(it, 1)
         answer = await it.do(SetTraffic(model="m", traffic={"1": 0, "2": 100}))
         assert [(v.version, v.traffic) for v in answer.models[0].versions] == [("1", 0), ("2", 100)]
         assert [await it.call("m"), await it.call("m", "1")] == [3, 2]
-        await written(it, 1)
+        await written(it, 2)
+        assert records(it) == [[(1, 100)], [(1, 0), (2, 100)]]
 
 
 async def test_a_label_is_called_when_the_call_returns(tmp_path: Path, two: str, three: str) -> None:
