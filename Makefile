@@ -12,7 +12,7 @@ PROTOC = $(BIN)/python -m grpc_tools.protoc -Iserve/protocols --include_imports
 EXTRAS := torch,tensorflow,sklearn,boosting,dev
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check e2e chaos gpu-check fuzz bench bench-counting bench-observing bench-peers docs site newcomer console dist sbom \
+.PHONY: help run test test-stalled check e2e chaos gpu-check fuzz bench bench-counting bench-observing bench-peers docs site newcomer console dist sbom \
   image-check proto models format clean
 
 help: ## List the targets
@@ -33,6 +33,9 @@ run: $(STAMP) ## Serve the quickstart's six models (Ctrl-C ends)
 
 test: $(STAMP) ## Run the tests, on two processes (WORKERS=)
 	@$(BIN)/python -m pytest tests --ignore=tests/e2e -n $(WORKERS) --dist worksteal
+
+test-stalled: $(STAMP) ## Run the tests while threads and event loops stall at random (SEED=): finds tests that a busy machine fails
+	@STALLS_SEED=$(SEED) $(BIN)/python -m pytest tests --ignore=tests/e2e -n $(WORKERS) --dist worksteal -p tests.stalls
 
 e2e: $(STAMP) ## Run the end-to-end tests: the real thing on free ports
 	@$(BIN)/python -m pytest tests/e2e

@@ -33,6 +33,7 @@ from serve.operations import ModelList, Operation
 from serve.reports import GatewayReport
 from serve.router import Router
 from tests.serve.tiny_versions import manifest
+from tests.serve.waiting import PATIENCE_S
 
 X = np.ones((1, 2), np.float32)
 
@@ -90,7 +91,7 @@ class Administered:
         self.going.set()
 
     async def do(self, operation: Operation) -> ModelList:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             return await self.administration.answer(operation)
 
     async def states(self, operation: Operation) -> dict[str, list[tuple[str, str]]]:

@@ -41,7 +41,7 @@ async def run(port: ManagementPort, *words: object) -> Result:
 
 async def test_a_model_is_measured_step_by_step(port: ManagementPort, tmp_path: Path) -> None:
     plot = tmp_path / "double.html"
-    words = ("--rows", 2, "--seconds", 0.3, "--max-concurrency", 4)
+    words = ("--rows", 2, "--seconds", 1, "--max-concurrency", 4)
     result = await run(port, "double", *words, "--plot", plot, "--json")
     assert result.exit_code == 0, result.output
     report = json.loads(result.stdout)
@@ -63,7 +63,7 @@ async def test_a_model_is_measured_step_by_step(port: ManagementPort, tmp_path: 
 
 
 async def test_people_get_a_table_a_knee_and_reasons(port: ManagementPort) -> None:
-    result = await run(port, "double", "--seconds", 0.2, "--max-concurrency", 2)
+    result = await run(port, "double", "--seconds", 1, "--max-concurrency", 2)
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
     assert lines[0].startswith("double version 1 at http://127.0.0.1:")
@@ -79,7 +79,7 @@ async def test_people_get_a_table_a_knee_and_reasons(port: ManagementPort) -> No
 
 async def test_a_file_is_sent_as_infer_would(port: ManagementPort, tmp_path: Path) -> None:
     (tmp_path / "body.txt").write_bytes(b"hello")
-    words = ("--input", tmp_path / "body.txt", "--seconds", 0.2, "--max-concurrency", 1, "--json")
+    words = ("--input", tmp_path / "body.txt", "--seconds", 1, "--max-concurrency", 1, "--json")
     report = json.loads((await run(port, "echo", *words)).stdout)
     assert (report["payload"], report["rows"]) == ("body.txt as it is", 1)
     assert report["steps"][0]["requests"] > 0
@@ -95,7 +95,7 @@ async def test_versions_of_a_split_and_replicas_that_the_load_woke_are_told(port
     # Idle before, awake once there were calls.
     port.answers["/api/state"] = [told(0), told(1)]
     try:
-        result = await run(port, "double", "--seconds", 0.2, "--max-concurrency", 1)
+        result = await run(port, "double", "--seconds", 1, "--max-concurrency", 1)
     finally:
         port.answers["/api/state"] = state
     assert result.exit_code == 0, result.output
@@ -125,6 +125,6 @@ async def test_what_can_not_be_measured_says_why(port: ManagementPort, words: li
 async def test_requests_that_are_refused_are_told_with_their_status(port: ManagementPort, tmp_path: Path) -> None:
     # Three rows of a body that is no row at all.
     (tmp_path / "x.json").write_text('{"x": [[1, 2, 3]]}')
-    result: Any = await run(port, "double", "--input", tmp_path / "x.json", "--seconds", 0.2)
+    result: Any = await run(port, "double", "--input", tmp_path / "x.json", "--seconds", 1)
     assert result.exit_code == 1
     assert "of status 400; `onegate infer` tells why" in result.output

@@ -22,7 +22,7 @@ from serve.shared_memory import RegionPool
 from serve.version import VERSION
 from tests.serve.grpc_channels import channel_to, serialised
 from tests.serve.tiny_versions import GatedExecutor, dispatcher_of, entry
-from tests.serve.waiting import eventually
+from tests.serve.waiting import PATIENCE_S, eventually
 
 FLOATS = np.array([[1.5, -2]], np.float32)
 
@@ -314,7 +314,7 @@ async def test_stop_answers_what_is_under_way() -> None:
         assert (await Client(channel).refusal("ServerLive", messages.ServerLiveRequest()))[0] == "UNAVAILABLE"
         executor.gate.set()
         assert list((await under_way).raw_output_contents) == [np.array([3, -4], np.float32).tobytes()]
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(PATIENCE_S):
             await stopped
 
 

@@ -12,6 +12,7 @@ from serve.dialects.grpc_health import health_service
 from serve.protocols import health as messages
 from tests.serve.grpc_channels import call, channel_to, refusal, serialised
 from tests.serve.tiny_versions import dispatcher_of, entry
+from tests.serve.waiting import PATIENCE_S
 
 CHECK = f"{messages.SERVICE}/Check"
 SERVING, NOT_SERVING, SERVICE_UNKNOWN = 1, 2, 3
@@ -58,7 +59,7 @@ async def test_watch_tells_changes_only_and_the_end() -> None:
         dispatcher.loaded["double", 1] = loaded
         assert (await watching.read()).status == SERVING
         dispatcher.draining = True
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await door.stop(5)
         assert (await watching.read()).status == NOT_SERVING
         assert await watching.read() == grpc.aio.EOF

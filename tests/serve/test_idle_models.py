@@ -49,7 +49,7 @@ class Gateway:
         routes = {entry.key[0]: ModelRoute(((entry.key[1], 100),)) for entry in entries}
         self.loader.follow(RoutingTable(self._number, self.store.url, entries, routes))
         wanted = {entry.key: READY for entry in entries}
-        await eventually(lambda: self.loader.states == wanted and not self.loader._tasks, timeout_s=20)
+        await eventually(lambda: self.loader.states == wanted and not self.loader._tasks)
 
     async def answer(self, model: str, x: np.ndarray) -> np.ndarray:
         response = await self.dispatcher.infer(InferenceRequest(model, inputs={"x": x}))

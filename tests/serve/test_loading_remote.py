@@ -22,7 +22,7 @@ from serve.routing import ModelRoute, RoutingTable, ServeOptions, VersionEntry
 from tests.e2e.models import write_multiplier
 from tests.model_store.s3 import BUCKET, s3_way
 from tests.serve.tiny_versions import manifest
-from tests.serve.waiting import eventually
+from tests.serve.waiting import PATIENCE_S, eventually
 
 V1, V2 = ("times", 1), ("times", 2)
 
@@ -44,7 +44,7 @@ async def test_silent_store_fails_a_load_with_a_reason_and_leaves_the_loaded_ver
         loader = VersionLoader(dispatcher, tmp_path / "loaded", "here", "secret")
         route = {"times": ModelRoute(((1, 100),))}
         loader.follow(RoutingTable(1, store.url, tuple(entries[:1]), route))
-        await eventually(lambda: loader.states == {V1: READY}, 20)
+        await eventually(lambda: loader.states == {V1: READY})
 
         way.spoil("silent")
         loader.follow(RoutingTable(2, store.url, tuple(entries), route))
@@ -66,7 +66,7 @@ async def test_silent_store_fails_a_load_with_a_reason_and_leaves_the_loaded_ver
         monkeypatch.setattr(loading, "RETRY_S", 0.0)
         way.spoil("none")
         assert loader.states[V2].startswith("StoreError: ")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while loader.states != {V1: READY, V2: READY}:
                 # As the gateway does every second, without a newer table.
                 await loader.reconnect()

@@ -26,7 +26,7 @@ from serve.statistics import Duration, VersionStatistics
 from serve.version import VERSION
 from tests.serve.grpc_channels import call, channel_to, refusal, stream
 from tests.serve.tiny_versions import GatedExecutor, dispatcher_of, entry
-from tests.serve.waiting import eventually
+from tests.serve.waiting import PATIENCE_S, eventually
 
 STREAM = f"{messages.SERVICE}/ModelStreamInfer"
 FLOATS = np.array([[1.5, -2]], np.float32)
@@ -163,7 +163,7 @@ async def test_a_stream_that_is_held_open_ends_when_the_server_stops_and_what_wa
         gated.gate.set()
         assert [answer.infer_response.id async for answer in call] == ["1"]
         assert await call.code() == grpc.StatusCode.OK
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await stopping
 
 

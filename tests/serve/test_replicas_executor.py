@@ -31,7 +31,7 @@ from serve.routing import Replica
 from serve.shared_memory import RegionPool, block_of
 from tests.serve.replica_fleet import DOUBLED, KEY, SECRET, Fleet, open_fleet
 from tests.serve.tiny_versions import FunctionRuntime, GatedExecutor, dispatcher_of, entry
-from tests.serve.waiting import eventually
+from tests.serve.waiting import PATIENCE_S, eventually
 
 
 @pytest.fixture
@@ -138,7 +138,7 @@ async def test_a_replica_that_comes_back_at_its_address_is_used_again(fleet: Fle
     await first.stop()
     await eventually(lambda: fleet.executor.slots == 0)
     await fleet.serve("a", port=first.port)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while not fleet.executor.slots:
             await fleet.executor.reconnect()
             await asyncio.sleep(0.05)

@@ -29,7 +29,7 @@ from serve.routing import ModelRoute, RoutingTable, ServeOptions, UpstreamOption
 from serve.runtime_loading import load_version
 from serve.store_policy import StorePolicy, store_policy
 from tests.serve.tiny_versions import manifest
-from tests.serve.waiting import eventually
+from tests.serve.waiting import PATIENCE_S, eventually
 
 V1 = ("m", 1)
 
@@ -182,7 +182,7 @@ async def test_loads_that_wait_for_a_store_leave_other_threads_to_requests(
     loader.follow(RoutingTable(1, store.url, many))
     try:
         assert await asyncio.to_thread(begun.acquire, timeout=30)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             assert await asyncio.to_thread(lambda: "unpacked") == "unpacked"
     finally:
         end.set()

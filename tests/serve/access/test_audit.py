@@ -28,6 +28,7 @@ from serve.operations import (
     ReplaceModels,
     UnloadModel,
 )
+from tests.serve.waiting import PATIENCE_S
 
 
 @pytest.fixture
@@ -97,7 +98,7 @@ async def test_a_call_that_nobody_waits_for_any_more_is_noted_when_it_ends(file:
         await asked
     assert lines(file) == []
     gate.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while not lines(file):  # noqa: ASYNC110 - a thread writes it
             await asyncio.sleep(0.005)
     assert [line["outcome"] for line in lines(file)] == ["done"]

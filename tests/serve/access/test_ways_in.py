@@ -13,6 +13,7 @@ import pytest
 from serve.access.guard import SMALL_BODY_BYTES
 from serve.access.scopes import Need, query_need
 from tests.serve.access.guarded import MAX_BODY_BYTES, REACHED, Ports, ask, bearer, guarded
+from tests.serve.waiting import PATIENCE_S
 
 PATHS = (
     *("//api/state", "/api//state", "/api/state/", "/api/state/.", "/./api/state", "/../api/state", "/api/./state"),
@@ -49,7 +50,7 @@ async def statuses(port: int, *requests: tuple[str, str, str | None]) -> list[in
         lines += [f"authorization: Bearer {key}"] if key else []
         lines += ["connection: close"] if number == len(requests) else []
         writer.write("\r\n".join([*lines, "", ""]).encode())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         replies = await reader.read()
     writer.close()
     return [int(reply.split(None, 1)[0]) for reply in replies.split(b"HTTP/1.1 ")[1:]]
@@ -77,7 +78,7 @@ async def test_a_key_that_ends_while_its_body_comes_changes_nothing(ports: Ports
     reader, writer = await asyncio.open_connection("127.0.0.1", ports.management)
     head = f"PUT /api/models/m/labels HTTP/1.1\r\nhost: localhost\r\nx-api-key: {key}\r\nconnection: close\r\n"
     writer.write(f"{head}content-length: 15\r\nexpect: 100-continue\r\n\r\n".encode())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
         ports.keys.revoke_all()
         writer.write(b'{"stable": "3"}')

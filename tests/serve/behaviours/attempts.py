@@ -13,6 +13,7 @@ import numpy as np
 
 from tests.serve.behaviours.endpoint import Endpoint
 from tests.serve.front_doors.http_calls import call as http_call
+from tests.serve.waiting import PATIENCE_S
 
 Body = tuple[bytes, dict[str, str]]
 """A body and the headers that belong to it."""
@@ -111,7 +112,7 @@ class GrpcClient:
         if attempt.kind == "no such path":
             method += "Elsewhere"
         data = message.SerializeToString() if attempt.message is None else attempt.message
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{endpoint.grpc}") as channel, asyncio.timeout(10):
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{endpoint.grpc}") as channel, asyncio.timeout(PATIENCE_S):
             try:
                 # Without a deadline of its own, so that the server's is the one that passes.
                 reply = await channel.unary_unary(f"/{method}")(data)

@@ -154,7 +154,7 @@ async def test_a_call_without_waiting_returns_when_desired_state_is_written(tmp_
     async with administered(tmp_path) as served:
         assert await served.states(LoadModel(model="m", source=two, wait=False)) == {"m": [("", "CONVERTING")]}
         assert served.names() == ["m"]
-        await eventually(lambda: "m" in served.dispatcher.router.table.routes, 10)
+        await eventually(lambda: "m" in served.dispatcher.router.table.routes)
 
 
 @pytest.mark.parametrize(("exists", "left"), [(True, ["m"]), (False, [])])
@@ -168,7 +168,7 @@ async def test_a_load_goes_on_to_its_end_when_the_client_goes_away(
         await eventually(lambda: served.names() == ["m"])
         asking.cancel()
         served.going.set()
-        await eventually(lambda: list(served.dispatcher.router.table.routes) == served.names() == left, 10)
+        await eventually(lambda: list(served.dispatcher.router.table.routes) == served.names() == left)
 
 
 async def test_a_call_that_waits_returns_when_the_gateway_has_taken_over_its_routes(
@@ -278,7 +278,7 @@ async def test_an_applied_config_reads_all_sources_again(tmp_path: Path, two: st
         await served.do(LoadModel(model="m"))
         shutil.copyfile(three, two)
         await served.desired.apply(served.desired.config)
-        await eventually(lambda: ("m", 2) in served.dispatcher.loaded, 10)
+        await eventually(lambda: ("m", 2) in served.dispatcher.loaded)
 
 
 # -- what an archive says of itself ----------------------------------------------------------------------------------

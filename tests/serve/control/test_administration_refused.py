@@ -207,4 +207,4 @@ async def test_what_can_not_be_asked_is_told(
         with pytest.raises(kind):
             await served.do(operation)
         assert served.names() == ["m"]
-        await eventually(lambda: served.desired.gathered.progress == {}, 10)
+        await eventually(lambda: served.desired.gathered.progress == {})

@@ -19,7 +19,7 @@ from serve.replica import ModelSettings
 from serve.reports import deployment_text
 from serve.routing import Batching, ServeOptions, VersionEntry, VersionKey
 from tests.serve.tiny_versions import manifest
-from tests.serve.waiting import eventually
+from tests.serve.waiting import PATIENCE_S, eventually
 
 V1, V2 = ("m", 1), ("m", 2)
 
@@ -71,7 +71,7 @@ class RayServe:
         self.applications[key].deleting = True
 
     def _reach(self) -> None:
-        assert self.calls_allowed.wait(5)
+        assert self.calls_allowed.wait(PATIENCE_S)
         if self.down:
             raise ConnectionError("the Serve controller\ndoes not answer")
 
@@ -106,9 +106,10 @@ class Cluster:
         self._running = asyncio.get_running_loop().create_task(self.deployer.run())
 
     async def pass_made(self) -> None:
-        """Returns when a whole pass has been made since the call."""
+        """Returns when a whole pass has been made since the call: the first look may be of one that had begun before,
+        and the third comes when the second's pass is over."""
         looks = self.ray.looks
-        await eventually(lambda: self.ray.looks >= looks + 2)
+        await eventually(lambda: self.ray.looks >= looks + 3)
 
     async def told(self) -> list[str]:
         """What Ray Serve was told since the last question."""

@@ -83,7 +83,7 @@ async def test_what_can_not_be_called_yet_is_not_ready(tmp_path: Path, free_port
         on_replicas = {"source": str(tmp_path / "two.onnx"), "serve": {"executor": "replicas"}}
         models = [{"name": name, **on_replicas} for name in ("m", "n")]
         await served.desired.apply(Config.model_validate({**served.desired.config.document(), "models": models}))
-        await eventually(lambda: ("n", 1) in served.dispatcher.loaded, 10)
+        await eventually(lambda: ("n", 1) in served.dispatcher.loaded)
         assert (await call(free_port, "GET", "/v2/health/ready"))[0] == 400
         statuses = [(await call(free_port, "GET", f"/v2/models/{name}/ready"))[0] for name in ("m", "n")]
         assert statuses == [400, 400]

@@ -12,7 +12,8 @@ import h2.events
 import h2.settings
 
 from tests.serve.front_doors.http2_bytes import message, request
-from tests.serve.front_doors.http2_wire import PATIENCE_S, Answer
+from tests.serve.front_doors.http2_wire import Answer
+from tests.serve.waiting import PATIENCE_S
 
 
 class Peer:

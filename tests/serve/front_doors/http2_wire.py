@@ -22,8 +22,7 @@ from tests.serve.front_doors.http2_bytes import (
     frame,
     settings,
 )
-
-PATIENCE_S = 5.0
+from tests.serve.waiting import PATIENCE_S
 
 
 @dataclass

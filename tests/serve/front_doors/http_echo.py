@@ -10,6 +10,7 @@ from model_store.errors import OnegateError, Overloaded
 from serve.dialects.base import HttpReply, HttpRequest, own_error
 from serve.errors import presentable
 from serve.in_place import InPlace, InPlaceBytes
+from tests.serve.waiting import PATIENCE_S
 
 MAX_BODY_BYTES = 8_000_000
 
@@ -73,7 +74,7 @@ class Client:
 
     async def reply(self, *, head_only: bool = False) -> tuple[int, dict[str, str], bytes]:
         """The next reply: status, headers, body."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             head = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
             start, *lines = head.removesuffix("\r\n\r\n").split("\r\n")
             headers = dict(line.split(": ", 1) for line in lines)
@@ -88,5 +89,5 @@ class Client:
 
     async def end(self) -> bytes:
         """What comes until the server closes the connection."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             return await self.reader.read()

@@ -14,7 +14,7 @@ from serve.front_doors.replica import ReplicaFrontDoor
 from serve.protocols import open_inference as messages
 from serve.request_record import RequestRecord
 from serve.routing import Replica
-from tests.serve.waiting import eventually
+from tests.serve.waiting import PATIENCE_S, eventually
 
 SECRET = "the cluster's own"
 KEY = ("double", 1)
@@ -117,12 +117,12 @@ class Wire:
         self.reader, self.writer = reader, writer
 
     async def answer(self) -> tuple[int, int, bytes]:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             length, number, _, kind = struct.unpack("<QQdB", await self.reader.readexactly(25))
             return kind, number, await self.reader.readexactly(length)
 
     async def is_cut(self) -> bool:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             try:
                 return await self.reader.read() == b""
             except ConnectionResetError:

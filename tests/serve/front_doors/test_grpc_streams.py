@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from serve.front_doors.grpc_streams import Readers
+from tests.serve.waiting import PATIENCE_S
 
 
 async def _endless() -> AsyncIterator[bytes]:
@@ -30,5 +31,5 @@ async def test_a_stream_that_begins_as_the_server_stops_ends(turns: int) -> None
     for _ in range(turns):
         await asyncio.sleep(0)
     readers.stop()
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(PATIENCE_S):
         await stream

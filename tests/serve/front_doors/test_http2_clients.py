@@ -11,6 +11,7 @@ import pytest
 
 from tests.serve.front_doors.http2_bytes import message
 from tests.serve.front_doors.http2_service import Served
+from tests.serve.waiting import PATIENCE_S
 
 GRPC = ("-H", "content-type: application/grpc", "-H", "te: trailers")
 
@@ -120,7 +121,7 @@ async def test_curl_with_http_1_is_turned_away_at_once(served: Served, body: str
         f"http://127.0.0.1:{served.port}/test.Echo/Say",
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await process.communicate()
     # Neither 0, all is well, nor 28, out of time.
     assert process.returncode not in (0, 28)

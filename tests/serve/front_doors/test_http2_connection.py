@@ -24,7 +24,7 @@ from tests.serve.front_doors.http2_bytes import (
 )
 from tests.serve.front_doors.http2_service import Served, serving
 from tests.serve.front_doors.http2_wire import Wire, connected, greeted
-from tests.serve.waiting import eventually
+from tests.serve.waiting import PATIENCE_S, eventually
 
 # -- the beginning ---------------------------------------------------------------------------------------------------
 
@@ -89,7 +89,7 @@ async def test_a_connection_that_says_nothing_stays_alone(served: Served) -> Non
 async def test_what_does_not_begin_with_the_preface_is_closed_at_once(served: Served, sent: bytes) -> None:
     async with connected(served.port) as wire:
         wire.send(sent)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             with suppress(ConnectionError):
                 await wire.reader.read()
     assert served.echo.asked == []
@@ -207,7 +207,7 @@ async def test_when_the_server_stops_calls_under_way_end_and_none_begins() -> No
         assert (await wire.answer(3)).messages == [b"b"]
         assert (await wire.answer(1)).messages == [b"a"]
         await wire.ended()
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(PATIENCE_S):
             await stopped
     assert served.echo.asked == [b"a", b"b", b"on its way"]
 
@@ -216,7 +216,7 @@ async def test_connections_without_calls_end_when_the_server_stops() -> None:
     async with serving() as served, greeted(served.port) as idle, connected(served.port) as silent:
         idle.send(call(1))
         assert (await idle.answer(1)).code == "OK"
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(PATIENCE_S):
             await served.door.stop(30)
             assert await idle.told() == ("connection", "NO_ERROR")
             await silent.ended()
@@ -227,7 +227,7 @@ async def test_what_has_not_ended_after_the_grace_is_given_up() -> None:
         wire.send(call(1, b"a", "Wait"), headers(3, request()), data(3, message(b"half")[:7], end=False))
         await eventually(lambda: served.echo.under_way == 1)
         await wire.settled()
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(PATIENCE_S):
             await served.door.stop(0.1)
         await eventually(lambda: served.echo.under_way == 0)
         assert served.echo.cancelled == 1

@@ -25,7 +25,7 @@ from serve.front_doors.http_listener import HttpListener
 from serve.inference import Tensors
 from tests.serve.front_doors.http_calls import INFER, body, call, converse, framed, release, tensor
 from tests.serve.tiny_versions import FunctionRuntime, GatedExecutor, dispatcher_of, entry
-from tests.serve.waiting import eventually
+from tests.serve.waiting import PATIENCE_S, eventually
 
 MAX_BODY_BYTES = 1000
 FLOATS = np.array([[1.5, -2]], np.float32)
@@ -296,7 +296,7 @@ async def test_a_client_that_leaves_after_a_long_wait_takes_its_request_out(stuc
     await asyncio.sleep(0.6)
     assert queue.waiting_rows == 1
     writer.close()
-    await eventually(lambda: queue.waiting_rows == 0, timeout_s=1)
+    await eventually(lambda: queue.waiting_rows == 0)
 
 
 async def test_a_client_that_waits_long_is_answered(stuck: Stuck) -> None:
@@ -323,7 +323,7 @@ async def test_pipelined_requests_are_all_answered_after_a_long_wait(stuck: Stuc
     await asyncio.sleep(0.6)
     release(executor, queue)
     answer = b""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while b'"id":"r2"' not in answer:
             part = await reader.read(65536)
             assert part
@@ -362,7 +362,7 @@ async def test_stop_answers_what_is_under_way(free_port: int) -> None:
     executor.gate.set()
     status, _, content = await under_way
     assert (status, json.loads(content)["outputs"][0]["data"]) == (200, [3, -4])
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await stopped
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection("127.0.0.1", free_port)

@@ -20,7 +20,7 @@ from serve.front_doors.http_listener import HttpListener
 from serve.front_doors.http_requests import MAX_HEAD_BYTES
 from tests.serve.front_doors.http_calls import INFER, body, call, converse, framed, release, tensor
 from tests.serve.tiny_versions import GatedExecutor, dispatcher_of, entry
-from tests.serve.waiting import eventually
+from tests.serve.waiting import PATIENCE_S, eventually
 
 MAX_BODY_BYTES = 1_000_000
 
@@ -155,7 +155,7 @@ async def said_until_closed(port: int, sent: bytes) -> bytes:
     """What the server says until it closes the connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(sent)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         answer = await reader.read()
     writer.close()
     return answer
@@ -226,7 +226,7 @@ async def test_connections_beyond_the_limit_wait_until_one_closes(free_port: int
         await asyncio.sleep(0.2)
         assert not answer.done()
         held[0][1].close()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             assert (await answer).startswith(b"HTTP/1.1 200 OK\r\n")
         for each in (writer, held[1][1]):
             each.close()

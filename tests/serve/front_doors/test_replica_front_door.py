@@ -27,7 +27,7 @@ from tests.serve.front_doors.replica_doors import (
     opened,
     stand_in,
 )
-from tests.serve.waiting import eventually
+from tests.serve.waiting import PATIENCE_S, eventually
 
 
 @pytest.fixture
@@ -180,7 +180,7 @@ async def test_stop_answers_what_is_under_way_and_sends_the_rest_elsewhere(repli
     assert not stopped.done()
     replica.service.gate.set()
     assert await call == b""
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(PATIENCE_S):
         await stopped
 
 
@@ -200,7 +200,7 @@ async def test_stop_returns_when_a_slow_reader_has_its_answer(replica: Open, wir
     await asyncio.sleep(0.1)
     assert not stopped.done()
     assert await wire.answer() == (Kind.ANSWER, 1, content)
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(PATIENCE_S):
         await stopped
 
 

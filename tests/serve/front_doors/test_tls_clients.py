@@ -29,6 +29,7 @@ from tests.serve.certificates import Issued, authority, issued, trusting
 from tests.serve.front_doors.http2_service import Served, serving
 from tests.serve.front_doors.http_calls import INFER, body, tensor
 from tests.serve.tiny_versions import dispatcher_of, entry
+from tests.serve.waiting import PATIENCE_S
 
 DOUBLED = [{"name": "y", "datatype": "FP32", "shape": [1, 2], "data": [3, -4]}]
 
@@ -216,7 +217,7 @@ async def test_grpc_s_client_without_a_certificate_is_refused_where_one_is_asked
 async def test_calls_under_way_are_answered_when_the_door_closes(grpcs: Grpcs) -> None:
     echo, door = grpcs.served.echo, grpcs.served.door
     asked = asyncio.create_task(asyncio.to_thread(_asked(grpcs, "Wait", grpcs.credentials, b"late")))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while not echo.asked:  # noqa: ASYNC110 - the service tells nobody
             await asyncio.sleep(0.005)
         stopping = asyncio.create_task(door.stop(10))

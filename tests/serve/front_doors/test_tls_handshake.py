@@ -20,7 +20,7 @@ from tests.serve.certificates import Issued, authority, issued, trusting
 from tests.serve.front_doors.http2_bytes import PREFACE
 from tests.serve.front_doors.http_echo import GET, Client, Echo, post
 from tests.serve.front_doors.tls_port import LARGE, Port, listening, opened
-from tests.serve.waiting import eventually
+from tests.serve.waiting import PATIENCE_S, eventually
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ async def test_garbage_ends_its_own_connection_alone(port: Port, sent: bytes) ->
     reader, writer = await asyncio.open_connection("127.0.0.1", port.port)
     writer.write(sent)
     if len(sent) > 1:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             with suppress(ConnectionError):
                 await reader.read()
     writer.close()
@@ -102,7 +102,7 @@ async def test_a_handshake_has_a_limit_however_slowly_it_goes_on(free_port: int,
     silent = await asyncio.open_connection("127.0.0.1", free_port)
     slow = await asyncio.open_connection("127.0.0.1", free_port)
     hello = _hello()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         for byte in hello[:-1]:
             if slow[0].at_eof() or slow[1].is_closing():
                 break

@@ -21,7 +21,7 @@ from serve.front_doors.tls_transport import TlsTransport
 from tests.serve.certificates import authority, issued, trusting
 from tests.serve.front_doors.http_echo import GET, Client, Echo, post
 from tests.serve.front_doors.tls_port import LARGE, Port, listening, opened
-from tests.serve.waiting import eventually
+from tests.serve.waiting import PATIENCE_S, eventually
 
 NO_RECORD = b"\x17\x03\x03\x00\x20" + b"x" * 32
 """It has the form of one, and can't be decrypted."""
@@ -163,7 +163,7 @@ async def by_hand(port: Port) -> AsyncIterator[tuple[asyncio.StreamReader, async
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     end = trusting(port.ca).wrap_bio(incoming, outgoing, server_hostname="localhost")
     reader, writer = await asyncio.open_connection("127.0.0.1", port.port, limit=1024)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             try:
                 end.do_handshake()

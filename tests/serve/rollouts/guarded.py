@@ -17,7 +17,7 @@ from serve.rollouts.guarding import Guarding
 from serve.rollouts.leading import Rollouts
 from serve.rollouts.observations import Observations, VersionCounters
 from tests.serve.administered import Administered, administered
-from tests.serve.waiting import eventually
+from tests.serve.waiting import PATIENCE_S, eventually
 
 ROLLOUT: dict[str, Any] = {"steps": [10, 50, 100], "step_s": 60, "min_requests": 100}
 
@@ -91,7 +91,7 @@ class Guarded:
 
     async def looked_until_over(self) -> None:
         """Returns when looks of the guard have brought all rollouts to an end."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while self.it.desired.rollouts.under_way:
                 await self.guarding.look()
                 await self.it.desired.step()

@@ -28,7 +28,7 @@ from serve.inference import Tensors
 from serve.protocols import open_inference as messages
 from tests.serve.tiny_versions import FunctionRuntime, GatedExecutor, dispatcher_of, entry
 from tests.serve.upstreams.servers import DOUBLED, run, version_of
-from tests.serve.waiting import eventually
+from tests.serve.waiting import PATIENCE_S, eventually
 
 
 async def test_a_batch_is_answered_by_another_server(serve: Any, executors: Any) -> None:
@@ -79,7 +79,7 @@ async def test_of_two_addresses_one_dies_and_the_other_answers_everything(serve:
     assert executor.slots == 64
     gates[0].gate.set()
     await servers[0].start()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while executor.slots < 128:
             await executor.reconnect()
             await asyncio.sleep(0.05)
@@ -194,7 +194,7 @@ async def test_a_server_that_says_nothing_any_more_loses_its_calls_to_the_other(
     silent.set()
     batch = asyncio.ensure_future(run(executor, within_s=60))
     await eventually(lambda: executor._usable[0].in_flight == 1)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while executor.slots:
             await executor.reconnect()
     other = await serve()

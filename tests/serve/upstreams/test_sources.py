@@ -24,7 +24,7 @@ from serve.routing import ModelRoute, RoutingTable
 from serve.upstreams import UpstreamModel, is_upstream, upstream_model
 from tests.serve.tiny_versions import FunctionRuntime, dispatcher_of, double, entry
 from tests.serve.upstreams.servers import DOUBLED, FLOATS, version_of
-from tests.serve.waiting import eventually
+from tests.serve.waiting import PATIENCE_S, eventually
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ async def test_a_version_whose_servers_stay_away_is_not_ready_until_one_is_back(
     assert loader.states["double", 1].startswith(told)
 
     await there.start()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while loader.states["double", 1] != "ready":
             await loader.reconnect()
     assert (await here.infer(InferenceRequest("double", inputs=FLOATS))).outputs is not None
