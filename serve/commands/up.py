@@ -163,7 +163,7 @@ def _serve(
     stop: StopSignal,
     client: ManagementClient,
 ) -> None:
-    progress = Progress()
+    progress = Progress(_say)
     progress.show("starting Ray")
     import_ray(local=address is None)
     stop.install()

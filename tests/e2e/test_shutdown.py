@@ -13,6 +13,7 @@ import pytest
 
 from tests.e2e.models import body, write_multiplier, write_slow
 from tests.e2e.running import Running, get, running
+from tests.serve.waiting import before_long
 
 SLOW_STEPS = 200
 
@@ -104,13 +105,14 @@ def test_signal_while_a_model_still_loads_ends_cleanly(tmp_path: Path) -> None:
     with running(
         tmp_path, {"store": "store", "models": [{"name": "times", "source": "times.onnx", "serve": serve}]}
     ) as gateway:
-        end = time.monotonic() + 60
-        while time.monotonic() < end and not gateway.log.read_text():
+
+        def loads() -> bool:
             try:
-                if [row["state"] for row in gateway.rows("times")] == ["LOADING"]:
-                    break
+                return [row["state"] for row in gateway.rows("times")] == ["LOADING"]
             except OSError:
-                time.sleep(0.2)
+                return False
+
+        assert before_long(loads)
         time.sleep(3)
         assert gateway.stop() == 0
 
