@@ -36,7 +36,7 @@ export async function opened(running, { theme = "light", width = 1280, height = 
   page.on("request", (request) => {
     if (new URL(request.url()).origin !== ADDRESSES.management) foreign.push(request.url());
   });
-  page.setDefaultTimeout(15_000);
+  page.setDefaultTimeout(60_000);
   const at = async (hash) => {
     await page.goto(`${ADDRESSES.management}/${hash}`);
     await page.getByRole("heading", { level: 1 }).waitFor();

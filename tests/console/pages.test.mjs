@@ -19,6 +19,7 @@ const PAGES = {
   "model-load": "#/models/shared/load",
   comparison: "#/models/compared/comparison",
   rollout: "#/models/stepped/comparison",
+  "sent-back": "#/models/returned",
   "model-history": "#/models/shared/history",
   version: "#/models/cifar/versions/1",
   missing: "#/nowhere",

@@ -150,6 +150,8 @@ class WithMetrics(Management):
 def models(folder: Path, crowd: int) -> list[dict[str, Any]]:
     """One model for each thing that the console shows; `crowd` more that fail."""
     first, second = (converted(folder, n, "shared", "compared", "stepped", LONGEST_NAME) for n in (1, 2))
+    for n in (1, -1):
+        converted(folder, n, "returned")
     return [
         CIFAR,
         {"name": "digits", "source": str(QUICKSTART / "digits-mlp.onnx")},
@@ -162,6 +164,7 @@ def models(folder: Path, crowd: int) -> list[dict[str, Any]]:
         },
         {"name": "compared", "versions": [{"source": first, "traffic": 100}, {"source": second, "shadow": True}]},
         {"name": "stepped", "source": first},
+        {"name": "returned", "source": first},
         {"name": "broken", "source": str(_damaged(folder))},
         {"name": LONGEST_NAME, "source": second},
         *({"name": f"crowd-{n:03}", "source": str(folder / f"absent-{n}.onnx")} for n in range(crowd)),
@@ -196,7 +199,7 @@ async def serve(folder: Path, crowd: int, with_keys: bool) -> None:
         async with asyncio.TaskGroup() as group:
             loops = [group.create_task(each) for each in (authority.observe(), authority.guarding.run(), _calls(it))]
             await _settled(it)
-            await _begin_rollout(it, folder)
+            await _roll_out(it, folder)
             print(json.dumps({"management": f"http://127.0.0.1:{port}", "longest": LONGEST_NAME} | said), flush=True)
             await asyncio.to_thread(sys.stdin.read)
             for loop in loops:
@@ -213,20 +216,27 @@ async def _settled(it: Administered) -> None:
     await eventually(lambda: bool(it.dispatcher.loaded) and not it.desired.gathered.progress, START_S)
 
 
-async def _begin_rollout(it: Administered, folder: Path) -> None:
+async def _roll_out(it: Administered, folder: Path) -> None:
+    """One rollout that stays under way, and one of a version that answers otherwise, which the guard sends back."""
+    rollouts = {
+        "stepped": ("2.onnx", {"steps": [10, 50, 100], "step_s": 3600}),
+        "returned": ("-1.onnx", {"steps": [50, 100], "step_s": 0, "min_requests": 10, "max_disagreement": 0.01}),
+    }
     document = it.desired.config.document()
     for model in document["models"]:
-        if model["name"] == "stepped":
-            model |= {"source": str(folder / "2.onnx"), "rollout": {"steps": [10, 50, 100], "step_s": 3600}}
+        if model["name"] in rollouts:
+            file, rollout = rollouts[model["name"]]
+            model |= {"source": str(folder / file), "rollout": rollout}
     await it.desired.apply(Config.model_validate(document))
-    await eventually(lambda: bool(it.desired.rollouts.under_way), START_S)
+    await eventually(lambda: list(it.desired.rollouts.under_way) == ["stepped"], START_S)
+    await eventually(lambda: [each["state"] for each in it.desired.rollouts.all_last_told()] == ["went back"], START_S)
 
 
 async def _calls(it: Administered) -> None:
     """A little traffic, so that there is something to compare."""
     random = np.random.default_rng(1)
     while True:
-        for name in ("shared", "compared", "stepped"):
+        for name in ("shared", "compared", "stepped", "returned"):
             if it.dispatcher.router.table.routes.get(name):
                 x = random.random((2, 2), np.float32)
                 await it.dispatcher.infer(InferenceRequest(name, inputs={"x": x}))

@@ -90,22 +90,22 @@ test("a key is made, shown once, used, and revoked", async () => {
 
 test("hundreds of models are listed, filtered and named in full", async () => {
   const { page, close } = await signedIn(ADDRESSES.key);
-  await page.getByText("307 models").waitFor();
+  await page.getByText("308 models").waitFor();
   assert.equal(await page.getByRole("rowgroup").count(), 1 + 200);
-  await page.getByRole("button", { name: "Show all 307" }).click();
+  await page.getByRole("button", { name: "Show all 308" }).click();
   await page.getByRole("link", { name: "crowd-299" }).waitFor();
   await page.getByRole("searchbox", { name: "Name" }).fill("longest");
-  await page.getByText("1 of 307 models").waitFor();
+  await page.getByText("1 of 308 models").waitFor();
   assert.equal(await page.getByRole("rowheader").innerText(), ADDRESSES.longest);
   await page.getByRole("searchbox", { name: "Name" }).fill("");
   await page.getByRole("combobox", { name: "State" }).selectOption("FAILED");
-  await page.getByText("301 of 307 models").waitFor();
+  await page.getByText("301 of 308 models").waitFor();
   await close();
 });
 
 test("while the controller does not answer the page says so, shows what it knew, and goes on by itself", async () => {
   const { page, close } = await signedIn(ADDRESSES.key, { expected: AWAY });
-  await page.getByText("307 models").waitFor();
+  await page.getByText("308 models").waitFor();
   await page.context().setOffline(true);
   const banner = page.getByRole("alert").getByText(/^The controller does not answer/);
   await banner.waitFor();
@@ -119,7 +119,7 @@ test("while the controller does not answer the page says so, shows what it knew,
 
 test("a key that ends while the page is open asks for another one", async () => {
   const { page, close } = await signedIn(ADDRESSES.key);
-  await page.getByText("307 models").waitFor();
+  await page.getByText("308 models").waitFor();
   process.kill(Number(process.env.CONSOLE_PID), "SIGUSR1");
   await page.getByRole("heading", { level: 1, name: "A key is needed" }).waitFor();
   await page.getByText("The key that was used is refused").waitFor();

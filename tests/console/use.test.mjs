@@ -111,6 +111,16 @@ test("traffic moves after its plan is confirmed, and not before", async () => {
   await close();
 });
 
+test("a version that the guard sent back is told with its reason, with the model and among rollouts", async () => {
+  const { page, at, close } = await opened(running, { path: "#/models/returned" });
+  const last = page.getByRole("region", { name: "Last rollout" });
+  await last.getByText("Version 2 was sent back, version 1 answers.").waitFor();
+  assert.match(await last.innerText(), /disagreement: 100%/);
+  await at("#/rollouts");
+  await page.getByRole("article").filter({ hasText: "Version 2 was sent back" }).getByRole("link", { name: "returned" }).waitFor();
+  await close();
+});
+
 test("a plan that somebody overtook is not made", async () => {
   const { page, close } = await opened(running, { path: "#/models/shared", expected: [/409/] });
   await page.getByRole("combobox", { name: "Label" }).fill("beta");
@@ -159,7 +169,7 @@ test("the keyboard alone finds a model", async () => {
   await page.keyboard.press("Enter");
   await page.keyboard.press("Tab");
   await page.keyboard.type("digi");
-  await page.getByText("1 of 7 models").waitFor();
+  await page.getByText("1 of 8 models").waitFor();
   await page.getByRole("link", { name: "digits" }).focus();
   const first = await asHeaded(page, "digits", () => page.keyboard.press("Enter"));
   assert.deepEqual(first, { focused: "content", title: "digits, overview · onegate" });

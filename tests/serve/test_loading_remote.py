@@ -49,7 +49,7 @@ async def test_silent_store_fails_a_load_with_a_reason_and_leaves_the_loaded_ver
         way.spoil("silent")
         loader.follow(RoutingTable(2, store.url, tuple(entries), route))
         answers = 0
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             while not loader.states.get(V2, "").startswith("StoreError: "):
                 request = InferenceRequest("times", inputs={"x": np.ones((1, 2), np.float32)})
                 response = await dispatcher.infer(request)

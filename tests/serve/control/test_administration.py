@@ -77,6 +77,7 @@ async def test_what_the_controller_started_with_is_told_from_what_came_later(
             (model,) = (await served.do(InspectModel(model="m"))).models
             return {version.version: version.at_start for version in model.versions}
 
+        await eventually(lambda: ("m", 1) in served.dispatcher.loaded)
         await served.do(LoadModel(model="m", source=three, version="3", replace=False))
         assert await at_start() == {"1": True, "3": False}
         await served.do(UnloadModel(model="m"))

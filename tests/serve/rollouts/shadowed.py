@@ -35,7 +35,7 @@ def shadowed(
     batching: Batching | None = None,
 ) -> Dispatcher:
     """The model `m`: version 1 answers with what is twice as much, `shadow` is version 2."""
-    entries = entry("m", 1), entry("m", 2, batching=batching)
+    entries = entry("m", 1, batching=batching), entry("m", 2, batching=batching)
     route = route or ModelRoute(((1, 100),), {"next": 2}, shadows=((2, 100.0),))
     dispatcher = Dispatcher(Router(RoutingTable(1, "./store", entries, {"m": route})))
     for each, executor in zip(entries, (primary or inline(times(2)), shadow), strict=True):

@@ -186,11 +186,11 @@ async def test_outputs_other_than_those_of_the_version_are_a_defect(serve: Any, 
 async def test_a_server_that_says_nothing_any_more_loses_its_calls_to_the_other(
     serve: Any, executors: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(upstream_module, "PROBE_TIMEOUT_S", 0.1)
     silent = threading.Event()
     hanging = await asyncio.to_thread(_HangingServer, silent)
     executor = await executors(hanging.address)
     assert executor.slots == 64
+    monkeypatch.setattr(upstream_module, "PROBE_TIMEOUT_S", 0.1)
     silent.set()
     batch = asyncio.ensure_future(run(executor, within_s=60))
     await eventually(lambda: executor._usable[0].in_flight == 1)
@@ -198,6 +198,7 @@ async def test_a_server_that_says_nothing_any_more_loses_its_calls_to_the_other(
         while executor.slots:
             await executor.reconnect()
     other = await serve()
+    monkeypatch.undo()
     executor._clients |= UpstreamExecutor(version_of(other.address))._clients
     await executor.reconnect()
     assert (await batch)["y"].tolist() == DOUBLED

@@ -51,6 +51,21 @@ export interface Rollout {
   evidence: string[];
 }
 
+/** How a model's last rollout went out. */
+export interface EndedRollout {
+  model: string;
+  stable: number;
+  canary: number;
+  state: string;
+  began: string;
+  ended: string | null;
+  ended_by: string;
+  reason: string;
+  evidence: string[];
+  /** Whether what it led to is still served. */
+  holds: boolean;
+}
+
 export interface State {
   gateway: { http: string; grpc: string; management: string };
   generation: number;
@@ -58,6 +73,7 @@ export interface State {
   stopping: boolean;
   models: VersionRow[];
   rollouts: Rollout[];
+  ended_rollouts: EndedRollout[];
 }
 
 export interface Caller {

@@ -10,7 +10,7 @@ import { useLive } from "../live";
 import { Answered, Labels, Section, StateBadge, Table, VersionLink } from "../parts";
 import { byTraffic, madeOf, nameOf, parityError } from "../rows";
 import { LabelEditor } from "./labels";
-import { RolloutCard } from "./rollouts";
+import { EndedCard, RolloutCard, wasSentBack } from "./rollouts";
 import { TrafficEditor } from "./traffic";
 import { ParityTable, SignatureTables } from "./version";
 
@@ -19,6 +19,7 @@ export function Overview({ model, rows }: { model: string; rows: VersionRow[] })
   const [change, setChange] = useState<PlannedChange | null>(null);
   const mayManage = may(caller, "manage");
   const rollout = state.rollouts.find((each) => each.model === model);
+  const sentBack = state.ended_rollouts.find((each) => each.model === model && wasSentBack(each));
   const main = byTraffic(rows)[0];
   return (
     <>
@@ -26,6 +27,11 @@ export function Overview({ model, rows }: { model: string; rows: VersionRow[] })
       {rollout !== undefined && (
         <Section title="Rollout">
           <RolloutCard rollout={rollout} />
+        </Section>
+      )}
+      {sentBack !== undefined && (
+        <Section title="Last rollout">
+          <EndedCard ended={sentBack} />
         </Section>
       )}
       <Section

@@ -2,7 +2,7 @@
 
 import type { JSX } from "preact";
 import { byModel, useConsole } from "../context";
-import type { Rollout } from "../documents";
+import type { EndedRollout, Rollout } from "../documents";
 import { Empty, Facts, Section, StateBadge, Table } from "../parts";
 import { toModel } from "../routes";
 import { nameOf } from "../rows";
@@ -30,6 +30,18 @@ export function RolloutsPage(): JSX.Element {
           ))
         )}
       </Section>
+      {state.ended_rollouts.length > 0 && (
+        <Section title="The last one of each model">
+          {state.ended_rollouts.map((ended) => (
+            <article class="card" key={ended.model}>
+              <h3>
+                <a href={toModel(ended.model)}>{ended.model}</a>
+              </h3>
+              <EndedCard ended={ended} />
+            </article>
+          ))}
+        </Section>
+      )}
       <Section title="Models with several versions">
         {shared.length === 0 ? (
           <Empty>Every model has one version.</Empty>
@@ -78,13 +90,46 @@ export function RolloutCard({ rollout }: { rollout: Rollout }): JSX.Element {
           ["At this step since", moment(rollout.since)],
         ]}
       />
-      {rollout.evidence.length > 0 && (
-        <ul class="details">
-          {rollout.evidence.map((each) => (
-            <li key={each}>{each}</li>
-          ))}
-        </ul>
-      )}
+      <Evidence told={rollout.evidence} />
     </>
+  );
+}
+
+/** Whether the guard has sent the version back, and that is still how the model is served. */
+export function wasSentBack(ended: EndedRollout): boolean {
+  return ended.state === "went back" && ended.holds;
+}
+
+export function EndedCard({ ended }: { ended: EndedRollout }): JSX.Element {
+  return (
+    <>
+      {wasSentBack(ended) && (
+        <p class="trouble">
+          <strong>Version {ended.canary} was sent back</strong>, version {ended.stable} answers.
+        </p>
+      )}
+      <Facts
+        facts={[
+          ["State", ended.state],
+          ["Versions", `${ended.canary} for ${ended.stable}`],
+          ["Why", ended.reason],
+          ["Began", moment(ended.began)],
+          ["Ended", ended.ended === null ? "" : moment(ended.ended)],
+          ["Ended by", ended.ended_by],
+        ]}
+      />
+      <Evidence told={ended.evidence} />
+    </>
+  );
+}
+
+function Evidence({ told }: { told: string[] }): JSX.Element | null {
+  if (told.length === 0) return null;
+  return (
+    <ul class="details">
+      {told.map((each) => (
+        <li key={each}>{each}</li>
+      ))}
+    </ul>
   );
 }
