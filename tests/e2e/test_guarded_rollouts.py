@@ -143,7 +143,7 @@ def test_twice_the_latency_goes_back(tmp_path: Path) -> None:
 def test_a_good_version_gets_all_calls_though_the_controller_is_killed_at_the_second_step(tmp_path: Path) -> None:
     source = tmp_path / "rows.onnx"
     write_rows(source)
-    model = _config("rows", steps=[10, 50, 100], step_s=4.0, max_error_rate=0.05)
+    model = _config("rows", steps=[10, 50, 100], step_s=10.0, max_error_rate=0.05)
     with running(tmp_path, {"store": "store", "models": [model]}) as gateway:
         gateway.wait_until_settled()
         with Rows(gateway, "rows", rate=150) as rows:

@@ -9,6 +9,7 @@ from typing import Any
 
 from s3fs import S3FileSystem
 
+from model_store import served
 from model_store.store import Store
 from tests.e2e.models import body, write_multiplier
 from tests.e2e.running import ONEGATE, Running, get, running
@@ -45,6 +46,8 @@ def test_store_on_s3_is_read_once_a_node_and_may_be_away(tmp_path: Path) -> None
         # Two gateways and two replicas, and one download of each file.
         assert way.downloads == len(blobs)
 
+        # What is served is written down beside it.
+        assert before_long(lambda: all(served.numbers(Store(url), name) for name in ("near", "far")), PATIENCE_S)
         way.spoil("away")
         killed = gateway.replica_processes("far")[0]
         killed.kill()

@@ -52,14 +52,16 @@ def _done(gateway: Running, *words: str) -> str:
 
 
 def _eventually(gateway: Running, wanted: dict[str, Any], model: str = "times") -> dict[str, Any]:
-    """The state from when the model has one row like this, READY; management may be away until then."""
+    """The state from when the model has one row like this, READY, and gateways know; management may be away until
+    then."""
     end = time.monotonic() + 60
     state: dict[str, Any] = {}
     while time.monotonic() < end:
         with contextlib.suppress(OSError):
             state = gateway.state()
             rows = [row for row in state["models"] if row["name"] == model]
-            if [{key: row[key] for key in wanted} for row in rows] == [wanted] and rows[0]["state"] == "READY":
+            ready = [row["state"] for row in rows] == ["READY"] and state["followed"]
+            if ready and {key: rows[0][key] for key in wanted} == wanted:
                 return state
         time.sleep(0.1)
     raise AssertionError(state)
