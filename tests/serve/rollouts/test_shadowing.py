@@ -244,6 +244,8 @@ async def test_large_answers_are_compared_off_the_loop() -> None:
     dispatcher = shadowed(inline(times(3)), batching=Batching(max_batch_size=64 * 1024, max_queue=128 * 1024))
     for _ in range(3):
         await dispatcher.infer(InferenceRequest("m", inputs={"x": np.ones((64 * 1024, 2), np.float32)}))
+        # With two of them waiting it would have enough to do.
+        await dispatcher.observer.shadowing.settled()
     comparison = await seen(dispatcher)
     assert (comparison.compared, comparison.outputs["y"].rows) == (3, 3 * 64 * 1024)
 
