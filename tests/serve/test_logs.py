@@ -13,6 +13,7 @@ import pytest
 
 from serve import logs
 from serve.logs import followed, log_to_file
+from tests.serve.waiting import PATIENCE_S
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -32,7 +33,7 @@ def logger() -> Iterator[logging.Logger]:
 
 def shown(capsys: pytest.CaptureFixture[str], condition: Callable[[str], bool]) -> str:
     """Standard error from when `condition` holds."""
-    text, end = "", time.monotonic() + 60
+    text, end = "", time.monotonic() + PATIENCE_S
     while not condition(text):
         assert time.monotonic() < end, text
         time.sleep(0.01)

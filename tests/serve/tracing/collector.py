@@ -12,6 +12,8 @@ from typing import Any, Literal
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from tests.serve.waiting import PATIENCE_S
+
 Manner = Literal["takes", "silent", "full"]
 
 
@@ -47,7 +49,7 @@ class Collector:
         (span,) = self.named(name)
         return span
 
-    def wait(self, count: int, name: str, timeout_s: float = 10.0) -> list[Span]:
+    def wait(self, count: int, name: str, timeout_s: float = PATIENCE_S) -> list[Span]:
         """The spans called `name`, once there are so many."""
         end = time.monotonic() + timeout_s
         while len(found := self.named(name)) < count:

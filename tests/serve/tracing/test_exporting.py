@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
 
 import pytest
 
@@ -14,6 +13,7 @@ from serve.tracing.exporting import LAST_S, Exporting
 from serve.tracing.tracer import MAX_KEPT, Tracer
 from tests.serve.tracing.collector import collecting
 from tests.serve.tracing.traced import settings_for
+from tests.serve.waiting import before_long
 
 
 def note(tracer: Tracer, count: int) -> None:
@@ -22,13 +22,6 @@ def note(tracer: Tracer, count: int) -> None:
         tracer.begin(asked)
         now_ns = time.perf_counter_ns()
         tracer.note(RequestRecord("plain", now_ns, now_ns, encoded_ns=now_ns, asked=asked))
-
-
-def until(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
-    end = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 @pytest.fixture(autouse=True)
@@ -59,11 +52,11 @@ def test_spans_that_nobody_takes_are_lost_within_bounds_and_told_once(
             collector.close()
         tracer, traces = started(url)
         note(tracer, 10)
-        until(lambda: traces.lost >= 10)
+        assert before_long(lambda: traces.lost >= 10)
         note(tracer, 3 * MAX_KEPT)
         # Nothing waited for the collector: those that there was no room for are lost by now.
         assert traces.lost >= 2 * MAX_KEPT - 256
-        until(lambda: traces.lost >= 2 * MAX_KEPT + 10)
+        assert before_long(lambda: traces.lost >= 2 * MAX_KEPT + 10)
         begin = time.monotonic()
         traces.close()
         assert time.monotonic() - begin < LAST_S + 10
@@ -77,10 +70,10 @@ def test_a_collector_that_comes_back_gets_what_comes_then(caplog: pytest.LogCapt
         collector.manner = "full"
         tracer, traces = started(collector.url)
         note(tracer, 3)
-        until(lambda: traces.lost == 3)
+        assert before_long(lambda: traces.lost == 3)
         collector.manner = "takes"
         note(tracer, 2)
-        until(lambda: len(lost_lines(caplog)) == 2)
+        assert before_long(lambda: len(lost_lines(caplog)) == 2)
         traces.close()
         assert len(collector.named("infer")) == 2
         assert lost_lines(caplog)[1] == (
@@ -115,7 +108,7 @@ def test_its_own_log_lines_are_not_added_to_ours(capfd: pytest.CaptureFixture[st
         collector.close()
         tracer, traces = started(collector.url)
         note(tracer, 1)
-        until(lambda: traces.lost == 1)
+        assert before_long(lambda: traces.lost == 1)
         traces.close()
     assert logging.getLogger("opentelemetry").level == logging.CRITICAL
     assert "Failed to export" not in capfd.readouterr().err
